@@ -1,0 +1,50 @@
+"""The one exception tree for input that people give us.
+
+    InputError            anything wrong with a flag, file, name or number (exit status 2)
+    ├── UnknownName       a name that no catalogue holds; carries the nearest matches
+    └── UnitError         text that does not parse as a quantity of the wanted dimension
+    DoesNotFit            a valid question whose answer is "no feasible design" (exit status 3)
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """Input that cannot be used: says the place, the value, and what is allowed."""
+
+
+class UnitError(InputError):
+    """Text that is no quantity, or a quantity of another dimension."""
+
+
+class UnknownName(InputError):
+    """A name that the catalogue does not hold.
+
+    Args:
+        what: the kind of thing, e.g. ``"device"``.
+        name: what was asked for.
+        known: all names that exist.
+        hint: the command that lists them, e.g. ``"silicost devices list"``.
+    """
+
+    def __init__(self, what: str, name: str, known: Iterable[str], hint: str = "") -> None:
+        self.what, self.name = what, name
+        self.nearest = nearest(name, known)
+        message = f"unknown {what} {name!r}"
+        if self.nearest:
+            message += "; did you mean " + " or ".join(repr(n) for n in self.nearest) + "?"
+        if hint:
+            message += f" ({hint})"
+        super().__init__(message)
+
+
+class DoesNotFit(Exception):
+    """A valid question with no feasible answer (memory, budget): exit status 3."""
+
+
+def nearest(name: str, known: Iterable[str], most: int = 2) -> list[str]:
+    """The known names closest to ``name``, best first, at most ``most``; empty if none is close."""
+    return difflib.get_close_matches(name.lower(), sorted(known), n=most, cutoff=0.6)

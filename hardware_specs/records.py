@@ -1,0 +1,177 @@
+"""Frozen records of hardware: devices, links, systems and prices. Every number is a ``Fact``."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from hardware_specs.facts import Fact
+
+DeviceClass = Literal["cpu", "gpu", "tpu", "fpga", "asic"]
+DEVICE_CLASSES: tuple[DeviceClass, ...] = ("cpu", "gpu", "tpu", "fpga", "asic")
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """The main memory of a device: DRAM, or the SRAM of a chip that has no other.
+
+    ``usable`` is what a program can allocate where that is known (an H100-80GB reports 81,559 MiB).
+    """
+
+    kind: str
+    capacity: Fact
+    bandwidth: Fact
+    usable: Fact | None = None
+
+
+class Cache(msgspec.Struct, frozen=True):
+    """The largest on-chip memory: last-level cache, VMEM, SBUF, BRAM+URAM."""
+
+    kind: str
+    capacity: Fact
+    bandwidth: Fact | None = None
+
+
+class Compute(msgspec.Struct, frozen=True):
+    """What computes: ``peaks`` maps a compute dtype to its dense rate [FLOP/s].
+
+    ``units`` counts the schedulable units (SM, CU, core, NeuronCore, TensorCore); ``array_rows`` and
+    ``array_cols`` are the shape of one systolic array and ``arrays`` how many there are, where it has any.
+    """
+
+    peaks: dict[str, Fact]
+    units: Fact | None = None
+    unit_name: str = ""
+    clock_base: Fact | None = None
+    clock_boost: Fact | None = None
+    arrays: Fact | None = None
+    array_rows: Fact | None = None
+    array_cols: Fact | None = None
+
+
+class Power(msgspec.Struct, frozen=True):
+    """Board or socket power: ``tdp`` is the sustained limit, ``idle`` the draw with a loaded model at rest."""
+
+    tdp: Fact | None = None
+    idle: Fact | None = None
+
+
+class Ports(msgspec.Struct, frozen=True):
+    """How a device joins others. ``scaleup_bandwidth`` is per direction, all links of one device together."""
+
+    scaleup: str = ""
+    scaleup_bandwidth: Fact | None = None
+    scaleup_topology: str = ""
+    scaleup_domain: Fact | None = None
+    pcie_generation: Fact | None = None
+    pcie_lanes: Fact | None = None
+
+
+class Logic(msgspec.Struct, frozen=True):
+    """Programmable resources of an FPGA."""
+
+    luts: Fact | None = None
+    dsps: Fact | None = None
+    on_chip_ram: str = ""
+
+
+class DevicePrice(msgspec.Struct, frozen=True):
+    """List prices of one device; None where no source gives one (then results say so, never 0)."""
+
+    purchase: Fact | None = None
+    cloud: Fact | None = None
+
+
+class DeviceSpec(msgspec.Struct, frozen=True):
+    """One device as its makers and measurers describe it.
+
+    ``parameters`` holds law parameters fitted for this very device; they replace the priors of its class.
+    """
+
+    id: str
+    device_class: DeviceClass
+    vendor: str
+    name: str
+    default_runtime: str
+    compute: Compute
+    memory: Memory
+    cache: Cache | None = None
+    power: Power = Power()
+    ports: Ports = Ports()
+    logic: Logic = Logic()
+    price: DevicePrice = DevicePrice()
+    year: int | None = None
+    process_node: str = ""
+    form_factor: str = ""
+    notes: str = ""
+    parameters: dict[str, Fact] = {}
+
+    @property
+    def usable_bytes(self) -> float:
+        """Bytes a program can allocate: the known usable size, else the nominal capacity."""
+        return (self.memory.usable or self.memory.capacity).value
+
+
+class LinkSpec(msgspec.Struct, frozen=True):
+    """One kind of link: bandwidth per direction of one attachment, latency of one message."""
+
+    id: str
+    name: str
+    category: Literal["scale-up", "scale-out", "host", "chip-to-chip"]
+    bandwidth: Fact
+    latency: Fact
+    achieved_fraction: Fact
+    topology: str = ""
+    max_domain: Fact | None = None
+    in_network_reduction: bool = False
+    notes: str = ""
+
+
+class SystemNode(msgspec.Struct, frozen=True):
+    """``count`` equal devices of one node and the link (with its topology) that joins them."""
+
+    device: str
+    count: int
+    link: str
+    topology: Literal["switch", "full-mesh", "ring", "torus-2d", "torus-3d", "pcie-tree", "none"]
+    shape: tuple[int, ...] = ()
+
+
+class SystemSpec(msgspec.Struct, frozen=True):
+    """Nodes of possibly different devices, the network between nodes, and what a node draws beside its devices.
+
+    ``groups`` lists the device groups of one node; ``host_link`` joins a device with the host and with the
+    other groups; ``network`` joins nodes. ``host_power`` is the draw of CPU, DRAM, fans and NICs of a node.
+    """
+
+    id: str
+    name: str
+    groups: tuple[SystemNode, ...]
+    host_link: str
+    nodes: int = 1
+    network: str = ""
+    network_bandwidth_per_device: Fact | None = None
+    host_power: Fact | None = None
+    notes: str = ""
+
+
+class PriceSpec(msgspec.Struct, frozen=True):
+    """A price of one device-hour at one provider on one day."""
+
+    device: str
+    provider: str
+    region: str
+    usd_per_s: Fact
+    kind: str
+    instance: str = ""
+
+
+class SiteSpec(msgspec.Struct, frozen=True):
+    """Where hardware stands: electricity price, PUE and carbon intensity of the grid."""
+
+    id: str
+    name: str
+    electricity: Fact
+    pue: Fact
+    carbon: Fact
+    notes: str = ""

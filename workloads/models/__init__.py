@@ -1,0 +1,1 @@
+"""Model architectures: the record, parameter counts, shipped models, and Hugging Face configs."""
