@@ -1,0 +1,57 @@
+"""The record of a software runtime (vLLM 0.19, llama.cpp, torch eager ...)."""
+
+from __future__ import annotations
+
+import msgspec
+
+from hardware_specs.facts import Fact
+
+FUSIONS: tuple[str, ...] = (
+    "qkv",  # one product for queries, keys and values
+    "gate_up",  # one product for the gate and up projections
+    "residual_norm",  # the residual addition inside the next norm
+    "rope",  # rotary embedding inside the attention kernel or the cache write
+    "activation",  # the activation in the epilogue of the product before it
+    "flash",  # attention never writes its scores
+    "experts",  # all experts of a layer in one grouped call
+    "sampling",  # draw inside the head's kernel
+)
+"""The fusions a runtime may claim; what is not fused is an operator, and a launch, of its own."""
+
+
+class Factors(msgspec.Struct, frozen=True):
+    """Speed of this runtime's kernels relative to the device law, by family (1 = as the law; 0.5 = half)."""
+
+    gemm: Fact
+    moe: Fact
+    attention_prefill: Fact
+    attention_decode: Fact
+    vector: Fact
+    collective: Fact
+
+
+class Runtime(msgspec.Struct, frozen=True):
+    """One software stack at one version.
+
+    ``launch`` is the time to dispatch one operator when ``graph_mode`` is off [s]; ``graph_launch`` the gap
+    between operators inside a captured graph or compiled program; ``host_step`` what the host adds to each
+    iteration (scheduler, sampling, detokenisation). ``memory_utilisation`` is the share of usable memory that
+    weights, cache and activations may fill; ``context`` what the runtime itself holds on each device [B].
+    """
+
+    id: str
+    name: str
+    version: str
+    date: str
+    device_classes: tuple[str, ...]
+    fusions: tuple[str, ...]
+    graph_mode: bool
+    launch: Fact
+    graph_launch: Fact
+    host_step: Fact
+    memory_utilisation: Fact
+    context: Fact
+    factors: Factors
+    vendors: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    notes: str = ""
