@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -51,14 +51,16 @@ _INTEGERS = ("kind", "group", "dequantize")
 
 def columns_of(operators: Sequence[Operator]) -> OpColumns:
     """The columns of ``operators``, shape [len(operators)] each."""
-    integers = {f: np.array([int(getattr(o, f)) for o in operators], np.int64) for f in _INTEGERS}
+    integers: dict[str, npt.NDArray[Any]] = {
+        f: np.array([int(getattr(o, f)) for o in operators], np.int64) for f in _INTEGERS
+    }
     dtype = np.array([CODE[o.dtype] for o in operators], np.int64)
-    floats = {
+    floats: dict[str, npt.NDArray[Any]] = {
         f: np.array([getattr(o, f) for o in operators], np.float64)
         for f in OpColumns._fields
         if f not in (*_INTEGERS, "dtype")
     }
-    return OpColumns(dtype=dtype, **integers, **floats)
+    return OpColumns(**{"dtype": dtype, **integers, **floats})
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,8 @@ class Operator:
 
     ``m, n, k, batch`` are the sizes of the product (attention: queries, visible keys, head width, sequences;
     vector operators: rows, columns). ``heads``, ``kv_heads``, ``value_dim`` belong to attention. ``group``
-    is the number of participants of a collective, ``message_bytes`` its message: the tensor on each rank
+    is the number of participants of a collective along the parallelism ``axis`` ("tp", "pp", "dp", "ep"),
+    ``message_bytes`` its message: the tensor on each rank
     (all-reduce, send/recv), the full gathered tensor (all-gather), the full input (reduce-scatter), the send
     buffer (all-to-all). ``weight_bits`` below 16 with ``dequantize`` means weights are unpacked to ``dtype``.
     """
@@ -105,6 +106,7 @@ class Operator:
     write_bytes: float = 0.0
     message_bytes: float = 0.0
     group: int = 1
+    axis: str = ""
     weight_bits: float = 16.0
     dequantize: bool = False
 
@@ -413,11 +415,11 @@ def optimizer_update(
     )  # fmt: skip
 
 
-def collective(name: str, kind: OpKind, message_bytes: float, group: int, dtype: str = "bf16") -> Operator:
-    """A collective over ``group`` devices; see ``Operator.message_bytes`` for what the message is."""
-    return Operator(name, kind, dtype, message_bytes=message_bytes, group=group)
+def collective(name: str, kind: OpKind, message_bytes: float, group: int, axis: str) -> Operator:
+    """A collective over ``group`` devices of one parallelism axis; see ``Operator`` for what the message is."""
+    return Operator(name, kind, "bf16", message_bytes=message_bytes, group=group, axis=axis)
 
 
-def transfer(name: str, message_bytes: float, dtype: str = "bf16") -> Operator:
+def transfer(name: str, message_bytes: float) -> Operator:
     """A copy from the device of the producer to the device of the consumer."""
-    return Operator(name, OpKind.TRANSFER, dtype, message_bytes=message_bytes, group=2)
+    return Operator(name, OpKind.TRANSFER, "bf16", message_bytes=message_bytes, group=2)

@@ -1,0 +1,1 @@
+"""The event engine on SimPy: the only room that imports simpy."""

@@ -1,0 +1,1 @@
+"""numba kernels: numbers in, numbers out, whole arrays at a time."""

@@ -1,0 +1,1 @@
+"""Networks: topologies, and what a collective puts on a link."""
