@@ -1,0 +1,77 @@
+"""Inference steps: prefill, decode and encoder pass as graphs of one device."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from workloads import operators as op
+from workloads.graph import Graph, GraphBuilder
+from workloads.lowering.layers import LayerWriter, Tokens
+from workloads.lowering.plan import Lowering
+from workloads.models.architecture import Architecture
+from workloads.operators import OpKind
+
+Phase = Literal["prefill", "decode", "encode"]
+
+
+def lower_step(arch: Architecture, phase: Phase, batch: float, q_len: float, kv_len: float, how: Lowering) -> Graph:
+    """The graph of one forward step on one device, all pipeline stages in a row.
+
+    Args:
+        phase: "prefill" (logits of the last token only), "decode" (q_len 1) or "encode" (no logits).
+        batch: sequences in the step.
+        q_len: new tokens per sequence.
+        kv_len: tokens visible to the last new token, itself included.
+    """
+    b = GraphBuilder()
+    tokens = Tokens(batch, q_len, kv_len)
+    writer = LayerWriter(b, arch, tokens, how)
+    with b.block("embedding"):
+        write_embedding(b, arch, tokens, how)
+    for index, group in enumerate(arch.groups):
+        with b.block(f"layers{index}", group.count):
+            writer.layer(group)
+    if how.sharding.pp > 1:
+        with b.block("pipeline", how.sharding.pp - 1):
+            size = tokens.rows * arch.hidden * how.precision.activation_bytes / how.sharding.tp
+            b.add(op.collective("pipeline.send", OpKind.SEND_RECV, size, 2, "pp"))
+    with b.block("head"):
+        if arch.final_norm:
+            b.add(op.norm("head.norm", tokens.rows, arch.hidden, how.precision.attention))
+        if phase != "encode" and arch.head == "lm":
+            write_head(b, arch, batch, how)
+        elif arch.head == "pool":
+            b.add(op.gemm("head.pool", batch, arch.hidden, arch.hidden, how.precision.attention))
+        else:
+            b.add(op.elementwise("head.pool", tokens.rows, arch.hidden, how.precision.attention, inputs=1))
+    return b.build()
+
+
+def write_embedding(b: GraphBuilder, arch: Architecture, tokens: Tokens, how: Lowering) -> None:
+    """Token (and position) look-up, with the reduction that a split vocabulary needs."""
+    dtype, width = how.precision.attention, arch.embedding_dim or arch.hidden
+    b.add(op.embedding("embedding", tokens.rows, width, dtype))
+    if arch.learned_positions:
+        b.add(op.elementwise("embedding.positions", tokens.rows, width, dtype))
+    if arch.embedding_norm:
+        b.add(op.norm("embedding.norm", tokens.rows, width, dtype))
+    tp = how.sharding.tp
+    if tp > 1:
+        size = tokens.rows * width * how.precision.activation_bytes
+        b.add(op.collective("embedding.all_reduce", OpKind.ALL_REDUCE, size, tp, "tp"))
+
+
+def write_head(b: GraphBuilder, arch: Architecture, rows: float, how: Lowering) -> None:
+    """Logits of ``rows`` tokens, gathered over tensor parallel ranks, and the draw of the next token."""
+    tp, p = how.sharding.tp, how.precision
+    b.add(
+        op.gemm(
+            "head.logits", rows, arch.vocab / tp, arch.embedding_dim or arch.hidden, p.attention,
+            weight_bits=p.head_bits, dequantize=p.head_bits < 16,
+        )
+    )  # fmt: skip
+    if tp > 1:
+        size = rows * arch.vocab * p.activation_bytes
+        b.add(op.collective("head.all_gather", OpKind.ALL_GATHER, size, tp, "tp"))
+    if not how.fused("sampling"):
+        b.add(op.sampling("head.sampling", rows, arch.vocab))
