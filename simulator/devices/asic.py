@@ -1,0 +1,41 @@
+"""AI ASICs: HBM systolic parts (Gaudi, Trainium, Tenstorrent) and SRAM-resident spatial parts (Groq, Cerebras).
+
+One law serves both in this version. Where the main memory is SRAM its bandwidth is hardly ever the bound: issue and
+hop latency per operator (``floor_s``) are, so it is longer there. Reference: ``simulator.devices.systolic``; Lie,
+"Cerebras Architecture Deep Dive", IEEE Micro 2023; Abts et al., ISCA 2020, doi:10.1109/ISCA45697.2020.00023.
+"""
+
+from __future__ import annotations
+
+from hardware_specs.records import DeviceSpec
+from simulator.devices.priors import COMMON, constant
+from simulator.devices.registry import Law, Parameter, register
+from simulator.devices.systolic import array_parameters, cost
+
+
+def issue_s(spec: DeviceSpec) -> float:
+    """Shortest operator [s]: on SRAM-resident spatial parts the hops across the chip dominate."""
+    return 2.5e-6 if "SRAM" in spec.memory.kind else 3.0e-6
+
+
+LAW = register(
+    Law(
+        "asic",
+        (
+            *(parameter for parameter in COMMON if parameter.name != "units"),
+            *array_parameters(64.0, 64.0),
+            constant("gemm_share", "number", 0.72, "share of the dense peak that large products sustain"),
+            constant("row_tile", "number", 8.0, "rows are padded to the lanes"),
+            constant("fill_rows", "number", 256.0, "rows x depth lost to fill and drain of the arrays"),
+            constant("attention_share", "number", 0.30, "share of the dense peak that fused attention sustains"),
+            constant("stream_share", "number", 0.70, "share of the bandwidth that weights stream at"),
+            constant("kv_share", "number", 0.50, "share of the bandwidth that decode attention reads the cache at"),
+            constant("vector_share", "number", 0.60, "share of bandwidth and vector rate of elementwise operators"),
+            constant("dequantize_share", "number", 0.25, "share of the vector rate that weight unpacking reaches"),
+            constant("overlap_exponent", "number", 3.0, "how well compute hides memory time"),
+            Parameter("floor_s", "s", issue_s, "shortest operator: issue, DMA and hops"),
+        ),
+        cost,
+        "systolic padding, issue and hop latency",
+    )
+)

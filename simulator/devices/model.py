@@ -1,0 +1,130 @@
+"""A device under a runtime, ready to price graphs: facts and priors become one record of law parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hardware_specs.dtypes import BITS, COMPUTE_DTYPES, FALLBACKS
+from hardware_specs.errors import InputError
+from hardware_specs.records import DeviceSpec
+from simulator.devices.priors import half_precision_peak, joules_per_flop
+from simulator.devices.registry import law_of
+from simulator.kernels.roofline import LAW_DTYPE, RUNTIME_FAMILIES
+from simulator.result import Provenance
+from workloads.graph import OpColumns
+from workloads.operators import FAMILIES
+from workloads.runtimes.record import Runtime
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class DeviceModel:
+    """One device under one runtime.
+
+    ``record`` has shape [1] and dtype LAW_DTYPE; ``provenance`` lists what its numbers rest on.
+    """
+
+    spec: DeviceSpec
+    runtime: Runtime
+    record: npt.NDArray[np.void]
+    provenance: tuple[Provenance, ...] = field(repr=False)
+
+    def cost(self, columns: OpColumns) -> Floats:
+        """Price every operator: rows TIME, COMPUTE, MEMORY, OVERHEAD [s], ENERGY [J]; shape [5, n]."""
+        priced: Floats = cost_on_devices((self,), columns)[0]
+        return priced
+
+    def peak_flops(self, dtype: str) -> float:
+        """Dense peak of ``dtype`` [FLOP/s], emulation included.
+
+        Raises:
+            InputError: the device cannot compute in ``dtype``.
+        """
+        native_dtype(self.spec, dtype)
+        return float(self.record["peaks"][0][COMPUTE_DTYPES.index(dtype)])
+
+
+def cost_on_devices(models: Sequence[DeviceModel], columns: OpColumns) -> Floats:
+    """Price one set of operators on many devices of one class in one call; shape [devices, 5, n].
+
+    Raises:
+        ValueError: the devices are of different classes.
+    """
+    classes = {model.spec.device_class for model in models}
+    if len(classes) != 1:
+        raise ValueError(f"devices of one call must be of one class, not {sorted(classes)}")
+    records = models[0].record if len(models) == 1 else np.concatenate([model.record for model in models])
+    out = np.empty((len(models), 5, columns.kind.shape[0]))
+    law_of(classes.pop()).cost(columns, records, out)
+    return out
+
+
+def native_dtype(spec: DeviceSpec, dtype: str) -> str:
+    """The dtype at whose rate ``spec`` runs math in ``dtype``: itself or what emulates it.
+
+    Raises:
+        InputError: neither exists on this device.
+    """
+    for candidate in FALLBACKS[dtype]:
+        if candidate in spec.compute.peaks:
+            return candidate
+    has = ", ".join(spec.compute.peaks)
+    raise InputError(f"{spec.id} cannot compute in {dtype}; it has {has} (use --dtype with one of these)")
+
+
+def compile_device(spec: DeviceSpec, runtime: Runtime) -> DeviceModel:
+    """Turn facts, class priors, fitted parameters and the runtime into one record for the kernels."""
+    law = law_of(spec.device_class)
+    record = np.zeros(1, LAW_DTYPE)
+    row: Any = record[0]
+    provenance = [_fact_note(f"{spec.id} memory bandwidth", spec.memory.bandwidth)]
+    row["bandwidth"] = spec.memory.bandwidth.value
+    for parameter in law.parameters:
+        fitted = spec.parameters.get(parameter.name)
+        value = fitted.value if fitted else parameter.prior(spec)
+        row[parameter.name] = value
+        origin = fitted.origin if fitted else f"class prior: {parameter.meaning}"
+        mark = fitted.mark.value if fitted else "assumed"
+        provenance.append(Provenance(f"{spec.id} {parameter.name}", f"{value:.4g}", mark, origin))
+    _fill_peaks(spec, row)
+    provenance += [_fact_note(f"{spec.id} peak {dtype}", fact) for dtype, fact in spec.compute.peaks.items()]
+    provenance += _fill_runtime(runtime, row)
+    return DeviceModel(spec, runtime, record, tuple(provenance))
+
+
+def _fill_peaks(spec: DeviceSpec, row: Any) -> None:
+    """Peaks per dtype (0 where impossible) and the energy of a FLOP, which falls with the width of the operands."""
+    base = joules_per_flop(spec)
+    reference = half_precision_peak(spec)
+    for code, dtype in enumerate(COMPUTE_DTYPES):
+        native = next((d for d in FALLBACKS[dtype] if d in spec.compute.peaks), None)
+        peak = spec.compute.peaks[native].value if native else 0.0
+        row["peaks"][code] = peak
+        scale = reference / peak if peak else BITS[dtype] / 16.0
+        row["joules_per_flop"][code] = base * min(max(scale, 0.25), 8.0)
+
+
+def _fill_runtime(runtime: Runtime, row: Any) -> list[Provenance]:
+    """Launch, gap and family factors of the runtime."""
+    row["launch_s"] = runtime.launch.value
+    row["gap_s"] = runtime.graph_launch.value
+    row["graph_mode"] = float(runtime.graph_mode)
+    row["factors"][:] = 1.0
+    notes = [
+        _fact_note(f"{runtime.id} {name}", getattr(runtime, name)) for name in ("launch", "graph_launch", "host_step")
+    ]
+    for family in RUNTIME_FAMILIES:
+        fact = getattr(runtime.factors, family)
+        row["factors"][FAMILIES.index(family)] = fact.value
+        notes.append(_fact_note(f"{runtime.id} {family} factor", fact))
+    return notes
+
+
+def _fact_note(what: str, fact: Any) -> Provenance:
+    return Provenance(what, fact.text, fact.mark.value, fact.origin)

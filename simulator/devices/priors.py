@@ -1,0 +1,83 @@
+"""Parameters that every class shares, and what is assumed of a device whose datasheet is silent."""
+
+from __future__ import annotations
+
+from hardware_specs.records import DeviceSpec
+from simulator.devices.registry import Parameter
+
+_TDP_BY_CLASS_W = {"cpu": 200.0, "gpu": 300.0, "tpu": 200.0, "fpga": 75.0, "asic": 200.0}
+_IDLE_SHARE = {"cpu": 0.35, "gpu": 0.14, "tpu": 0.25, "fpga": 0.30, "asic": 0.30}
+
+
+def tdp_w(spec: DeviceSpec) -> float:
+    """Sustained power limit [W]; without a datasheet figure the class median."""
+    return spec.power.tdp.value if spec.power.tdp else _TDP_BY_CLASS_W[spec.device_class]
+
+
+def idle_w(spec: DeviceSpec) -> float:
+    """Draw with a loaded model at rest [W]; without a figure a share of TDP by class."""
+    return spec.power.idle.value if spec.power.idle else _IDLE_SHARE[spec.device_class] * tdp_w(spec)
+
+
+def half_precision_peak(spec: DeviceSpec) -> float:
+    """Dense 16-bit peak [FLOP/s], or the best other peak scaled to 16 bit."""
+    peaks = spec.compute.peaks
+    for dtype, scale in (("bf16", 1.0), ("fp16", 1.0), ("fp32", 1.0), ("int8", 0.5), ("fp8", 0.5), ("int4", 0.25)):
+        if dtype in peaks:
+            return peaks[dtype].value * scale
+    return max(fact.value for fact in peaks.values())
+
+
+def vector_peak(spec: DeviceSpec) -> float:
+    """fp32 rate of the vector units [FLOP/s]; without a figure a sixteenth of the 16-bit peak."""
+    fp32 = spec.compute.peaks.get("fp32")
+    return fp32.value if fp32 else half_precision_peak(spec) / 16.0
+
+
+def static_w(spec: DeviceSpec) -> float:
+    """Power of a busy device that does not depend on what it does: idle plus clocks and leakage [W]."""
+    return idle_w(spec) + 0.12 * (tdp_w(spec) - idle_w(spec))
+
+
+def joules_per_flop(spec: DeviceSpec) -> float:
+    """Energy of one 16-bit FLOP [J]: 85% of peak spends what the power limit leaves above the static draw."""
+    return (tdp_w(spec) - static_w(spec)) / (0.85 * half_precision_peak(spec))
+
+
+def joules_per_byte(spec: DeviceSpec) -> float:
+    """Energy of one byte from main memory to the registers [J]: streaming spends 55% of the dynamic budget."""
+    return 0.55 * (tdp_w(spec) - static_w(spec)) / spec.memory.bandwidth.value
+
+
+def units(spec: DeviceSpec) -> float:
+    """Schedulable units; 1 where unknown."""
+    return spec.compute.units.value if spec.compute.units else 1.0
+
+
+def cache_bytes(spec: DeviceSpec) -> float:
+    """Last-level on-chip memory [B]; 0 where unknown or where the main memory is the on-chip memory."""
+    return spec.cache.capacity.value if spec.cache else 0.0
+
+
+def cache_bandwidth(spec: DeviceSpec) -> float:
+    """Bandwidth of the on-chip memory [B/s]; without a figure three times the main memory's."""
+    if spec.cache and spec.cache.bandwidth:
+        return spec.cache.bandwidth.value
+    return 3.0 * spec.memory.bandwidth.value
+
+
+COMMON = (
+    Parameter("units", "number", units, "schedulable compute units"),
+    Parameter("vector_peak", "flops", vector_peak, "fp32 rate of the vector units"),
+    Parameter("cache_bytes", "bytes", cache_bytes, "last-level on-chip memory"),
+    Parameter("cache_bandwidth", "bytes_per_s", cache_bandwidth, "bandwidth of the on-chip memory"),
+    Parameter("static_w", "w", static_w, "power while busy that does not depend on the work"),
+    Parameter("cap_w", "w", tdp_w, "power limit"),
+    Parameter("joules_per_byte", "j_per_byte", joules_per_byte, "energy of a byte from main memory"),
+)
+"""Priors that do not depend on the class's physics."""
+
+
+def constant(name: str, dimension: str, value: float, meaning: str) -> Parameter:
+    """A prior that is one number for the whole class."""
+    return Parameter(name, dimension, lambda _: value, meaning)

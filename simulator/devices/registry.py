@@ -1,0 +1,48 @@
+"""Laws by device class: one file per class registers itself here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from hardware_specs.records import DeviceSpec
+
+
+class Parameter(NamedTuple):
+    """A law parameter: its prior is a function of the datasheet, replaced by a fitted value where one exists."""
+
+    name: str
+    dimension: str
+    prior: Callable[[DeviceSpec], float]
+    meaning: str
+
+
+class Law(NamedTuple):
+    """The physics of one device class.
+
+    ``cost(ops, devices, out)`` prices every operator of ``ops`` (OpColumns of n) on every record of ``devices``
+    (shape [d], dtype LAW_DTYPE) into ``out`` [d, 5, n]. ``parameters`` are the class priors.
+    """
+
+    device_class: str
+    parameters: tuple[Parameter, ...]
+    cost: Callable[[Any, Any, Any], None]
+    reference: str
+
+
+_LAWS: dict[str, Law] = {}
+
+
+def register(law: Law) -> Law:
+    """Make ``law`` the law of its device class."""
+    _LAWS[law.device_class] = law
+    return law
+
+
+def law_of(device_class: str) -> Law:
+    """The law of a device class; the file of the class is imported on first use."""
+    if device_class not in _LAWS:
+        from importlib import import_module
+
+        import_module(f"simulator.devices.{device_class}")
+    return _LAWS[device_class]

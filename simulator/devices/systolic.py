@@ -1,0 +1,86 @@
+"""Systolic arrays, shared by TPUs and HBM ASICs: padding to the array, weight loading, fill and drain.
+
+A product [m, k] x [k, n] on weight-stationary arrays of R x C is cut into ceil(k/R) ceil(n/C) weight tiles. Each
+tile streams m rows and needs R cycles to load, hidden by double-buffering when m >= R; filling and draining
+costs R + C - 2 cycles once per chain of tiles. Kung and Leiserson 1979; Jouppi et al., ISCA 2017,
+doi:10.1145/3079856.3080246; the cycle form of Samajdar et al., ISPASS 2020, doi:10.1109/ISPASS48437.2020.00016.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import njit
+
+from hardware_specs.records import DeviceSpec
+from simulator.devices.registry import Parameter
+from simulator.kernels.roofline import (
+    ATTENTION_DECODE,
+    ATTENTION_PREFILL,
+    MOE,
+    VECTOR,
+    family_of,
+    padded,
+    price,
+    quantised,
+)
+
+
+@njit(cache=True)
+def gemm_share(p: Any, m: float, n: float, k: float, batch: float) -> float:
+    """Share of the peak that a product reaches on ``p.units`` arrays of depth_tile x column_tile."""
+    tiles = padded(n, p.column_tile) / p.column_tile * batch
+    useful = n * k / (padded(n, p.column_tile) * padded(k, p.depth_tile))
+    rows = padded(m, p.row_tile)
+    streaming = m / max(rows, p.depth_tile) if m < p.depth_tile else m / rows
+    filled = max(quantised(tiles, p.units), min(1.0, m / (p.units * p.depth_tile)))
+    ramp = m * k / (m * k + p.fill_rows * (p.depth_tile + p.column_tile))
+    return p.gemm_share * useful * streaming * filled * ramp  # type: ignore[no-any-return]
+
+
+@njit(cache=True)
+def attention_share(p: Any, q_len: float, keys: float, width: float) -> float:
+    """Share of the peak of attention: head width padded to the array, query rows streamed, short keys not hidden."""
+    useful = width / padded(width, p.depth_tile) * keys / padded(keys, p.column_tile)
+    return p.attention_share * useful * q_len / (q_len + p.depth_tile)  # type: ignore[no-any-return]
+
+
+@njit(cache=True)
+def cost(ops: Any, devices: Any, out: Any) -> None:
+    """Price all operators on all devices; see ``Law.cost``."""
+    for d in range(devices.shape[0]):
+        p = devices[d]
+        for i in range(ops.kind.shape[0]):
+            family = family_of(ops.kind[i])
+            share, stream = p.gemm_share, p.stream_share
+            if family == ATTENTION_PREFILL:
+                share = attention_share(p, ops.m[i], ops.n[i], ops.k[i])
+            elif family == ATTENTION_DECODE:
+                share, stream = p.attention_share * 0.25, p.kv_share
+            elif family == VECTOR:
+                stream = p.vector_share
+            elif ops.flops[i] > 0.0:
+                rows = ops.m[i] / ops.batch[i] if family == MOE else ops.m[i]
+                share = gemm_share(p, rows, ops.n[i], ops.k[i], ops.batch[i])
+            price(ops, i, p, share, stream, out[d])
+
+
+def array_parameters(rows: float, columns: float) -> tuple[Parameter, ...]:
+    """Array shape of a device from its facts, else ``rows`` x ``columns``."""
+
+    def depth(spec: DeviceSpec) -> float:
+        return spec.compute.array_rows.value if spec.compute.array_rows else rows
+
+    def width(spec: DeviceSpec) -> float:
+        return spec.compute.array_cols.value if spec.compute.array_cols else columns
+
+    def arrays(spec: DeviceSpec) -> float:
+        if spec.compute.arrays:
+            return spec.compute.arrays.value
+        return spec.compute.units.value if spec.compute.units else 1.0
+
+    return (
+        Parameter("depth_tile", "number", depth, "rows of one systolic array (reduction depth)"),
+        Parameter("column_tile", "number", width, "columns of one systolic array"),
+        Parameter("units", "number", arrays, "systolic arrays"),
+    )

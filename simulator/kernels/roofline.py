@@ -1,0 +1,110 @@
+"""The roofline that every device law ends in: resources in parallel, then floors, power cap and launches.
+
+For one operator, with P the peak of its dtype, s the share of it that the class law grants (tiles, waves, padding,
+depth), B the memory bandwidth and b its attainable share::
+
+    t_compute = max(flops / (s P), vector_flops / V)
+    t_memory  = weight_bytes / (b B) + activation_bytes / (b B or cache bandwidth, if they fit in the cache)
+    t_kernel  = (t_compute^q + t_memory^q)^(1/q) + floor        q: overlap exponent (infinite = perfect overlap)
+    t         = max(t_kernel / f, flops / P, bytes / B)         f: factor of the runtime's kernel family
+
+Williams, Waterman, Patterson, "Roofline", CACM 52(4), 2009, doi:10.1145/1498765.1498785; the smooth maximum is
+the usual p-norm. Under a power cap the dynamic energy cannot be spent faster than cap - static watts.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numba import njit
+
+from hardware_specs.dtypes import COMPUTE_DTYPES
+from workloads.operators import FAMILIES, FAMILY, OpKind
+
+RUNTIME_FAMILIES: Final = ("gemm", "moe", "attention_prefill", "attention_decode", "vector", "collective")
+"""Families that a runtime has a factor for, in the order of ``factors`` below."""
+
+LAW_DTYPE: Final = np.dtype(
+    [
+        ("peaks", "f8", (len(COMPUTE_DTYPES),)),
+        ("joules_per_flop", "f8", (len(COMPUTE_DTYPES),)),
+        ("factors", "f8", (len(FAMILIES),)),
+        *[
+            (name, "f8")
+            for name in (
+                "vector_peak", "bandwidth", "cache_bytes", "cache_bandwidth", "units",
+                "gemm_share", "attention_share", "stream_share", "kv_share", "vector_share", "dequantize_share",
+                "depth_half", "row_tile", "column_tile", "depth_tile", "fill_rows", "overlap_exponent", "floor_s",
+                "launch_s", "gap_s", "graph_mode",
+                "joules_per_byte", "static_w", "cap_w",
+            )
+        ],
+    ]
+)  # fmt: skip
+"""Parameters of a law as one record: an array of it prices a graph on many devices at once."""
+
+TIME, COMPUTE, MEMORY, OVERHEAD, ENERGY = range(5)
+"""Rows of a cost array [devices, 5, operators]: seconds (overhead included), parts [s], energy [J]."""
+
+_FAMILY_OF: Final = np.array([FAMILIES.index(FAMILY[kind]) for kind in OpKind], np.int64)
+ATTENTION_PREFILL: Final = FAMILIES.index("attention_prefill")
+ATTENTION_DECODE: Final = FAMILIES.index("attention_decode")
+VECTOR: Final = FAMILIES.index("vector")
+MOE: Final = FAMILIES.index("moe")
+OPTIMIZER: Final = FAMILIES.index("optimizer")
+COLLECTIVE: Final = FAMILIES.index("collective")
+
+
+@njit(cache=True)
+def family_of(kind: int) -> int:
+    """Family code of an operator kind code."""
+    return _FAMILY_OF[kind]  # type: ignore[no-any-return]
+
+
+@njit(cache=True)
+def price(ops: Any, i: int, p: Any, share: float, stream: float, out: Any) -> None:
+    """Price operator ``i`` on device record ``p`` into column i of ``out`` [5, n].
+
+    Args:
+        share: part of the peak that the class law grants the product, in (0, 1].
+        stream: part of the memory bandwidth that the class law grants, in (0, 1].
+    """
+    family = _FAMILY_OF[ops.kind[i]]
+    if family >= COLLECTIVE:
+        out[:, i] = 0.0
+        return
+    peak = p.peaks[ops.dtype[i]]
+    flops, vector = ops.flops[i], ops.vector_flops[i]
+    moved = ops.read_bytes[i] + ops.write_bytes[i]
+    resident = moved <= 0.5 * p.cache_bytes and family != OPTIMIZER and family != ATTENTION_DECODE
+    fast = p.cache_bandwidth if resident and p.cache_bandwidth > p.bandwidth else p.bandwidth
+    matrix_s = flops / (peak * share) if flops > 0.0 else 0.0
+    vector_s = vector / (p.vector_peak * (p.dequantize_share if ops.dequantize[i] else p.vector_share))
+    compute_s = max(matrix_s, vector_s)
+    memory_s = ops.weight_bytes[i] / (p.bandwidth * stream) + moved / (fast * stream)
+    slow, quick = max(compute_s, memory_s), min(compute_s, memory_s)
+    joined = slow * (1.0 + (quick / slow) ** p.overlap_exponent) ** (1.0 / p.overlap_exponent) if slow > 0.0 else 0.0
+    roof = max(flops / peak if flops > 0.0 else 0.0, ops.weight_bytes[i] / p.bandwidth + moved / fast)
+    kernel_s = max((joined + p.floor_s) / p.factors[family], roof)
+    dynamic_j = flops * p.joules_per_flop[ops.dtype[i]] + (moved + ops.weight_bytes[i]) * p.joules_per_byte
+    if p.cap_w > p.static_w:
+        kernel_s = max(kernel_s, dynamic_j / (p.cap_w - p.static_w))
+    overhead_s = p.gap_s if p.graph_mode > 0.0 else p.gap_s + max(0.0, p.launch_s - kernel_s)
+    out[TIME, i] = kernel_s + overhead_s
+    out[COMPUTE, i] = compute_s
+    out[MEMORY, i] = memory_s
+    out[OVERHEAD, i] = overhead_s + p.floor_s
+    out[ENERGY, i] = dynamic_j + p.static_w * (kernel_s + overhead_s)
+
+
+@njit(cache=True)
+def padded(size: float, tile: float) -> float:
+    """``size`` rounded up to a multiple of ``tile``."""
+    return float(np.ceil(size / tile) * tile)
+
+
+@njit(cache=True)
+def quantised(work: float, units: float) -> float:
+    """Wave quantisation: share of ``units`` that are busy while ``work`` equal pieces run in whole waves."""
+    return work / (np.ceil(work / units) * units)  # type: ignore[no-any-return]
