@@ -17,6 +17,7 @@ from simulator.devices.registry import Law, Parameter, register
 from simulator.kernels.roofline import (
     ATTENTION_DECODE,
     ATTENTION_PREFILL,
+    MOE,
     VECTOR,
     family_of,
     padded,

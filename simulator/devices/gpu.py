@@ -20,6 +20,7 @@ from simulator.devices.registry import Law, register
 from simulator.kernels.roofline import (
     ATTENTION_DECODE,
     ATTENTION_PREFILL,
+    MOE,
     VECTOR,
     family_of,
     padded,

@@ -9,7 +9,6 @@ from simulator.devices.priors import COMMON, constant
 from simulator.devices.registry import Law, register
 from simulator.devices.systolic import array_parameters, cost
 
-
 LAW = register(
     Law(
         "tpu",
