@@ -20,7 +20,12 @@ FUSIONS: tuple[str, ...] = (
 
 
 class Factors(msgspec.Struct, frozen=True):
-    """Speed of this runtime's kernels relative to the device law, by family (1 = as the law; 0.5 = half)."""
+    """Speed of this runtime's kernels relative to the device law, by family (1 = as the law; 0.5 = half).
+
+    ``gemm`` and ``moe`` scale the rate of computing a product; ``gemv`` scales the rate at which a product
+    (dense or expert) reads its weights, which bounds it at few rows. A runtime whose tensor-core kernels are
+    poor may still stream weights well. None: as ``gemm``.
+    """
 
     gemm: Fact
     moe: Fact
@@ -28,6 +33,12 @@ class Factors(msgspec.Struct, frozen=True):
     attention_decode: Fact
     vector: Fact
     collective: Fact
+    gemv: Fact | None = None
+
+    @property
+    def weight_stream(self) -> float:
+        """Rate of reading weights relative to the device law: ``gemv`` where it is given, else ``gemm``."""
+        return (self.gemv or self.gemm).value
 
 
 class Runtime(msgspec.Struct, frozen=True):
@@ -35,8 +46,10 @@ class Runtime(msgspec.Struct, frozen=True):
 
     ``launch`` is the time to dispatch one operator when ``graph_mode`` is off [s]; ``graph_launch`` the gap
     between operators inside a captured graph or compiled program; ``host_step`` what the host adds to each
-    iteration (scheduler, sampling, detokenisation). ``memory_utilisation`` is the share of usable memory that
+    iteration (scheduler, sampling, detokenisation), and ``host_sequence`` what it adds for each sequence of the
+    batch (0 where absent). ``memory_utilisation`` is the share of usable memory that
     weights, cache and activations may fill; ``context`` what the runtime itself holds on each device [B].
+    ``vendors`` empty: any vendor. ``aliases`` are what people write for it, see ``workloads.runtimes.match``.
     """
 
     id: str
@@ -52,6 +65,7 @@ class Runtime(msgspec.Struct, frozen=True):
     memory_utilisation: Fact
     context: Fact
     factors: Factors
+    host_sequence: Fact | None = None
     vendors: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     notes: str = ""
