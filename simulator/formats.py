@@ -1,0 +1,43 @@
+"""Which math runs for a storage format on a device: native narrow products, or unpacking to a wider dtype."""
+
+from __future__ import annotations
+
+from workloads.formats import load_format
+
+from hardware_specs.dtypes import BITS, COMPUTE_DTYPES
+from hardware_specs.errors import UnknownName
+from hardware_specs.records import DeviceSpec
+from simulator.devices.model import native_dtype
+from simulator.scenario import Formats
+from workloads.lowering.plan import Precision
+
+
+def precision_of(formats: Formats, spec: DeviceSpec) -> Precision:
+    """The number formats of a run on ``spec``.
+
+    A weight format that hardware can multiply (fp8, int8, nvfp4) runs at the device's own rate for it where the
+    device has that dtype; otherwise, and for weight-only formats, weights are unpacked to ``formats.dtype``.
+
+    Raises:
+        InputError: unknown dtype or format, or a dtype that the device cannot compute in.
+    """
+    if formats.dtype not in COMPUTE_DTYPES:
+        raise UnknownName("dtype", formats.dtype, COMPUTE_DTYPES, "one of " + ", ".join(COMPUTE_DTYPES))
+    native_dtype(spec, formats.dtype)
+    narrow = BITS[formats.dtype] < 16
+    wide = "bf16" if narrow else formats.dtype
+    weight = load_format(formats.weight or formats.dtype)
+    compute, dequantize = formats.dtype, False
+    if weight.compute_dtype and weight.compute_dtype in spec.compute.peaks and BITS[weight.compute_dtype] < 16:
+        compute = weight.compute_dtype
+    elif weight.bits_per_weight < 16:
+        compute, dequantize = wide, True
+    kv_bits = load_format(formats.kv).bits_per_weight if formats.kv else float(BITS[wide])
+    return Precision(
+        compute=compute,
+        attention=wide,
+        weight_bits=weight.bits_per_weight,
+        dequantize=dequantize,
+        kv_bits=kv_bits,
+        head_bits=weight.bits_per_weight if weight.quantizes_head else float(BITS[wide]),
+    )

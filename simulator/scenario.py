@@ -1,0 +1,126 @@
+"""Scenarios: what is asked, on which system, under which software, cut how. Frozen, hashable by content."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+import msgspec
+
+from hardware_specs.errors import InputError
+from hardware_specs.facts import Fact
+from hardware_specs.records import DeviceSpec, LinkSpec, SiteSpec, SystemSpec
+from workloads.models.architecture import Architecture
+from workloads.runtimes.record import Runtime
+
+RECOMPUTE = ("none", "selective", "full")
+
+
+class Formats(msgspec.Struct, frozen=True):
+    """Number formats as people name them.
+
+    ``dtype`` is the compute dtype; ``weight`` a storage format ("" = as dtype); ``kv`` that of the cache
+    ("" = 16 bit).
+    """
+
+    dtype: str = "bf16"
+    weight: str = ""
+    kv: str = ""
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """How the work is cut: tensor, pipeline, data and expert parallel ways."""
+
+    tp: int = 1
+    pp: int = 1
+    dp: int = 1
+    ep: int = 1
+
+    @property
+    def devices(self) -> int:
+        """Devices that the plan uses; expert parallelism lies inside data and tensor parallelism."""
+        return self.tp * self.pp * self.dp
+
+
+class StaticBatch(msgspec.Struct, frozen=True, tag="inference"):
+    """``batch`` sequences of ``isl`` prompt tokens that start together and each produce ``osl`` tokens."""
+
+    model: Architecture
+    batch: int
+    isl: int
+    osl: int
+
+
+class TrainStep(msgspec.Struct, frozen=True, tag="training"):
+    """One optimizer step on ``global_batch`` sequences of ``seq_len`` tokens.
+
+    ``lora_rank`` > 0 trains low-rank adapters on all linear layers of a frozen model.
+    """
+
+    model: Architecture
+    global_batch: int
+    micro_batch: int
+    seq_len: int
+    recompute: str = "none"
+    lora_rank: int = 0
+
+
+class Placement(msgspec.Struct, frozen=True):
+    """The hardware of a scenario: ``count`` equal devices in ``system``, joined by ``links`` (id -> spec)."""
+
+    device: DeviceSpec
+    count: int
+    system: SystemSpec
+    links: dict[str, LinkSpec]
+
+
+class Scenario(msgspec.Struct, frozen=True):
+    """One question. ``usd_per_device_s`` is None where no price is known; ``price_origin`` says whose it is."""
+
+    workload: StaticBatch | TrainStep
+    hardware: Placement
+    runtime: Runtime
+    formats: Formats
+    plan: Plan
+    site: SiteSpec
+    usd_per_device_s: Fact | None = None
+    price_origin: str = ""
+    seed: int = 0
+
+    @property
+    def hash(self) -> str:
+        """Hash of the content of every part and of the laws' sources: the key of caches and studies."""
+        encoded = msgspec.json.encode(self, order="sorted")
+        return hashlib.sha256(laws_version().encode() + encoded).hexdigest()[:16]
+
+
+@cache
+def laws_version() -> str:
+    """Hash of everything that turns a scenario into numbers: laws, kernels, networks, lowering."""
+    here = Path(__file__).parent
+    sources = [
+        *here.glob("*.py"),
+        *here.glob("[!_]*/*.py"),
+        *(here.parent / "workloads" / "lowering").glob("*.py"),
+        here.parent / "workloads" / "operators.py",
+    ]
+    digest = hashlib.sha256()
+    for source in sorted(sources):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def check_plan(plan: Plan, count: int) -> None:
+    """Refuse a plan whose ways do not multiply to the number of devices.
+
+    Raises:
+        InputError: tp x pp x dp differs from count, or ep does not divide tp x dp.
+    """
+    if plan.devices != count:
+        raise InputError(
+            f"--tp {plan.tp} x --pp {plan.pp} x --dp {plan.dp} = {plan.devices} devices, but --count is {count}; "
+            "they must be equal"
+        )
+    if (plan.tp * plan.dp) % plan.ep:
+        raise InputError(f"--ep {plan.ep}: must divide tp x dp = {plan.tp * plan.dp}")

@@ -1,0 +1,111 @@
+"""Prices of a graph: the device law for what computes, the network for what communicates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator.devices.model import DeviceModel
+from simulator.kernels.roofline import COMPUTE, ENERGY, MEMORY, OVERHEAD, TIME
+from simulator.network.communicator import Communicator, collective_cost
+from simulator.result import OperatorCost, PhaseCost
+from workloads.graph import Graph
+from workloads.operators import COLLECTIVES, FAMILIES
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class PricedGraph:
+    """A graph with the cost of one execution of each operator; all arrays have shape [n]."""
+
+    graph: Graph
+    time_s: Floats
+    compute_s: Floats
+    memory_s: Floats
+    overhead_s: Floats
+    communication_s: Floats
+    energy_j: Floats
+
+    @cached_property
+    def total_s(self) -> float:
+        """Serial time of all operators and repeats [s]."""
+        return float(np.dot(self.time_s, self.graph.repeat))
+
+    @property
+    def total_j(self) -> float:
+        """Energy of one device [J]."""
+        return float(np.dot(self.energy_j, self.graph.repeat))
+
+    def seconds_by_family(self) -> dict[str, float]:
+        """Serial seconds per operator family, families without time left out."""
+        seconds = dict.fromkeys(FAMILIES, 0.0)
+        for operator, time, repeat in zip(self.graph.operators, self.time_s, self.graph.repeat, strict=True):
+            seconds[operator.family] += float(time * repeat)
+        return {family: value for family, value in seconds.items() if value > 0.0}
+
+    def bound(self) -> str:
+        """What most of the time is bound by: "compute", "memory", "communication" or "overhead"."""
+        seconds = dict.fromkeys(("compute", "memory", "communication", "overhead"), 0.0)
+        for i, repeat in enumerate(self.graph.repeat):
+            seconds[self.bound_of(i)] += float(self.time_s[i] * repeat)
+        return max(seconds, key=lambda name: seconds[name])
+
+    def bound_of(self, i: int) -> str:
+        """What operator ``i`` is bound by."""
+        parts = {
+            "compute": self.compute_s[i],
+            "memory": self.memory_s[i],
+            "communication": self.communication_s[i],
+            "overhead": self.overhead_s[i],
+        }
+        return max(parts, key=lambda name: float(parts[name]))
+
+
+def price_graph(graph: Graph, model: DeviceModel, communicators: Mapping[str, Communicator]) -> PricedGraph:
+    """Price every operator of ``graph`` on one device of the group that ``communicators`` describe (by axis).
+
+    A collective takes what the network says divided by the runtime's factor, plus the launch gap; the device
+    draws its static power meanwhile.
+    """
+    priced = model.cost(graph.columns)
+    row = model.record[0]
+    communication = np.zeros(len(graph))
+    factor = float(row["factors"][FAMILIES.index("collective")])
+    for i, operator in enumerate(graph.operators):
+        if operator.kind in COLLECTIVES:
+            cost = collective_cost(operator.kind, operator.message_bytes, communicators[operator.axis])
+            communication[i] = cost.seconds / factor + float(row["gap_s"])
+    time = priced[TIME] + communication
+    energy = priced[ENERGY] + communication * float(row["static_w"])
+    return PricedGraph(graph, time, priced[COMPUTE], priced[MEMORY], priced[OVERHEAD], communication, energy)
+
+
+def phase_cost(name: str, priced: PricedGraph, device: str, host_s: float = 0.0, steps: float = 1.0) -> PhaseCost:
+    """The phase as a result shows it: operators with their repeats, ``steps`` times over, and host time."""
+    rows = [
+        OperatorCost(
+            name=operator.name, kind=operator.kind.name.lower(), family=operator.family, device=device,
+            repeat=float(repeat) * steps, flops=operator.flops * repeat * steps,
+            moved_bytes=operator.moved_bytes * repeat * steps,
+            time_s=float(priced.time_s[i] * repeat) * steps, compute_s=float(priced.compute_s[i] * repeat) * steps,
+            memory_s=float(priced.memory_s[i] * repeat) * steps,
+            communication_s=float(priced.communication_s[i] * repeat) * steps,
+            overhead_s=float(priced.overhead_s[i] * repeat) * steps,
+            energy_j=float(priced.energy_j[i] * repeat) * steps, bound=priced.bound_of(i), dtype=operator.dtype,
+        )
+        for i, (operator, repeat) in enumerate(zip(priced.graph.operators, priced.graph.repeat, strict=True))
+    ]  # fmt: skip
+    if host_s > 0.0:
+        rows.append(
+            OperatorCost(
+                name="host", kind="host", family="host", device="host", repeat=steps, flops=0.0, moved_bytes=0.0,
+                time_s=host_s * steps, compute_s=0.0, memory_s=0.0, communication_s=0.0,
+                overhead_s=host_s * steps, energy_j=0.0, bound="overhead",
+            )
+        )  # fmt: skip
+    return PhaseCost(name, (priced.total_s + host_s) * steps, tuple(rows))
