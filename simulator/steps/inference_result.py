@@ -1,0 +1,173 @@
+"""The result of a static inference batch: metrics, memory, largest batch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from simulator import costs, memory
+from simulator.metrics import BY_NAME
+from simulator.result import MemoryUse, Result
+from simulator.scenario import StaticBatch
+from simulator.simulate import Answer, Prepared, assemble, describe
+from simulator.steps.pricing import PricedGraph, phase_cost
+from simulator.steps.static_batch import BatchCost, price_batch
+from workloads.lowering.inference import lower_step
+from workloads.lowering.plan import Lowering
+from workloads.runtimes.record import FUSIONS
+
+POWERS = {
+    "ttft_s": 1.0, "tpot_s": 1.0, "e2e_s": 1.0, "usd_per_million_output_tokens": 1.0, "j_per_output_token": 0.6,
+    "carbon_g": 0.6, "prefill_tokens_per_s": -1.0, "decode_tokens_per_s": -1.0, "output_tokens_per_s": -1.0,
+    "total_tokens_per_s": -1.0, "tokens_per_s_per_device": -1.0, "mfu_prefill": -1.0, "mfu_decode": -1.0,
+    "mbu_decode": -1.0,
+}  # fmt: skip
+"""How each metric depends on time (see ``uncertainty.intervals.interval``)."""
+
+
+def inference_result(prepared: Prepared, work: StaticBatch) -> Result:
+    """Price ``work`` and say everything about it."""
+    scenario = prepared.scenario
+    cost = price_batch(work, scenario.plan, prepared.how, prepared.model, prepared.communicators)
+    host_s = scenario.runtime.host_step.value
+    phases = [phase_cost("prefill", cost.prefill, scenario.hardware.device.id, host_s)]
+    if cost.decode is not None:
+        phases.append(phase_cost("decode", cost.decode, scenario.hardware.device.id, host_s, cost.steps))
+    breakdown = _breakdown(cost, host_s)
+    device_j = _device_joules(prepared, cost, host_s)
+    metrics, reasons = _metrics(prepared, work, cost, device_j)
+    bound = {"prefill": cost.prefill.bound()}
+    if cost.decode is not None:
+        bound["decode"] = cost.decode.bound()
+    answer = Answer(
+        kind="simulate",
+        title=f"{work.model.id} on {scenario.hardware.count} x {scenario.hardware.device.id}",
+        configuration=describe(scenario), metrics=metrics, memory=memory_use(prepared, work),
+        duration_s=cost.e2e_s, device_j=device_j, bound=bound, breakdown=breakdown,
+        operators=_executions(cost), phases=tuple(phases), powers=POWERS, reasons=reasons,
+    )  # fmt: skip
+    return assemble(prepared, answer)
+
+
+def memory_use(prepared: Prepared, work: StaticBatch) -> MemoryUse:
+    """Bytes on the fullest device when every sequence has reached its full length."""
+    arch, precision, sharding = work.model, prepared.precision, prepared.how.sharding
+    runtime, dp = prepared.scenario.runtime, prepared.scenario.plan.dp
+    replica = -(-work.batch // dp)
+    rows = replica * work.isl
+    if runtime.prefill_chunk:
+        rows = min(rows, max(runtime.prefill_chunk, replica))
+    return MemoryUse(
+        weights=memory.weight_bytes(arch, precision, sharding),
+        kv=replica * memory.kv_bytes_per_sequence(arch, work.isl + work.osl, precision, sharding),
+        activations=memory.inference_activation_bytes(arch, rows, replica, precision, sharding.tp),
+        overhead=runtime.context.value,
+    )
+
+
+def max_batch(prepared: Prepared, work: StaticBatch) -> int:
+    """Largest total batch of this length that fits (0: not even one sequence per replica)."""
+    dp = prepared.scenario.plan.dp
+
+    def fits(batch: int) -> bool:
+        return memory_use(prepared, _with_batch(work, batch)).total <= prepared.usable_bytes
+
+    if not fits(dp):
+        return 0
+    low, high = 1, 2
+    while high < 1 << 22 and fits(high * dp):
+        low, high = high, high * 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle * dp) else (low, middle)
+    return low * dp
+
+
+def _with_batch(work: StaticBatch, batch: int) -> StaticBatch:
+    return StaticBatch(work.model, batch, work.isl, work.osl)
+
+
+def _device_joules(prepared: Prepared, cost: BatchCost, host_s: float) -> float:
+    """Energy of all devices: what operators spend, and static power in host gaps and pipeline bubbles."""
+    count = prepared.scenario.hardware.count
+    static_w = float(prepared.model.record[0]["static_w"])
+    waiting = host_s * (1 + cost.steps)
+    return (cost.prefill_j + cost.decode_j + static_w * waiting) * count
+
+
+def _metrics(
+    prepared: Prepared, work: StaticBatch, cost: BatchCost, device_j: float
+) -> tuple[dict[str, float | None], dict[str, str]]:
+    scenario = prepared.scenario
+    plan, count, tpot = scenario.plan, scenario.hardware.count, cost.tpot_s
+    tokens = float(work.batch * work.osl)
+    rate = tokens / cost.e2e_s
+    values: dict[str, float | None] = {
+        "ttft_s": cost.ttft_s,
+        "tpot_s": tpot,
+        "e2e_s": cost.e2e_s,
+        "prefill_tokens_per_s": work.batch * work.isl / cost.ttft_s,
+        "decode_tokens_per_s": work.batch / tpot if tpot else None,
+        "output_tokens_per_s": rate,
+        "total_tokens_per_s": work.batch * (work.isl + work.osl) / cost.e2e_s,
+        "tokens_per_s_per_device": rate / count,
+        "mfu_prefill": _mfu(prepared, work, "prefill", cost.ttft_s),
+        "mfu_decode": _mfu(prepared, work, "decode", tpot) if tpot else None,
+        "mbu_decode": _mbu(prepared, work, cost.decode, tpot) if tpot and cost.decode else None,
+        "max_batch": float(max_batch(prepared, work)),
+        "j_per_output_token": device_j / tokens,
+        "usd_per_million_output_tokens": None,
+    }
+    reasons = {}
+    if scenario.usd_per_device_s is not None:
+        paid = costs.usd(cost.e2e_s, plan.devices, scenario.usd_per_device_s.value)
+        values["usd_per_million_output_tokens"] = paid / tokens * 1e6
+    else:
+        device = scenario.hardware.device.id
+        reasons["usd_per_million_output_tokens"] = f"no price is known for {device}; give one with --price"
+    if not tpot:
+        why = "only one output token: there is no decode step"
+        reasons |= dict.fromkeys(("tpot_s", "decode_tokens_per_s", "mfu_decode", "mbu_decode"), why)
+    return {name: values[name] for name in BY_NAME if name in values}, reasons
+
+
+def _mfu(prepared: Prepared, work: StaticBatch, phase: str, seconds: float) -> float:
+    """Model FLOPs of one step of the whole batch over what all devices could do meanwhile."""
+    whole = Lowering(prepared.precision, fusions=frozenset(FUSIONS))
+    middle = work.isl + work.osl / 2.0
+    lengths = (work.isl, work.isl) if phase == "prefill" else (1, middle)
+    flops = lower_step(work.model, phase, work.batch, *lengths, whole).flops  # type: ignore[arg-type]
+    return flops / (seconds * prepared.peak_flops * prepared.scenario.hardware.count)
+
+
+def _mbu(prepared: Prepared, work: StaticBatch, decode: PricedGraph, tpot_s: float) -> float:
+    """Bytes one device must move per decode step over what its memory could."""
+    plan = prepared.scenario.plan
+    replica = -(-work.batch // plan.dp)
+    how = replace(prepared.how, fusions=frozenset(FUSIONS))
+    moved = lower_step(work.model, "decode", replica, 1, work.isl + work.osl / 2.0, how).moved_bytes / plan.pp
+    return moved / (tpot_s * prepared.scenario.hardware.device.memory.bandwidth.value)
+
+
+def _breakdown(cost: BatchCost, host_s: float) -> dict[str, float]:
+    """Seconds of the whole batch by family; they sum to the end-to-end time."""
+    seconds: dict[str, float] = {}
+    parts = [(cost.prefill, cost.ttft_s - host_s)]
+    if cost.decode is not None:
+        parts.append((cost.decode, cost.decode_s - host_s * cost.steps))
+    for priced, total in parts:
+        for family, value in priced.seconds_by_family().items():
+            seconds[family] = seconds.get(family, 0.0) + value / priced.total_s * total
+    if host_s > 0.0:
+        seconds["host"] = host_s * (1 + cost.steps)
+    return seconds
+
+
+def _executions(cost: BatchCost) -> dict[str, float]:
+    """Executed operators per family, for the part of the error that averages out."""
+    counts: dict[str, float] = {}
+    for priced, steps in ((cost.prefill, 1), (cost.decode, cost.steps)):
+        if priced is None:
+            continue
+        for operator, repeat in zip(priced.graph.operators, priced.graph.repeat, strict=True):
+            counts[operator.family] = counts.get(operator.family, 0.0) + float(repeat) * steps
+    return counts

@@ -1,0 +1,97 @@
+"""The result of a training step: metrics and memory."""
+
+from __future__ import annotations
+
+from simulator import costs, memory
+from simulator.result import MemoryUse, OperatorCost, PhaseCost, Result
+from simulator.scenario import TrainStep
+from simulator.simulate import Answer, Prepared, assemble, describe
+from simulator.steps.pricing import phase_cost
+from simulator.steps.train_step import StepCost, price_step, trained_parameters
+
+POWERS = {
+    "step_time_s": 1.0, "tokens_per_s_per_device": -1.0, "model_tflops_per_device": -1.0, "mfu": -1.0, "hfu": -1.0,
+    "usd_per_step": 1.0, "carbon_g": 0.6,
+}  # fmt: skip
+
+
+def training_result(prepared: Prepared, work: TrainStep) -> Result:
+    """Price one optimizer step and say everything about it."""
+    scenario = prepared.scenario
+    cost = price_step(work, scenario.plan, prepared.how, prepared.model, prepared.communicators)
+    device = scenario.hardware.device
+    whole = phase_cost("step", cost.micro, device.id, steps=cost.micro_batches / scenario.plan.pp)
+    phases = _phases(whole, cost, device.id)
+    metrics, reasons = _metrics(prepared, work, cost)
+    breakdown = _breakdown(prepared, cost)
+    answer = Answer(
+        kind="train",
+        title=f"training step of {work.model.id} on {scenario.hardware.count} x {device.id}",
+        configuration=describe(scenario), metrics=metrics, memory=memory_use(prepared, work),
+        duration_s=cost.step_s, device_j=cost.device_j, bound={"step": cost.micro.bound()}, breakdown=breakdown,
+        operators={family: float(len(cost.micro.graph)) for family in breakdown}, phases=phases, powers=POWERS,
+        reasons=reasons,
+    )  # fmt: skip
+    return assemble(prepared, answer)
+
+
+def memory_use(prepared: Prepared, work: TrainStep) -> MemoryUse:
+    """Bytes on the fullest device (the first pipeline stage, which holds the most micro-batches)."""
+    arch, precision, sharding, plan = work.model, prepared.precision, prepared.how.sharding, prepared.scenario.plan
+    weights, gradients, states = memory.state_bytes_per_parameter(precision.attention)
+    trained = trained_parameters(work, plan)
+    held = memory.weight_bytes(arch, precision, sharding)
+    in_flight = min(plan.pp, work.global_batch // (work.micro_batch * plan.dp))
+    return MemoryUse(
+        weights=held + (trained * weights if work.lora_rank else 0.0),
+        activations=memory.training_activation_bytes(
+            arch, work.micro_batch, work.seq_len, work.recompute, prepared.how.fused("flash"), sharding, in_flight
+        ),
+        gradients=trained * gradients,
+        optimizer=trained * states,
+        overhead=prepared.scenario.runtime.context.value,
+    )
+
+
+def _metrics(prepared: Prepared, work: TrainStep, cost: StepCost) -> tuple[dict[str, float | None], dict[str, str]]:
+    scenario = prepared.scenario
+    count = scenario.hardware.count
+    peak = prepared.peak_flops * count * cost.step_s
+    price = scenario.usd_per_device_s
+    values: dict[str, float | None] = {
+        "step_time_s": cost.step_s,
+        "tokens_per_s_per_device": work.global_batch * work.seq_len / cost.step_s / count,
+        "model_tflops_per_device": cost.model_flops / cost.step_s / count / 1e12,
+        "mfu": cost.model_flops / peak,
+        "hfu": cost.hardware_flops / peak,
+        "usd_per_step": costs.usd(cost.step_s, count, price.value) if price else None,
+    }
+    missing = f"no price is known for {scenario.hardware.device.id}; give one with --price"
+    return values, {} if price else {"usd_per_step": missing}
+
+
+def _breakdown(prepared: Prepared, cost: StepCost) -> dict[str, float]:
+    """Seconds of the step by family; they sum to the step time."""
+    share = cost.micro_batches / prepared.scenario.plan.pp
+    seconds = {family: value * share for family, value in cost.micro.seconds_by_family().items()}
+    seconds["collective"] = seconds.get("collective", 0.0) + cost.send_s + cost.reduce_s
+    seconds["optimizer"] = cost.update.total_s
+    seconds["bubble"] = cost.bubble_s
+    seconds["host"] = prepared.scenario.runtime.host_step.value * cost.micro_batches
+    return {family: value for family, value in seconds.items() if value > 0.0}
+
+
+def _phases(whole: PhaseCost, cost: StepCost, device: str) -> tuple[PhaseCost, ...]:
+    """Forward, backward (recomputation included) and optimizer, as the operators' names tell."""
+    ends = (".dgrad", ".wgrad", ".backward", ".recompute")
+    backward = tuple(o for o in whole.operators if o.name.endswith(ends))
+    forward = tuple(o for o in whole.operators if not o.name.endswith(ends))
+    return (
+        PhaseCost("forward", _seconds(forward), forward),
+        PhaseCost("backward", _seconds(backward), backward),
+        phase_cost("optimizer", cost.update, device),
+    )
+
+
+def _seconds(operators: tuple[OperatorCost, ...]) -> float:
+    return sum(operator.time_s for operator in operators)
