@@ -54,7 +54,7 @@ def _attention_cache(a: Attention | None, tokens: float, tp: int) -> float:
 def inference_activation_bytes(
     arch: Architecture, rows: float, logit_rows: float, precision: Precision, tp: int
 ) -> float:
-    """Peak of live activations of one step [B]: residual, its normed copy, and the widest inner tensors; logits fp32."""
+    """Peak of live activations of one step [B]: residual, its normed copy, the widest inner tensors; fp32 logits."""
     widest = max((_inner_width(group, tp) for group in arch.groups), default=0.0)
     live = rows * (2.0 * arch.hidden + widest) * precision.activation_bytes
     logits = logit_rows * arch.vocab / tp * 4.0 if arch.head == "lm" else 0.0

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from simulator import costs, memory
+from simulator.assemble import Answer, assemble, describe
 from simulator.metrics import BY_NAME
+from simulator.prepared import Prepared
 from simulator.result import MemoryUse, Result
 from simulator.scenario import StaticBatch
-from simulator.simulate import Answer, Prepared, assemble, describe
 from simulator.steps.pricing import PricedGraph, phase_cost
 from simulator.steps.static_batch import BatchCost, price_batch
 from workloads.lowering.inference import lower_step

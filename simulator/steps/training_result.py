@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from simulator import costs, memory
+from simulator.assemble import Answer, assemble, describe
+from simulator.prepared import Prepared
 from simulator.result import MemoryUse, OperatorCost, PhaseCost, Result
 from simulator.scenario import TrainStep
-from simulator.simulate import Answer, Prepared, assemble, describe
 from simulator.steps.pricing import phase_cost
 from simulator.steps.train_step import StepCost, price_step, trained_parameters
 

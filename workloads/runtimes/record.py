@@ -68,4 +68,5 @@ class Runtime(msgspec.Struct, frozen=True):
     host_sequence: Fact | None = None
     vendors: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
+    prefill_chunk: int = 0
     notes: str = ""
