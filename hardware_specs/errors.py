@@ -1,9 +1,9 @@
 """The one exception tree for input that people give us.
 
-    InputError            anything wrong with a flag, file, name or number (exit status 2)
-    ├── UnknownName       a name that no catalogue holds; carries the nearest matches
-    └── UnitError         text that does not parse as a quantity of the wanted dimension
-    DoesNotFit            a valid question whose answer is "no feasible design" (exit status 3)
+InputError            anything wrong with a flag, file, name or number (exit status 2)
+├── UnknownName       a name that no catalogue holds; carries the nearest matches
+└── UnitError         text that does not parse as a quantity of the wanted dimension
+DoesNotFit            a valid question whose answer is "no feasible design" (exit status 3)
 """
 
 from __future__ import annotations

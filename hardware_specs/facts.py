@@ -9,7 +9,9 @@ In TOML a fact is an inline table whose value is text with a unit, and exactly o
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Annotated
 
 import msgspec
 
@@ -42,3 +44,27 @@ class Fact(msgspec.Struct, frozen=True):
     mark: Mark
     origin: str
     date: str = ""
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """The dimension (see ``hardware_specs.units.DIMENSIONS``) that a field of a record must have.
+
+    Facts of hardware are positive, or zero where ``zero_allowed``.
+    """
+
+    name: str
+    zero_allowed: bool = False
+
+
+Number = Annotated[Fact, Dimension("number")]
+Bytes = Annotated[Fact, Dimension("bytes", zero_allowed=True)]
+BytesPerSecond = Annotated[Fact, Dimension("bytes_per_s")]
+Flops = Annotated[Fact, Dimension("flops")]
+Hertz = Annotated[Fact, Dimension("hz")]
+Watts = Annotated[Fact, Dimension("w", zero_allowed=True)]
+Seconds = Annotated[Fact, Dimension("s", zero_allowed=True)]
+Usd = Annotated[Fact, Dimension("usd")]
+UsdPerSecond = Annotated[Fact, Dimension("usd_per_s")]
+UsdPerJoule = Annotated[Fact, Dimension("usd_per_j", zero_allowed=True)]
+GramsPerJoule = Annotated[Fact, Dimension("g_per_j", zero_allowed=True)]

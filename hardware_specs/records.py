@@ -6,7 +6,20 @@ from typing import Literal
 
 import msgspec
 
-from hardware_specs.facts import Fact
+from hardware_specs.facts import (
+    Bytes,
+    BytesPerSecond,
+    Fact,
+    Flops,
+    GramsPerJoule,
+    Hertz,
+    Number,
+    Seconds,
+    Usd,
+    UsdPerJoule,
+    UsdPerSecond,
+    Watts,
+)
 
 DeviceClass = Literal["cpu", "gpu", "tpu", "fpga", "asic"]
 DEVICE_CLASSES: tuple[DeviceClass, ...] = ("cpu", "gpu", "tpu", "fpga", "asic")
@@ -19,17 +32,17 @@ class Memory(msgspec.Struct, frozen=True):
     """
 
     kind: str
-    capacity: Fact
-    bandwidth: Fact
-    usable: Fact | None = None
+    capacity: Bytes
+    bandwidth: BytesPerSecond
+    usable: Bytes | None = None
 
 
 class Cache(msgspec.Struct, frozen=True):
     """The largest on-chip memory: last-level cache, VMEM, SBUF, BRAM+URAM."""
 
     kind: str
-    capacity: Fact
-    bandwidth: Fact | None = None
+    capacity: Bytes
+    bandwidth: BytesPerSecond | None = None
 
 
 class Compute(msgspec.Struct, frozen=True):
@@ -39,47 +52,47 @@ class Compute(msgspec.Struct, frozen=True):
     ``array_cols`` are the shape of one systolic array and ``arrays`` how many there are, where it has any.
     """
 
-    peaks: dict[str, Fact]
-    units: Fact | None = None
+    peaks: dict[str, Flops]
+    units: Number | None = None
     unit_name: str = ""
-    clock_base: Fact | None = None
-    clock_boost: Fact | None = None
-    arrays: Fact | None = None
-    array_rows: Fact | None = None
-    array_cols: Fact | None = None
+    clock_base: Hertz | None = None
+    clock_boost: Hertz | None = None
+    arrays: Number | None = None
+    array_rows: Number | None = None
+    array_cols: Number | None = None
 
 
 class Power(msgspec.Struct, frozen=True):
     """Board or socket power: ``tdp`` is the sustained limit, ``idle`` the draw with a loaded model at rest."""
 
-    tdp: Fact | None = None
-    idle: Fact | None = None
+    tdp: Watts | None = None
+    idle: Watts | None = None
 
 
 class Ports(msgspec.Struct, frozen=True):
     """How a device joins others. ``scaleup_bandwidth`` is per direction, all links of one device together."""
 
     scaleup: str = ""
-    scaleup_bandwidth: Fact | None = None
+    scaleup_bandwidth: BytesPerSecond | None = None
     scaleup_topology: str = ""
-    scaleup_domain: Fact | None = None
-    pcie_generation: Fact | None = None
-    pcie_lanes: Fact | None = None
+    scaleup_domain: Number | None = None
+    pcie_generation: Number | None = None
+    pcie_lanes: Number | None = None
 
 
 class Logic(msgspec.Struct, frozen=True):
     """Programmable resources of an FPGA."""
 
-    luts: Fact | None = None
-    dsps: Fact | None = None
+    luts: Number | None = None
+    dsps: Number | None = None
     on_chip_ram: str = ""
 
 
 class DevicePrice(msgspec.Struct, frozen=True):
     """List prices of one device; None where no source gives one (then results say so, never 0)."""
 
-    purchase: Fact | None = None
-    cloud: Fact | None = None
+    purchase: Usd | None = None
+    cloud: UsdPerSecond | None = None
 
 
 class DeviceSpec(msgspec.Struct, frozen=True):
@@ -118,11 +131,11 @@ class LinkSpec(msgspec.Struct, frozen=True):
     id: str
     name: str
     category: Literal["scale-up", "scale-out", "host", "chip-to-chip"]
-    bandwidth: Fact
-    latency: Fact
-    achieved_fraction: Fact
+    bandwidth: BytesPerSecond
+    latency: Seconds
+    achieved_fraction: Number
     topology: str = ""
-    max_domain: Fact | None = None
+    max_domain: Number | None = None
     in_network_reduction: bool = False
     notes: str = ""
 
@@ -150,8 +163,8 @@ class SystemSpec(msgspec.Struct, frozen=True):
     host_link: str
     nodes: int = 1
     network: str = ""
-    network_bandwidth_per_device: Fact | None = None
-    host_power: Fact | None = None
+    network_bandwidth_per_device: BytesPerSecond | None = None
+    host_power: Watts | None = None
     notes: str = ""
 
 
@@ -161,7 +174,7 @@ class PriceSpec(msgspec.Struct, frozen=True):
     device: str
     provider: str
     region: str
-    usd_per_s: Fact
+    usd_per_s: UsdPerSecond
     kind: str
     instance: str = ""
 
@@ -171,7 +184,7 @@ class SiteSpec(msgspec.Struct, frozen=True):
 
     id: str
     name: str
-    electricity: Fact
-    pue: Fact
-    carbon: Fact
+    electricity: UsdPerJoule
+    pue: Number
+    carbon: GramsPerJoule
     notes: str = ""

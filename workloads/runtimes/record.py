@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from hardware_specs.facts import Fact
+from hardware_specs.facts import Bytes, Number, Seconds
 
 FUSIONS: tuple[str, ...] = (
     "qkv",  # one product for queries, keys and values
@@ -27,12 +27,12 @@ class Factors(msgspec.Struct, frozen=True):
     poor may still stream weights well. None: as ``gemm``.
     """
 
-    gemm: Fact
-    moe: Fact
-    attention_prefill: Fact
-    attention_decode: Fact
-    vector: Fact
-    collective: Fact
+    gemm: Number
+    moe: Number
+    attention_prefill: Number
+    attention_decode: Number
+    vector: Number
+    collective: Number
     gemv: Fact | None = None
 
     @property
@@ -59,11 +59,11 @@ class Runtime(msgspec.Struct, frozen=True):
     device_classes: tuple[str, ...]
     fusions: tuple[str, ...]
     graph_mode: bool
-    launch: Fact
-    graph_launch: Fact
-    host_step: Fact
-    memory_utilisation: Fact
-    context: Fact
+    launch: Seconds
+    graph_launch: Seconds
+    host_step: Seconds
+    memory_utilisation: Number
+    context: Bytes
     factors: Factors
     host_sequence: Fact | None = None
     vendors: tuple[str, ...] = ()
