@@ -19,7 +19,8 @@ class Attention(msgspec.Struct, frozen=True):
     ``head_dim`` is the width of a query/key head and ``v_head_dim`` of a value head (0: the same).
     For multi-head latent attention (MLA): ``q_lora`` (0: full-rank queries) and ``kv_lora`` are the latent
     ranks, ``rope_dim`` the shared rotary key width, ``head_dim = nope + rope_dim``. ``window`` is the sliding
-    window in tokens (0: full attention). ``rotary`` false means learned, ALiBi or no positions.
+    window in tokens (0: full attention). ``rotary`` false means learned, ALiBi or no positions. ``qk_norm``
+    normalises queries and keys; its weights are one head wide, or all heads wide with ``qk_norm_full`` (OLMo 2).
     """
 
     kind: AttentionKind
@@ -37,6 +38,7 @@ class Attention(msgspec.Struct, frozen=True):
     out_bias: bool = False
     qk_norm: bool = False
     sinks: bool = False
+    qk_norm_full: bool = False
 
     @property
     def value_dim(self) -> int:
@@ -58,6 +60,8 @@ class Experts(msgspec.Struct, frozen=True):
 
     ``shared_width`` is the summed width of the always-active shared experts (0: none).
     ``dense_width`` is a dense MLP that runs beside the experts in the same layer (0: none).
+    ``router_bias`` is a bias of ``count`` (gpt-oss, DeepSeek V3's load-balance term); ``shared_gate`` scales the
+    shared experts by a learned scalar per token (Qwen 2 MoE).
     """
 
     count: int
@@ -67,13 +71,15 @@ class Experts(msgspec.Struct, frozen=True):
     shared_width: int = 0
     dense_width: int = 0
     bias: bool = False
+    router_bias: bool = False
+    shared_gate: bool = False
 
 
 class StateSpace(msgspec.Struct, frozen=True):
     """Selective state space mixer (Mamba): ``inner`` = expand x hidden channels, ``state`` per channel.
 
     ``dt_rank`` is the rank of the step-size projection (Mamba 1); 0 means Mamba 2 with ``heads`` scalar
-    decays and ``groups`` groups of B and C.
+    decays and ``groups`` groups of B and C. ``bias`` is that of the two large projections.
     """
 
     inner: int
@@ -82,6 +88,8 @@ class StateSpace(msgspec.Struct, frozen=True):
     dt_rank: int = 0
     heads: int = 0
     groups: int = 1
+    conv_bias: bool = True
+    bias: bool = False
 
 
 class LayerGroup(msgspec.Struct, frozen=True):
@@ -120,6 +128,9 @@ class Architecture(msgspec.Struct, frozen=True):
         published_params, published_active: counts the makers give (0: none known).
         source: where the architecture was read.
         extra_params: parameters outside the stack (vision towers, adapters) that cost memory only.
+        norm_weight: false where the normalisations have no weights at all (OLMo 1).
+        default_dtype: compute dtype the checkpoint is stored in ("": not said).
+        quantization: storage format of a quantised checkpoint, a name of ``workloads.formats`` ("": none).
     """
 
     id: str
@@ -144,6 +155,9 @@ class Architecture(msgspec.Struct, frozen=True):
     family: str = ""
     extra_params: float = 0.0
     notes: str = ""
+    norm_weight: bool = True
+    default_dtype: str = ""
+    quantization: str = ""
 
     @property
     def layers(self) -> int:

@@ -1,0 +1,174 @@
+"""How many parameters an architecture has, part by part, exactly."""
+
+from __future__ import annotations
+
+import msgspec
+
+from workloads.models.architecture import Architecture, Attention, Experts, FeedForward, LayerGroup, StateSpace
+
+
+class LayerCount(msgspec.Struct, frozen=True):
+    """Parameters of one layer, and how many equal layers there are.
+
+    ``mlp`` holds every feed-forward weight that each token passes (dense MLP, shared experts, router);
+    ``experts`` the routed experts, of which a token uses ``active_experts`` parameters. ``norms`` holds all
+    normalisation weights, those of queries, keys and latents included.
+    """
+
+    layers: int
+    attention: int = 0
+    mlp: int = 0
+    experts: int = 0
+    active_experts: int = 0
+    ssm: int = 0
+    norms: int = 0
+
+    @property
+    def total(self) -> int:
+        """Parameters of one layer."""
+        return self.attention + self.mlp + self.experts + self.ssm + self.norms
+
+    @property
+    def active(self) -> int:
+        """Parameters of one layer that one token uses."""
+        return self.total - self.experts + self.active_experts
+
+
+class ParameterCount(msgspec.Struct, frozen=True):
+    """Parameters of a model by part; the per-layer counts are in ``groups``, bottom to top.
+
+    ``embedding`` holds all look-up tables (tokens, positions, token types); ``head`` is 0 where it is tied.
+    ``norms`` includes the embedding's and the final normalisation. ``active`` counts what one token uses, the
+    embedding included, as makers of mixtures of experts usually do.
+    """
+
+    groups: tuple[LayerCount, ...]
+    embedding: int
+    attention: int
+    mlp: int
+    experts: int
+    ssm: int
+    norms: int
+    head: int
+    extra: int
+    total: int
+    active: int
+
+
+def count_parameters(arch: Architecture) -> ParameterCount:
+    """Parameters of ``arch``, from its shapes alone (``published_params`` is not looked at)."""
+    groups = tuple(_layer(arch, group) for group in arch.groups)
+    embedding = _embedding(arch)
+    head = _head(arch)
+    ends = int(arch.embedding_norm) + int(arch.final_norm)
+    norms = sum(g.layers * g.norms for g in groups) + ends * _norm(arch, arch.hidden)
+    extra = round(arch.extra_params)
+    total = embedding + head + extra + norms + sum(g.layers * (g.total - g.norms) for g in groups)
+    return ParameterCount(
+        groups=groups,
+        embedding=embedding,
+        attention=sum(g.layers * g.attention for g in groups),
+        mlp=sum(g.layers * g.mlp for g in groups),
+        experts=sum(g.layers * g.experts for g in groups),
+        ssm=sum(g.layers * g.ssm for g in groups),
+        norms=norms,
+        head=head,
+        extra=extra,
+        total=total,
+        active=total - sum(g.layers * (g.experts - g.active_experts) for g in groups),
+    )
+
+
+def _layer(arch: Architecture, group: LayerGroup) -> LayerCount:
+    norms = group.norms * _norm(arch, arch.hidden)
+    attention = mlp = experts = active = ssm = 0
+    if group.attention is not None:
+        a = group.attention
+        attention = _mla(arch.hidden, a) if a.kind == "mla" else _attention(arch.hidden, a)
+        norms += _inner_norms(a)
+    if isinstance(group.mlp, FeedForward):
+        mlp = _mlp(arch.hidden, group.mlp.width, group.mlp.gated, group.mlp.bias)
+    elif isinstance(group.mlp, Experts):
+        mlp = _beside_experts(arch.hidden, group.mlp)
+        each = _mlp(arch.hidden, group.mlp.width, group.mlp.gated, group.mlp.bias)
+        experts, active = group.mlp.count * each, group.mlp.top_k * each
+    if group.ssm is not None:
+        ssm = _ssm(arch.hidden, group.ssm)
+        norms += group.ssm.inner if group.ssm.dt_rank == 0 else 0
+    return LayerCount(group.count, attention, mlp, experts, active, ssm, norms)
+
+
+def _norm(arch: Architecture, width: int) -> int:
+    if not arch.norm_weight:
+        return 0
+    return width * (2 if arch.norm == "layernorm" and arch.norm_bias else 1)
+
+
+def _attention(hidden: int, a: Attention) -> int:
+    qkv = a.heads * a.head_dim + a.kv_heads * (a.head_dim + a.value_dim)
+    out = a.heads * a.value_dim
+    biases = a.qkv_bias * qkv + a.out_bias * hidden
+    return hidden * (qkv + out) + biases + a.sinks * a.heads
+
+
+def _mla(hidden: int, a: Attention) -> int:
+    """Latent attention: queries through ``q_lora`` or at full rank, keys and values through ``kv_lora``.
+
+    A bias, where there is one, is on the down-projections and the output only (DeepSeek V2, arXiv:2405.04434).
+    """
+    queries = a.heads * a.head_dim
+    q = a.q_lora * (hidden + queries) if a.q_lora else hidden * queries
+    kv_a = hidden * (a.kv_lora + a.rope_dim)
+    kv_b = a.kv_lora * a.heads * (a.head_dim - a.rope_dim + a.value_dim)
+    biases = a.qkv_bias * (a.q_lora + a.kv_lora + a.rope_dim) + a.out_bias * hidden
+    return q + kv_a + kv_b + a.heads * a.value_dim * hidden + biases
+
+
+def _inner_norms(a: Attention) -> int:
+    if a.kind == "mla":
+        return a.q_lora + a.kv_lora
+    if a.qk_norm:
+        return a.head_dim * (a.heads + a.kv_heads if a.qk_norm_full else 2)
+    return 0
+
+
+def _mlp(hidden: int, width: int, gated: bool, bias: bool) -> int:
+    ins = 2 if gated else 1
+    return hidden * width * (ins + 1) + bias * (ins * width + hidden)
+
+
+def _beside_experts(hidden: int, e: Experts) -> int:
+    """Router, shared experts and dense MLP of a mixture-of-experts layer: what every token uses."""
+    router = hidden * e.count + e.router_bias * e.count
+    shared = _mlp(hidden, e.shared_width, e.gated, False) + e.shared_gate * hidden
+    return router + shared + (_mlp(hidden, e.dense_width, e.gated, e.bias) if e.dense_width else 0)
+
+
+def _ssm(hidden: int, s: StateSpace) -> int:
+    """Mamba 1 (arXiv:2312.00752) where ``dt_rank`` is set, else Mamba 2 (arXiv:2405.21060)."""
+    if s.dt_rank:
+        mixed, wide = s.inner, 2 * s.inner
+        step = s.inner * (s.dt_rank + 2 * s.state) + s.dt_rank * s.inner + s.inner
+        own = step + s.inner * s.state + s.inner
+    else:
+        mixed = s.inner + 2 * s.groups * s.state
+        wide = s.inner + mixed + s.heads
+        own = 3 * s.heads
+    convolution = mixed * (s.conv + s.conv_bias)
+    return hidden * (wide + s.inner) + s.bias * (wide + hidden) + convolution + own
+
+
+def _embedding(arch: Architecture) -> int:
+    tokens = arch.vocab * (arch.embedding_dim or arch.hidden)
+    narrow = arch.embedding_dim not in (0, arch.hidden)
+    projections = 2 * arch.embedding_dim * arch.hidden if narrow else 0
+    return tokens + projections + (arch.learned_positions + arch.extra_embeddings) * arch.hidden
+
+
+def _head(arch: Architecture) -> int:
+    bias = arch.head_bias * arch.vocab
+    if arch.head == "pool":
+        return arch.hidden * arch.hidden + arch.hidden
+    if arch.head == "none" or arch.tied:
+        return bias
+    return arch.vocab * (arch.embedding_dim or arch.hidden) + bias
