@@ -33,7 +33,7 @@ class Factors(msgspec.Struct, frozen=True):
     attention_decode: Number
     vector: Number
     collective: Number
-    gemv: Fact | None = None
+    gemv: Number | None = None
 
     @property
     def weight_stream(self) -> float:
@@ -47,9 +47,10 @@ class Runtime(msgspec.Struct, frozen=True):
     ``launch`` is the time to dispatch one operator when ``graph_mode`` is off [s]; ``graph_launch`` the gap
     between operators inside a captured graph or compiled program; ``host_step`` what the host adds to each
     iteration (scheduler, sampling, detokenisation), and ``host_sequence`` what it adds for each sequence of the
-    batch (0 where absent). ``memory_utilisation`` is the share of usable memory that
-    weights, cache and activations may fill; ``context`` what the runtime itself holds on each device [B].
-    ``vendors`` empty: any vendor. ``aliases`` are what people write for it, see ``workloads.runtimes.match``.
+    batch (0 where absent). ``memory_utilisation`` is the share of usable memory that weights, cache and
+    activations may fill; ``context`` what the runtime itself holds on each device [B]. ``prefill_chunk`` is the
+    most prompt tokens that one step takes (0: whole prompts). ``vendors`` empty: any vendor. ``aliases`` are what
+    people write for it, see ``workloads.runtimes.match``.
     """
 
     id: str
@@ -65,7 +66,7 @@ class Runtime(msgspec.Struct, frozen=True):
     memory_utilisation: Number
     context: Bytes
     factors: Factors
-    host_sequence: Fact | None = None
+    host_sequence: Seconds | None = None
     vendors: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     prefill_chunk: int = 0
