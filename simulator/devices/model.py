@@ -116,6 +116,7 @@ def _fill_runtime(runtime: Runtime, row: Any) -> list[Provenance]:
     row["gap_s"] = runtime.graph_launch.value
     row["graph_mode"] = float(runtime.graph_mode)
     row["factors"][:] = 1.0
+    row["weight_factor"] = runtime.factors.weight_stream
     notes = [
         _fact_note(f"{runtime.id} {name}", getattr(runtime, name)) for name in ("launch", "graph_launch", "host_step")
     ]

@@ -3,10 +3,10 @@
 For one operator, with P the peak of its dtype, s the share of it that the class law grants (tiles, waves, padding,
 depth), B the memory bandwidth and b its attainable share::
 
-    t_compute = max(flops / (s P), vector_flops / V)
-    t_memory  = weight_bytes / (b B) + activation_bytes / (b B or cache bandwidth, if they fit in the cache)
+    t_compute = max(flops / (s P), vector_flops / V) / f        f: factor of the runtime's kernel family
+    t_memory  = (weight_bytes / (b B) + activation_bytes / (b B or cache bandwidth, if they fit in the cache)) / g
     t_kernel  = (t_compute^q + t_memory^q)^(1/q) + floor        q: overlap exponent (infinite = perfect overlap)
-    t         = max(t_kernel / f, flops / P, bytes / B)         f: factor of the runtime's kernel family
+    t         = max(t_kernel, flops / P, bytes / B)             g: the runtime's factor for streaming weights, or f
 
 Williams, Waterman, Patterson, "Roofline", CACM 52(4), 2009, doi:10.1145/1498765.1498785; the smooth maximum is
 the usual p-norm. Under a power cap the dynamic energy cannot be spent faster than cap - static watts.
@@ -37,7 +37,7 @@ LAW_DTYPE: Final = np.dtype(
                 "gemm_share", "attention_share", "stream_share", "kv_share", "vector_share", "dequantize_share",
                 "depth_half", "row_tile", "column_tile", "depth_tile", "fill_rows", "overlap_exponent", "floor_s",
                 "launch_s", "gap_s", "graph_mode",
-                "joules_per_byte", "static_w", "cap_w",
+                "joules_per_byte", "static_w", "cap_w", "weight_factor",
             )
         ],
     ]
@@ -52,6 +52,7 @@ ATTENTION_PREFILL: Final = FAMILIES.index("attention_prefill")
 ATTENTION_DECODE: Final = FAMILIES.index("attention_decode")
 VECTOR: Final = FAMILIES.index("vector")
 MOE: Final = FAMILIES.index("moe")
+GEMM: Final = FAMILIES.index("gemm")
 OPTIMIZER: Final = FAMILIES.index("optimizer")
 COLLECTIVE: Final = FAMILIES.index("collective")
 
@@ -79,14 +80,15 @@ def price(ops: Any, i: int, p: Any, share: float, stream: float, out: Any) -> No
     moved = ops.read_bytes[i] + ops.write_bytes[i]
     resident = moved <= 0.5 * p.cache_bytes and family != OPTIMIZER and family != ATTENTION_DECODE
     fast = p.cache_bandwidth if resident and p.cache_bandwidth > p.bandwidth else p.bandwidth
-    matrix_s = flops / (peak * share) if flops > 0.0 else 0.0
-    vector_s = vector / (p.vector_peak * (p.dequantize_share if ops.dequantize[i] else p.vector_share))
-    compute_s = max(matrix_s, vector_s)
-    memory_s = ops.weight_bytes[i] / (p.bandwidth * stream) + moved / (fast * stream)
+    factor = p.factors[family]
+    streamed = p.weight_factor if family in (GEMM, MOE) else factor
+    vector_rate = p.vector_peak * (p.dequantize_share if ops.dequantize[i] else p.vector_share)
+    compute_s = max(flops / (peak * share) if flops > 0.0 else 0.0, vector / vector_rate) / factor
+    memory_s = (ops.weight_bytes[i] / (p.bandwidth * stream) + moved / (fast * stream)) / streamed
     slow, quick = max(compute_s, memory_s), min(compute_s, memory_s)
     joined = slow * (1.0 + (quick / slow) ** p.overlap_exponent) ** (1.0 / p.overlap_exponent) if slow > 0.0 else 0.0
     roof = max(flops / peak if flops > 0.0 else 0.0, ops.weight_bytes[i] / p.bandwidth + moved / fast)
-    kernel_s = max((joined + p.floor_s) / p.factors[family], roof)
+    kernel_s = max(joined + p.floor_s, roof)
     dynamic_j = flops * p.joules_per_flop[ops.dtype[i]] + (moved + ops.weight_bytes[i]) * p.joules_per_byte
     if p.cap_w > p.static_w:
         kernel_s = max(kernel_s, dynamic_j / (p.cap_w - p.static_w))
