@@ -50,13 +50,14 @@ class Fact(msgspec.Struct, frozen=True):
 class Dimension:
     """The dimension (see ``hardware_specs.units.DIMENSIONS``) that a field of a record must have.
 
-    Facts of hardware are positive, or zero where ``zero_allowed``.
+    The dimension "any" takes that of the unit. Facts of hardware are positive, or zero where ``zero_allowed``.
     """
 
     name: str
     zero_allowed: bool = False
 
 
+AnyFact = Annotated[Fact, Dimension("any", zero_allowed=True)]
 Number = Annotated[Fact, Dimension("number")]
 Bytes = Annotated[Fact, Dimension("bytes", zero_allowed=True)]
 BytesPerSecond = Annotated[Fact, Dimension("bytes_per_s")]

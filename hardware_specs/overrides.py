@@ -9,8 +9,8 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 import msgspec
 
 from hardware_specs.errors import InputError, nearest
-from hardware_specs.facts import Dimension, Fact, Mark
-from hardware_specs.units import parse_quantity
+from hardware_specs.facts import Fact, Mark
+from hardware_specs.units import dimension_of, parse_quantity
 
 Record = TypeVar("Record", bound=msgspec.Struct)
 _RELATIVE = re.compile(r"^\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*(x|%)\s*$")
@@ -76,10 +76,9 @@ def _unknown(key: str, known: Any) -> str:
 
 def _fact(text: str, current: Fact | None, kind: Any, place: str) -> Fact:
     """The new fact, marked as assumed by the user; law parameters take the dimension of what they replace."""
-    arguments = get_args(kind)
-    dimension = arguments[1].name if arguments and isinstance(arguments[1], Dimension) else None
-    if dimension is None:
-        dimension = current.dimension if current else "number"
+    dimension = get_args(kind)[1].name
+    if dimension == "any":
+        dimension = current.dimension if current else dimension_of(text)
     match = _RELATIVE.match(text)
     if match and not (dimension == "number" and current is None):
         if current is None:

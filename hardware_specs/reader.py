@@ -18,7 +18,7 @@ import msgspec
 
 from hardware_specs.errors import InputError, nearest
 from hardware_specs.facts import Dimension, Fact, Mark, Source
-from hardware_specs.units import parse_quantity
+from hardware_specs.units import dimension_of, parse_quantity
 
 Record = TypeVar("Record", bound=msgspec.Struct)
 _FACT_KEYS = ("value", "source", "assumed", "calibrated", "date")
@@ -158,7 +158,8 @@ def _fact(value: Any, dimension: Dimension, place: str, sources: Mapping[str, So
         raise InputError(f"{place}: needs exactly one of source, assumed, calibrated; it has {found}")
     if "value" not in value:
         raise InputError(f"{place}: missing key 'value'")
-    number = parse_quantity(value["value"], dimension.name, place)
+    name = dimension_of(value["value"]) if dimension.name == "any" else dimension.name
+    number = parse_quantity(value["value"], name, place)
     if number < 0.0 or (number == 0.0 and not dimension.zero_allowed):
         raise InputError(
             f"{place}: {value['value']!r} must be {'zero or more' if dimension.zero_allowed else 'positive'}"
@@ -172,5 +173,5 @@ def _fact(value: Any, dimension: Dimension, place: str, sources: Mapping[str, So
             close = nearest(origin, sources)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise InputError(f"{place}.source: {origin!r} is no key of [sources]{hint} (there: {', '.join(sources)})")
-        return Fact(number, dimension.name, text, Mark.SOURCED, sources[origin].cite, date or sources[origin].date)
-    return Fact(number, dimension.name, text, Mark(marks[0]), origin, date)
+        return Fact(number, name, text, Mark.SOURCED, sources[origin].cite, date or sources[origin].date)
+    return Fact(number, name, text, Mark(marks[0]), origin, date)

@@ -7,9 +7,9 @@ from typing import Literal
 import msgspec
 
 from hardware_specs.facts import (
+    AnyFact,
     Bytes,
     BytesPerSecond,
-    Fact,
     Flops,
     GramsPerJoule,
     Hertz,
@@ -117,7 +117,7 @@ class DeviceSpec(msgspec.Struct, frozen=True):
     process_node: str = ""
     form_factor: str = ""
     notes: str = ""
-    parameters: dict[str, Fact] = {}
+    parameters: dict[str, AnyFact] = {}
 
     @property
     def usable_bytes(self) -> float:

@@ -92,6 +92,12 @@ def parse_quantity(text: str | float | int, dimension: str, place: str = "") -> 
     return value
 
 
+def dimension_of(text: str | float | int) -> str:
+    """The dimension of a quantity's unit; "number" where it has none, or no known one."""
+    match = _QUANTITY.match(text) if isinstance(text, str) else None
+    return _UNITS.get((match[2] or "").strip(), ("number", 1.0))[0] if match else "number"
+
+
 _SHOWN: Final = {
     "bytes": "B", "bytes_per_s": "B/s", "flops": "FLOP/s", "flop": "FLOP", "hz": "Hz", "s": "s", "w": "W", "j": "J",
     "usd": "USD",

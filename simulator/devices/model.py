@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hardware_specs.dtypes import BITS, COMPUTE_DTYPES, FALLBACKS
-from hardware_specs.errors import InputError
+from hardware_specs.errors import InputError, nearest
 from hardware_specs.records import DeviceSpec
 from simulator.devices.priors import half_precision_peak, joules_per_flop
 from simulator.devices.registry import law_of
@@ -85,6 +85,14 @@ def compile_device(spec: DeviceSpec, runtime: Runtime) -> DeviceModel:
     row: Any = record[0]
     provenance = [_fact_note(f"{spec.id} memory bandwidth", spec.memory.bandwidth)]
     row["bandwidth"] = spec.memory.bandwidth.value
+    known = {parameter.name: parameter for parameter in law.parameters}
+    for name, fact in spec.parameters.items():
+        if name not in known:
+            close = nearest(name, known)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise InputError(f"{spec.id}: no law parameter {name!r}{hint} (allowed: {', '.join(known)})")
+        if fact.dimension != known[name].dimension:
+            raise InputError(f"{spec.id}: parameter {name} = {fact.text!r} must be a {known[name].dimension}")
     for parameter in law.parameters:
         fitted = spec.parameters.get(parameter.name)
         value = fitted.value if fitted else parameter.prior(spec)
