@@ -1,0 +1,44 @@
+"""silicost: what a language-model workload costs on hardware, before the hardware is there.
+
+    >>> import silicost
+    >>> scenario = silicost.inference_scenario("llama-3.1-8b", "h100-sxm-80gb", batch=8, isl=2048, osl=256)
+    >>> result = silicost.simulate(scenario)
+    >>> result.metrics["tpot_s"], result.intervals["tpot_s"]  # doctest: +SKIP
+
+Names are loaded on first use, so that ``import silicost`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+_PUBLIC = {
+    "simulate": "simulator.simulate",
+    "inference_scenario": "silicost.scenarios",
+    "training_scenario": "silicost.scenarios",
+    "Scenario": "simulator.scenario",
+    "Plan": "simulator.scenario",
+    "Formats": "simulator.scenario",
+    "Result": "simulator.result",
+    "load_device": "hardware_specs.devices",
+    "load_system": "hardware_specs.systems",
+    "load_model": "workloads.models.catalogue",
+    "load_runtime": "workloads.runtimes.catalogue",
+    "InputError": "hardware_specs.errors",
+    "DoesNotFit": "hardware_specs.errors",
+}
+
+__all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604
+
+try:
+    __version__ = version("silicost")
+except PackageNotFoundError:  # running from a source tree without installation
+    __version__ = "0+unknown"
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'silicost' has no attribute {name!r}")

@@ -1,0 +1,5 @@
+"""``python -m silicost``."""
+
+from silicost.cli import main
+
+main()
