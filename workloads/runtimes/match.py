@@ -1,10 +1,11 @@
 """From what people write for a software stack ("TensorRT-LLM v0.5.0 gptSessionBenchmark") to a runtime.
 
 A runtime file lists aliases. An alias is a phrase, matched anywhere in the text at word boundaries and without
-regard to case; ``*`` stands for any text; the longest alias that matches decides. Where several runtimes share
-it, those made for this vendor and class go before general ones, and among these the version decides: the newest
-that is not newer than the version in the text, else the oldest. ``phrase @ version`` says from which version of
-that phrase on the runtime stands for it (default: its own version). Without a version the date decides, likewise.
+regard to case; ``*`` stands for any text. The alias that begins first in the text decides, the longest of those
+that begin there (people name the stack first, its parts and versions after it). Where several runtimes share it,
+those made for this vendor and class go before general ones, and among these the version decides: the newest that
+is not newer than the version in the text, else the oldest. ``phrase @ version`` says from which version of that
+phrase on the runtime stands for it (default: its own version). Without a version the date decides, likewise.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
+from hardware_specs.errors import InputError
 from hardware_specs.records import DeviceSpec
 from workloads.runtimes.catalogue import default_runtime, load_all_runtimes, runs_on
 from workloads.runtimes.record import Runtime
@@ -20,6 +22,7 @@ from workloads.runtimes.record import Runtime
 Version = tuple[int, ...]
 
 _VERSION = r"(?:[\s\-_=(]*v?b?(\d+(?:\.\d+)*))?"
+_ISO_DATE = re.compile(r"\d{4}-\d{2}(-\d{2})?")
 _YEAR = re.compile(r"(?<![\d.])(20[12]\d)(?:-(0[1-9]|1[0-2]))?(?![\d.])")
 
 
@@ -40,9 +43,10 @@ class _Alias(NamedTuple):
 
 
 class _Hit(NamedTuple):
-    """An alias found in a text, with the version that stands behind it there (empty: none)."""
+    """An alias found in a text: where it begins, and the version that stands behind it (empty: none)."""
 
     alias: _Alias
+    start: int
     version: Version
 
 
@@ -56,13 +60,18 @@ def match_runtime(software: str, device: DeviceSpec, published: str = "") -> Run
 
     Returns:
         ``(runtime, exact)``; not exact: nothing matched, and it is the device's usual runtime.
+
+    Raises:
+        InputError: ``published`` is no ISO date.
     """
+    if published and not _ISO_DATE.fullmatch(published):
+        raise InputError(f"published {published!r}: must be an ISO date, for example '2024-11'")
     text = " ".join(software.lower().split())
     hits = [hit for alias in _aliases() if (hit := _find(alias, text)) and runs_on(alias.runtime, device)]
     if not hits:
         return RuntimeMatch(default_runtime(device), False)
-    longest = max(len(hit.alias.phrase) for hit in hits)
-    hits = [hit for hit in hits if len(hit.alias.phrase) == longest]
+    first = min((hit.start, -len(hit.alias.phrase)) for hit in hits)
+    hits = [hit for hit in hits if (hit.start, -len(hit.alias.phrase)) == first]
     narrowest = min(_breadth(hit.alias.runtime) for hit in hits)
     hits = [hit for hit in hits if _breadth(hit.alias.runtime) == narrowest]
     return RuntimeMatch(_by_version(hits, _date(text) or published, device), True)
@@ -102,11 +111,9 @@ def _pattern(phrase: str) -> re.Pattern[str]:
 
 
 def _find(alias: _Alias, text: str) -> _Hit | None:
-    """The alias in ``text``, with the highest version behind any of its occurrences."""
-    found = list(alias.pattern.finditer(text))
-    if not found:
-        return None
-    return _Hit(alias, max(_parse(match[1] or "") for match in found))
+    """The first occurrence of the alias in ``text``."""
+    match = alias.pattern.search(text)
+    return _Hit(alias, match.start(), _parse(match[1] or "")) if match else None
 
 
 def _parse(version: str) -> Version:
