@@ -130,7 +130,7 @@ def test_did_you_mean(wrong: str, right: str) -> None:
 
 
 def test_default_of_a_device_must_exist() -> None:
-    with pytest.raises(UnknownName, match=r"unknown runtime .vllm-0\\.18."):
+    with pytest.raises(UnknownName, match=r"unknown runtime .vllm-0\.18."):
         default_runtime(device("gpu", "NVIDIA", default="vllm-0.18"))
 
 
