@@ -104,16 +104,22 @@ _SHOWN: Final = {
 }  # fmt: skip
 
 
-def format_quantity(value: float, dimension: str, digits: int = 4) -> str:
-    """``value`` in the human unit of its size: 3.35e12 bytes_per_s -> "3.35 TB/s"; DRAM sizes stay decimal."""
+def human_unit(value: float, dimension: str) -> tuple[float, str]:
+    """The factor and the name of the unit that suits ``value``: 3.35e12 bytes_per_s -> (1e12, "TB/s").
+
+    (1.0, "") for a dimension without a human unit; DRAM sizes stay decimal.
+    """
     base = _SHOWN.get(dimension)
     if base is None or value == 0 or not math.isfinite(value):
-        return f"{value:.{digits}g}" + (f" {base}" if base else "")
+        return 1.0, base or ""
     steps = [(1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")]
     if dimension in ("s", "j"):
         steps = [(1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p")]
-    for scale, prefix in steps:
-        if abs(value) >= scale * 0.9995:
-            return f"{value / scale:.{digits}g} {prefix}{base}"
-    scale, prefix = steps[-1]
-    return f"{value / scale:.{digits}g} {prefix}{base}"
+    scale, prefix = next((step for step in steps if abs(value) >= step[0] * 0.9995), steps[-1])
+    return scale, f"{prefix}{base}"
+
+
+def format_quantity(value: float, dimension: str, digits: int = 4) -> str:
+    """``value`` in the human unit of its size: 3.35e12 bytes_per_s -> "3.35 TB/s"."""
+    scale, unit = human_unit(value, dimension)
+    return f"{value / scale:.{digits}g} {unit}".rstrip()

@@ -1,4 +1,4 @@
-"""Printing: tables for people, JSON and CSV for programs; files are written whole or not at all."""
+"""Printing: tables for people, JSON and CSV for programs."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import csv
 import io
 import json
 import math
-import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
+
+from hardware_specs.files import write_text as write_text
 
 
 class Format(StrEnum):
@@ -73,26 +72,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_finite(v) for v in value]
     return value
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write ``text`` to ``path`` through a temporary file, so that nobody ever sees half of it.
-
-    Raises:
-        InputError: the place cannot be written.
-    """
-    from hardware_specs.errors import InputError
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            Path(temporary).chmod(0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
