@@ -58,7 +58,8 @@ def _print_table(rows: Sequence[dict[str, Any]], title: str) -> None:
         numeric = any(isinstance(row[key], (int, float)) and not isinstance(row[key], bool) for row in rows)
         table.add_column(key, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text("-" if v is None else f"{v:.4g}" if isinstance(v, float) else str(v)) for v in row.values()))
+        shown = ("-" if v is None else f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values())
+        table.add_row(*map(Text, shown))
     width = None if sys.stdout.isatty() else 200
     Console(width=width, highlight=False).print(table)
 
