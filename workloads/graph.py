@@ -44,6 +44,7 @@ class OpColumns(NamedTuple):
     write_bytes: Floats
     message_bytes: Floats
     weight_bits: Floats
+    calls: Floats
 
 
 _INTEGERS = ("kind", "group", "dequantize")
@@ -145,6 +146,7 @@ class GraphBuilder:
         self._operators: list[Operator] = []
         self._depends_on: list[tuple[int, ...]] = []
         self._blocks: list[Block] = []
+        self._open = ""
 
     def add(self, operator: Operator, after: Iterable[int] | None = None) -> int:
         """Append ``operator``; ``after`` names the operators it waits for (None: the previous one).
@@ -162,9 +164,18 @@ class GraphBuilder:
 
     @contextmanager
     def block(self, label: str, repeat: int = 1) -> Iterator[None]:
-        """Everything added inside runs ``repeat`` times in a row; nothing is kept of a block with repeat 0."""
-        start = len(self._operators)
+        """Everything added inside runs ``repeat`` times in a row; nothing is kept of a block with repeat 0.
+
+        Raises:
+            ValueError: a block inside a block, or a negative repeat.
+        """
+        if self._open:
+            raise ValueError(f"block {label!r} stands inside block {self._open!r}; blocks do not nest")
+        if repeat < 0:
+            raise ValueError(f"block {label!r} has repeat {repeat}; allowed are 0 and more")
+        start, self._open = len(self._operators), label
         yield
+        self._open = ""
         if repeat == 0:
             del self._operators[start:], self._depends_on[start:]
         elif len(self._operators) > start:

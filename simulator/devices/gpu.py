@@ -84,7 +84,7 @@ def cost(ops: Any, devices: Any, out: Any) -> None:
                 stream = p.vector_share
             elif ops.flops[i] > 0.0:
                 rows = ops.m[i] / ops.batch[i] if family == MOE else ops.m[i]
-                share = gemm_share(p, rows, ops.n[i], ops.k[i], ops.batch[i])
+                share = gemm_share(p, rows, ops.n[i], ops.k[i], max(1.0, ops.batch[i] / ops.calls[i]))
             price(ops, i, p, share, stream, out[d])
 
 

@@ -9,7 +9,8 @@ depth), B the memory bandwidth and b its attainable share::
     t         = max(t_kernel, flops / P, bytes / B)             g: the runtime's factor for streaming weights, or f
 
 Williams, Waterman, Patterson, "Roofline", CACM 52(4), 2009, doi:10.1145/1498765.1498785; the smooth maximum is
-the usual p-norm. Under a power cap the dynamic energy cannot be spent faster than cap - static watts.
+the usual p-norm. An operator of c calls (experts in a loop) pays c floors and launches. Under a power cap the
+dynamic energy cannot be spent faster than cap - static watts.
 """
 
 from __future__ import annotations
@@ -88,15 +89,16 @@ def price(ops: Any, i: int, p: Any, share: float, stream: float, out: Any) -> No
     slow, quick = max(compute_s, memory_s), min(compute_s, memory_s)
     joined = slow * (1.0 + (quick / slow) ** p.overlap_exponent) ** (1.0 / p.overlap_exponent) if slow > 0.0 else 0.0
     roof = max(flops / peak if flops > 0.0 else 0.0, ops.weight_bytes[i] / p.bandwidth + moved / fast)
-    kernel_s = max(joined + p.floor_s, roof)
+    kernel_s = max(joined + ops.calls[i] * p.floor_s, roof)
     dynamic_j = flops * p.joules_per_flop[ops.dtype[i]] + (moved + ops.weight_bytes[i]) * p.joules_per_byte
     if p.cap_w > p.static_w:
         kernel_s = max(kernel_s, dynamic_j / (p.cap_w - p.static_w))
-    overhead_s = p.gap_s if p.graph_mode > 0.0 else p.gap_s + max(0.0, p.launch_s - kernel_s)
+    calls = ops.calls[i]
+    overhead_s = calls * p.gap_s + (0.0 if p.graph_mode > 0.0 else max(0.0, calls * p.launch_s - kernel_s))
     out[TIME, i] = kernel_s + overhead_s
     out[COMPUTE, i] = compute_s
     out[MEMORY, i] = memory_s
-    out[OVERHEAD, i] = overhead_s + p.floor_s
+    out[OVERHEAD, i] = overhead_s + calls * p.floor_s
     out[ENERGY, i] = dynamic_j + p.static_w * (kernel_s + overhead_s)
 
 
