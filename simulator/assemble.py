@@ -1,69 +1,93 @@
-"""From the seconds and joules of a step to a ``Result``: energy, intervals, roofs, provenance."""
+"""From the seconds and joules of a run to a ``Result``: energy, intervals, roofs, provenance."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from hardware_specs.dtypes import COMPUTE_DTYPES
 from simulator import costs
 from simulator.prepared import Prepared
-from simulator.result import Energy, Interval, MemoryUse, PhaseCost, Provenance, Result, Roof
-from simulator.scenario import Scenario, StaticBatch, TrainStep, laws_version
-from simulator.uncertainty.intervals import interval, log_sd
+from simulator.result import Energy, Interval, MemoryUse, PhaseCost, PoolUse, Provenance, Result, Roof
+from simulator.scenario import Pool, Scenario, StaticBatch, TrainStep, TrainThenInfer, laws_version
+from simulator.timeline import Timeline
+from simulator.uncertainty.intervals import Part, interval, log_sd
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the two kinds of steps hand over to become a ``Result``."""
+    """What every kind of run hands over to become a ``Result``.
+
+    ``parts`` say what the duration consists of, for its interval; ``powers`` how each metric depends on time.
+    """
 
     kind: str
     title: str
-    configuration: dict[str, str]
     metrics: dict[str, float | None]
-    memory: MemoryUse
+    pools: tuple[PoolUse, ...]
     duration_s: float
-    device_j: float
     bound: dict[str, str]
     breakdown: dict[str, float]
-    operators: dict[str, float]
+    parts: tuple[Part, ...]
     phases: tuple[PhaseCost, ...]
     powers: dict[str, float]
     reasons: dict[str, str]
+    timeline: Timeline = field(default_factory=lambda: Timeline(()))
+    warnings: tuple[str, ...] = ()
 
 
-def assemble(prepared: Prepared, answer: Answer) -> Result:
-    """Add energy, intervals, roofs and provenance to an answer."""
-    scenario = prepared.scenario
-    spec = scenario.hardware.device
-    energy = energy_of(prepared, answer.device_j, answer.duration_s)
+def assemble(prepared: Sequence[Prepared], answer: Answer) -> Result:
+    """Add energy, intervals, roofs and provenance to an answer of these pools."""
+    scenario = prepared[0].scenario
+    energy = energy_of(prepared, sum(pool.energy_j for pool in answer.pools), answer.duration_s)
     metrics = {**answer.metrics, "carbon_g": costs.carbon_g(energy.facility, scenario.site.carbon.value)}
-    sd = log_sd(answer.breakdown, answer.operators, spec.device_class)
+    sd = log_sd(answer.parts)
     intervals: dict[str, Interval] = {
         name: interval(value, sd, answer.powers[name])
         for name, value in metrics.items()
         if value is not None and name in answer.powers
     }
+    fullest = max(answer.pools, key=lambda pool: pool.memory.total / pool.capacity_bytes)
     return Result(
-        kind=answer.kind, title=answer.title, scenario_hash=scenario.hash, seed=scenario.seed, version=laws_version(),
-        configuration=answer.configuration, metrics=metrics, memory=answer.memory,
-        memory_capacity_bytes=prepared.usable_bytes, fits=answer.memory.total <= prepared.usable_bytes,
+        kind=answer.kind, title=scenario.title or answer.title, scenario_hash=scenario.hash, seed=scenario.seed,
+        version=laws_version(), configuration=describe(scenario), metrics=metrics, memory=fullest.memory,
+        memory_capacity_bytes=fullest.capacity_bytes, fits=all(pool.fits for pool in answer.pools),
         energy=energy, bound=answer.bound, breakdown=answer.breakdown, intervals=intervals,
-        provenance=provenance_of(prepared), phases=answer.phases, roofs=roofs_of(prepared), reasons=answer.reasons,
+        provenance=provenance_of(prepared), pools=answer.pools, phases=answer.phases,
+        roofs=tuple(roof for each in prepared for roof in roofs_of(each)), timeline=answer.timeline,
+        reasons=answer.reasons, warnings=answer.warnings,
     )  # fmt: skip
 
 
-def energy_of(prepared: Prepared, device_j: float, duration_s: float) -> Energy:
-    """Device, node and facility energy; the hosts are charged by the share of their devices that the run holds."""
-    hardware, site = prepared.scenario.hardware, prepared.scenario.site
-    system = hardware.system
-    per_node = max(sum(g.count for g in system.groups if g.device == hardware.device.id), 1)
-    host_w = system.host_power.value * hardware.count / per_node if system.host_power else 0.0
-    return costs.energy_of(device_j, duration_s, host_w, site.pue.value)
+def energy_of(prepared: Sequence[Prepared], device_j: float, duration_s: float) -> Energy:
+    """Device, node and facility energy; hosts are charged by the share of their devices that the run holds."""
+    scenario = prepared[0].scenario
+    host = scenario.system.host_power
+    host_w = host.value * max(each.nodes for each in prepared) if host else 0.0
+    return costs.energy_of(device_j, duration_s, host_w, scenario.site.pue.value)
+
+
+def pool_use(prepared: Prepared, memory: MemoryUse, energy_j: float, busy_s: float) -> PoolUse:
+    """The record of one pool."""
+    pool = prepared.pool
+    return PoolUse(
+        pool.name, pool.device.id, pool.device.device_class, pool.count, pool.runtime.id, memory,
+        prepared.usable_bytes, energy_j, busy_s,
+    )  # fmt: skip
+
+
+def parts_of(prepared: Prepared, seconds: dict[str, float], operators: dict[str, float]) -> tuple[Part, ...]:
+    """Parts of a duration spent on one pool, by family."""
+    device = prepared.pool.device
+    return tuple(
+        Part(device.id, device.device_class, family, value, operators.get(family, 1.0))
+        for family, value in seconds.items()
+    )
 
 
 def roofs_of(prepared: Prepared) -> tuple[Roof, ...]:
     """Peaks per dtype, memory and cache bandwidth of the device."""
-    spec = prepared.scenario.hardware.device
+    spec = prepared.pool.device
     roofs = [
         Roof(spec.id, f"{d} peak", "peak", spec.compute.peaks[d].value)
         for d in COMPUTE_DTYPES
@@ -77,55 +101,84 @@ def roofs_of(prepared: Prepared) -> tuple[Roof, ...]:
     return tuple(roofs)
 
 
-def provenance_of(prepared: Prepared) -> tuple[Provenance, ...]:
-    """What the result rests on: device facts and priors, runtime, memory, system, site and price."""
-    scenario = prepared.scenario
-    spec, runtime, site = scenario.hardware.device, scenario.runtime, scenario.site
+def provenance_of(prepared: Sequence[Prepared]) -> tuple[Provenance, ...]:
+    """What the result rests on: model, devices with facts and priors, runtimes, links, site and prices."""
+    scenario = prepared[0].scenario
+    rows: list[Provenance] = []
+    if isinstance(scenario.workload, (StaticBatch, TrainStep, TrainThenInfer)):
+        model = scenario.workload.model
+        rows.append(Provenance(f"model {model.id}", "architecture", "sourced", model.source or "given by the user"))
+    for each in prepared:
+        rows += [*each.model.provenance, *_pool_provenance(each.pool)]
+    site, host = scenario.site, scenario.system.host_power
+    facts = [
+        (f"{site.id} electricity", site.electricity),
+        (f"{site.id} PUE", site.pue),
+        (f"{site.id} carbon intensity", site.carbon),
+        *([(f"{scenario.system.id} host power", host)] if host else []),
+    ]
+    for name, link in scenario.links.items():
+        facts += [(f"{name} bandwidth", link.bandwidth), (f"{name} latency", link.latency)]
+        facts += [(f"{name} achieved fraction", link.achieved_fraction)]
+    rows += [Provenance(what, fact.text, fact.mark.value, fact.origin) for what, fact in facts]
+    reason = "class-level error table, not yet fitted"
+    rows.append(Provenance("intervals", "log-normal, shared bias per family", "assumed", reason))
+    return tuple(dict.fromkeys(rows))
+
+
+def _pool_provenance(pool: Pool) -> list[Provenance]:
+    """Memory, runtime reserve and price of a pool."""
+    spec, runtime = pool.device, pool.runtime
     facts = [
         (f"{spec.id} memory capacity", spec.memory.usable or spec.memory.capacity),
         (f"{runtime.id} memory utilisation", runtime.memory_utilisation),
         (f"{runtime.id} context", runtime.context),
-        (f"{site.id} electricity", site.electricity),
-        (f"{site.id} PUE", site.pue),
-        (f"{site.id} carbon intensity", site.carbon),
     ]
-    if scenario.hardware.system.host_power is not None:
-        facts.append((f"{scenario.hardware.system.id} host power", scenario.hardware.system.host_power))
-    if scenario.usd_per_device_s is not None:
-        facts.append((f"price of {spec.id} ({scenario.price_origin})", scenario.usd_per_device_s))
-    rows = [Provenance(what, fact.text, fact.mark.value, fact.origin) for what, fact in facts]
-    architecture = scenario.workload.model
-    rows.insert(0, Provenance(f"model {architecture.id}", "architecture", "sourced", architecture.source or "given"))
-    rows.append(
-        Provenance(
-            "intervals", "log-normal, shared bias per family", "assumed", "class-level error table, not yet fitted"
-        )
-    )
-    return (*prepared.model.provenance, *rows)
+    if pool.usd_per_device_s is not None:
+        facts.append((f"price of {spec.id} ({pool.price_origin})", pool.usd_per_device_s))
+    return [Provenance(what, fact.text, fact.mark.value, fact.origin) for what, fact in facts]
 
 
 def describe(scenario: Scenario) -> dict[str, str]:
     """The question in words, for tables."""
-    work, plan, formats = scenario.workload, scenario.plan, scenario.formats
+    pools = scenario.pools
     words = {
-        "model": work.model.id,
-        "device": scenario.hardware.device.id,
-        "device_class": scenario.hardware.device.device_class,
-        "count": str(scenario.hardware.count),
-        "system": scenario.hardware.system.id,
-        "runtime": scenario.runtime.id,
-        "parallelism": f"tp {plan.tp}, pp {plan.pp}, dp {plan.dp}, ep {plan.ep}",
-        "dtype": formats.dtype,
-        "weights": formats.weight or formats.dtype,
+        "device": _joined([pool.device.id for pool in pools]),
+        "device_class": _joined([pool.device.device_class for pool in pools]),
+        "count": _joined([str(pool.count) for pool in pools]),
+        "system": scenario.system.id,
+        "runtime": _joined([pool.runtime.id for pool in pools]),
+        "parallelism": _joined(
+            [f"tp {p.plan.tp}, pp {p.plan.pp}, dp {p.plan.dp}, ep {p.plan.ep}" for p in pools], " | "
+        ),
+        "dtype": _joined([pool.formats.dtype for pool in pools]),
+        "weights": _joined([pool.formats.weight or pool.formats.dtype for pool in pools]),
         "site": scenario.site.id,
     }
+    return _describe_work(scenario) | words
+
+
+def _describe_work(scenario: Scenario) -> dict[str, str]:
+    work = scenario.workload
     if isinstance(work, StaticBatch):
-        words |= {"batch": str(work.batch), "isl": str(work.isl), "osl": str(work.osl), "kv": formats.kv or "16 bit"}
+        kv = _joined([pool.formats.kv or "16 bit" for pool in scenario.pools])
+        return {
+            "model": work.model.id, "batch": str(work.batch), "isl": str(work.isl), "osl": str(work.osl), "kv": kv,
+        }  # fmt: skip
     if isinstance(work, TrainStep):
-        words |= {
-            "global_batch": str(work.global_batch),
-            "micro_batch": str(work.micro_batch),
-            "seq_len": str(work.seq_len),
-            "recompute": work.recompute,
-        }
-    return words
+        return {
+            "model": work.model.id, "global_batch": str(work.global_batch), "micro_batch": str(work.micro_batch),
+            "seq_len": str(work.seq_len), "recompute": work.recompute,
+        }  # fmt: skip
+    if isinstance(work, TrainThenInfer):
+        return {
+            "model": work.model.id, "steps": str(work.steps), "global_batch": str(work.train.global_batch),
+            "seq_len": str(work.train.seq_len), "batch": str(work.infer.batch), "isl": str(work.infer.isl),
+            "osl": str(work.infer.osl),
+        }  # fmt: skip
+    return {"model": "dataflow", "batch": str(work.batch), "steps": str(work.steps)}
+
+
+def _joined(words: list[str], separator: str = " + ") -> str:
+    """Each different word once, in order."""
+    return separator.join(dict.fromkeys(words))

@@ -26,3 +26,8 @@ def carbon_g(facility_j: float, g_per_j: float) -> float:
 def usd(duration_s: float, devices: int, usd_per_device_s: float) -> float:
     """Price of holding ``devices`` for ``duration_s`` [USD]."""
     return duration_s * devices * usd_per_device_s
+
+
+def no_price(device: str) -> str:
+    """Why a metric in dollars is null."""
+    return f"no price is known for {device}; give one with --price"

@@ -1,4 +1,4 @@
-"""A scenario made ready to be priced: checked, device compiled, communicators built."""
+"""A pool of a scenario made ready to be priced: checked, device compiled, communicators built."""
 
 from __future__ import annotations
 
@@ -10,18 +10,22 @@ from simulator.devices.model import DeviceModel, compile_device
 from simulator.formats import precision_of
 from simulator.network.communicator import Communicator
 from simulator.network.topology import Network
-from simulator.scenario import Placement, Plan, Scenario, check_plan
+from simulator.scenario import Plan, Pool, Scenario, check_plan
+from workloads.lowering.dataflow import Dataflow
 from workloads.lowering.plan import Lowering, Precision, Sharding, check_sharding
+from workloads.runtimes.catalogue import check_runtime
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A checked scenario with everything that pricing needs."""
+    """A checked pool with everything that pricing needs."""
 
     scenario: Scenario
+    pool: Pool
     model: DeviceModel
     precision: Precision
     how: Lowering
+    network: Network
     communicators: Mapping[str, Communicator]
 
     @property
@@ -32,37 +36,52 @@ class Prepared:
     @property
     def usable_bytes(self) -> float:
         """Bytes of one device that weights, cache, activations and the runtime may fill [B]."""
-        spec, runtime = self.scenario.hardware.device, self.scenario.runtime
-        return spec.usable_bytes * runtime.memory_utilisation.value
+        return self.pool.device.usable_bytes * self.pool.runtime.memory_utilisation.value
+
+    @property
+    def nodes(self) -> float:
+        """Nodes whose host the pool keeps busy, as the share of each node's devices that it holds."""
+        return self.pool.count / self.network.group.count
 
 
 def prepare(scenario: Scenario) -> Prepared:
-    """Check a scenario and compile its device.
+    """Prepare the only pool of a scenario.
+
+    Raises:
+        InputError: as ``prepare_pool``; or the scenario has several pools.
+    """
+    if scenario.mixed:
+        names = ", ".join(pool.name for pool in scenario.pools)
+        raise InputError(f"the closed form takes one pool, this scenario has {len(scenario.pools)}: {names}")
+    return prepare_pool(scenario, scenario.pools[0])
+
+
+def prepare_pool(scenario: Scenario, pool: Pool) -> Prepared:
+    """Check one pool of a scenario and compile its device.
 
     Raises:
         InputError: an impossible plan, dtype, size or runtime for this device.
     """
-    spec, runtime, plan = scenario.hardware.device, scenario.runtime, scenario.plan
-    if spec.device_class not in runtime.device_classes:
-        raise InputError(
-            f"runtime {runtime.id!r} runs on {', '.join(runtime.device_classes)}; {spec.id} is a {spec.device_class}"
-        )
-    check_plan(plan, scenario.hardware.count)
-    sharding = Sharding(plan.tp, plan.ep, plan.pp)
-    check_sharding(scenario.workload.model, sharding)
-    precision = precision_of(scenario.formats, spec)
-    how = Lowering(precision, sharding, frozenset(runtime.fusions))
+    check_runtime(pool.runtime, pool.device)
+    check_plan(pool.plan, pool.count)
+    sharding = Sharding(pool.plan.tp, pool.plan.ep, pool.plan.pp)
+    if not isinstance(scenario.workload, Dataflow):
+        check_sharding(scenario.workload.model, sharding)
+    precision = precision_of(pool.formats, pool.device)
+    network = Network(scenario.system, scenario.links, pool.device)
     return Prepared(
         scenario,
-        compile_device(spec, runtime),
+        pool,
+        compile_device(pool.device, pool.runtime),
         precision,
-        how,
-        communicators_of(scenario.hardware, plan.tp, plan.pp, plan.dp, plan.ep),
+        Lowering(precision, sharding, frozenset(pool.runtime.fusions)),
+        network,
+        communicators_of(network, pool.plan, pool.runtime.one_shot_all_reduce),
     )
 
 
-def communicators_of(hardware: Placement, plan: Plan) -> dict[str, Communicator]:
+def communicators_of(network: Network, plan: Plan, one_shot: bool = False) -> dict[str, Communicator]:
     """One communicator per axis. Ranks are laid out tp fastest, then dp (expert groups inside tp x dp), then pp."""
-    network = Network(hardware.system, hardware.links)
+    network.communicator(plan.devices)
     layout = {"tp": (plan.tp, 1), "ep": (plan.ep, 1), "dp": (plan.dp, plan.tp), "pp": (plan.pp, plan.tp * plan.dp)}
-    return {axis: network.communicator(size, stride) for axis, (size, stride) in layout.items() if size > 1}
+    return {axis: network.communicator(size, stride, one_shot) for axis, (size, stride) in layout.items() if size > 1}

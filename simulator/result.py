@@ -42,6 +42,29 @@ class Energy(msgspec.Struct, frozen=True):
     facility: float
 
 
+class PoolUse(msgspec.Struct, frozen=True):
+    """What one pool of equal devices contributes: its fullest device's memory, its energy, its busy time.
+
+    ``memory`` and ``capacity_bytes`` are of one device [B], ``energy_j`` of all of them [J]; ``busy_s`` is how long
+    each of them computes or communicates [s].
+    """
+
+    name: str
+    device: str
+    device_class: str
+    count: int
+    runtime: str
+    memory: MemoryUse
+    capacity_bytes: float
+    energy_j: float
+    busy_s: float
+
+    @property
+    def fits(self) -> bool:
+        """Whether everything fits the memory that the runtime may use."""
+        return self.memory.total <= self.capacity_bytes
+
+
 class OperatorCost(msgspec.Struct, frozen=True):
     """One operator of a phase with all its repeats: what bounds it and how long it takes.
 
@@ -95,6 +118,7 @@ class Provenance(msgspec.Struct, frozen=True):
 class Result(msgspec.Struct, frozen=True):
     """Everything one simulation says.
 
+    ``memory`` and ``memory_capacity_bytes`` are those of the fullest device of all ``pools``; ``fits`` is about all.
     ``metrics`` holds numbers by documented name (see ``simulator.metrics``); a metric without a value is None
     and ``reasons`` says why. ``configuration`` is what was asked, in words, for tables.
     """
@@ -114,6 +138,7 @@ class Result(msgspec.Struct, frozen=True):
     breakdown: dict[str, float]
     intervals: dict[str, Interval]
     provenance: tuple[Provenance, ...]
+    pools: tuple[PoolUse, ...]
     phases: tuple[PhaseCost, ...] = ()
     roofs: tuple[Roof, ...] = ()
     timeline: Timeline = Timeline(())
@@ -122,15 +147,15 @@ class Result(msgspec.Struct, frozen=True):
 
     def as_json(self) -> dict[str, Any]:
         """The stable JSON form (docs: JSON keys): metrics at top level, SI units, no operators or timeline."""
-        memory: dict[str, Any] = {k: v for k, v in msgspec.structs.asdict(self.memory).items() if self._uses(k)}
         return {
             "kind": self.kind,
             "title": self.title,
             **self.metrics,
-            "memory_bytes": {**memory, "total": self.memory.total},
+            "memory_bytes": self._memory_json(self.memory),
             "memory_capacity_bytes": self.memory_capacity_bytes,
             "fits": self.fits,
             "energy_j": msgspec.structs.asdict(self.energy),
+            "pools": [self._pool_json(pool) for pool in self.pools],
             "bound": self.bound,
             "breakdown": self.breakdown,
             "intervals": {name: msgspec.structs.asdict(i) for name, i in self.intervals.items()},
@@ -143,7 +168,11 @@ class Result(msgspec.Struct, frozen=True):
             "version": self.version,
         }
 
-    def _uses(self, part: str) -> bool:
-        """Training results list gradients and optimizer states, inference results the KV cache."""
-        only = {"kv": "train", "gradients": "simulate", "optimizer": "simulate"}
-        return only.get(part) != self.kind
+    def _memory_json(self, memory: MemoryUse) -> dict[str, float]:
+        """Parts and total; inference results have no gradients and optimizer states, training results no KV cache."""
+        absent = {"simulate": ("gradients", "optimizer"), "train": ("kv",)}.get(self.kind, ())
+        parts = {name: value for name, value in msgspec.structs.asdict(memory).items() if name not in absent}
+        return {**parts, "total": memory.total}
+
+    def _pool_json(self, pool: PoolUse) -> dict[str, Any]:
+        return {**msgspec.structs.asdict(pool), "memory": self._memory_json(pool.memory), "fits": pool.fits}

@@ -1,4 +1,8 @@
-"""Scenarios: what is asked, on which system, under which software, cut how. Frozen, hashable by content."""
+"""Scenarios: what is asked, on which system, under which software, cut and placed how. Frozen, hashable by content.
+
+A system is used as *pools* of equal devices. Most scenarios have one pool, which is answered in closed form; several
+pools share the work by rules and run on the engine.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ import msgspec
 from hardware_specs.errors import InputError
 from hardware_specs.facts import Fact
 from hardware_specs.records import DeviceSpec, LinkSpec, SiteSpec, SystemSpec
+from workloads.lowering.dataflow import Dataflow
 from workloads.models.architecture import Architecture
 from workloads.runtimes.record import Runtime
 
@@ -66,26 +71,63 @@ class TrainStep(msgspec.Struct, frozen=True, tag="training"):
     lora_rank: int = 0
 
 
-class Placement(msgspec.Struct, frozen=True):
-    """The hardware of a scenario: ``count`` equal devices in ``system``, joined by ``links`` (id -> spec)."""
+class TrainThenInfer(msgspec.Struct, frozen=True, tag="train-then-infer"):
+    """``steps`` optimizer steps, then the weights move to where inference runs, then one static batch."""
 
+    train: TrainStep
+    steps: int
+    infer: StaticBatch
+
+    @property
+    def model(self) -> Architecture:
+        """The model of both."""
+        return self.train.model
+
+
+Workload = StaticBatch | TrainStep | TrainThenInfer | Dataflow
+
+
+class Pool(msgspec.Struct, frozen=True):
+    """``count`` equal devices that work as one, under one runtime and one plan.
+
+    ``name`` is what placement rules call it. ``usd_per_device_s`` is None where no price is known;
+    ``price_origin`` says whose it is.
+    """
+
+    name: str
     device: DeviceSpec
     count: int
-    system: SystemSpec
-    links: dict[str, LinkSpec]
-
-
-class Scenario(msgspec.Struct, frozen=True):
-    """One question. ``usd_per_device_s`` is None where no price is known; ``price_origin`` says whose it is."""
-
-    workload: StaticBatch | TrainStep
-    hardware: Placement
     runtime: Runtime
     formats: Formats
     plan: Plan
-    site: SiteSpec
     usd_per_device_s: Fact | None = None
     price_origin: str = ""
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """A placement rule: what matches goes to the pool called ``pool``.
+
+    ``phase`` ("prefill", "decode", "forward" ...), ``layers`` (first and last layer, counted from 0) and
+    ``operator`` (shell-style pattern of operator names, "moe.*") must all match where they are given. Of several
+    rules that match, the first one counts; without any, the first pool.
+    """
+
+    pool: str
+    phase: str = ""
+    layers: tuple[int, ...] = ()
+    operator: str = ""
+
+
+class Scenario(msgspec.Struct, frozen=True):
+    """One question: a workload on the pools of a system, placed by rules, at a site."""
+
+    workload: Workload
+    system: SystemSpec
+    links: dict[str, LinkSpec]
+    pools: tuple[Pool, ...]
+    site: SiteSpec
+    rules: tuple[Rule, ...] = ()
+    title: str = ""
     seed: int = 0
 
     @property
@@ -93,6 +135,11 @@ class Scenario(msgspec.Struct, frozen=True):
         """Hash of the content of every part and of the laws' sources: the key of caches and studies."""
         encoded = msgspec.json.encode(self, order="sorted")
         return hashlib.sha256(laws_version().encode() + encoded).hexdigest()[:16]
+
+    @property
+    def mixed(self) -> bool:
+        """Whether more than one pool takes part."""
+        return len(self.pools) > 1
 
 
 @cache

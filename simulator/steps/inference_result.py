@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from simulator import costs, memory
-from simulator.assemble import Answer, assemble, describe
+from simulator.assemble import Answer, assemble, parts_of, pool_use
 from simulator.metrics import BY_NAME
 from simulator.prepared import Prepared
 from simulator.result import MemoryUse, Result
 from simulator.scenario import StaticBatch
 from simulator.steps.pricing import PricedGraph, phase_cost
 from simulator.steps.static_batch import BatchCost, price_batch
+from simulator.timeline import Timeline
 from workloads.lowering.inference import lower_step
 from workloads.lowering.plan import Lowering
 from workloads.runtimes.record import FUSIONS
@@ -25,14 +26,14 @@ POWERS = {
 """How each metric depends on time (see ``uncertainty.intervals.interval``)."""
 
 
-def inference_result(prepared: Prepared, work: StaticBatch) -> Result:
-    """Price ``work`` and say everything about it."""
-    scenario = prepared.scenario
-    cost = price_batch(work, scenario.plan, prepared.how, prepared.model, prepared.communicators)
-    host_s = scenario.runtime.host_step.value
-    phases = [phase_cost("prefill", cost.prefill, scenario.hardware.device.id, host_s)]
+def inference_result(prepared: Prepared, work: StaticBatch, timeline: Timeline) -> Result:
+    """Price ``work`` and say everything about it; ``timeline`` is what the engine saw of it, for pictures."""
+    pool = prepared.pool
+    cost = price_batch(work, pool.plan, prepared.how, prepared.model, prepared.communicators)
+    host_s = cost.host_s
+    phases = [phase_cost("prefill", cost.prefill, pool.device.id, host_s)]
     if cost.decode is not None:
-        phases.append(phase_cost("decode", cost.decode, scenario.hardware.device.id, host_s, cost.steps))
+        phases.append(phase_cost("decode", cost.decode, pool.device.id, host_s, cost.steps))
     breakdown = _breakdown(cost, host_s)
     device_j = _device_joules(prepared, cost, host_s)
     metrics, reasons = _metrics(prepared, work, cost, device_j)
@@ -41,18 +42,19 @@ def inference_result(prepared: Prepared, work: StaticBatch) -> Result:
         bound["decode"] = cost.decode.bound()
     answer = Answer(
         kind="simulate",
-        title=f"{work.model.id} on {scenario.hardware.count} x {scenario.hardware.device.id}",
-        configuration=describe(scenario), metrics=metrics, memory=memory_use(prepared, work),
-        duration_s=cost.e2e_s, device_j=device_j, bound=bound, breakdown=breakdown,
-        operators=_executions(cost), phases=tuple(phases), powers=POWERS, reasons=reasons,
+        title=f"{work.model.id} on {pool.count} x {pool.device.id}",
+        metrics=metrics, pools=(pool_use(prepared, memory_use(prepared, work), device_j, cost.e2e_s),),
+        duration_s=cost.e2e_s, bound=bound, breakdown=breakdown,
+        parts=parts_of(prepared, breakdown, _executions(cost)), phases=tuple(phases), powers=POWERS, reasons=reasons,
+        timeline=timeline,
     )  # fmt: skip
-    return assemble(prepared, answer)
+    return assemble((prepared,), answer)
 
 
 def memory_use(prepared: Prepared, work: StaticBatch) -> MemoryUse:
     """Bytes on the fullest device when every sequence has reached its full length."""
     arch, precision, sharding = work.model, prepared.precision, prepared.how.sharding
-    runtime, dp = prepared.scenario.runtime, prepared.scenario.plan.dp
+    runtime, dp = prepared.pool.runtime, prepared.pool.plan.dp
     replica = -(-work.batch // dp)
     rows = replica * work.isl
     if runtime.prefill_chunk:
@@ -67,7 +69,7 @@ def memory_use(prepared: Prepared, work: StaticBatch) -> MemoryUse:
 
 def max_batch(prepared: Prepared, work: StaticBatch) -> int:
     """Largest total batch of this length that fits (0: not even one sequence per replica)."""
-    dp = prepared.scenario.plan.dp
+    dp = prepared.pool.plan.dp
 
     def fits(batch: int) -> bool:
         return memory_use(prepared, _with_batch(work, batch)).total <= prepared.usable_bytes
@@ -89,7 +91,7 @@ def _with_batch(work: StaticBatch, batch: int) -> StaticBatch:
 
 def _device_joules(prepared: Prepared, cost: BatchCost, host_s: float) -> float:
     """Energy of all devices: what operators spend, and static power in host gaps and pipeline bubbles."""
-    count = prepared.scenario.hardware.count
+    count = prepared.pool.count
     static_w = float(prepared.model.record[0]["static_w"])
     waiting = host_s * (1 + cost.steps)
     return (cost.prefill_j + cost.decode_j + static_w * waiting) * count
@@ -98,8 +100,8 @@ def _device_joules(prepared: Prepared, cost: BatchCost, host_s: float) -> float:
 def _metrics(
     prepared: Prepared, work: StaticBatch, cost: BatchCost, device_j: float
 ) -> tuple[dict[str, float | None], dict[str, str]]:
-    scenario = prepared.scenario
-    plan, count, tpot = scenario.plan, scenario.hardware.count, cost.tpot_s
+    pool = prepared.pool
+    plan, count, tpot = pool.plan, pool.count, cost.tpot_s
     tokens = float(work.batch * work.osl)
     rate = tokens / cost.e2e_s
     values: dict[str, float | None] = {
@@ -119,12 +121,11 @@ def _metrics(
         "usd_per_million_output_tokens": None,
     }
     reasons = {}
-    if scenario.usd_per_device_s is not None:
-        paid = costs.usd(cost.e2e_s, plan.devices, scenario.usd_per_device_s.value)
+    if pool.usd_per_device_s is not None:
+        paid = costs.usd(cost.e2e_s, plan.devices, pool.usd_per_device_s.value)
         values["usd_per_million_output_tokens"] = paid / tokens * 1e6
     else:
-        device = scenario.hardware.device.id
-        reasons["usd_per_million_output_tokens"] = f"no price is known for {device}; give one with --price"
+        reasons["usd_per_million_output_tokens"] = costs.no_price(pool.device.id)
     if not tpot:
         why = "only one output token: there is no decode step"
         reasons |= dict.fromkeys(("tpot_s", "decode_tokens_per_s", "mfu_decode", "mbu_decode"), why)
@@ -137,16 +138,16 @@ def _mfu(prepared: Prepared, work: StaticBatch, phase: str, seconds: float) -> f
     middle = work.isl + work.osl / 2.0
     lengths = (work.isl, work.isl) if phase == "prefill" else (1, middle)
     flops = lower_step(work.model, phase, work.batch, *lengths, whole).flops  # type: ignore[arg-type]
-    return flops / (seconds * prepared.peak_flops * prepared.scenario.hardware.count)
+    return flops / (seconds * prepared.peak_flops * prepared.pool.count)
 
 
 def _mbu(prepared: Prepared, work: StaticBatch, decode: PricedGraph, tpot_s: float) -> float:
     """Bytes one device must move per decode step over what its memory could."""
-    plan = prepared.scenario.plan
+    plan = prepared.pool.plan
     replica = -(-work.batch // plan.dp)
     how = replace(prepared.how, fusions=frozenset(FUSIONS))
     moved = lower_step(work.model, "decode", replica, 1, work.isl + work.osl / 2.0, how).moved_bytes / plan.pp
-    return moved / (tpot_s * prepared.scenario.hardware.device.memory.bandwidth.value)
+    return moved / (tpot_s * prepared.pool.device.memory.bandwidth.value)
 
 
 def _breakdown(cost: BatchCost, host_s: float) -> dict[str, float]:

@@ -19,6 +19,7 @@ from simulator.scenario import Plan, StaticBatch
 from simulator.steps.pricing import PricedGraph, price_graph
 from workloads.lowering.inference import lower_step
 from workloads.lowering.plan import Lowering
+from workloads.runtimes.record import Runtime
 
 CONTEXT_POINTS = 9
 
@@ -28,7 +29,7 @@ class BatchCost:
     """Seconds and joules of a static batch.
 
     ``prefill`` and ``decode`` are priced graphs of one device (decode at the mean context); times include the
-    host. ``decode_j`` and ``prefill_j`` are of one device, host gaps at idle power not included.
+    host, ``host_s`` per step. ``decode_j`` and ``prefill_j`` are of one device, host gaps not included.
     """
 
     ttft_s: float
@@ -38,6 +39,7 @@ class BatchCost:
     prefill_j: float
     decode_j: float
     steps: int
+    host_s: float
 
     @property
     def tpot_s(self) -> float | None:
@@ -68,6 +70,12 @@ def decode_contexts(isl: int, osl: int) -> tuple[list[int], list[float]]:
     return [int(p) for p in points], [float(w) for w in weights]
 
 
+def host_seconds(runtime: Runtime, sequences: float) -> float:
+    """What the host adds to a step of ``sequences`` [s]."""
+    each = runtime.host_sequence.value if runtime.host_sequence else 0.0
+    return runtime.host_step.value + each * sequences
+
+
 def price_batch(
     work: StaticBatch, plan: Plan, how: Lowering, model: DeviceModel, communicators: Mapping[str, Communicator]
 ) -> BatchCost:
@@ -75,7 +83,7 @@ def price_batch(
     replica = -(-work.batch // plan.dp)
     micro = -(-replica // min(plan.pp, replica))
     micro_batches = -(-replica // micro)
-    host = model.runtime.host_step.value
+    host = host_seconds(model.runtime, replica)
     phase = "encode" if work.model.is_encoder else "prefill"
 
     graph = lower_step(work.model, phase, micro, work.isl, work.isl, how)  # type: ignore[arg-type]
@@ -91,5 +99,5 @@ def price_batch(
         if index == len(contexts) // 2:
             middle = step
     return BatchCost(
-        ttft, seconds, prefill, middle, prefill.total_j * micro_batches / plan.pp, joules, max(work.osl - 1, 0)
+        ttft, seconds, prefill, middle, prefill.total_j * micro_batches / plan.pp, joules, max(work.osl - 1, 0), host
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from simulator import costs, memory
-from simulator.assemble import Answer, assemble, describe
+from simulator.assemble import Answer, assemble, parts_of, pool_use
 from simulator.prepared import Prepared
 from simulator.result import MemoryUse, OperatorCost, PhaseCost, Result
 from simulator.scenario import TrainStep
 from simulator.steps.pricing import phase_cost
 from simulator.steps.train_step import StepCost, price_step, trained_parameters
+from simulator.timeline import Timeline
 
 POWERS = {
     "step_time_s": 1.0, "tokens_per_s_per_device": -1.0, "model_tflops_per_device": -1.0, "mfu": -1.0, "hfu": -1.0,
@@ -16,29 +17,29 @@ POWERS = {
 }  # fmt: skip
 
 
-def training_result(prepared: Prepared, work: TrainStep) -> Result:
-    """Price one optimizer step and say everything about it."""
-    scenario = prepared.scenario
-    cost = price_step(work, scenario.plan, prepared.how, prepared.model, prepared.communicators)
-    device = scenario.hardware.device
-    whole = phase_cost("step", cost.micro, device.id, steps=cost.micro_batches / scenario.plan.pp)
+def training_result(prepared: Prepared, work: TrainStep, timeline: Timeline) -> Result:
+    """Price one optimizer step and say everything about it; ``timeline`` is what the engine saw of it."""
+    pool = prepared.pool
+    cost = price_step(work, pool.plan, prepared.how, prepared.model, prepared.communicators)
+    device = pool.device
+    whole = phase_cost("step", cost.micro, device.id, steps=cost.micro_batches / pool.plan.pp)
     phases = _phases(whole, cost, device.id)
     metrics, reasons = _metrics(prepared, work, cost)
     breakdown = _breakdown(prepared, cost)
     answer = Answer(
         kind="train",
-        title=f"training step of {work.model.id} on {scenario.hardware.count} x {device.id}",
-        configuration=describe(scenario), metrics=metrics, memory=memory_use(prepared, work),
-        duration_s=cost.step_s, device_j=cost.device_j, bound={"step": cost.micro.bound()}, breakdown=breakdown,
-        operators={family: float(len(cost.micro.graph)) for family in breakdown}, phases=phases, powers=POWERS,
-        reasons=reasons,
+        title=f"training step of {work.model.id} on {pool.count} x {device.id}",
+        metrics=metrics, pools=(pool_use(prepared, memory_use(prepared, work), cost.device_j, cost.step_s),),
+        duration_s=cost.step_s, bound={"step": cost.micro.bound()}, breakdown=breakdown,
+        parts=parts_of(prepared, breakdown, _executions(cost)), phases=phases, powers=POWERS, reasons=reasons,
+        timeline=timeline,
     )  # fmt: skip
-    return assemble(prepared, answer)
+    return assemble((prepared,), answer)
 
 
 def memory_use(prepared: Prepared, work: TrainStep) -> MemoryUse:
     """Bytes on the fullest device (the first pipeline stage, which holds the most micro-batches)."""
-    arch, precision, sharding, plan = work.model, prepared.precision, prepared.how.sharding, prepared.scenario.plan
+    arch, precision, sharding, plan = work.model, prepared.precision, prepared.how.sharding, prepared.pool.plan
     weights, gradients, states = memory.state_bytes_per_parameter(precision.attention)
     trained = trained_parameters(work, plan)
     held = memory.weight_bytes(arch, precision, sharding)
@@ -50,15 +51,15 @@ def memory_use(prepared: Prepared, work: TrainStep) -> MemoryUse:
         ),
         gradients=trained * gradients,
         optimizer=trained * states,
-        overhead=prepared.scenario.runtime.context.value,
+        overhead=prepared.pool.runtime.context.value,
     )
 
 
 def _metrics(prepared: Prepared, work: TrainStep, cost: StepCost) -> tuple[dict[str, float | None], dict[str, str]]:
-    scenario = prepared.scenario
-    count = scenario.hardware.count
+    pool = prepared.pool
+    count = pool.count
     peak = prepared.peak_flops * count * cost.step_s
-    price = scenario.usd_per_device_s
+    price = pool.usd_per_device_s
     values: dict[str, float | None] = {
         "step_time_s": cost.step_s,
         "tokens_per_s_per_device": work.global_batch * work.seq_len / cost.step_s / count,
@@ -67,19 +68,26 @@ def _metrics(prepared: Prepared, work: TrainStep, cost: StepCost) -> tuple[dict[
         "hfu": cost.hardware_flops / peak,
         "usd_per_step": costs.usd(cost.step_s, count, price.value) if price else None,
     }
-    missing = f"no price is known for {scenario.hardware.device.id}; give one with --price"
-    return values, {} if price else {"usd_per_step": missing}
+    return values, {} if price else {"usd_per_step": costs.no_price(pool.device.id)}
 
 
 def _breakdown(prepared: Prepared, cost: StepCost) -> dict[str, float]:
     """Seconds of the step by family; they sum to the step time."""
-    share = cost.micro_batches / prepared.scenario.plan.pp
+    share = cost.micro_batches / prepared.pool.plan.pp
     seconds = {family: value * share for family, value in cost.micro.seconds_by_family().items()}
     seconds["collective"] = seconds.get("collective", 0.0) + cost.send_s + cost.reduce_s
     seconds["optimizer"] = cost.update.total_s
     seconds["bubble"] = cost.bubble_s
-    seconds["host"] = prepared.scenario.runtime.host_step.value * cost.micro_batches
+    seconds["host"] = prepared.pool.runtime.host_step.value * cost.micro_batches
     return {family: value for family, value in seconds.items() if value > 0.0}
+
+
+def _executions(cost: StepCost) -> dict[str, float]:
+    """Executed operators per family."""
+    counts: dict[str, float] = {}
+    for operator, repeat in zip(cost.micro.graph.operators, cost.micro.graph.repeat, strict=True):
+        counts[operator.family] = counts.get(operator.family, 0.0) + float(repeat) * cost.micro_batches
+    return counts
 
 
 def _phases(whole: PhaseCost, cost: StepCost, device: str) -> tuple[PhaseCost, ...]:

@@ -1,10 +1,11 @@
 """Intervals of a prediction: a log-normal error with a bias that operators of a family share.
 
-The seconds of a graph are T = sum over families of T_f. The log error of family f is a bias shared by every
-operator of that family on that device (standard deviation b_f; between families the biases correlate by rho),
-plus an independent part (i_f per operator) that averages out. So::
+The seconds of a run are T = sum of parts T_p, a part being what one operator family takes on one device. The log error
+of a part is a bias shared by all its operators (standard deviation b_p), plus an independent part of the same size per
+operator that averages out over its n_p operators. Biases of different families on one device correlate (clock, power
+and driver are shared), those of different devices less. So::
 
-    sd(log T)^2 = sum_f sum_g w_f w_g b_f b_g (1 if f = g else rho) + sum_f w_f^2 i_f^2 / n_f,   w_f = T_f / T
+    sd(log T)^2 = sum_p sum_q w_p w_q b_p b_q rho_pq + sum_p w_p^2 b_p^2 / n_p,   w_p = T_p / T
 
 and a root-sum-square over operators, which assumes that no error is shared, is never used.
 """
@@ -12,8 +13,8 @@ and a root-sum-square over operators, which assumes that no error is shared, is 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Iterable
+from typing import Final, NamedTuple
 
 from simulator.result import Interval
 
@@ -21,7 +22,10 @@ Z80: Final = 1.2815515655446004
 Z95: Final = 1.959963984540054
 
 FAMILY_CORRELATION: Final = 0.5
-"""Assumed correlation of the biases of two families on one device (clock, power and driver are shared)."""
+"""Assumed correlation of the biases of two families on one device."""
+
+DEVICE_CORRELATION: Final = 0.2
+"""Assumed correlation of biases on two devices: they share the lowering and the form of the law."""
 
 BIAS: Final[dict[str, dict[str, float]]] = {
     "gpu": {"gemm": 0.25, "moe": 0.45, "attention_prefill": 0.5, "attention_decode": 0.5, "vector": 0.4},
@@ -37,26 +41,32 @@ OTHER_BIAS: Final = 0.6
 """For families that the table lacks (collectives, transfers, optimizer, host)."""
 
 
-def log_sd(seconds: Mapping[str, float], operators: Mapping[str, float], device_class: str) -> float:
-    """Standard deviation of log time.
+class Part(NamedTuple):
+    """What the operators of one family take on one device: seconds, and how many of them ran."""
 
-    Args:
-        seconds: time per family [s].
-        operators: executed operators per family.
-        device_class: whose table of biases applies.
-    """
-    total = sum(seconds.values())
-    if total <= 0.0:
-        return 0.0
-    table = BIAS[device_class]
-    terms = [
-        (value / total, table.get(family, OTHER_BIAS), operators.get(family, 1.0))
-        for family, value in sorted(seconds.items())
-    ]
+    device: str
+    device_class: str
+    family: str
+    seconds: float
+    operators: float
+
+    @property
+    def bias(self) -> float:
+        """Standard deviation of the shared log error."""
+        return BIAS[self.device_class].get(self.family, OTHER_BIAS)
+
+
+def log_sd(parts: Iterable[Part]) -> float:
+    """Standard deviation of the log of the summed seconds of ``parts``; 0 for no time."""
+    ordered = sorted(part for part in parts if part.seconds > 0.0)
+    total = sum(part.seconds for part in ordered)
     variance = 0.0
-    for i, (w, b, n) in enumerate(terms):
-        variance += (w * b) ** 2 * (1.0 + 1.0 / max(n, 1.0))
-        variance += 2.0 * FAMILY_CORRELATION * sum(w * b * v * c for v, c, _ in terms[:i])
+    for i, p in enumerate(ordered):
+        w = p.seconds / total * p.bias
+        variance += w * w * (1.0 + 1.0 / max(p.operators, 1.0))
+        for q in ordered[:i]:
+            rho = FAMILY_CORRELATION if p.device == q.device else DEVICE_CORRELATION
+            variance += 2.0 * rho * w * q.seconds / total * q.bias
     return math.sqrt(variance)
 
 

@@ -49,8 +49,9 @@ class Runtime(msgspec.Struct, frozen=True):
     iteration (scheduler, sampling, detokenisation), and ``host_sequence`` what it adds for each sequence of the
     batch (0 where absent). ``memory_utilisation`` is the share of usable memory that weights, cache and
     activations may fill; ``context`` what the runtime itself holds on each device [B]. ``prefill_chunk`` is the
-    most prompt tokens that one step takes (0: whole prompts). ``vendors`` empty: any vendor. ``aliases`` are what
-    people write for it, see ``workloads.runtimes.match``.
+    most prompt tokens that one step takes (0: whole prompts). ``one_shot_all_reduce`` says that small all-reduces run in
+    kernels of its own that read the peers' memory. ``vendors`` empty: any vendor. ``aliases`` are what people write
+    for it, see ``workloads.runtimes.match``.
     """
 
     id: str
@@ -70,4 +71,5 @@ class Runtime(msgspec.Struct, frozen=True):
     vendors: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     prefill_chunk: int = 0
+    one_shot_all_reduce: bool = False
     notes: str = ""
