@@ -22,6 +22,7 @@ from hardware_specs.facts import (
 )
 
 DeviceClass = Literal["cpu", "gpu", "tpu", "fpga", "asic"]
+PriceKind = Literal["on-demand", "spot", "reserved", "marketplace"]
 DEVICE_CLASSES: tuple[DeviceClass, ...] = ("cpu", "gpu", "tpu", "fpga", "asic")
 
 
@@ -70,7 +71,11 @@ class Power(msgspec.Struct, frozen=True):
 
 
 class Ports(msgspec.Struct, frozen=True):
-    """How a device joins others. ``scaleup_bandwidth`` is per direction, all links of one device together."""
+    """How a device joins others.
+
+    ``scaleup`` is the id of a link (``hardware_specs.links``), "" where there is none; ``scaleup_bandwidth`` is per
+    direction, all links of one device together (None: the link's nominal figure); ``scaleup_topology`` is prose.
+    """
 
     scaleup: str = ""
     scaleup_bandwidth: BytesPerSecond | None = None
@@ -126,7 +131,13 @@ class DeviceSpec(msgspec.Struct, frozen=True):
 
 
 class LinkSpec(msgspec.Struct, frozen=True):
-    """One kind of link: bandwidth per direction of one attachment, latency of one message."""
+    """One kind of link: bandwidth per direction of one attachment, latency of one message.
+
+    The attachment is what one device (scale-up: all its lanes) or one adapter (scale-out) has. ``latency`` is that
+    of one hop of a short message, without a library's set-up; ``achieved_fraction`` is what a plain large copy
+    reaches of ``bandwidth``. ``topology`` is how the link usually joins a group (a ``SystemNode.topology``), or
+    "fat-tree" for networks.
+    """
 
     id: str
     name: str
@@ -168,15 +179,51 @@ class SystemSpec(msgspec.Struct, frozen=True):
     notes: str = ""
 
 
+class HostSpec(msgspec.Struct, frozen=True):
+    """What devices usually stand in when the user names no system: the box, what it draws, how boxes are joined.
+
+    A device stands in the host that names its id (patterns such as ``"rtx-*"``), else its scale-up link, else its
+    form factor (patterns), else its class. ``devices`` is how many a node holds; a ``fixed`` node always holds
+    that many (an HGX board), others hold as many as are asked for. ``host_link`` joins device and host;
+    ``own_pcie``: by the device's own PCIe lanes instead, where these are known.
+    """
+
+    id: str
+    name: str
+    devices: int
+    network: str
+    host_link: str
+    power: Watts
+    power_per_device: Watts
+    network_bandwidth_per_device: BytesPerSecond | None = None
+    fixed: bool = False
+    own_pcie: bool = True
+    device_ids: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
+    form_factors: tuple[str, ...] = ()
+    device_classes: tuple[DeviceClass, ...] = ()
+    notes: str = ""
+
+
 class PriceSpec(msgspec.Struct, frozen=True):
-    """A price of one device-hour at one provider on one day."""
+    """A price of one device-hour at one provider on one day (the fact's date).
+
+    ``reserved`` covers terms and capacity blocks; ``marketplace`` offers of single owners, which vary by the hour.
+    An instance's price is divided by its devices (of a CPU server: by its sockets).
+    """
 
     device: str
     provider: str
     region: str
     usd_per_s: UsdPerSecond
-    kind: str
+    kind: PriceKind
     instance: str = ""
+
+
+class PriceList(msgspec.Struct, frozen=True):
+    """The prices of one file."""
+
+    prices: tuple[PriceSpec, ...]
 
 
 class SiteSpec(msgspec.Struct, frozen=True):

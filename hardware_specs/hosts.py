@@ -1,0 +1,50 @@
+"""The usual host of a device: which box it stands in when the user names no system."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from hardware_specs.catalogue import Catalogue
+from hardware_specs.errors import InputError
+from hardware_specs.records import DeviceSpec, HostSpec
+
+_CATALOGUE = Catalogue("host", HostSpec, Path(__file__).parent / "data" / "hosts")
+
+
+def host_names() -> tuple[str, ...]:
+    """All host names, sorted."""
+    return _CATALOGUE.names()
+
+
+def load_host(name: str | Path) -> HostSpec:
+    """The host called ``name``, or described in a TOML file.
+
+    Raises:
+        UnknownName: no such host.
+        InputError: a broken file.
+    """
+    return _CATALOGUE.load(name)
+
+
+def host_of(device: DeviceSpec) -> HostSpec:
+    """The host that names the device's id, else its scale-up link, else its form factor, else its class.
+
+    Of several patterns that match, the longest (most specific) decides.
+
+    Raises:
+        InputError: no host claims the device's class.
+    """
+    hosts = [load_host(name) for name in host_names()]
+    claims: tuple[tuple[str, Callable[[HostSpec], Iterable[str]]], ...] = (
+        (device.id, lambda h: h.device_ids),
+        (device.ports.scaleup, lambda h: h.links),
+        (device.form_factor, lambda h: h.form_factors),
+        (device.device_class, lambda h: h.device_classes),
+    )
+    for value, patterns_of in claims:
+        matching = [(len(p), h.id, h) for h in hosts for p in patterns_of(h) if value and fnmatchcase(value, p)]
+        if matching:
+            return max(matching, key=lambda m: m[:2])[2]
+    raise InputError(f"{device.id}: no host is known for the class {device.device_class!r}; add a file to hosts/")

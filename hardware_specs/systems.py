@@ -1,0 +1,167 @@
+"""Systems: nodes of devices on links; the shipped ones by name, and the usual one around any device."""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+from pathlib import Path
+
+from hardware_specs.catalogue import Catalogue
+from hardware_specs.devices import device_names
+from hardware_specs.errors import InputError, UnknownName
+from hardware_specs.facts import Fact, Mark
+from hardware_specs.hosts import host_of
+from hardware_specs.links import link_names, load_link
+from hardware_specs.records import DeviceSpec, HostSpec, LinkSpec, SystemNode, SystemSpec
+
+_CATALOGUE = Catalogue("system", SystemSpec, Path(__file__).parent / "data" / "systems")
+TORUS_DIMENSIONS = {"torus-2d": 2, "torus-3d": 3}
+
+
+def system_names() -> tuple[str, ...]:
+    """All system names, sorted."""
+    return _CATALOGUE.names()
+
+
+def load_system(name: str | Path) -> SystemSpec:
+    """The system called ``name``, or described in a TOML file.
+
+    Raises:
+        UnknownName: no such system, or it names a device or link that does not exist.
+        InputError: a broken file, or counts and shapes that contradict each other.
+    """
+    system = _CATALOGUE.load(name)
+    check_system(system)
+    return system
+
+
+def check_system(system: SystemSpec) -> None:
+    """Refuse a system whose counts, shapes, devices or links make no sense.
+
+    Raises:
+        UnknownName: an unknown device or link.
+        InputError: no groups, a count below one, a shape whose product is not the count.
+    """
+    place = f"system {system.id}"
+    if not system.groups or system.nodes < 1:
+        raise InputError(f"{place}: needs at least one group and one node; it has {len(system.groups)}, {system.nodes}")
+    for i, group in enumerate(system.groups):
+        if group.count < 1:
+            raise InputError(f"{place}: groups[{i}].count: must be at least 1, not {group.count}")
+        if group.device not in device_names():
+            raise UnknownName(
+                f"device in groups[{i}] of {place}", group.device, device_names(), "silicost devices list"
+            )
+        dimensions = TORUS_DIMENSIONS.get(group.topology, 0)
+        if len(group.shape) != dimensions or (dimensions and math.prod(group.shape) != group.count):
+            raise InputError(
+                f"{place}: groups[{i}].shape: must be {dimensions} extents that multiply to {group.count} for "
+                f"{group.topology!r}, not {list(group.shape)}"
+            )
+    if system.nodes > 1 and not system.network:
+        raise InputError(f"{place}: network: must name a link, for there are {system.nodes} nodes")
+    links_of(system)
+
+
+def links_of(system: SystemSpec) -> dict[str, LinkSpec]:
+    """Every link that the system names, by id.
+
+    Raises:
+        UnknownName: a link that does not exist.
+    """
+    named = {group.link for group in system.groups} | {system.host_link, system.network} - {""}
+    for name in sorted(named):
+        if name not in link_names():
+            raise UnknownName(f"link of system {system.id}", name, link_names())
+    return {name: load_link(name) for name in sorted(named)}
+
+
+def system_for(device: DeviceSpec, count: int) -> SystemSpec:
+    """The usual system around ``count`` devices: their host (``hosts.host_of``), scale-up link and network.
+
+    The node is the scale-up domain, so an NVL72 rack and a TPU slice are one node. Cards whose scale-up link joins
+    fewer of them than the node holds and ``count`` asks for (bridges of two) are joined by PCIe instead. A fixed
+    host is whole even if ``count`` needs only a part of it.
+
+    Args:
+        count: devices, at least 1.
+
+    Returns:
+        A system with ``nodes`` x ``groups[0].count`` >= ``count``; its host power is marked as assumed.
+
+    Raises:
+        InputError: ``count`` below 1.
+    """
+    if count < 1:
+        raise InputError(f"{count} devices: must be at least 1")
+    host = host_of(device)
+    host_link = _pcie_link(device) if host.own_pcie else ""
+    link = load_link(_group_link(device, count, host, host_link))
+    most = _node_limit(device, link, host)
+    nodes = math.ceil(count / most)
+    per_node = most if host.fixed else math.ceil(count / nodes)
+    topology = link.topology if per_node > 1 else "none"
+    group = SystemNode(
+        device=device.id,
+        count=per_node,
+        link=link.id,
+        topology=topology,  # type: ignore[arg-type]  # a test holds links of groups to the vocabulary
+        shape=torus_shape(per_node, TORUS_DIMENSIONS.get(topology, 0)),
+    )
+    return SystemSpec(
+        id=f"{count}x-{device.id}",
+        name=f"{count} x {device.name} in: {host.name}",
+        groups=(group,),
+        host_link=host_link or host.host_link,
+        nodes=nodes,
+        network=host.network,
+        network_bandwidth_per_device=host.network_bandwidth_per_device,
+        host_power=_host_power(host, per_node),
+        notes=host.notes,
+    )
+
+
+def _pcie_link(device: DeviceSpec) -> str:
+    """The link of the device's PCIe lanes, "" where they are not known."""
+    generation, lanes = device.ports.pcie_generation, device.ports.pcie_lanes
+    return f"pcie{generation.value:g}-x{lanes.value:g}" if generation and lanes else ""
+
+
+def _group_link(device: DeviceSpec, count: int, host: HostSpec, pcie: str) -> str:
+    """What joins the devices of a node: the scale-up link, unless its domain is too small and PCIe is there."""
+    domain = device.ports.scaleup_domain
+    too_small = domain is not None and domain.value < min(count, host.devices)
+    if device.ports.scaleup and not (too_small and pcie):
+        return device.ports.scaleup
+    return pcie or host.host_link
+
+
+def _node_limit(device: DeviceSpec, link: LinkSpec, host: HostSpec) -> int:
+    """Most devices of one node: what the host holds and the scale-up link reaches."""
+    if link.id != device.ports.scaleup:
+        return host.devices if host.own_pcie else 1
+    domain = device.ports.scaleup_domain or link.max_domain
+    return min(host.devices, int(domain.value)) if domain else host.devices
+
+
+def torus_shape(count: int, dimensions: int) -> tuple[int, ...]:
+    """Extents of the most cubic torus of ``count`` chips, smallest first; () for no dimensions.
+
+    8 chips in two dimensions are 2 x 4, 16 in three 2 x 2 x 4, as cloud providers cut their slices.
+    """
+    if dimensions == 0:
+        return ()
+    divisors = [d for d in range(1, count + 1) if count % d == 0]
+    shapes = (
+        (*head, count // math.prod(head))
+        for head in product(divisors, repeat=dimensions - 1)
+        if count % math.prod(head) == 0
+    )
+    return min((tuple(sorted(shape)) for shape in shapes), key=lambda shape: (sum(shape), shape))
+
+
+def _host_power(host: HostSpec, devices: int) -> Fact:
+    """Draw of a node beside its devices [W]."""
+    watts = host.power.value + host.power_per_device.value * devices
+    reason = f"{host.name}: {host.power.origin}" if host.power.value else f"{host.name}: {host.power_per_device.origin}"
+    return Fact(watts, "w", f"{watts:g} W", Mark.ASSUMED, reason)
