@@ -1,7 +1,8 @@
 """The architecture of a transformer-like model, as far as cost depends on it.
 
 A model is a stack of *layer groups*: equal layers counted once. Llama is one group; DeepSeek V3 is two
-(3 dense layers, 58 expert layers); Gemma 3 is two (sliding-window and global layers).
+(3 dense layers, 58 expert layers); Gemma 3 is two (sliding-window and global layers, which alternate: groups keep
+the order of their first layers).
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ class Attention(msgspec.Struct, frozen=True):
     For multi-head latent attention (MLA): ``q_lora`` (0: full-rank queries) and ``kv_lora`` are the latent
     ranks, ``rope_dim`` the shared rotary key width, ``head_dim = nope + rope_dim``. ``window`` is the sliding
     window in tokens (0: full attention). ``rotary`` false means learned, ALiBi or no positions. ``qk_norm``
-    normalises queries and keys; its weights are one head wide, or all heads wide with ``qk_norm_full`` (OLMo 2).
+    normalises queries and keys; its weights are one head wide, or all heads wide with ``qk_norm_full`` (OLMo 2),
+    and ``qk_norm_affine`` says whether there are a weight, weight and bias ("both", Persimmon) or none (Llama 4).
+    ``out_gate`` multiplies the heads' output by a sigmoid gate of the same width, projected as a second set of
+    queries (Qwen 3.5).
     """
 
     kind: AttentionKind
@@ -39,6 +43,8 @@ class Attention(msgspec.Struct, frozen=True):
     qk_norm: bool = False
     sinks: bool = False
     qk_norm_full: bool = False
+    qk_norm_affine: Literal["weight", "both", "none"] = "weight"
+    out_gate: bool = False
 
     @property
     def value_dim(self) -> int:
@@ -79,7 +85,8 @@ class StateSpace(msgspec.Struct, frozen=True):
     """Selective state space mixer (Mamba): ``inner`` = expand x hidden channels, ``state`` per channel.
 
     ``dt_rank`` is the rank of the step-size projection (Mamba 1); 0 means Mamba 2 with ``heads`` scalar
-    decays and ``groups`` groups of B and C. ``bias`` is that of the two large projections.
+    decays and ``groups`` groups of B and C. ``bias`` is that of the two large projections. ``delta`` is the gated
+    delta rule (Qwen 3.5): the same shapes with keys and queries for B and C, and one more scalar gate per head.
     """
 
     inner: int
@@ -90,6 +97,7 @@ class StateSpace(msgspec.Struct, frozen=True):
     groups: int = 1
     conv_bias: bool = True
     bias: bool = False
+    delta: bool = False
 
 
 class LayerGroup(msgspec.Struct, frozen=True):

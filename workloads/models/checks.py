@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from hardware_specs.errors import InputError
+from hardware_specs.dtypes import BITS
+from hardware_specs.errors import InputError, nearest
+from workloads.formats import format_names
 from workloads.models.architecture import Architecture, Attention, Experts, FeedForward, LayerGroup, StateSpace
 
 LARGEST: Final = 10_000_000
@@ -38,7 +40,19 @@ def check_architecture(arch: Architecture, place: str) -> Architecture:
             raise InputError(f"{place}: {name} is {published}; allowed: 0 to 1e15")
     for index, group in enumerate(arch.groups):
         _check_group(group, f"{place}: groups[{index}]")
+    _check_words(arch, place)
     return arch
+
+
+def _check_words(arch: Architecture, place: str) -> None:
+    """Dtype and storage format are names that exist."""
+    if arch.default_dtype and arch.default_dtype not in BITS:
+        raise InputError(f"{place}: default_dtype is {arch.default_dtype!r}; allowed: {', '.join(BITS)}")
+    if arch.quantization and arch.quantization not in format_names():
+        known = format_names()
+        close = nearest(arch.quantization, known)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise InputError(f"{place}: quantization is {arch.quantization!r}{hint} (allowed: {', '.join(known)})")
 
 
 def _check_group(group: LayerGroup, place: str) -> None:
@@ -58,8 +72,9 @@ def _check_group(group: LayerGroup, place: str) -> None:
 
 def _check_attention(a: Attention, place: str) -> None:
     for name, value, least in (
-        ("heads", a.heads, 1), ("kv_heads", a.kv_heads, 1), ("head_dim", a.head_dim, 1), ("v_head_dim", a.v_head_dim, 0),
-        ("q_lora", a.q_lora, 0), ("kv_lora", a.kv_lora, 0), ("rope_dim", a.rope_dim, 0), ("window", a.window, 0),
+        ("heads", a.heads, 1), ("kv_heads", a.kv_heads, 1), ("head_dim", a.head_dim, 1), ("q_lora", a.q_lora, 0),
+        ("v_head_dim", a.v_head_dim, 0), ("kv_lora", a.kv_lora, 0), ("rope_dim", a.rope_dim, 0),
+        ("window", a.window, 0),
     ):  # fmt: skip
         _within(place, name, value, least)
     if a.heads % a.kv_heads:

@@ -94,7 +94,7 @@ def _layer(arch: Architecture, group: LayerGroup) -> LayerCount:
         experts, active = group.mlp.count * each, group.mlp.top_k * each
     if group.ssm is not None:
         ssm = _ssm(arch.hidden, group.ssm)
-        norms += group.ssm.inner if group.ssm.dt_rank == 0 else 0
+        norms += _ssm_norm(group.ssm)
     return LayerCount(group.count, attention, mlp, experts, active, ssm, norms)
 
 
@@ -107,8 +107,9 @@ def _norm(arch: Architecture, width: int) -> int:
 def _attention(hidden: int, a: Attention) -> int:
     qkv = a.heads * a.head_dim + a.kv_heads * (a.head_dim + a.value_dim)
     out = a.heads * a.value_dim
-    biases = a.qkv_bias * qkv + a.out_bias * hidden
-    return hidden * (qkv + out) + biases + a.sinks * a.heads
+    gate = a.out_gate * out
+    biases = a.qkv_bias * (qkv + gate) + a.out_bias * hidden
+    return hidden * (qkv + gate + out) + biases + a.sinks * a.heads
 
 
 def _mla(hidden: int, a: Attention) -> int:
@@ -128,7 +129,8 @@ def _inner_norms(a: Attention) -> int:
     if a.kind == "mla":
         return a.q_lora + a.kv_lora
     if a.qk_norm:
-        return a.head_dim * (a.heads + a.kv_heads if a.qk_norm_full else 2)
+        each = {"none": 0, "weight": 1, "both": 2}[a.qk_norm_affine]
+        return each * a.head_dim * (a.heads + a.kv_heads if a.qk_norm_full else 2)
     return 0
 
 
@@ -145,17 +147,25 @@ def _beside_experts(hidden: int, e: Experts) -> int:
 
 
 def _ssm(hidden: int, s: StateSpace) -> int:
-    """Mamba 1 (arXiv:2312.00752) where ``dt_rank`` is set, else Mamba 2 (arXiv:2405.21060)."""
+    """Mamba 1 (arXiv:2312.00752) where ``dt_rank`` is set, else Mamba 2 (arXiv:2405.21060) or the gated delta rule
+    (arXiv:2412.06464), which has a second gate per head and no skip weight."""
     if s.dt_rank:
         mixed, wide = s.inner, 2 * s.inner
         step = s.inner * (s.dt_rank + 2 * s.state) + s.dt_rank * s.inner + s.inner
         own = step + s.inner * s.state + s.inner
     else:
         mixed = s.inner + 2 * s.groups * s.state
-        wide = s.inner + mixed + s.heads
-        own = 3 * s.heads
+        wide = s.inner + mixed + s.heads * (2 if s.delta else 1)
+        own = s.heads * (2 if s.delta else 3)
     convolution = mixed * (s.conv + s.conv_bias)
     return hidden * (wide + s.inner) + s.bias * (wide + hidden) + convolution + own
+
+
+def _ssm_norm(s: StateSpace) -> int:
+    """The gated normalisation before the output: all channels in Mamba 2, one head in the delta rule."""
+    if s.dt_rank:
+        return 0
+    return s.inner // s.heads if s.delta else s.inner
 
 
 def _embedding(arch: Architecture) -> int:

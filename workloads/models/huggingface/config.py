@@ -25,7 +25,6 @@ class Config:
     file: str
     values: dict[str, Any]
     inside: str = ""
-    notes: tuple[str, ...] = ()
 
     def whole(self, *keys: str, default: int | None = None, least: int = 1, most: int = LARGEST) -> int:
         """A whole number from ``least`` to ``most``; without ``default`` the key is required."""
@@ -87,6 +86,11 @@ class Config:
             raise self.wrong(key, "an object")
         return replace(self, values=value or {}, inside=f"{self.inside}.{key}" if self.inside else key)
 
+    def filled(self, defaults: dict[str, Any]) -> Config:
+        """The same with ``defaults`` for absent keys: nested configs leave out what their class has by default."""
+        present = {key: value for key, value in self.values.items() if value is not None}
+        return replace(self, values=defaults | present)
+
     def place(self, key: str) -> str:
         """File and dotted key, for errors."""
         return f"{self.file}: {self.inside}.{key}" if self.inside else f"{self.file}: {key}"
@@ -94,7 +98,9 @@ class Config:
     def wrong(self, key: str, allowed: str) -> InputError:
         """The error for a value that is not what is allowed."""
         shown = json.dumps(self.values.get(key))
-        return InputError(f"{self.place(key)} is {shown if len(shown) < 80 else shown[:77] + '...'}; allowed: {allowed}")
+        return InputError(
+            f"{self.place(key)} is {shown if len(shown) < 80 else shown[:77] + '...'}; allowed: {allowed}"
+        )
 
     def _present(self, keys: tuple[str, ...]) -> str | None:
         return next((key for key in keys if self.values.get(key) is not None), None)
@@ -124,6 +130,8 @@ def open_config(path: Path) -> Config:
         raise InputError(f"{path}: not JSON: {error}") from None
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON that can be read: {error}") from None
     except RecursionError:
         raise InputError(f"{path}: nested too deeply for a config.json") from None
     if not isinstance(values, dict):
