@@ -48,25 +48,30 @@ def lower_step(arch: Architecture, phase: Phase, batch: float, q_len: float, kv_
 
 
 def write_embedding(b: GraphBuilder, arch: Architecture, tokens: Tokens, how: Lowering) -> None:
-    """Token (and position) look-up, with the reduction that a split vocabulary needs."""
-    dtype, width = how.precision.attention, arch.embedding_dim or arch.hidden
+    """Token look-up in a vocabulary split over tp (hence a reduction), widening, positions, token types, norm."""
+    dtype, width, tp = how.precision.attention, arch.embedding_dim or arch.hidden, how.sharding.tp
     b.add(op.embedding("embedding", tokens.rows, width, dtype))
-    if arch.learned_positions:
-        b.add(op.elementwise("embedding.positions", tokens.rows, width, dtype))
-    if arch.embedding_norm:
-        b.add(op.norm("embedding.norm", tokens.rows, width, dtype))
-    tp = how.sharding.tp
     if tp > 1:
         size = tokens.rows * width * how.precision.activation_bytes
         b.add(op.collective("embedding.all_reduce", OpKind.ALL_REDUCE, size, tp, "tp"))
+    if width != arch.hidden:
+        b.add(op.gemm("embedding.project", tokens.rows, arch.hidden, width, dtype))
+    if arch.learned_positions:
+        b.add(op.elementwise("embedding.positions", tokens.rows, arch.hidden, dtype))
+    if arch.extra_embeddings:
+        b.add(op.elementwise("embedding.types", tokens.rows, arch.hidden, dtype))
+    if arch.embedding_norm:
+        b.add(op.norm("embedding.norm", tokens.rows, arch.hidden, dtype))
 
 
 def write_head(b: GraphBuilder, arch: Architecture, rows: float, how: Lowering) -> None:
     """Logits of ``rows`` tokens, gathered over tensor parallel ranks, and the draw of the next token."""
-    tp, p = how.sharding.tp, how.precision
+    tp, p, width = how.sharding.tp, how.precision, arch.embedding_dim or arch.hidden
+    if width != arch.hidden:
+        b.add(op.gemm("head.project", rows, width, arch.hidden, p.attention))
     b.add(
         op.gemm(
-            "head.logits", rows, arch.vocab / tp, arch.embedding_dim or arch.hidden, p.attention,
+            "head.logits", rows, arch.vocab / tp, width, p.attention,
             weight_bits=p.head_bits, dequantize=p.head_bits < 16,
         )
     )  # fmt: skip

@@ -13,10 +13,7 @@ from workloads.operators import Operator, OpKind
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What passes through a layer: ``batch`` sequences of ``q_len`` new tokens, each with ``kv_len`` visible.
-
-    ``cached`` tells whether older keys come from a cache (inference) or all are new (training).
-    """
+    """What passes through a layer: ``batch`` sequences of ``q_len`` new tokens, each with ``kv_len`` visible."""
 
     batch: float
     q_len: float
@@ -28,6 +25,18 @@ class Tokens:
         return self.batch * self.q_len
 
 
+def absorbs(a: Attention, q_len: float, kv_len: float) -> bool:
+    """Whether latent attention works on the latents themselves: always in decode, else where that takes fewer FLOPs.
+
+    Absorbing passes each query through two kv_lora matrices and attends at width 2 kv_lora + rope_dim; the other way
+    unfolds keys and values of the whole context from the latents (DeepSeek-V2, arXiv:2405.04434, section 2.1).
+    """
+    unfold = a.kv_lora * (a.head_dim - a.rope_dim + a.value_dim)
+    pairs = op.visible_pairs(q_len, kv_len)
+    absorbed = q_len * unfold + pairs * (2.0 * a.kv_lora + a.rope_dim)
+    return q_len == 1.0 or absorbed < kv_len * unfold + pairs * (a.head_dim + a.value_dim)
+
+
 class LayerWriter:
     """Writes the operators of layers into a ``GraphBuilder``, one device's share of each."""
 
@@ -36,26 +45,44 @@ class LayerWriter:
         self.dtype = how.precision.attention
 
     def layer(self, group: LayerGroup) -> None:
-        """One layer of ``group``: norm, mixer, reduction, norm, MLP, reduction."""
-        if group.attention is not None:
-            self._norm("attention.norm")
-            (self._mla if group.attention.kind == "mla" else self._attention)(group.attention)
-        if group.ssm is not None:
-            self._norm("ssm.norm")
-            self._ssm(group.ssm)
-        both = group.parallel and group.mlp is not None
-        if not both:
-            self._all_reduce("attention.all_reduce" if group.attention else "ssm.all_reduce")
+        """One layer of ``group``: norm, mixers, reduction, norm, MLP, reduction.
+
+        The first norms of ``group.norms`` stand before mixers and MLP (only before the mixers if there is one), the
+        next ones behind them (Gemma 2), any more at the end. A residual addition goes with each branch: into the
+        norm before it where the runtime fuses that, which shifts it by one norm and leaves the sum right.
+        """
+        branches = int(group.attention is not None or group.ssm is not None) + int(group.mlp is not None)
+        behind = group.norms - branches
+        mixer = "attention" if group.attention is not None else "ssm"
+        if group.attention is not None or group.ssm is not None:
+            if group.norms:
+                self._norm(f"{mixer}.norm")
+            if group.attention is not None:
+                (self._mla if group.attention.kind == "mla" else self._attention)(group.attention)
+            if group.ssm is not None:
+                self._ssm(group.ssm)
+            if group.attention is not None and group.ssm is not None:
+                self._add(op.elementwise("mixers.add", self.tokens.rows, self.arch.hidden, self.dtype))
+            if not group.parallel or group.mlp is None:
+                self._all_reduce(f"{mixer}.all_reduce")
+            if behind > 0:
+                self._plain_norm(f"{mixer}.post_norm")
+                behind -= 1
         if group.mlp is not None:
-            if not both:
-                self._norm("mlp.norm")
+            if group.norms >= branches:
+                (self._plain_norm if group.parallel and branches == 2 else self._norm)("mlp.norm")
             if isinstance(group.mlp, Experts):
                 self._experts(group.mlp)
             else:
                 self._mlp(group.mlp)
-                self._all_reduce("mlp.all_reduce")
-        for extra in range(group.norms - 2):
-            self._add(op.norm(f"extra.norm{extra}", self.tokens.rows, self.arch.hidden, self.dtype))
+            if group.parallel and branches == 2:
+                self._add(op.elementwise("mlp.add", self.tokens.rows, self.arch.hidden, self.dtype))
+            self._all_reduce("moe.all_reduce" if isinstance(group.mlp, Experts) else "mlp.all_reduce")
+            if behind > 0:
+                self._plain_norm("mlp.post_norm")
+                behind -= 1
+        for extra in range(behind):
+            self._plain_norm(f"extra.norm{extra}")
 
     def _add(self, operator: Operator) -> int:
         return self.builder.add(operator)
@@ -71,16 +98,22 @@ class LayerWriter:
         )  # fmt: skip
 
     def _norm(self, name: str) -> None:
-        rows, hidden = self.tokens.rows, self.arch.hidden
-        fused = self.how.fused("residual_norm")
-        if not fused:
-            self._add(op.elementwise(name + ".residual", rows, hidden, self.dtype))
-        self._add(op.norm(name, rows, hidden, self.dtype, residual=fused, bias=self.arch.norm == "layernorm"))
+        """A norm that a residual addition goes before, fused into it or an operator of its own."""
+        if self.how.fused("residual_norm"):
+            self._plain_norm(name, residual=True)
+            return
+        self._add(op.elementwise(name + ".residual", self.tokens.rows, self.arch.hidden, self.dtype))
+        self._plain_norm(name)
 
-    def _all_reduce(self, name: str) -> None:
+    def _plain_norm(self, name: str, residual: bool = False) -> None:
+        bias = self.arch.norm == "layernorm" and self.arch.norm_bias
+        self._add(op.norm(name, self.tokens.rows, self.arch.hidden, self.dtype, residual=residual, bias=bias))
+
+    def _all_reduce(self, name: str, cols: float = 0.0) -> None:
+        """Sum of a row-parallel product of ``cols`` columns (0: the model width) over the tp ranks."""
         tp = self.how.sharding.tp
         if tp > 1:
-            size = self.tokens.rows * self.arch.hidden * self.how.precision.activation_bytes
+            size = self.tokens.rows * (cols or self.arch.hidden) * self.how.precision.activation_bytes
             self._add(op.collective(name, OpKind.ALL_REDUCE, size, tp, "tp"))
 
     def _attention(self, a: Attention) -> None:
@@ -88,10 +121,11 @@ class LayerWriter:
         heads, kv_heads = a.heads / tp, max(a.kv_heads / tp, 1.0)
         q, kv = heads * a.head_dim, kv_heads * a.head_dim
         v = kv_heads * a.value_dim
+        gate = heads * a.value_dim if a.out_gate else 0.0
         if self.how.fused("qkv"):
-            self.gemm("attention.qkv", q + kv + v, hidden)
+            self.gemm("attention.qkv", q + kv + v + gate, hidden)
         else:
-            self.gemm("attention.q", q, hidden)
+            self.gemm("attention.q", q + gate, hidden)
             self.gemm("attention.k", kv, hidden)
             self.gemm("attention.v", v, hidden)
         rows = self.tokens.rows
@@ -100,6 +134,8 @@ class LayerWriter:
         if a.rotary and not self.how.fused("rope"):
             self._add(op.rope("attention.rope", rows, q + kv, self.dtype))
         self._scores(a, heads, kv_heads)
+        if a.out_gate:
+            self._add(op.activation("attention.gate", rows, gate, self.dtype, gated=True))
         self.gemm("attention.out", hidden, heads * a.value_dim)
 
     def _scores(self, a: Attention, heads: float, kv_heads: float) -> None:
@@ -112,18 +148,15 @@ class LayerWriter:
             self._add(fused)
             return
         # Unfused attention writes the score matrix, normalises it and reads it back, masked half included.
-        pairs = t.batch * heads * t.q_len
-        keys = fused.n
-        each = t.batch * heads
-        product = op.gemm(
-            "attention.qk", t.q_len, keys, a.head_dim, p.attention, batch=each, weights=False, weight_bits=None
-        )
-        shared = replace(product, read_bytes=fused.read_bytes * a.head_dim / (a.head_dim + a.value_dim))
-        self._add(shared)
-        self._add(op.softmax("attention.softmax", pairs, keys, p.attention))
-        weighted = op.gemm("attention.pv", t.q_len, a.value_dim, keys, p.attention, batch=each, weights=False)
-        reads = fused.read_bytes * a.value_dim / (a.head_dim + a.value_dim) + pairs * keys * p.activation_bytes
-        self._add(replace(weighted, read_bytes=reads))
+        each, keys = t.batch * heads, fused.n
+        queries = each * t.q_len * a.head_dim * p.activation_bytes
+        cached = t.batch * keys * kv_heads * p.kv_bits / 8.0
+        scores = each * t.q_len * keys * p.activation_bytes
+        product = op.gemm("attention.qk", t.q_len, keys, a.head_dim, p.attention, batch=each, weights=False)
+        self._add(replace(product, kind=OpKind.BATCHED_GEMM, read_bytes=queries + cached * a.head_dim))
+        self._add(op.softmax("attention.softmax", each * t.q_len, keys, p.attention))
+        product = op.gemm("attention.pv", t.q_len, a.value_dim, keys, p.attention, batch=each, weights=False)
+        self._add(replace(product, kind=OpKind.BATCHED_GEMM, read_bytes=scores + cached * a.value_dim))
 
     def _mla(self, a: Attention) -> None:
         tp, hidden, t, p = self.how.sharding.tp, self.arch.hidden, self.tokens, self.how.precision
@@ -136,11 +169,11 @@ class LayerWriter:
         self._add(op.norm("attention.kv_a_norm", t.rows, a.kv_lora, self.dtype))
         if not self.how.fused("rope"):
             self._add(op.rope("attention.rope", t.rows, (heads + 1) * a.rope_dim, self.dtype))
-        if t.q_len == 1:
+        if absorbs(a, t.q_len, t.kv_len):
             self.gemm("attention.absorb_k", a.kv_lora, nope, rows=t.rows, batch=heads)
             self._add(
                 op.mla_decode(
-                    "attention.scores", t.kv_len, heads, a.kv_lora, a.rope_dim, batch=t.batch,
+                    "attention.scores", t.kv_len, heads, a.kv_lora, a.rope_dim, batch=t.batch, q_len=t.q_len,
                     dtype=p.attention, kv_bits=p.kv_bits,
                 )
             )  # fmt: skip
@@ -149,14 +182,14 @@ class LayerWriter:
             self.gemm("attention.kv_b", heads * (nope + a.value_dim), a.kv_lora, rows=t.batch * t.kv_len)
             wide = op.attention(
                 "attention.scores", t.q_len, t.kv_len, heads, heads, a.head_dim, batch=t.batch,
-                value_dim=a.value_dim, dtype=p.attention, kv_bits=16.0,
+                value_dim=a.value_dim, dtype=p.attention, kv_bits=8.0 * p.activation_bytes, causal=a.causal,
             )  # fmt: skip
             self._add(replace(wide, kind=OpKind.MLA_PREFILL))
         self.gemm("attention.out", hidden, heads * a.value_dim)
 
-    def _mlp(self, mlp: FeedForward, name: str = "mlp", width: float | None = None) -> None:
+    def _mlp(self, mlp: FeedForward, name: str = "mlp") -> None:
         hidden, rows = self.arch.hidden, self.tokens.rows
-        inner = (width or mlp.width) / self.how.sharding.tp
+        inner = mlp.width / self.how.sharding.tp
         if mlp.gated and self.how.fused("gate_up"):
             self.gemm(f"{name}.gate_up", 2 * inner, hidden)
         else:
@@ -168,38 +201,63 @@ class LayerWriter:
         self.gemm(f"{name}.down", hidden, inner)
 
     def _experts(self, e: Experts) -> None:
+        """Router, dispatch, experts, combination, and what runs beside the experts; not yet reduced over tp.
+
+        With expert parallelism each device sends its 1/tp of the rows to the ep devices of its expert group, so
+        the group's experts see rows x ep / tp tokens; without it every device has all rows and a slice of each expert.
+        """
         p, s, hidden, rows = self.how.precision, self.how.sharding, self.arch.hidden, self.tokens.rows
         self._add(op.gemm("moe.router", rows, e.count, hidden, p.attention))
         self._add(op.softmax("moe.top_k", rows, e.count, "fp32"))
-        size = rows * e.top_k * hidden * p.activation_bytes
+        own = rows / s.tp if s.ep > 1 else rows
+        size = own * e.top_k * hidden * p.activation_bytes
         if s.ep > 1:
             self._add(op.collective("moe.dispatch", OpKind.ALL_TO_ALL, size, s.ep, "ep"))
-        # Every rank brings its own tokens to the expert group, so the routed tokens grow with it.
-        routed = rows * s.ep
+        routed, projections = own * s.ep, 3 if e.gated else 2
+        kernels = projections - 1 if e.gated and self.how.fused("gate_up") else projections
+        loops = op.active_experts(routed, e.count, e.top_k) / s.ep
         self._add(
             op.moe_gemm(
                 "moe.experts", routed, e.width / s.expert_tp, hidden, e.count, e.top_k, p.compute,
-                projections=3 if e.gated else 2, weight_bits=p.weight_bits, dequantize=p.dequantize,
-                local_share=1.0 / s.ep,
+                projections=projections, weight_bits=p.weight_bits, dequantize=p.dequantize,
+                local_share=1.0 / s.ep, calls=1.0 if self.how.fused("experts") else kernels * loops,
             )
         )  # fmt: skip
         if s.ep > 1:
             self._add(op.collective("moe.combine", OpKind.ALL_TO_ALL, size, s.ep, "ep"))
-        self._add(op.elementwise("moe.weighted_sum", rows * e.top_k, hidden, self.dtype, inputs=1))
+        self._add(op.elementwise("moe.weighted_sum", own, hidden, self.dtype, inputs=e.top_k))
         beside = e.shared_width + e.dense_width
         if beside:
-            self._mlp(FeedForward(beside, e.gated), "moe.shared", beside)
-        self._all_reduce("moe.all_reduce")
+            self._mlp(FeedForward(beside, e.gated), "moe.shared")
+            if e.shared_gate:
+                self._add(op.gemm("moe.shared.scale", rows, 1.0, hidden, p.attention))
+            self._add(op.elementwise("moe.shared.add", rows, hidden, self.dtype))
 
     def _ssm(self, s: StateSpace) -> None:
+        """Mamba 1 where ``dt_rank`` is set, else Mamba 2 or the gated delta rule, which has a gate per head more.
+
+        Channels and heads are cut over tp, groups down to one.
+        """
         tp, hidden, t = self.how.sharding.tp, self.arch.hidden, self.tokens
         inner = s.inner / tp
         mamba2 = s.dt_rank == 0
-        self.gemm("ssm.in", 2 * inner + (2 * s.groups * s.state + s.heads / tp if mamba2 else 0.0), hidden)
-        self._add(op.elementwise("ssm.conv", t.rows, inner * s.conv / 2.0, self.dtype, inputs=1))
+        heads, groups = s.heads / tp if mamba2 else 0.0, max(s.groups / tp, 1.0)
+        mixed = inner + (2.0 * groups * s.state if mamba2 else 0.0)
+        self.gemm("ssm.in", inner + (mixed + heads * (2.0 if s.delta else 1.0) if mamba2 else inner), hidden)
+        self._add(op.causal_convolution("ssm.conv", t.q_len, mixed, s.conv, self.dtype, batch=t.batch))
         if not mamba2:
-            self.gemm("ssm.x", s.dt_rank + 2 * s.state, inner)
+            narrow = s.dt_rank + 2.0 * s.state
+            self.gemm("ssm.x", narrow, inner)
+            self._all_reduce("ssm.x.all_reduce", narrow)
             self.gemm("ssm.dt", inner, s.dt_rank)
-        self._add(op.ssm_scan("ssm.scan", t.q_len, inner, s.state, self.dtype, batch=t.batch))
-        self._add(op.activation("ssm.gate", t.rows, inner, self.dtype, gated=True))
+        self._add(
+            op.ssm_scan(
+                "ssm.scan", t.q_len, inner, s.state, self.dtype, batch=t.batch, heads=heads,
+                groups=groups if mamba2 else 1.0,
+            )
+        )  # fmt: skip
+        if not self.how.fused("activation"):
+            self._add(op.activation("ssm.gate", t.rows, inner, self.dtype, gated=True))
+        if mamba2:
+            self._add(op.norm("ssm.gate_norm", t.rows, inner, self.dtype))
         self.gemm("ssm.out", hidden, inner)

@@ -36,8 +36,12 @@ def lower_micro_batch(
             b.add(operator)
     with b.block("head.backward"):
         for operator in reversed(_head(arch, tokens, how)):
-            for part in backward_of(operator, frozen=False):
+            for part in backward_of(operator, frozen=lora_rank > 0):
                 b.add(part)
+            if operator.name == "head.logits" and how.sharding.tp > 1:
+                # Each rank has the input's gradient from its part of the vocabulary alone.
+                size = operator.m * operator.k * how.precision.activation_bytes
+                b.add(op.collective("head.all_reduce.backward", OpKind.ALL_REDUCE, size, how.sharding.tp, "tp"))
     for index, group in reversed(list(enumerate(arch.groups))):
         forward = layer_operators(arch, group, tokens, how, lora_rank)
         with b.block(f"layers{index}.backward", group.count):
@@ -46,10 +50,10 @@ def lower_micro_batch(
             for operator in reversed(forward):
                 for part in backward_of(operator, frozen=lora_rank > 0 and ".lora_" not in operator.name):
                     b.add(part)
-    with b.block("embedding.backward"):
-        b.add(
-            op.embedding("embedding.backward", tokens.rows, arch.embedding_dim or arch.hidden, how.precision.attention)
-        )
+    if not lora_rank:
+        with b.block("embedding.backward"):
+            for part in _embedding_backward(arch, tokens, how):
+                b.add(part)
     return b.build()
 
 
@@ -63,20 +67,42 @@ def layer_operators(
     operators: list[Operator] = []
     for operator in scratch.build().operators:
         operators.append(operator)
-        if lora_rank and operator.kind == OpKind.GEMM and operator.name != "moe.router":
-            dtype = how.precision.attention
-            operators.append(op.gemm(f"{operator.name}.lora_a", operator.m, lora_rank, operator.k, dtype))
-            operators.append(op.gemm(f"{operator.name}.lora_b", operator.m, operator.n, lora_rank, dtype))
+        # Grouped experts, routers and products of two activations have no adapters.
+        if lora_rank and operator.kind == OpKind.GEMM and operator.weight_bytes and operator.name != "moe.router":
+            operators += _adapters(operator, lora_rank, how.precision.attention)
     return operators
+
+
+def _adapters(operator: Operator, rank: int, dtype: str) -> list[Operator]:
+    """The two products of a low-rank adapter; what a fused product joins (q, k, v) has one adapter each."""
+    parts = {"qkv": 3, "gate_up": 2}.get(operator.name.rsplit(".", 1)[-1], 1)
+    down = op.gemm(f"{operator.name}.lora_a", operator.m, parts * rank, operator.k, dtype)
+    up = op.gemm(f"{operator.name}.lora_b", operator.m, operator.n, rank, dtype)
+    return [down, replace(up, read_bytes=down.write_bytes)]
 
 
 def _head(arch: Architecture, tokens: Tokens, how: Lowering) -> list[Operator]:
     """Final norm, logits of every token, and the cross-entropy over the (split) vocabulary."""
-    tp, dtype = how.sharding.tp, how.precision.attention
-    operators = [op.norm("head.norm", tokens.rows, arch.hidden, dtype)]
+    tp, dtype, rows = how.sharding.tp, how.precision.attention, tokens.rows
+    width = arch.embedding_dim or arch.hidden
+    operators = [op.norm("head.norm", rows, arch.hidden, dtype)] if arch.final_norm else []
     if arch.head == "lm":
-        operators.append(op.gemm("head.logits", tokens.rows, arch.vocab / tp, arch.hidden, dtype))
-        operators.append(op.softmax("head.loss", tokens.rows, arch.vocab / tp, "fp32"))
+        if width != arch.hidden:
+            operators.append(op.gemm("head.project", rows, width, arch.hidden, dtype))
+        operators.append(op.gemm("head.logits", rows, arch.vocab / tp, width, dtype))
+        operators.append(op.softmax("head.loss", rows, arch.vocab / tp, "fp32"))
+    elif arch.head == "pool":
+        operators.append(op.gemm("head.pool", tokens.batch, arch.hidden, arch.hidden, dtype))
+    return operators
+
+
+def _embedding_backward(arch: Architecture, tokens: Tokens, how: Lowering) -> list[Operator]:
+    """Gradients of the tables: each row of the gradient is added to the row that was looked up."""
+    dtype, rows, width = how.precision.attention, tokens.rows, arch.embedding_dim or arch.hidden
+    operators = []
+    if width != arch.hidden:
+        operators += backward_of(op.gemm("embedding.project", rows, arch.hidden, width, dtype), frozen=False)
+    operators.append(op.embedding("embedding.backward", rows, width, dtype))
     return operators
 
 
@@ -93,31 +119,64 @@ def _recomputed(forward: list[Operator], recompute: str) -> list[Operator]:
 def backward_of(operator: Operator, frozen: bool) -> list[Operator]:
     """The operators that compute the gradients of ``operator``; ``frozen`` weights get no gradient."""
     name = operator.name
-    if operator.kind == OpKind.ATTENTION_PREFILL or operator.kind == OpKind.MLA_PREFILL:
+    if operator.kind in (OpKind.ATTENTION_PREFILL, OpKind.MLA_PREFILL):
         return [op.attention_backward(operator)]
-    if operator.kind in (OpKind.GEMM, OpKind.BATCHED_GEMM, OpKind.MOE_GEMM, OpKind.CONVOLUTION):
-        swap_in = replace(
-            operator, name=name + ".dgrad", n=operator.k, k=operator.n,
-            read_bytes=operator.write_bytes, write_bytes=operator.read_bytes, vector_flops=0.0,
-        )  # fmt: skip
-        if frozen:
-            return [swap_in]
-        # dw[n, k] = dy^T x: the reduction runs over the rows, and the gradient is written in fp32.
-        elements = operator.weight_bytes * 8.0 / operator.weight_bits if operator.weight_bits else 0.0
-        rows = operator.m if operator.kind != OpKind.MOE_GEMM else operator.m / operator.batch
-        weight_gradient = replace(
-            operator, name=name + ".wgrad", m=operator.n * (operator.batch if operator.kind == OpKind.MOE_GEMM else 1.0),
-            n=operator.k, k=rows, weight_bytes=0.0, vector_flops=0.0,
-            read_bytes=operator.read_bytes + operator.write_bytes, write_bytes=4.0 * elements,
-        )  # fmt: skip
-        return [swap_in, weight_gradient]
+    if operator.family in ("gemm", "moe"):
+        if not operator.weight_bytes:
+            return _both_operands(operator)
+        return [_input_gradient(operator)] if frozen else [_input_gradient(operator), _weight_gradient(operator)]
     if operator.family == "collective":
-        return [replace(operator, name=name + ".backward")]
+        kind = _TRANSPOSED.get(operator.kind, operator.kind)
+        return [replace(operator, name=name + ".backward", kind=kind)]
+    if operator.kind in (OpKind.ROPE, OpKind.ELEMENTWISE):
+        # Linear: reads the gradient of the result, writes that of the inputs, keeps nothing.
+        return [
+            replace(operator, name=name + ".backward", read_bytes=operator.write_bytes, write_bytes=operator.read_bytes)
+        ]
     return [
         replace(
-            operator, name=name + ".backward", vector_flops=2.0 * operator.vector_flops,
+            operator, name=name + ".backward", flops=2.0 * operator.flops, vector_flops=2.0 * operator.vector_flops,
             read_bytes=operator.read_bytes + operator.write_bytes, write_bytes=operator.read_bytes,
         )
+    ]  # fmt: skip
+
+
+_TRANSPOSED = {OpKind.ALL_GATHER: OpKind.REDUCE_SCATTER, OpKind.REDUCE_SCATTER: OpKind.ALL_GATHER}
+"""Collectives whose backward is another one; all-reduce, all-to-all and send/recv are their own."""
+
+
+def _input_gradient(operator: Operator) -> Operator:
+    """dx[m, k] = dy[m, n] w[n, k]: the weights are read (and unpacked) again."""
+    return replace(
+        operator, name=operator.name + ".dgrad", n=operator.k, k=operator.n,
+        read_bytes=operator.write_bytes, write_bytes=operator.read_bytes,
+    )  # fmt: skip
+
+
+def _weight_gradient(operator: Operator) -> Operator:
+    """dw[n, k] = dy^T x: the reduction runs over the rows, and the gradient is written in fp32."""
+    experts = operator.batch if operator.kind == OpKind.MOE_GEMM else 1.0
+    elements = operator.weight_bytes * 8.0 / operator.weight_bits
+    return replace(
+        operator, name=operator.name + ".wgrad", m=operator.n * experts, n=operator.k, k=operator.m / experts,
+        weight_bytes=0.0, vector_flops=0.0, dequantize=False,
+        read_bytes=operator.read_bytes + operator.write_bytes, write_bytes=4.0 * elements,
+    )  # fmt: skip
+
+
+def _both_operands(operator: Operator) -> list[Operator]:
+    """Gradients of both operands of a product of activations, a b: da = dy b^T and db = a^T dy."""
+    left = operator.batch * operator.m * operator.k * op.activation_bytes(operator.dtype)
+    right = operator.read_bytes - left
+    return [
+        replace(
+            operator, name=operator.name + ".dgrad", n=operator.k, k=operator.n,
+            read_bytes=operator.write_bytes + right, write_bytes=left,
+        ),
+        replace(
+            operator, name=operator.name + ".right.dgrad", m=operator.k, k=operator.m,
+            read_bytes=operator.write_bytes + left, write_bytes=right,
+        ),
     ]  # fmt: skip
 
 
