@@ -1,0 +1,1 @@
+"""What a person looks at: one page engine and registered figures. Reads results, knows nothing of the simulator."""

@@ -1,0 +1,177 @@
+"""Who did what when: one lane per engine of a device and per link, from the spans of a timeline."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from markupsafe import Markup
+
+from reports.figure import Figure
+from reports.numbers import quantity, share, unit_of
+from reports.palette import in_words, role
+from reports.parts import legend_of
+from reports.svg import colour, drawing, inline
+from reports.templating import render
+from reports.text import labels_of, plain, short
+from simulator.result import Result
+from simulator.timeline import Span
+
+MOST_LANES: Final = 40
+_WIDTH_IN: Final = 13.0
+_LEFT_IN: Final = 1.9
+_LANE_IN: Final = 0.27
+_PIXELS: Final = 900
+_MOST_EXACT: Final = 400
+
+
+class Bar(NamedTuple):
+    """A piece of a lane: ``count`` spans; ``family`` is the one that takes most of it."""
+
+    start_s: float
+    end_s: float
+    family: str
+    count: int
+    hint: str
+
+
+class Lane(NamedTuple):
+    """One engine of a device, or one link."""
+
+    name: str
+    bars: list[Bar]
+    busy_s: float
+
+
+class Chart(NamedTuple):
+    """The timeline of one result; ``pixel_s`` is 0 where every span is drawn by itself."""
+
+    label: str
+    lanes: list[Lane]
+    hidden: int
+    spans: int
+    end_s: float
+    pixel_s: float
+    svg: Markup
+
+    @property
+    def bars(self) -> int:
+        """Bars that are drawn."""
+        return sum(len(lane.bars) for lane in self.lanes)
+
+
+def applies(results: Sequence[Result]) -> bool:
+    """Whether some result has a timeline with time in it."""
+    return any(_usable(result) for result in results)
+
+
+def draw(results: Sequence[Result]) -> Markup:
+    """One chart per result that has a timeline."""
+    charts = [
+        _chart(label, _usable(result), f"timeline-{place}")
+        for place, (label, result) in enumerate(zip(labels_of(results), results, strict=True))
+        if _usable(result)
+    ]
+    families = (bar.family for chart in charts for lane in chart.lanes for bar in lane.bars)
+    return render("timeline.html", charts=charts, legend_keys=legend_of(families, "family"))
+
+
+def _usable(result: Result) -> list[Span]:
+    """Spans that have a place and a length."""
+    return [
+        span for span in result.timeline.spans if math.isfinite(span.start_s) and span.start_s < span.end_s < math.inf
+    ]
+
+
+def _chart(label: str, spans: list[Span], key: str) -> Chart:
+    end = max(span.end_s for span in spans)
+    start = min(min(span.start_s for span in spans), 0.0)
+    pixel = (end - start) / _PIXELS if len(spans) > _MOST_EXACT else 0.0
+    grouped: dict[tuple[str, str], list[Span]] = {}
+    for span in spans:
+        grouped.setdefault((span.resource, span.lane), []).append(span)
+    order = {resource: place for place, resource in enumerate(dict.fromkeys(span.resource for span in spans))}
+    names = sorted(grouped, key=lambda name: (order[name[0]], name[1]))
+    lanes = [
+        Lane(f"{short(resource, 24)} {short(lane, 16)}", merged(grouped[resource, lane], pixel), _busy(grouped[resource, lane]))
+        for resource, lane in names[:MOST_LANES]
+    ]  # fmt: skip
+    svg = _draw_lanes(label, lanes, (start, end), key)
+    return Chart(label, lanes, len(names) - len(lanes), len(spans), end - start, pixel, svg)
+
+
+def merged(spans: Iterable[Span], pixel_s: float) -> list[Bar]:
+    """Bars of one lane. Spans shorter than two pixels that lie less than a pixel apart are drawn as one bar of at
+    most about two pixels, in the colour of the family that takes most of it; longer spans stay by themselves."""
+    bars: list[Bar] = []
+    group: list[Span] = []
+    for span in sorted(spans, key=lambda span: (span.start_s, span.end_s, span.name)):
+        small = span.end_s - span.start_s < 2.0 * pixel_s
+        joins = bool(group) and small and span.start_s - group[-1].end_s < pixel_s
+        if group and not (joins and span.end_s - group[0].start_s < 3.0 * pixel_s):
+            bars.append(_bar(group))
+            group = []
+        group.append(span)
+        if not small:
+            bars.append(_bar(group))
+            group = []
+    return bars + ([_bar(group)] if group else [])
+
+
+def _bar(group: Sequence[Span]) -> Bar:
+    seconds: dict[str, float] = {}
+    for span in group:
+        seconds[span.family] = seconds.get(span.family, 0.0) + span.end_s - span.start_s
+    family = max(seconds, key=lambda name: (seconds[name], name))
+    start, end = group[0].start_s, max(span.end_s for span in group)
+    what = short(group[0].name, 80) if len(group) == 1 else f"{len(group)} spans, mostly {in_words('family', family)}"
+    return Bar(start, end, family, len(group), f"{what}: {quantity(start, 's')} to {quantity(end, 's')}")
+
+
+def _busy(spans: Sequence[Span]) -> float:
+    """Seconds in which a lane did something; overlapping spans count once [s]."""
+    total, reached = 0.0, -math.inf
+    for start, end in sorted((span.start_s, span.end_s) for span in spans):
+        total += max(end - max(start, reached), 0.0)
+        reached = max(reached, end)
+    return total
+
+
+def _draw_lanes(label: str, lanes: Sequence[Lane], window: tuple[float, float], key: str) -> Markup:
+    height = len(lanes) * _LANE_IN + 0.55
+    scale, unit = unit_of(window[1], "s")
+    hints = {}
+    with drawing(_WIDTH_IN, height) as figure:
+        axes = figure.add_axes(
+            (_LEFT_IN / _WIDTH_IN, 0.5 / height, 1.0 - (_LEFT_IN + 0.75) / _WIDTH_IN, 1.0 - 0.55 / height)
+        )
+        for row, lane in enumerate(lanes):
+            hints[f"lane-{row}"] = [bar.hint for bar in lane.bars]
+            axes.broken_barh(
+                [(bar.start_s / scale, (bar.end_s - bar.start_s) / scale) for bar in lane.bars], (row - 0.36, 0.72),
+                facecolors=[colour(role("family", bar.family)) for bar in lane.bars], linewidth=0.0, zorder=2,
+                gid=f"lane-{row}",
+            )  # fmt: skip
+            busy = share(lane.busy_s / (window[1] - window[0]))
+            axes.annotate(f"{busy} busy", (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=8.5,
+                          color=colour("muted"), annotation_clip=False)  # fmt: skip
+        axes.set(xlim=(window[0] / scale, window[1] / scale), ylim=(len(lanes) - 0.4, -0.6), xlabel=f"time [{unit}]")
+        axes.set_yticks(range(len(lanes)), [plain(lane.name) for lane in lanes])
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        axes.grid(axis="x", color=colour("line"), linewidth=0.6)
+        axes.set_axisbelow(True)
+        text = f"Timeline of {label}: {len(lanes)} lanes over {quantity(window[1] - window[0], 's')}"
+        return inline(figure, key, text, hints)
+
+
+FIGURE = Figure(
+    "timeline",
+    "Who did what when",
+    50,
+    "One lane per engine of a device and per link, time to the right; the share at the right is how long the lane was "
+    "busy.",
+    applies,
+    draw,
+)

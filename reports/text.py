@@ -1,0 +1,55 @@
+"""Text that came from people or files, made harmless and short enough to show."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+
+from simulator.result import Result
+
+_BIDI_CONTROLS = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def plain(text: str) -> str:
+    """``text`` without what could break a file or turn the page around.
+
+    Control characters, lone surrogates and directional overrides become U+FFFD; line ends and tabs become spaces.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(" " if c in "\n\r\t" else "\ufffd" if _is_harmful(c) else c for c in text)
+
+
+def _is_harmful(character: str) -> bool:
+    return (
+        character in _BIDI_CONTROLS
+        or unicodedata.category(character) in ("Cc", "Cs")
+        or character in "\ufffe\uffff\u2028\u2029"
+    )
+
+
+def short(text: str, most: int = 60) -> str:
+    """``text`` of at most ``most`` characters; what is too long loses its middle."""
+    text = plain(text)
+    if len(text) <= most:
+        return text
+    tail = (most - 1) // 3
+    return f"{text[: most - 1 - tail]}…{text[-tail:]}"
+
+
+def labels_of(results: Sequence[Result]) -> list[str]:
+    """A short name for each result, all different: the device where that tells them apart, else the title."""
+    names = [_device_label(result) for result in results]
+    if len(set(names)) < len(names) or not all(names):
+        names = [short(result.title, 48) for result in results]
+    seen: dict[str, int] = {}
+    labels = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        labels.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return labels
+
+
+def _device_label(result: Result) -> str:
+    pools = (pool.device if pool.count == 1 else f"{pool.count} × {pool.device}" for pool in result.pools)
+    return short(" + ".join(pools), 36)
