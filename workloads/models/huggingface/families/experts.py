@@ -82,18 +82,18 @@ def read_llama4(c: Config) -> Architecture:
     interval = c.whole("no_rope_layer_interval", default=4)
     rotary = c.wholes("no_rope_layers", layers) if c.values.get("no_rope_layers") else None
     rotary = rotary or [int((layer + 1) % interval != 0) for layer in range(layers)]
-    normed = c.flag("use_qk_norm", True)
     width = c.whole("intermediate_size")
     experts = msgspec.structs.replace(routed(c, "num_local_experts", "intermediate_size"), shared_width=width)
     dense = FeedForward(c.whole("intermediate_size_mlp", default=width), activation=activation(c, "hidden_act"))
     sparse = _sparse_layers(c, layers)
 
+    turned = msgspec.structs.replace(base, window=chunk)
+    if c.flag("use_qk_norm", True):
+        turned = msgspec.structs.replace(turned, qk_norm=True, qk_norm_affine="none")
+    still = msgspec.structs.replace(base, rotary=False)
+
     def layer(index: int) -> LayerGroup:
-        turned = bool(rotary[index])
-        attention = msgspec.structs.replace(
-            base, rotary=turned, window=chunk if turned else 0, qk_norm=normed and turned, qk_norm_affine="none"
-        )
-        return LayerGroup(1, attention, experts if index in sparse else dense)
+        return LayerGroup(1, turned if rotary[index] else still, experts if index in sparse else dense)
 
     arch = decoder(c, hidden, stack(map(layer, range(layers))))
     return msgspec.structs.replace(arch, extra_params=float(llama4_vision(whole, hidden)))
