@@ -166,7 +166,7 @@ def _shape(operator: DataflowOperator, shapes: list[tuple[float, float]]) -> tup
     fewest, most = _ARITY[operator.kind]
     if not fewest <= len(shapes) <= most:
         allowed = str(fewest) if fewest == most else f"{fewest} or more" if most > fewest + 1 else f"{fewest} or {most}"
-        raise InputError(f"{place}: a {operator.kind} takes {allowed} inputs, not {len(shapes)}")
+        raise InputError(f"{place}: {operator.kind} takes {allowed} inputs, not {len(shapes)}")
     rows, cols = shapes[0]
     if operator.kind == "gemm":
         if operator.n < 1:
@@ -174,14 +174,14 @@ def _shape(operator: DataflowOperator, shapes: list[tuple[float, float]]) -> tup
         return rows, float(operator.n)
     if operator.n:
         raise InputError(f"{place}: n = {operator.n}: only a gemm has it")
-    compared = shapes if operator.kind != "loss" else [(r, cols) for r, _ in shapes]
-    for name, (other_rows, other_cols) in zip(operator.inputs, compared, strict=True):
-        if (other_rows, other_cols) != (rows, cols):
+    rows_only = operator.kind == "loss"
+    for name, (other_rows, other_cols) in zip(operator.inputs, shapes, strict=True):
+        if other_rows != rows or (other_cols != cols and not rows_only):
             raise InputError(
                 f"{place}: {operator.inputs[0]!r} is {rows:g} x {cols:g}, but {name!r} is {other_rows:g} x "
-                f"{other_cols:g}; {'rows' if operator.kind == 'loss' else 'shapes'} must be equal"
+                f"{other_cols:g}; {'rows' if rows_only else 'shapes'} must be equal"
             )
-    return (rows, 1.0) if operator.kind == "loss" else (rows, cols)
+    return (rows, 1.0) if rows_only else (rows, cols)
 
 
 def parameters_of(flow: Dataflow) -> float:
