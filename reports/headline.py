@@ -10,7 +10,7 @@ from reports.numbers import cell_of, metric_of
 from simulator.metrics import METRICS
 from simulator.result import Result
 
-HEADLINES: Final = (
+HEADLINES: Final[tuple[str, ...]] = (
     "step_time_s", "output_tokens_per_s", "makespan_s", "tpot_s", "ttft_s", "mfu", "tokens_per_s_per_device",
     "j_per_output_token", "usd_per_million_output_tokens", "usd_per_step", "max_batch",
 )  # fmt: skip
@@ -23,7 +23,7 @@ _ON_CARD: Final = 6
 
 def headlines_of(result: Result) -> tuple[str, ...]:
     """The metrics of a result's card; of a result that has none of the usual ones, its first."""
-    usual = tuple(name for name in HEADLINES if name in result.metrics)
+    usual: tuple[str, ...] = tuple(name for name in HEADLINES if name in result.metrics)
     if "output_tokens_per_s" in usual:
         usual = tuple(name for name in usual if name != "tokens_per_s_per_device")
     return (usual or tuple(result.metrics))[:_ON_CARD]

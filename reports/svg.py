@@ -10,7 +10,7 @@ import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from xml.etree import ElementTree
 
 from markupsafe import Markup
@@ -43,7 +43,7 @@ def drawing(width_in: float, height_in: float) -> Iterator[Drawing]:
     import matplotlib
     from matplotlib.figure import Figure
 
-    settings = {
+    settings: dict[Any, Any] = {
         "svg.fonttype": "none", "svg.hashsalt": "silicost", "text.parse_math": False, "font.size": _FONT_SIZE,
         "text.color": colour("ink"), "axes.labelcolor": colour("muted"), "axes.edgecolor": colour("line"),
         "xtick.color": colour("muted"), "ytick.color": colour("muted"), "axes.linewidth": 0.8,

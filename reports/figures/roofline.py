@@ -178,7 +178,7 @@ def _draw_roofs(axes: Axes, panel: Panel, limits: Limits) -> None:
             color=colour("ink" if strong else "muted"), linewidth=1.4 if strong else 1.0,
             linestyle="-" if strong else (0, (4, 3)),
         )  # fmt: skip
-        _write_on_slope(axes, slope, limits)
+        _write_on_slope(axes, slope, limits, top)
     written: list[float] = []
     for value in [*used, *(value for value in peaks if value not in used)]:
         strong = value in used
@@ -194,17 +194,20 @@ def _draw_roofs(axes: Axes, panel: Panel, limits: Limits) -> None:
             )  # fmt: skip
 
 
-def _write_on_slope(axes: Axes, slope: Roof, limits: Limits) -> None:
-    """The bandwidth along its line where the line enters the panel: the memory's below it, the cache's above."""
+def _write_on_slope(axes: Axes, slope: Roof, limits: Limits, top: float) -> None:
+    """The bandwidth along its line: the cache's above it where it begins, the memory's below it where it ends, away
+    from the operators of decode; where the line is too short for that it begins with the line."""
     width, height = _SIZE_IN[0] * _BOX[2], _SIZE_IN[1] * _BOX[3]
     decades = math.log10(limits.right / limits.left), math.log10(limits.top / limits.bottom)
     angle = math.degrees(math.atan2(height / decades[1], width / decades[0]))
-    start = max(limits.left * 1.35, limits.bottom * 1.6 / slope.value)
     memory = slope.kind == "memory"
+    start, end = max(limits.left * 1.35, limits.bottom * 1.6 / slope.value), top / slope.value
+    at_end = memory and math.log10(end / start) > 0.45 * decades[0]
+    x = end * 0.8 if at_end else start
     axes.text(
-        start, start * slope.value, f"{short(plain(slope.label), 18)}  {quantity(slope.value, 'bytes_per_s')}",
-        rotation=angle, rotation_mode="anchor", ha="left", va="top" if memory else "bottom", fontsize=8.5,
-        color=colour("ink" if memory else "muted"),
+        x, x * slope.value * (0.86 if memory else 1.08), f"{short(plain(slope.label), 18)}  {quantity(slope.value, 'bytes_per_s')}",
+        rotation=angle, rotation_mode="anchor", ha="right" if at_end else "left", va="top" if memory else "bottom",
+        fontsize=8.5, color=colour("ink" if memory else "muted"), zorder=4,
     )  # fmt: skip
 
 

@@ -22,17 +22,17 @@ MOST_LANES: Final = 40
 _WIDTH_IN: Final = 13.0
 _LEFT_IN: Final = 1.9
 _LANE_IN: Final = 0.27
-_PIXELS: Final = 900
+_PIXELS: Final = 2000
 _MOST_EXACT: Final = 400
 
 
 class Bar(NamedTuple):
-    """A piece of a lane: ``count`` spans; ``family`` is the one that takes most of it."""
+    """A piece of a lane: ``spans`` of them drawn as one; ``family`` is the one that takes most of it."""
 
     start_s: float
     end_s: float
     family: str
-    count: int
+    spans: int
     hint: str
 
 
@@ -93,12 +93,13 @@ def _chart(label: str, spans: list[Span], key: str) -> Chart:
         grouped.setdefault((span.resource, span.lane), []).append(span)
     order = {resource: place for place, resource in enumerate(dict.fromkeys(span.resource for span in spans))}
     names = sorted(grouped, key=lambda name: (order[name[0]], name[1]))
-    lanes = [
-        Lane(f"{short(resource, 24)} {short(lane, 16)}", merged(grouped[resource, lane], pixel), _busy(grouped[resource, lane]))
-        for resource, lane in names[:MOST_LANES]
-    ]  # fmt: skip
+    lanes = [_lane(name, grouped[name], pixel) for name in names[:MOST_LANES]]
     svg = _draw_lanes(label, lanes, (start, end), key)
     return Chart(label, lanes, len(names) - len(lanes), len(spans), end - start, pixel, svg)
+
+
+def _lane(name: tuple[str, str], spans: Sequence[Span], pixel_s: float) -> Lane:
+    return Lane(f"{short(name[0], 24)} {short(name[1], 16)}", merged(spans, pixel_s), _busy(spans))
 
 
 def merged(spans: Iterable[Span], pixel_s: float) -> list[Bar]:

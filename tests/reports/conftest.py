@@ -138,7 +138,7 @@ def inference(machine: Machine = MACHINES[0], batch: int = 8, isl: int = 2048, o
         provenance=PROVENANCE, pools=(_pool(machine, 1, memory, machine.power_w * e2e, e2e),), phases=phases,
         roofs=_roofs(machine),
         reasons={} if price else {"usd_per_million_output_tokens": f"no price is known for {machine.device}"},
-        warnings=() if memory.total <= machine.capacity else ("The design does not fit: times are what it would take.",),
+        warnings=() if memory.total <= machine.capacity else ("It does not fit; times are what it would take.",),
     )  # fmt: skip
 
 

@@ -1,0 +1,184 @@
+"""The page as a browser and an attacker see it."""
+
+import math
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import msgspec
+import pytest
+
+import reports
+from hardware_specs.errors import InputError
+from reports.page import render_report, write_report
+from reports.palette import INKS, ROLES
+from simulator.result import MemoryUse, OperatorCost, PhaseCost, Provenance, Result, Roof
+from simulator.timeline import Span, Timeline
+
+CSP = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:"
+VOID = {"meta", "br", "hr", "img", "input", "link"}
+
+
+class Page(HTMLParser):
+    """Tags, attributes and text of a page; balanced or an error."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.shown: list[str] = []
+        self.code: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        (self.code if self.open and self.open[-1] in ("script", "style") else self.shown).append(data)
+
+    def values(self, name: str) -> list[str]:
+        return [value for _, found, value in self.attributes if found == name]
+
+
+@pytest.fixture(scope="module")
+def text(seven: list[Result]) -> str:
+    return render_report(seven, "Seven results", "A lead.")
+
+
+@pytest.fixture(scope="module")
+def page(text: str) -> Page:
+    return Page(text)
+
+
+def test_same_results_same_bytes(text: str, seven: list[Result]) -> None:
+    assert render_report(seven, "Seven results", "A lead.") == text
+
+
+def test_size(text: str) -> None:
+    assert len(text.encode()) < 2_000_000
+
+
+def test_policy_is_exact(page: Page) -> None:
+    assert page.values("http-equiv") == ["Content-Security-Policy"]
+    assert CSP in page.values("content")
+
+
+def test_nothing_comes_from_elsewhere(page: Page) -> None:
+    assert not {"link", "img", "iframe", "object", "embed", "base", "form"} & set(page.tags)
+    assert page.values("src") == []
+    assert all(value.startswith("#") for value in page.values("href"))
+    assert not [found for found in page.attributes if "http" in found[2].lower() and found[1] not in ("title",)]
+    code = "".join(page.code)
+    assert "http" not in code
+    assert "@import" not in code
+    assert not re.search(r"url\((?!#)", code)
+    assert page.tags.count("script") == 1
+    assert not [name for _, name, _ in page.attributes if name.startswith("on")]
+
+
+def test_ids_are_unique_and_references_resolve(page: Page, text: str) -> None:
+    ids = page.values("id")
+    assert len(ids) == len(set(ids))
+    wanted = {value[1:] for value in page.values("href")} | set(page.values("aria-labelledby"))
+    wanted |= set(re.findall(r"url\(#([^)]+)\)", text))
+    assert wanted <= set(ids)
+
+
+def test_headings_descend_by_one(page: Page) -> None:
+    levels = [int(tag[1]) for tag in page.tags if re.fullmatch(r"h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+
+
+def test_every_colour_is_defined_for_light_and_dark(text: str) -> None:
+    css = (Path(reports.__file__).parent / "templates" / "page.css").read_text()
+    light, dark = css.split("@media (prefers-color-scheme: dark)")[:2]
+    for name in (*INKS, *ROLES):
+        assert f"--{name}:" in light
+        assert f"--{name}:" in dark
+    assert set(re.findall(r"var\(--([\w-]+)\)", text)) - {"c"} <= set(re.findall(r"--([\w-]+):", light))
+
+
+def test_null_metrics_show_their_reason(page: Page) -> None:
+    shown = " ".join(page.shown)
+    assert "no price is known for alveo-v80" in shown
+    assert "0 USD" not in re.findall(r"[\d.,]+ USD", shown)
+
+
+def test_every_input_and_its_mark_is_shown(page: Page, one: Result) -> None:
+    for row in one.provenance:
+        assert page.shown.count(row.what) == 7
+    assert {"sourced", "assumed", "calibrated"} <= set(page.shown)
+
+
+HOSTILE = [
+    "<script>alert(1)</script>", "\"'><img src=x onerror=alert(1)>", "</style></script><svg onload=alert(1)>",
+    "x" * 10_000, "\u202egnp.exe \u05e9\u05dc\u05d5\u05dd", "🚀🔥", "\x00\x07\ud800", "$\\frac{1}{0}$",
+    "{{ 7*7 }}{% raw %}", "", "-->", "]]>&amp;", "url(http://example.org/x)", "#0101ff",
+]  # fmt: skip
+
+
+def _with_strings(result: Result, bad: str) -> Result:
+    """``result`` with ``bad`` wherever a string of any content can stand."""
+    operators = [msgspec.structs.replace(o, name=bad, kind=bad, family=bad, bound=bad, dtype=bad) for o in
+                 result.phases[0].operators]  # fmt: skip
+    operators.append(OperatorCost(bad, bad, bad, bad, 1.0, math.nan, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, math.inf, bad))
+    pool = msgspec.structs.replace(result.pools[0], name=bad, device=bad, device_class=bad, runtime=bad)
+    return msgspec.structs.replace(
+        result, kind=bad, title=bad, scenario_hash=bad, version=bad, configuration={bad: bad, "device": bad},
+        metrics={**result.metrics, "ttft_s": math.nan, "tpot_s": math.inf, "e2e_s": -1.0, bad: 1.0, "x_s": None},
+        reasons={"ttft_s": bad, "x_s": bad}, warnings=(bad,), bound={bad: bad},
+        provenance=(Provenance(bad, bad, bad, bad),), pools=(pool, pool),
+        phases=(PhaseCost(bad, math.nan, tuple(operators)),), breakdown={bad: 1.0, "gemm": math.nan},
+        roofs=(*(Roof(r.device, bad, r.kind, r.value) for r in result.roofs), Roof(bad, bad, bad, math.inf)),
+        memory=MemoryUse(math.nan, kv=-1.0), memory_capacity_bytes=0.0,
+        timeline=Timeline((Span(bad, bad, bad, bad, 0.0, 1.0, math.nan), Span(bad, bad, "d", bad, 0.5, math.inf, 0.0))),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("bad", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_strings_are_only_text(one: Result, bad: str) -> None:
+    text = render_report([_with_strings(one, bad), one], bad, bad)
+    text.encode("utf-8")
+    page = Page(text)
+    assert page.tags.count("script") == page.tags.count("style") == 1
+    assert "img" not in page.tags
+    assert not [name for _, name, _ in page.attributes if name.startswith("on")]
+    assert not {"\u202e", "\x00", "\x07"} & set(text)
+    assert "nan" not in " ".join(page.shown).lower().split()
+    if bad.startswith("<script>"):
+        assert any(bad in shown for shown in page.shown)
+    assert not any("http" in value for value in page.values("style"))
+
+
+def test_one_result_and_none_make_a_page(one: Result) -> None:
+    assert "All results side by side" not in render_report([one], "One")
+    Page(render_report([], "None"))
+
+
+def test_file_is_whole_or_absent(tmp_path: Path, one: Result) -> None:
+    target = tmp_path / "deep" / "report.html"
+    write_report(target, [one], "One")
+    assert target.read_text(encoding="utf-8") == render_report([one], "One")
+    assert [path.name for path in target.parent.iterdir()] == ["report.html"]
+    with pytest.raises(InputError, match="cannot be written"):
+        write_report(target / "below-a-file.html", [one], "One")
+
+
+def test_matplotlib_is_imported_only_to_draw() -> None:
+    code = "import sys, reports.page, reports.figure; reports.figure.all_figures(); print('matplotlib' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
