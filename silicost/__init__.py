@@ -30,7 +30,7 @@ _PUBLIC = {
     "DoesNotFit": "hardware_specs.errors",
 }
 
-__all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604
+__all__ = ["__version__", *_PUBLIC]
 
 try:
     __version__ = version("silicost")

@@ -33,8 +33,13 @@ def print_rows(rows: Sequence[dict[str, Any]], how: Format, title: str = "") -> 
 
 
 def print_json(value: Any) -> None:
-    """Print ``value`` as JSON; numbers that are not finite become null."""
-    sys.stdout.write(json.dumps(_finite(value), indent=2, ensure_ascii=False) + "\n")
+    """Print ``value`` as JSON."""
+    sys.stdout.write(json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """``value`` as JSON; numbers that are not finite become null."""
+    return json.dumps(_finite(value), indent=2, ensure_ascii=False) + "\n"
 
 
 def csv_text(rows: Sequence[dict[str, Any]]) -> str:

@@ -67,6 +67,20 @@ def energy_of(prepared: Sequence[Prepared], device_j: float, duration_s: float) 
     return costs.energy_of(device_j, duration_s, host_w, scenario.site.pue.value)
 
 
+def paid_usd(prepared: Sequence[Prepared], device_j: float, duration_s: float) -> tuple[float | None, str]:
+    """Price of holding all devices of the pools [USD], or None and why; owned devices pay their electricity too."""
+    total = 0.0
+    for each in prepared:
+        price = each.pool.usd_per_device_s
+        if price is None:
+            return None, f"no price is known for {each.pool.device.id}; give one with --price"
+        total += costs.usd(duration_s, each.pool.count, price.value)
+    if any(each.pool.owned for each in prepared):
+        site = prepared[0].scenario.site
+        total += energy_of(prepared, device_j, duration_s).facility * site.electricity.value
+    return total, ""
+
+
 def pool_use(prepared: Prepared, memory: MemoryUse, energy_j: float, busy_s: float) -> PoolUse:
     """The record of one pool."""
     pool = prepared.pool

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from simulator.result import Energy
+
+NO_DECODE: Final = "only one output token: there is no decode step"
+"""Why the metrics of decoding are null."""
 
 
 def energy_of(device_j: float, duration_s: float, host_w: float, pue: float) -> Energy:
@@ -26,8 +31,3 @@ def carbon_g(facility_j: float, g_per_j: float) -> float:
 def usd(duration_s: float, devices: int, usd_per_device_s: float) -> float:
     """Price of holding ``devices`` for ``duration_s`` [USD]."""
     return duration_s * devices * usd_per_device_s
-
-
-def no_price(device: str) -> str:
-    """Why a metric in dollars is null."""
-    return f"no price is known for {device}; give one with --price"

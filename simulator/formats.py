@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from workloads.formats import load_format
-
 from hardware_specs.dtypes import BITS, COMPUTE_DTYPES
 from hardware_specs.errors import UnknownName
 from hardware_specs.records import DeviceSpec
 from simulator.devices.model import native_dtype
 from simulator.scenario import Formats
+from workloads.formats import load_format
 from workloads.lowering.plan import Precision
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from workloads.models.parameters import count_parameters
-
 from hardware_specs.dtypes import BITS
 from workloads.lowering.plan import Precision, Sharding
 from workloads.models.architecture import Architecture, Attention, Experts, FeedForward, LayerGroup
+from workloads.models.parameters import count_parameters
 
 
 def weight_bytes(arch: Architecture, precision: Precision, sharding: Sharding) -> float:
@@ -31,14 +30,17 @@ def _stage_share(arch: Architecture, pp: int) -> float:
 
 
 def kv_bytes_per_sequence(arch: Architecture, tokens: float, precision: Precision, sharding: Sharding) -> float:
-    """Cache of one sequence of ``tokens`` on one device [B]; state space layers hold a constant state."""
-    total = 0.0
-    for group in arch.groups:
-        each = _attention_cache(group.attention, tokens, sharding.tp) * precision.kv_bits / 8.0
-        if group.ssm is not None:
-            each += group.ssm.inner * (group.ssm.state * 4.0 + group.ssm.conv * 2.0) / sharding.tp
-        total += group.count * each
+    """Cache of one sequence of ``tokens`` on one device [B]."""
+    total = sum(group.count * layer_kv_bytes(group, tokens, precision, sharding.tp) for group in arch.groups)
     return total * _stage_share(arch, sharding.pp)
+
+
+def layer_kv_bytes(group: LayerGroup, tokens: float, precision: Precision, tp: int = 1) -> float:
+    """Cache of one sequence of ``tokens`` in one layer on one device [B]; state space layers hold a constant state."""
+    held = _attention_cache(group.attention, tokens, tp) * precision.kv_bits / 8.0
+    if group.ssm is not None:
+        held += group.ssm.inner * (group.ssm.state * 4.0 + group.ssm.conv * 2.0) / tp
+    return held
 
 
 def _attention_cache(a: Attention | None, tokens: float, tp: int) -> float:

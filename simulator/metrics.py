@@ -53,6 +53,9 @@ METRICS: tuple[Metric, ...] = (
     Metric("hfu", "HFU", "fraction", "higher",
            "Hardware FLOPs, with recompute and full attention as Narayanan et al. 2021 count, over peak."),
     Metric("usd_per_step", "Cost per step", "usd", "lower", "Device-hours of one step at the stated price."),
+    Metric("handover_s", "Handover", "s", "lower",
+           "Moving the trained weights to where inference runs."),
+    Metric("samples_per_s", "Samples per second", "samples/s", "higher", "Samples of all steps over the makespan."),
     Metric("makespan_s", "Makespan", "s", "lower", "From the start to the end of everything the scenario does."),
 )  # fmt: skip
 """All metrics in the order in which tables show them."""

@@ -91,7 +91,8 @@ class Pool(msgspec.Struct, frozen=True):
     """``count`` equal devices that work as one, under one runtime and one plan.
 
     ``name`` is what placement rules call it. ``usd_per_device_s`` is None where no price is known;
-    ``price_origin`` says whose it is.
+    ``price_origin`` says whose it is. An ``owned`` device's price is its purchase spread over its life, to which
+    electricity is added; a rented one's includes it.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Pool(msgspec.Struct, frozen=True):
     plan: Plan
     usd_per_device_s: Fact | None = None
     price_origin: str = ""
+    owned: bool = False
 
 
 class Rule(msgspec.Struct, frozen=True):

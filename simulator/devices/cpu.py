@@ -11,9 +11,9 @@ from typing import Any
 
 from numba import njit
 
-from hardware_specs.records import DeviceSpec
+from hardware_specs.dtypes import CODE
 from simulator.devices.priors import COMMON, constant
-from simulator.devices.registry import Law, Parameter, register
+from simulator.devices.registry import Law, register
 from simulator.kernels.roofline import (
     ATTENTION_DECODE,
     ATTENTION_PREFILL,
@@ -25,20 +25,26 @@ from simulator.kernels.roofline import (
     quantised,
 )
 
-
-def matrix_share(spec: DeviceSpec) -> float:
-    """Share of the peak of large products: matrix tiles (AMX) are harder to feed than SIMD lanes."""
-    peaks = spec.compute.peaks
-    tiles = "bf16" in peaks and "fp32" in peaks and peaks["bf16"].value > 4.0 * peaks["fp32"].value
-    return 0.40 if tiles else 0.70
+_FP32 = CODE["fp32"]
+_SIMD_GAIN = 4.0
+"""Most that narrow SIMD lanes gain over fp32 (int8 dot products); a higher peak is that of matrix tiles (AMX)."""
 
 
 @njit(cache=True)
-def gemm_share(p: Any, m: float, n: float, k: float, batch: float) -> float:
+def matrix_share(p: Any, dtype: int) -> float:
+    """Share of the peak of large products: matrix tiles are harder to feed than SIMD lanes, but never slower."""
+    if p.peaks[_FP32] <= 0.0:
+        return p.gemm_share  # type: ignore[no-any-return]
+    gain = p.peaks[dtype] / p.peaks[_FP32]
+    return p.gemm_share if gain <= _SIMD_GAIN else max(p.tile_share, p.gemm_share * _SIMD_GAIN / gain)
+
+
+@njit(cache=True)
+def gemm_share(p: Any, dtype: int, m: float, n: float, k: float, batch: float) -> float:
     """Share of the peak that a product reaches: register tile padding, balance over cores, depth ramp."""
     useful = m / padded(m, p.row_tile) * n / padded(n, p.column_tile)
     pieces = padded(m, 4.0 * p.row_tile) / (4.0 * p.row_tile) * padded(n, 64.0) / 64.0 * batch
-    return p.gemm_share * useful * quantised(pieces, p.units) * k / (k + p.depth_half)  # type: ignore[no-any-return]
+    return matrix_share(p, dtype) * useful * quantised(pieces, p.units) * k / (k + p.depth_half)  # type: ignore[no-any-return]
 
 
 @njit(cache=True)
@@ -57,7 +63,7 @@ def cost(ops: Any, devices: Any, out: Any) -> None:
                 stream = p.vector_share
             elif ops.flops[i] > 0.0:
                 rows = ops.m[i] / ops.batch[i] if family == MOE else ops.m[i]
-                share = gemm_share(p, rows, ops.n[i], ops.k[i], max(1.0, ops.batch[i] / ops.calls[i]))
+                share = gemm_share(p, ops.dtype[i], rows, ops.n[i], ops.k[i], max(1.0, ops.batch[i] / ops.calls[i]))
             price(ops, i, p, share, stream, out[d])
 
 
@@ -66,7 +72,8 @@ LAW = register(
         "cpu",
         (
             *COMMON,
-            Parameter("gemm_share", "number", matrix_share, "share of the dense peak that large products sustain"),
+            constant("gemm_share", "number", 0.70, "share of the dense peak that large products sustain"),
+            constant("tile_share", "number", 0.40, "the same in dtypes whose peak is that of matrix tiles"),
             constant("depth_half", "number", 64.0, "k at which a product reaches half its rate"),
             constant("row_tile", "number", 4.0, "rows of a register tile"),
             constant("column_tile", "number", 16.0, "columns of a register tile"),

@@ -55,10 +55,16 @@ def cost_on_devices(models: Sequence[DeviceModel], columns: OpColumns) -> Floats
 
     Raises:
         ValueError: the devices are of different classes.
+        InputError: an operator computes in a dtype that a device has no rate for.
     """
     classes = {model.spec.device_class for model in models}
     if len(classes) != 1:
         raise ValueError(f"devices of one call must be of one class, not {sorted(classes)}")
+    used = columns.dtype[columns.flops > 0.0]
+    for model in models:
+        missing = used[model.record["peaks"][0][used] <= 0.0]
+        if missing.size:
+            native_dtype(model.spec, COMPUTE_DTYPES[int(missing[0])])
     records = models[0].record if len(models) == 1 else np.concatenate([model.record for model in models])
     out = np.empty((len(models), 5, columns.kind.shape[0]))
     law_of(classes.pop()).cost(columns, records, out)

@@ -14,7 +14,7 @@ import simpy
 from simpy.events import Event
 
 from simulator.engine.fabric import Fabric
-from simulator.engine.tasks import Execution, Program, Task
+from simulator.engine.tasks import Execution, Lane, Program, Task
 
 _AFTER_ALL = 2
 """SimPy event priority behind URGENT (0) and NORMAL (1)."""
@@ -33,15 +33,15 @@ class _Run:
     """State of one execution: open dependencies, free lanes, ready tasks by lane set."""
 
     def __init__(self, program: Program) -> None:
-        self.tasks = program.tasks
+        self.program, self.tasks = program, program.tasks
         self.env = simpy.Environment()
         self.fabric = Fabric(self.env, program.links)
         self.start_s = [0.0] * len(self.tasks)
         self.end_s = [0.0] * len(self.tasks)
         self.open = [0] * len(self.tasks)
         self.successors: list[list[int]] = [[] for _ in self.tasks]
-        self.busy: set[str] = set()
-        self.ready: dict[tuple[str, ...], list[int]] = {}
+        self.busy: set[Lane] = set()
+        self.ready: dict[tuple[Lane, ...], list[int]] = {}
         self.passing = False
         for index, task in enumerate(self.tasks):
             for earlier in task.depends_on:
@@ -53,7 +53,7 @@ class _Run:
     def result(self) -> Execution:
         self._make_ready(i for i, open_ in enumerate(self.open) if open_ == 0)
         self.env.run()
-        return Execution(tuple(self.start_s), tuple(self.end_s), self.fabric.carried_bytes())
+        return Execution(self.program, tuple(self.start_s), tuple(self.end_s), self.fabric.carried_bytes())
 
     def _make_ready(self, indices: Iterable[int]) -> None:
         for index in indices:

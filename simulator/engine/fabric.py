@@ -9,32 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import simpy
 
+from simulator.engine.tasks import Flow
 from simulator.kernels.sharing import max_min_rates
 
 RELATIVE_REST = 1e-12
 """Share of a flow that counts as nothing left: rounding of rate x time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Crossing:
-    """A link that a flow crosses, and the bytes it puts there for each of its own bytes."""
-
-    link: str
-    multiple: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Flow:
-    """What is to be moved: ``size_bytes`` over ``crossings`` after ``startup_s``."""
-
-    size_bytes: float
-    crossings: tuple[Crossing, ...]
-    startup_s: float = 0.0
 
 
 class _Moving:

@@ -1,35 +1,58 @@
 """What the engine runs: tasks on lanes, with what they wait for. Built elsewhere, pure data.
 
 A *lane* is something that does one task at a time: the compute engine of a unit of devices, its communication
-engine, its host. Devices that work in lockstep (tensor and data parallel ranks) are one *unit*.
+engine, its host.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from simulator.engine.fabric import Flow
+from simulator.timeline import Span, Timeline
+
+
+class Crossing(NamedTuple):
+    """A link that a flow crosses, and the bytes it puts there for each of its own bytes."""
+
+    link: str
+    multiple: float = 1.0
+
+
+class Flow(NamedTuple):
+    """What is to be moved: ``size_bytes`` over ``crossings`` after ``startup_s``."""
+
+    size_bytes: float
+    crossings: tuple[Crossing, ...]
+    startup_s: float = 0.0
+
+
+class Lane(NamedTuple):
+    """An engine ("compute", "communication", "host") of a unit of devices, or the path between two units."""
+
+    unit: str
+    engine: str
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One piece of work. It holds all its ``lanes`` from start to end.
+    """One piece of work. It holds all its ``lanes`` from start to end; the first one is where pictures show it.
 
     ``seconds`` is the time alone of what computes; for what moves bytes, ``flow`` goes over the Fabric instead.
-    ``energy_j`` is that of all devices of the unit; ``amount`` is FLOPs, or bytes of a flow. ``depends_on`` holds
-    indices of earlier tasks; among ready tasks the one with the lowest index goes first. ``steps`` > 1 means the
-    task stands for that many equal executions in a row.
+    ``energy_j`` is that of one device of the unit; ``amount`` is FLOPs, or bytes of a flow. ``depends_on`` holds
+    indices of earlier tasks; among ready tasks the one with the lowest index goes first. ``bound`` says what its
+    time is bound by.
     """
 
     name: str
     family: str
-    lanes: tuple[str, ...]
+    bound: str
+    lanes: tuple[Lane, ...]
     seconds: float = 0.0
     flow: Flow | None = None
     energy_j: float = 0.0
     amount: float = 0.0
     depends_on: tuple[int, ...] = ()
-    phase: str = ""
 
 
 @dataclass(frozen=True)
@@ -42,8 +65,9 @@ class Program:
 
 @dataclass(frozen=True)
 class Execution:
-    """When each task ran [s], shape [tasks], and what every link carried [B]."""
+    """When each task of ``program`` ran [s], shape [tasks], and what every link carried [B]."""
 
+    program: Program
     start_s: tuple[float, ...]
     end_s: tuple[float, ...]
     carried_bytes: dict[str, float]
@@ -52,3 +76,49 @@ class Execution:
     def makespan_s(self) -> float:
         """When the last task ended [s]."""
         return max(self.end_s, default=0.0)
+
+    def timeline(self) -> Timeline:
+        """All tasks that took time, as spans on their first lane."""
+        spans = [
+            Span(task.name, task.family, task.lanes[0].unit, task.lanes[0].engine, start, end, task.amount)
+            for task, start, end in zip(self.program.tasks, self.start_s, self.end_s, strict=True)
+            if end > start and task.lanes
+        ]
+        return Timeline(tuple(sorted(spans, key=lambda s: (s.start_s, s.resource, s.lane, s.name))))
+
+    def busy_s(self, unit: str) -> float:
+        """Seconds in which any lane of ``unit`` was busy; overlapping tasks count once [s]."""
+        spans = sorted(
+            (start, end)
+            for task, start, end in zip(self.program.tasks, self.start_s, self.end_s, strict=True)
+            if any(lane.unit == unit for lane in task.lanes)
+        )
+        total, reached = 0.0, 0.0
+        for start, end in spans:
+            total += max(0.0, end - max(start, reached))
+            reached = max(reached, end)
+        return total
+
+    def critical_path(self) -> list[int]:
+        """Tasks that together cover the makespan, first to last.
+
+        Walks back from the task that ended last: what ended when it started, a dependency before another task on
+        one of its lanes.
+        """
+        if not self.end_s:
+            return []
+        tasks = self.program.tasks
+        by_lane: dict[Lane, dict[float, int]] = {}
+        for index, task in enumerate(tasks):
+            for lane in task.lanes:
+                if self.end_s[index] > self.start_s[index]:
+                    by_lane.setdefault(lane, {})[self.end_s[index]] = index
+        path = [max(range(len(tasks)), key=lambda i: self.end_s[i])]
+        while self.start_s[path[-1]] > 0.0:
+            task, start = tasks[path[-1]], self.start_s[path[-1]]
+            before = [i for i in task.depends_on if self.end_s[i] == start]
+            before += [by_lane[lane][start] for lane in task.lanes if start in by_lane.get(lane, {})]
+            if not before:
+                break
+            path.append(before[0])
+        return path[::-1]

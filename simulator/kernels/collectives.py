@@ -208,7 +208,7 @@ def collective_cost(
     """
     if inner.size * outer.size <= 1.0:
         return (0.0, 0.0, 0.0, 0.0, NONE)
-    if kind == ALL_TO_ALL or kind == SEND_RECV:
+    if kind in (ALL_TO_ALL, SEND_RECV):
         return _pairwise(kind, message_bytes, inner, outer, base_s)
     best = _reducing(kind, message_bytes, inner, outer, base_s)
     if kind == ALL_REDUCE and outer.size <= 1.0:

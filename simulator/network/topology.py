@@ -126,9 +126,7 @@ class Network:
         pair = axis_bandwidth / 2.0
         spread = distance * size / (size - 1.0)
         connected = float(size == 2)
-        return Level(
-            float(size), steps, float(diameter), spread, bandwidth, pair, link.latency.value, connected, 0.0
-        )
+        return Level(float(size), steps, float(diameter), spread, bandwidth, pair, link.latency.value, connected, 0.0)
 
 
 def sub_torus(shape: tuple[int, ...], size: int, stride: int = 1) -> tuple[int, ...]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from simulator import costs, memory
-from simulator.assemble import Answer, assemble, parts_of, pool_use
+from simulator.assemble import Answer, assemble, paid_usd, parts_of, pool_use
 from simulator.metrics import BY_NAME
 from simulator.prepared import Prepared
 from simulator.result import MemoryUse, Result
@@ -13,7 +14,7 @@ from simulator.scenario import StaticBatch
 from simulator.steps.pricing import PricedGraph, phase_cost
 from simulator.steps.static_batch import BatchCost, price_batch
 from simulator.timeline import Timeline
-from workloads.lowering.inference import lower_step
+from workloads.lowering.inference import Phase, lower_step
 from workloads.lowering.plan import Lowering
 from workloads.runtimes.record import FUSIONS
 
@@ -72,21 +73,23 @@ def max_batch(prepared: Prepared, work: StaticBatch) -> int:
     dp = prepared.pool.plan.dp
 
     def fits(batch: int) -> bool:
-        return memory_use(prepared, _with_batch(work, batch)).total <= prepared.usable_bytes
+        whole = StaticBatch(work.model, batch * dp, work.isl, work.osl)
+        return memory_use(prepared, whole).total <= prepared.usable_bytes
 
-    if not fits(dp):
+    return largest_batch(fits) * dp
+
+
+def largest_batch(fits: Callable[[int], bool]) -> int:
+    """Largest batch for which ``fits`` holds, 0 if it does not hold for 1; memory grows with the batch."""
+    if not fits(1):
         return 0
     low, high = 1, 2
-    while high < 1 << 22 and fits(high * dp):
+    while high < 1 << 22 and fits(high):
         low, high = high, high * 2
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle * dp) else (low, middle)
-    return low * dp
-
-
-def _with_batch(work: StaticBatch, batch: int) -> StaticBatch:
-    return StaticBatch(work.model, batch, work.isl, work.osl)
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
 
 
 def _device_joules(prepared: Prepared, cost: BatchCost, host_s: float) -> float:
@@ -101,9 +104,10 @@ def _metrics(
     prepared: Prepared, work: StaticBatch, cost: BatchCost, device_j: float
 ) -> tuple[dict[str, float | None], dict[str, str]]:
     pool = prepared.pool
-    plan, count, tpot = pool.plan, pool.count, cost.tpot_s
+    count, tpot = pool.count, cost.tpot_s
     tokens = float(work.batch * work.osl)
     rate = tokens / cost.e2e_s
+    paid, unknown = paid_usd((prepared,), device_j, cost.e2e_s)
     values: dict[str, float | None] = {
         "ttft_s": cost.ttft_s,
         "tpot_s": tpot,
@@ -118,27 +122,24 @@ def _metrics(
         "mbu_decode": _mbu(prepared, work, cost.decode, tpot) if tpot and cost.decode else None,
         "max_batch": float(max_batch(prepared, work)),
         "j_per_output_token": device_j / tokens,
-        "usd_per_million_output_tokens": None,
+        "usd_per_million_output_tokens": paid / tokens * 1e6 if paid is not None else None,
     }
-    reasons = {}
-    if pool.usd_per_device_s is not None:
-        paid = costs.usd(cost.e2e_s, plan.devices, pool.usd_per_device_s.value)
-        values["usd_per_million_output_tokens"] = paid / tokens * 1e6
-    else:
-        reasons["usd_per_million_output_tokens"] = costs.no_price(pool.device.id)
+    reasons = {"usd_per_million_output_tokens": unknown} if unknown else {}
     if not tpot:
-        why = "only one output token: there is no decode step"
-        reasons |= dict.fromkeys(("tpot_s", "decode_tokens_per_s", "mfu_decode", "mbu_decode"), why)
+        reasons |= dict.fromkeys(("tpot_s", "decode_tokens_per_s", "mfu_decode", "mbu_decode"), costs.NO_DECODE)
     return {name: values[name] for name in BY_NAME if name in values}, reasons
 
 
-def _mfu(prepared: Prepared, work: StaticBatch, phase: str, seconds: float) -> float:
+def _mfu(prepared: Prepared, work: StaticBatch, phase: Phase, seconds: float) -> float:
     """Model FLOPs of one step of the whole batch over what all devices could do meanwhile."""
+    return model_flops(prepared, work, phase) / (seconds * prepared.peak_flops * prepared.pool.count)
+
+
+def model_flops(prepared: Prepared, work: StaticBatch, phase: Phase) -> float:
+    """Model FLOPs of one step of the whole batch on the whole model; decode at its middle context."""
     whole = Lowering(prepared.precision, fusions=frozenset(FUSIONS))
-    middle = work.isl + work.osl / 2.0
-    lengths = (work.isl, work.isl) if phase == "prefill" else (1, middle)
-    flops = lower_step(work.model, phase, work.batch, *lengths, whole).flops  # type: ignore[arg-type]
-    return flops / (seconds * prepared.peak_flops * prepared.pool.count)
+    q_len, kv_len = (work.isl, float(work.isl)) if phase == "prefill" else (1, work.isl + work.osl / 2.0)
+    return lower_step(work.model, phase, work.batch, q_len, kv_len, whole).flops
 
 
 def _mbu(prepared: Prepared, work: StaticBatch, decode: PricedGraph, tpot_s: float) -> float:

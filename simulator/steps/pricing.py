@@ -85,20 +85,25 @@ def price_graph(graph: Graph, model: DeviceModel, communicators: Mapping[str, Co
     return PricedGraph(graph, time, priced[COMPUTE], priced[MEMORY], priced[OVERHEAD], communication, energy)
 
 
-def phase_cost(name: str, priced: PricedGraph, device: str, host_s: float = 0.0, steps: float = 1.0) -> PhaseCost:
-    """The phase as a result shows it: operators with their repeats, ``steps`` times over, and host time."""
+def phase_cost(
+    name: str, priced: PricedGraph, device: str, host_s: float = 0.0, steps: float = 1.0, counts: Floats | None = None
+) -> PhaseCost:
+    """The phase as a result shows it: operators with their repeats, ``steps`` times over, and host time.
+
+    ``counts`` replaces the repeats of the graph where the device runs only part of it, shape [n].
+    """
+    runs = (priced.graph.repeat if counts is None else counts) * steps
     rows = [
         OperatorCost(
             name=operator.name, kind=operator.kind.name.lower(), family=operator.family, device=device,
-            repeat=float(repeat) * steps, flops=operator.flops * repeat * steps,
-            moved_bytes=operator.moved_bytes * repeat * steps,
-            time_s=float(priced.time_s[i] * repeat) * steps, compute_s=float(priced.compute_s[i] * repeat) * steps,
-            memory_s=float(priced.memory_s[i] * repeat) * steps,
-            communication_s=float(priced.communication_s[i] * repeat) * steps,
-            overhead_s=float(priced.overhead_s[i] * repeat) * steps,
-            energy_j=float(priced.energy_j[i] * repeat) * steps, bound=priced.bound_of(i), dtype=operator.dtype,
+            repeat=float(n), flops=operator.flops * float(n), moved_bytes=operator.moved_bytes * float(n),
+            time_s=float(priced.time_s[i] * n), compute_s=float(priced.compute_s[i] * n),
+            memory_s=float(priced.memory_s[i] * n), communication_s=float(priced.communication_s[i] * n),
+            overhead_s=float(priced.overhead_s[i] * n), energy_j=float(priced.energy_j[i] * n),
+            bound=priced.bound_of(i), dtype=operator.dtype,
         )
-        for i, (operator, repeat) in enumerate(zip(priced.graph.operators, priced.graph.repeat, strict=True))
+        for i, (operator, n) in enumerate(zip(priced.graph.operators, runs, strict=True))
+        if n > 0.0
     ]  # fmt: skip
     if host_s > 0.0:
         rows.append(
@@ -108,4 +113,4 @@ def phase_cost(name: str, priced: PricedGraph, device: str, host_s: float = 0.0,
                 overhead_s=host_s * steps, energy_j=0.0, bound="overhead",
             )
         )  # fmt: skip
-    return PhaseCost(name, (priced.total_s + host_s) * steps, tuple(rows))
+    return PhaseCost(name, sum(row.time_s for row in rows), tuple(rows))

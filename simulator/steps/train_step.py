@@ -12,8 +12,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from workloads.models.parameters import count_parameters
-
 from hardware_specs.errors import InputError
 from simulator.devices.model import DeviceModel
 from simulator.memory import state_bytes_per_parameter
@@ -23,6 +21,7 @@ from simulator.steps.pricing import PricedGraph, price_graph
 from workloads.graph import Graph
 from workloads.lowering.plan import Lowering
 from workloads.lowering.training import lower_micro_batch, lower_update
+from workloads.models.parameters import count_parameters
 from workloads.operators import OpKind
 from workloads.runtimes.record import FUSIONS
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from simulator import costs, memory
-from simulator.assemble import Answer, assemble, parts_of, pool_use
+from simulator import memory
+from simulator.assemble import Answer, assemble, paid_usd, parts_of, pool_use
 from simulator.prepared import Prepared
 from simulator.result import MemoryUse, OperatorCost, PhaseCost, Result
 from simulator.scenario import TrainStep
@@ -59,16 +59,16 @@ def _metrics(prepared: Prepared, work: TrainStep, cost: StepCost) -> tuple[dict[
     pool = prepared.pool
     count = pool.count
     peak = prepared.peak_flops * count * cost.step_s
-    price = pool.usd_per_device_s
+    paid, unknown = paid_usd((prepared,), cost.device_j, cost.step_s)
     values: dict[str, float | None] = {
         "step_time_s": cost.step_s,
         "tokens_per_s_per_device": work.global_batch * work.seq_len / cost.step_s / count,
         "model_tflops_per_device": cost.model_flops / cost.step_s / count / 1e12,
         "mfu": cost.model_flops / peak,
         "hfu": cost.hardware_flops / peak,
-        "usd_per_step": costs.usd(cost.step_s, count, price.value) if price else None,
+        "usd_per_step": paid,
     }
-    return values, {} if price else {"usd_per_step": costs.no_price(pool.device.id)}
+    return values, {"usd_per_step": unknown} if unknown else {}
 
 
 def _breakdown(prepared: Prepared, cost: StepCost) -> dict[str, float]:

@@ -1,0 +1,42 @@
+"""``silicost simulate``: a static inference batch."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from silicost.commands import flags
+from silicost.output import Format
+
+
+def simulate(
+    model: flags.Model,
+    device: flags.Device,
+    isl: Annotated[int, typer.Option("--isl", help="Input sequence length, tokens.")],
+    osl: Annotated[int, typer.Option("--osl", help="Output sequence length, tokens.")],
+    batch: Annotated[int, typer.Option("--batch", help="Sequences that start together.")] = 1,
+    count: flags.Count = None,
+    tp: flags.Tp = None,
+    pp: flags.Pp = 1,
+    dp: flags.Dp = 1,
+    ep: flags.Ep = 1,
+    runtime: flags.Runtime = "",
+    dtype: flags.Dtype = "bf16",
+    weight_dtype: flags.WeightDtype = "",
+    kv_dtype: Annotated[str, typer.Option("--kv-dtype", help="KV cache format: fp8, int8 ...; default 16 bit.")] = "",
+    system: flags.System = "",
+    site: flags.Site = "us-average",
+    price: flags.Price = "",
+    set: flags.Set = None,
+    out: flags.Out = "",
+    format: flags.HowToPrint = Format.TABLE,
+) -> None:
+    """Time, memory, energy and dollars of a static batch: BATCH prompts of ISL tokens, OSL tokens out of each."""
+    given = locals()
+    from silicost.answer import answer
+    from silicost.scenarios import check_whole, inference_scenario
+
+    check_whole({"--batch": batch, "--isl": isl, "--osl": osl}, most=100_000_000)
+    hardware = flags.hardware_of(given)
+    answer(inference_scenario(model, device, batch=batch, isl=isl, osl=osl, **hardware), format, out)

@@ -1,0 +1,92 @@
+"""What would make a scenario fit: a few changes that people make, priced, the cheapest first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from hardware_specs.devices import load_device
+from hardware_specs.errors import InputError
+from hardware_specs.systems import links_of, system_for
+from simulator.result import Result
+from simulator.scenario import Pool, Scenario, StaticBatch, TrainStep
+from simulator.simulate import simulate
+
+_MOST_WAYS = 64
+_FORMATS = ("fp8", "int8", "int4")
+
+
+def cheapest_fix(scenario: Scenario) -> str:
+    """The cheapest change that fits, in words, to be put behind an error; "" for workloads that have none.
+
+    Cheapest is the lowest price (without a price, energy) per token among changes of one thing at a time.
+    """
+    if scenario.mixed or not isinstance(scenario.workload, (StaticBatch, TrainStep)):
+        return ""
+    found: list[tuple[float, str]] = []
+    for words, changed in _candidates(scenario):
+        try:
+            result = simulate(changed)
+        except InputError:
+            continue
+        if result.fits:
+            found.append((_cost(result), words))
+    if not found:
+        return "; no single change tried here fits (fewer sequences, narrower weights, more devices)"
+    return "; the cheapest change that fits: " + min(found)[1]
+
+
+def _cost(result: Result) -> float:
+    """What ranks fixes: dollars per token where known, else joules."""
+    per_token = result.metrics.get("usd_per_million_output_tokens")
+    if per_token is None:
+        per_token = result.metrics.get("usd_per_step")
+    return per_token if per_token is not None else result.energy.device
+
+
+def _candidates(scenario: Scenario) -> Iterator[tuple[str, Scenario]]:
+    yield from _smaller_work(scenario)
+    pool = scenario.pools[0]
+    if isinstance(scenario.workload, StaticBatch) and not pool.formats.weight:
+        for name in _FORMATS:
+            formats = msgspec.structs.replace(pool.formats, weight=name)
+            yield f"--weight-dtype {name}", _with_pool(scenario, msgspec.structs.replace(pool, formats=formats))
+    ways = pool.plan.tp * 2
+    while ways <= _MOST_WAYS:
+        plan = msgspec.structs.replace(pool.plan, tp=ways)
+        wider = msgspec.structs.replace(pool, plan=plan, count=plan.devices)
+        yield f"--tp {ways} ({plan.devices} devices)", _on_system(scenario, wider)
+        ways *= 2
+
+
+def _smaller_work(scenario: Scenario) -> Iterator[tuple[str, Scenario]]:
+    work = scenario.workload
+    if isinstance(work, StaticBatch):
+        most = int(simulate(scenario).metrics["max_batch"] or 0)
+        if 0 < most < work.batch:
+            yield (
+                f"--batch {most}",
+                msgspec.structs.replace(scenario, workload=msgspec.structs.replace(work, batch=most)),
+            )
+    if isinstance(work, TrainStep):
+        for recompute in ("selective", "full"):
+            if recompute != work.recompute:
+                changed = msgspec.structs.replace(work, recompute=recompute)
+                yield f"--recompute {recompute}", msgspec.structs.replace(scenario, workload=changed)
+        if work.micro_batch > 1:
+            changed = msgspec.structs.replace(work, micro_batch=1)
+            yield "--micro-batch 1", msgspec.structs.replace(scenario, workload=changed)
+
+
+def _with_pool(scenario: Scenario, pool: Pool) -> Scenario:
+    return msgspec.structs.replace(scenario, pools=(pool,))
+
+
+def _on_system(scenario: Scenario, pool: Pool) -> Scenario:
+    """``pool`` on its own system if that is large enough, else on the usual one for its size."""
+    group = next(g for g in scenario.system.groups if g.device == pool.device.id)
+    if group.count * scenario.system.nodes >= pool.count:
+        return _with_pool(scenario, pool)
+    system = system_for(load_device(pool.device.id), pool.count)
+    return msgspec.structs.replace(scenario, pools=(pool,), system=system, links=links_of(system))

@@ -1,0 +1,276 @@
+"""Scenario files: TOML tables [workload] [traffic] [system] [runtime] [plan] [site] to a ``Scenario``.
+
+Docs: scenario files. Unknown keys, keys of another kind of workload and wrong types are refused with their place.
+"""
+
+from __future__ import annotations
+
+import math
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from hardware_specs.devices import load_device
+from hardware_specs.errors import InputError, UnknownName
+from hardware_specs.overrides import apply_overrides
+from hardware_specs.reader import convert, read_toml
+from hardware_specs.records import SystemSpec
+from hardware_specs.systems import load_system, system_for
+from silicost.scenarios import DEFAULT_SITE, changed_links, changed_site, check_whole, make_pool, split_changes
+from simulator.scenario import Formats, Plan, Pool, Rule, Scenario, StaticBatch, TrainStep, TrainThenInfer, Workload
+from workloads.lowering.dataflow import Dataflow, DataflowInput, DataflowOperator
+from workloads.lowering.dataflow_record import Optimizer
+from workloads.models.catalogue import load_model
+
+Kind = Literal["inference", "training", "train-then-infer", "dataflow"]
+
+
+class WorkloadTable(msgspec.Struct, frozen=True):
+    """[workload]: the kind, and the model or the operators."""
+
+    kind: Kind
+    model: str = ""
+    inputs: tuple[DataflowInput, ...] = ()
+    operators: tuple[DataflowOperator, ...] = ()
+    train: bool = False
+    optimizer: Optimizer = "sgd"
+    input_bytes_per_sample: float = 0.0
+
+
+class TrafficTable(msgspec.Struct, frozen=True):
+    """[traffic]: how much of the workload; see ``TRAFFIC`` for which keys belong to which kind."""
+
+    batch: int | None = None
+    isl: int | None = None
+    osl: int | None = None
+    global_batch: int | None = None
+    micro_batch: int | None = None
+    seq_len: int | None = None
+    recompute: str = "none"
+    lora_rank: int = 0
+    steps: int | None = None
+    samples: int | None = None
+    epochs: int | None = None
+
+
+TRAFFIC: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "inference": (("batch", "isl", "osl"), ()),
+    "training": (("global_batch", "micro_batch", "seq_len"), ("recompute", "lora_rank")),
+    "train-then-infer": (
+        ("global_batch", "micro_batch", "seq_len", "steps", "batch", "isl", "osl"),
+        ("recompute", "lora_rank"),
+    ),
+    "dataflow": (("batch",), ("steps", "samples", "epochs")),
+}
+"""Required and optional keys of [traffic] by kind of workload."""
+
+
+class SystemTable(msgspec.Struct, frozen=True):
+    """[system]: a shipped or own system by ``name``, or ``count`` of one ``device`` in its usual host."""
+
+    name: str = ""
+    device: str = ""
+    count: int | None = None
+    set: dict[str, str] = {}
+
+
+class PoolTable(msgspec.Struct, frozen=True):
+    """[[plan.pools]]: devices that work as one; what it leaves out is as in [plan] and [runtime]."""
+
+    device: str
+    name: str = ""
+    count: int | None = None
+    runtime: str = ""
+    dtype: str = ""
+    weight_dtype: str = ""
+    kv_dtype: str = ""
+    tp: int | None = None
+    pp: int | None = None
+    dp: int | None = None
+    ep: int | None = None
+    price: str = ""
+
+
+class PlanTable(msgspec.Struct, frozen=True):
+    """[plan]: parallelism and number formats of every pool, the pools, and who does what."""
+
+    dtype: str = "bf16"
+    weight_dtype: str = ""
+    kv_dtype: str = ""
+    tp: int | None = None
+    pp: int = 1
+    dp: int = 1
+    ep: int = 1
+    pools: tuple[PoolTable, ...] = ()
+    place: tuple[Rule, ...] = ()
+
+
+class RuntimeTable(msgspec.Struct, frozen=True):
+    """[runtime]: ``name`` for every device; default each device's usual one."""
+
+    name: str = ""
+
+
+class SiteTable(msgspec.Struct, frozen=True):
+    """[site]: where the system stands."""
+
+    name: str = DEFAULT_SITE
+
+
+class ScenarioTable(msgspec.Struct, frozen=True):
+    """The whole file."""
+
+    workload: WorkloadTable
+    traffic: TrafficTable
+    system: SystemTable
+    title: str = ""
+    description: str = ""
+    runtime: RuntimeTable = RuntimeTable()
+    plan: PlanTable = PlanTable()
+    site: SiteTable = SiteTable()
+    seed: int = 0
+
+
+def shipped_scenarios() -> tuple[str, ...]:
+    """Names of the scenarios that come with the package."""
+    folder = resources.files("silicost").joinpath("data/scenarios")
+    return tuple(sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".toml")))
+
+
+def load_scenario(name: str) -> tuple[Scenario, str]:
+    """The scenario in the TOML file ``name``, or the shipped one of that name; and its description.
+
+    Raises:
+        UnknownName: neither a file nor a shipped scenario.
+        InputError: a broken file, or a scenario that contradicts itself.
+    """
+    path = Path(name)
+    if not name.endswith(".toml"):
+        if name not in shipped_scenarios():
+            raise UnknownName(
+                "scenario", name, shipped_scenarios(), "a .toml file, or one of: " + ", ".join(shipped_scenarios())
+            )
+        path = Path(str(resources.files("silicost").joinpath(f"data/scenarios/{name}.toml")))
+    table = convert(read_toml(path), ScenarioTable, path.name, {})
+    return build(table, path.name), table.description
+
+
+def build(table: ScenarioTable, place: str) -> Scenario:
+    """The scenario that a file's tables describe; ``place`` names the file in errors."""
+    work = workload_of(table.workload, table.traffic, place)
+    changed = split_changes(table.system.set)
+    system = apply_overrides(_system(table.system, place), changed["system"])
+    pools = tuple(_pool(row, table, system, changed, place) for row in _pool_rows(table, system, place))
+    return Scenario(
+        work, system, changed_links(system, changed["link"]), pools, changed_site(table.site.name, changed["site"]),
+        table.plan.place, table.title, table.seed,
+    )  # fmt: skip
+
+
+def workload_of(work: WorkloadTable, traffic: TrafficTable, place: str) -> Workload:
+    """The workload of a kind; refuses keys of [traffic] that are missing or belong to another kind."""
+    required, optional = TRAFFIC[work.kind]
+    default = TrafficTable()
+    for key in TrafficTable.__struct_fields__:
+        value = getattr(traffic, key)
+        if key in required and value is None:
+            raise InputError(
+                f"{place}: traffic: missing key {key!r}; workload kind {work.kind!r} needs {', '.join(required)}"
+            )
+        if key not in (*required, *optional) and value != getattr(default, key):
+            raise InputError(
+                f"{place}: traffic.{key} does not belong to workload kind {work.kind!r} "
+                f"(allowed: {', '.join((*required, *optional))})"
+            )
+    check_whole({f"{place}: traffic.{key}": getattr(traffic, key) for key in required}, most=1_000_000_000)
+    t = traffic
+    if work.kind == "dataflow":
+        return Dataflow(
+            work.operators, work.inputs, t.batch or 0, work.train, _steps(t, place), work.input_bytes_per_sample,
+            work.optimizer,
+        )  # fmt: skip
+    if not work.model:
+        raise InputError(f"{place}: workload: missing key 'model'; kind {work.kind!r} needs one (silicost models list)")
+    model = load_model(work.model)
+    infer = StaticBatch(model, t.batch or 0, t.isl or 0, t.osl or 0)
+    train = TrainStep(model, t.global_batch or 0, t.micro_batch or 0, t.seq_len or 0, t.recompute, t.lora_rank)
+    if work.kind == "inference":
+        return infer
+    return train if work.kind == "training" else TrainThenInfer(train, t.steps or 0, infer)
+
+
+def _steps(traffic: TrafficTable, place: str) -> int:
+    """Steps of a dataflow: given, or epochs x samples / batch, rounded up."""
+    given = [key for key in ("samples", "epochs") if getattr(traffic, key) is not None]
+    if traffic.steps is not None and given:
+        raise InputError(f"{place}: traffic: give either steps, or samples and epochs, not steps and {given[0]}")
+    if len(given) == 1:
+        raise InputError(f"{place}: traffic: samples and epochs go together; only {given[0]!r} is there")
+    steps = traffic.steps
+    if given:
+        check_whole({f"{place}: traffic.{k}": getattr(traffic, k) for k in given}, most=1_000_000_000)
+        steps = math.ceil((traffic.samples or 0) / (traffic.batch or 1)) * (traffic.epochs or 0)
+    return 1 if steps is None else steps
+
+
+def _system(table: SystemTable, place: str) -> SystemSpec:
+    if bool(table.name) == bool(table.device):
+        found = "both" if table.name else "none"
+        raise InputError(f"{place}: system: needs either 'name' or 'device' (with 'count'); it has {found}")
+    if table.name:
+        if table.count is not None:
+            raise InputError(
+                f"{place}: system.count does not go with a named system; pools take a count in [[plan.pools]]"
+            )
+        return load_system(table.name)
+    check_whole({f"{place}: system.count": table.count})
+    return system_for(load_device(table.device), table.count or 1)
+
+
+def _pool_rows(table: ScenarioTable, system: SystemSpec, place: str) -> tuple[PoolTable, ...]:
+    """The pools that the file lists, else one for each group of the system."""
+    names = [row.name or row.device for row in table.plan.pools]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"{place}: plan.pools: two pools are called {name!r}; give them different names")
+    if table.plan.pools:
+        return table.plan.pools
+    if table.system.device:
+        return (PoolTable(system.groups[0].device, count=table.system.count or 1),)
+    return tuple(PoolTable(group.device) for group in system.groups)
+
+
+def _pool(
+    row: PoolTable, table: ScenarioTable, system: SystemSpec, changed: dict[str, dict[str, str]], place: str
+) -> Pool:
+    groups = {group.device: group for group in system.groups}
+    if row.device not in groups:
+        raise UnknownName(f"{place}: device of system {system.id}", row.device, groups, f"it has {', '.join(groups)}")
+    plan = table.plan
+    count = row.count if row.count is not None else groups[row.device].count * system.nodes
+    pp, dp, ep = row.pp or plan.pp, row.dp or plan.dp, row.ep or plan.ep
+    tp = row.tp or plan.tp or max(1, count // (pp * dp))
+    where = f"{place}: pool {row.name or row.device}"
+    check_whole(
+        {f"{where}: {key}": value for key, value in (("count", count), ("tp", tp), ("pp", pp), ("dp", dp), ("ep", ep))}
+    )
+    spec = load_device(row.device)
+    changes = {
+        path.removeprefix(f"{row.device}."): text
+        for path, text in changed["device"].items()
+        if _meant(path, row, groups)
+    }
+    spec = apply_overrides(spec, changes, f"{place}: system.set")
+    formats = Formats(row.dtype or plan.dtype, row.weight_dtype or plan.weight_dtype, row.kv_dtype or plan.kv_dtype)
+    return make_pool(
+        row.name or row.device, spec, count, row.runtime or table.runtime.name, formats, Plan(tp, pp, dp, ep), row.price,
+        changed,
+    )  # fmt: skip
+
+
+def _meant(path: str, row: PoolTable, groups: dict[str, object]) -> bool:
+    """Whether a change of "device...." is about this pool: it names the device, or no device at all."""
+    named = [name for name in groups if path.startswith(f"{name}.")]
+    return not named or row.device in named

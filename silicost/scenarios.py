@@ -1,0 +1,169 @@
+"""From names and numbers to a ``Scenario``: what the flags of a command and the calls of the public API say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from hardware_specs.devices import load_device
+from hardware_specs.errors import InputError, nearest
+from hardware_specs.facts import Fact, Mark
+from hardware_specs.overrides import apply_overrides
+from hardware_specs.prices import price_of
+from hardware_specs.records import DeviceSpec, LinkSpec, SiteSpec, SystemSpec
+from hardware_specs.sites import load_site
+from hardware_specs.systems import links_of, load_system, system_for
+from hardware_specs.units import parse_quantity
+from simulator.scenario import Formats, Plan, Pool, Scenario, StaticBatch, TrainStep, Workload
+from workloads.models.architecture import Architecture
+from workloads.models.catalogue import load_model
+from workloads.runtimes.catalogue import default_runtime, load_runtime
+
+DEFAULT_SITE = "us-average"
+LIFE_S = 3.0 * 365.25 * 86400.0
+"""Years over which a purchase is spread [s]; assumed, the usual depreciation of servers."""
+OVERRIDABLE = ("device", "runtime", "link", "site", "system")
+Record = TypeVar("Record", bound=msgspec.Struct)
+
+
+def inference_scenario(
+    model: str | Architecture, device: str, *, batch: int, isl: int, osl: int, **hardware: Any
+) -> Scenario:
+    """A static batch: ``batch`` prompts of ``isl`` tokens, each answered with ``osl`` tokens.
+
+    Args:
+        model: catalogue name, path of a ``config.json``, or an architecture.
+        device: catalogue name, or path of a TOML file.
+        hardware: as ``one_pool`` takes it.
+
+    Raises:
+        InputError: an unknown name, or numbers that contradict each other.
+    """
+    return one_pool(StaticBatch(_model(model), batch, isl, osl), device, **hardware)
+
+
+def training_scenario(
+    model: str | Architecture, device: str, *, global_batch: int, micro_batch: int, seq_len: int,
+    recompute: str = "none", lora_rank: int = 0, **hardware: Any,
+) -> Scenario:  # fmt: skip
+    """One optimizer step on ``global_batch`` sequences of ``seq_len`` tokens; the rest as ``inference_scenario``."""
+    work = TrainStep(_model(model), global_batch, micro_batch, seq_len, recompute, lora_rank)
+    return one_pool(work, device, **hardware)
+
+
+def one_pool(
+    work: Workload, device: str, *, count: int | None = None, tp: int | None = None, pp: int = 1, dp: int = 1,
+    ep: int = 1, runtime: str = "", dtype: str = "bf16", weight_dtype: str = "", kv_dtype: str = "", system: str = "",
+    site: str = DEFAULT_SITE, price: str = "", changes: Mapping[str, str] | None = None,
+) -> Scenario:  # fmt: skip
+    """``work`` on equal devices.
+
+    Args:
+        count: devices; default tp x pp x dp. With ``count`` alone, all of them are tensor parallel.
+        runtime: catalogue name; default the device's usual one.
+        system: catalogue name; default the usual host, links and network around such devices.
+        price: "2.5 USD/h" per device; default the catalogue's.
+        changes: what-if overrides by dotted path ("device.memory.bandwidth" = "6 TB/s" or "2x").
+
+    Raises:
+        InputError: an unknown name, or numbers that contradict each other.
+    """
+    check_whole({"--count": count, "--tp": tp, "--pp": pp, "--dp": dp, "--ep": ep})
+    changed = split_changes(changes or {})
+    spec = apply_overrides(load_device(device), changed["device"])
+    ways = tp if tp is not None else (count // (pp * dp) if count is not None and count % (pp * dp) == 0 else 1)
+    plan = Plan(ways, pp, dp, ep)
+    devices = count if count is not None else plan.devices
+    whole = load_system(system) if system else system_for(spec, devices)
+    whole = apply_overrides(whole, changed["system"])
+    pool = make_pool(spec.id, spec, devices, runtime, Formats(dtype, weight_dtype, kv_dtype), plan, price, changed)
+    return Scenario(work, whole, changed_links(whole, changed["link"]), (pool,), changed_site(site, changed["site"]))
+
+
+def make_pool(
+    name: str, spec: DeviceSpec, count: int, runtime: str, formats: Formats, plan: Plan, price: str,
+    changed: Mapping[str, Mapping[str, str]],
+) -> Pool:  # fmt: skip
+    """One pool under its runtime and price."""
+    software = load_runtime(runtime) if runtime else default_runtime(spec)
+    software = apply_overrides(software, changed["runtime"])
+    fact, origin, owned = _price(spec, price)
+    return Pool(name, spec, count, software, formats, plan, fact, origin, owned)
+
+
+def split_changes(changes: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Overrides by the record they change; the first word of each path names it.
+
+    Raises:
+        InputError: another first word.
+    """
+    split: dict[str, dict[str, str]] = {kind: {} for kind in OVERRIDABLE}
+    for path, text in changes.items():
+        kind, _, rest = path.partition(".")
+        if kind not in split or not rest:
+            close = nearest(kind, OVERRIDABLE)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            allowed = ", ".join(f"{k}." for k in OVERRIDABLE)
+            raise InputError(f"--set {path}={text}: must begin with one of {allowed}{hint}")
+        split[kind][rest] = text
+    return split
+
+
+def changed_links(system: SystemSpec, changes: Mapping[str, str]) -> dict[str, LinkSpec]:
+    """The links of ``system``; a change names the link first ("nvlink4.bandwidth").
+
+    Raises:
+        InputError: a link that the system does not have.
+    """
+    links = links_of(system)
+    for path, text in changes.items():
+        name, _, field = path.partition(".")
+        if name not in links or not field:
+            close = nearest(name, links)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise InputError(f"--set link.{path}={text}: no such link here{hint} (allowed: {', '.join(links)})")
+        links[name] = apply_overrides(links[name], {field: text}, f"--set link.{name}")
+    return links
+
+
+def changed_site(name: str, changes: Mapping[str, str]) -> SiteSpec:
+    """The site called ``name`` with its changes."""
+    return apply_overrides(load_site(name), changes)
+
+
+def check_whole(numbers: Mapping[str, int | None], most: int = 1_000_000) -> None:
+    """Refuse counts below one or absurdly large; None is not given.
+
+    Raises:
+        InputError: with the flag, the value and what is allowed.
+    """
+    for flag, value in numbers.items():
+        if value is not None and not 1 <= value <= most:
+            raise InputError(f"{flag} {value}: must be a whole number from 1 to {most}")
+
+
+def _price(spec: DeviceSpec, asked: str) -> tuple[Fact | None, str, bool]:
+    """Price per device and second, whose it is, and whether it is that of an owned device."""
+    if asked:
+        value = parse_quantity(asked, "usd_per_s", "--price")
+        if not value > 0.0:
+            raise InputError(f"--price {asked}: must be positive, for example '2.5 USD/h'")
+        return Fact(value, "usd_per_s", asked, Mark.ASSUMED, "set by the user"), "set by the user", False
+    known = price_of(spec.id)
+    if known is not None:
+        return known.usd_per_s, f"{known.provider} {known.kind}".strip(), False
+    bought = spec.price.purchase
+    if bought is None:
+        return None, "", False
+    spread = Fact(
+        bought.value / LIFE_S, "usd_per_s", f"{bought.text} / 3 years", Mark.ASSUMED,
+        f"no rental price is known; purchase ({bought.origin}) spread over 3 years of use without pause",
+    )  # fmt: skip
+    return spread, "purchase", True
+
+
+def _model(model: str | Path | Architecture) -> Architecture:
+    return model if isinstance(model, Architecture) else load_model(str(model))

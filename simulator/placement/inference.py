@@ -1,0 +1,208 @@
+"""A static inference batch on several pools: phases, layers or operators where the rules put them.
+
+Prefill, the move of the KV cache and the first decode step run as one program on the engine; further decode steps
+differ by their context only and are run alone at a few contexts, as in the closed form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from hardware_specs.errors import InputError
+from simulator import costs, memory
+from simulator.assemble import Answer, assemble, paid_usd, pool_use
+from simulator.engine.executor import execute
+from simulator.engine.tasks import Execution
+from simulator.metrics import BY_NAME
+from simulator.placement.accounting import Account, Run, account, bound_of
+from simulator.placement.memory import layer_homes, pool_memory
+from simulator.placement.program import Placed, Product, ProgramWriter, Units, units_of, write_graph
+from simulator.placement.rules import Placer, placer_of
+from simulator.prepared import Prepared, prepare_pool
+from simulator.result import PhaseCost, Result
+from simulator.scenario import Scenario, StaticBatch
+from simulator.steps.inference_result import POWERS, largest_batch, model_flops
+from simulator.steps.pricing import PricedGraph, phase_cost, price_graph
+from simulator.steps.static_batch import decode_contexts, host_seconds
+from workloads.lowering.inference import Phase, lower_step
+
+SCORES = "attention.scores"
+"""The operator that reads the KV cache."""
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """A scenario with its pools prepared for one common structure of graphs."""
+
+    work: StaticBatch
+    prepared: tuple[Prepared, ...]
+    units: Units
+    placer: Placer
+
+    def graphs(self, phase: Phase, q_len: int, kv_len: int) -> dict[str, PricedGraph]:
+        """The graph of one step, priced for each pool."""
+        arch, batch = self.work.model, self.work.batch
+        return {
+            e.pool.name: price_graph(lower_step(arch, phase, batch, q_len, kv_len, e.how), e.model, e.communicators)
+            for e in self.prepared
+        }
+
+    def step(
+        self, writer: ProgramWriter, phase: Phase, graphs: Mapping[str, PricedGraph], after: tuple[Product, ...],
+        caches: Mapping[tuple[int | None, str], tuple[Product, ...]] | None = None,
+    ) -> Placed:  # fmt: skip
+        """Write one step: host time of the pool that has the embedding, then the graph."""
+        home = self.placer.pool("embedding", phase)
+        unit = self.units[home][0]
+        started = writer.host(unit, host_seconds(unit.prepared.pool.runtime, self.work.batch), after)
+        return write_graph(writer, graphs, self.placer, phase, (started,), caches)
+
+
+def placed_inference(scenario: Scenario, work: StaticBatch) -> Result:
+    """Run ``work`` on the pools of ``scenario``.
+
+    Raises:
+        InputError: a plan that the engine does not run, or rules that place nothing.
+    """
+    stage = _Stage(work, common_structure(scenario), {}, placer_of(scenario))
+    stage = replace(stage, units=units_of(stage.prepared))
+    prompt: Phase = "encode" if work.model.is_encoder else "prefill"
+    prefill = stage.graphs(prompt, work.isl, work.isl)
+    contexts, weights = decode_contexts(work.isl, work.osl)
+    decodes = [stage.graphs("decode", 1, context) for context in contexts]
+    first, boundary, placed = _first_program(stage, prompt, prefill, decodes[:1])
+    stage.placer.check_all_matched()
+    ttft_s = max(first.end_s[:boundary])
+    runs = [Run(first)]
+    for i, (graphs, weight) in enumerate(zip(decodes, weights, strict=True)):
+        rest = weight - 1.0 if i == 0 else weight
+        if rest > 0.0:
+            writer = ProgramWriter(stage.units)
+            stage.step(writer, "decode", graphs, ())
+            runs.append(Run(execute(writer.build()), rest))
+    totals = account(runs, stage.prepared, stage.units)
+    metrics, reasons = _metrics(stage, totals, ttft_s)
+    bound = {prompt: bound_of(first, 0, boundary)}
+    if decodes:
+        bound["decode"] = bound_of(runs[-1].execution, boundary if len(runs) == 1 else 0)
+    answer = Answer(
+        kind="simulate",
+        title=f"{work.model.id} on " + " + ".join(f"{e.pool.count} x {e.pool.device.id}" for e in stage.prepared),
+        metrics=metrics,
+        pools=tuple(
+            pool_use(e, _memory(stage, e, work.batch), totals.energy_j[e.pool.name], totals.busy_s[e.pool.name])
+            for e in stage.prepared
+        ),
+        duration_s=totals.duration_s, bound=bound, breakdown=totals.breakdown, parts=totals.parts,
+        phases=_phases(stage, prompt, prefill, decodes, placed), powers=POWERS, reasons=reasons,
+        timeline=first.timeline(),
+    )  # fmt: skip
+    return assemble(stage.prepared, answer)
+
+
+def common_structure(scenario: Scenario) -> tuple[Prepared, ...]:
+    """All pools, lowered with the fusions that every one of them has, so that their graphs correspond.
+
+    Raises:
+        InputError: a pool with pipeline or data parallel ways among several pools.
+    """
+    prepared = [prepare_pool(scenario, pool) for pool in scenario.pools]
+    if scenario.mixed:
+        for each in prepared:
+            if each.pool.plan.pp > 1 or each.pool.plan.dp > 1:
+                raise InputError(
+                    f"pool {each.pool.name}: pp {each.pool.plan.pp}, dp {each.pool.plan.dp}; in a scenario with "
+                    "several pools each has tp (and ep) only: place layers on pools for a pipeline"
+                )
+    shared = frozenset.intersection(*(each.how.fusions for each in prepared))
+    return tuple(replace(each, how=replace(each.how, fusions=shared)) for each in prepared)
+
+
+def _first_program(
+    stage: _Stage, prompt: Phase, prefill: Mapping[str, PricedGraph], decodes: Sequence[Mapping[str, PricedGraph]]
+) -> tuple[Execution, int, list[Placed]]:
+    """Prefill, cache moves, first decode step; the number of tasks of the prefill; what was placed."""
+    writer = ProgramWriter(stage.units)
+    placed = [stage.step(writer, prompt, prefill, ())]
+    boundary = len(writer)
+    for graphs in decodes:
+        caches = _move_caches(stage, writer, placed[0])
+        placed.append(stage.step(writer, "decode", graphs, placed[0].last, caches))
+    return execute(writer.build()), boundary, placed
+
+
+def _move_caches(
+    stage: _Stage, writer: ProgramWriter, prefill: Placed
+) -> dict[tuple[int | None, str], tuple[Product, ...]]:
+    """Bring the cache of each layer to where its decode attention runs, as soon as the layer's prefill has made it."""
+    moved = {}
+    layer = 0
+    for group in stage.work.model.groups:
+        for _ in range(group.count):
+            made = prefill.by_layer.get((layer, SCORES))
+            home = stage.placer.pool(SCORES, "decode", layer)
+            if made is not None and made.unit.prepared.pool.name != home:
+                precision = made.unit.prepared.precision
+                each = memory.layer_kv_bytes(group, stage.work.isl, precision)
+                product = replace(made, size_bytes=stage.work.batch * each)
+                moved[layer, SCORES] = (writer.bring(product, stage.units[home][0], 0.0, "kv cache"),)
+            layer += 1
+    return moved
+
+
+def _memory(stage: _Stage, each: Prepared, batch: int) -> memory.MemoryUse:
+    """Memory of one device of a pool for a batch of this length."""
+    homes = layer_homes(stage.work.model, stage.placer, ("prefill", "decode") if stage.work.osl > 1 else ("prefill",))
+    return pool_memory(each, stage.work, homes, batch)
+
+
+def _metrics(stage: _Stage, totals: Account, ttft_s: float) -> tuple[dict[str, float | None], dict[str, str]]:
+    work, pools = stage.work, [each.pool for each in stage.prepared]
+    e2e_s, steps = totals.duration_s, max(work.osl - 1, 0)
+    tpot = (e2e_s - ttft_s) / steps if steps else None
+    tokens, count = float(work.batch * work.osl), sum(pool.count for pool in pools)
+    peak = sum(each.peak_flops * each.pool.count for each in stage.prepared)
+    device_j = sum(totals.energy_j.values())
+    paid, unknown = paid_usd(stage.prepared, device_j, e2e_s)
+    values: dict[str, float | None] = {
+        "ttft_s": ttft_s,
+        "tpot_s": tpot,
+        "e2e_s": e2e_s,
+        "prefill_tokens_per_s": work.batch * work.isl / ttft_s,
+        "decode_tokens_per_s": work.batch / tpot if tpot else None,
+        "output_tokens_per_s": tokens / e2e_s,
+        "total_tokens_per_s": work.batch * (work.isl + work.osl) / e2e_s,
+        "tokens_per_s_per_device": tokens / e2e_s / count,
+        "mfu_prefill": model_flops(stage.prepared[0], work, "prefill") / (ttft_s * peak),
+        "mfu_decode": model_flops(stage.prepared[0], work, "decode") / (tpot * peak) if tpot else None,
+        "mbu_decode": None,
+        "max_batch": float(
+            largest_batch(lambda b: all(_memory(stage, e, b).total <= e.usable_bytes for e in stage.prepared))
+        ),
+        "j_per_output_token": device_j / tokens,
+        "usd_per_million_output_tokens": paid / tokens * 1e6 if paid is not None else None,
+    }
+    reasons = {"mbu_decode": "several pools have no one peak bandwidth"}
+    if unknown:
+        reasons["usd_per_million_output_tokens"] = unknown
+    if not tpot:
+        reasons |= dict.fromkeys(("tpot_s", "decode_tokens_per_s", "mfu_decode", "mbu_decode"), costs.NO_DECODE)
+    return {name: values[name] for name in BY_NAME if name in values}, reasons
+
+
+def _phases(
+    stage: _Stage, prompt: str, prefill: Mapping[str, PricedGraph], decodes: Sequence[Mapping[str, PricedGraph]],
+    placed: Sequence[Placed],
+) -> tuple[PhaseCost, ...]:  # fmt: skip
+    """Operators of each phase on each pool that takes part in it; decode at its middle context."""
+    rows = []
+    steps = [(prompt, prefill, 1.0)]
+    if decodes:
+        steps.append(("decode", decodes[len(decodes) // 2], float(stage.work.osl - 1)))
+    for (phase, graphs, times), done in zip(steps, placed, strict=True):
+        for each in stage.prepared:
+            name = each.pool.name
+            if done.counts[name].any():
+                rows.append(phase_cost(phase, graphs[name], each.pool.device.id, steps=times, counts=done.counts[name]))
+    return tuple(rows)
