@@ -19,7 +19,7 @@ BITS: Final = {
 
 FALLBACKS: Final = {
     "fp64": ("fp64",),
-    "fp32": ("fp32",),
+    "fp32": ("fp32", "bf16"),
     "tf32": ("tf32", "fp32"),
     "bf16": ("bf16", "fp16", "fp32"),
     "fp16": ("fp16", "bf16", "fp32"),
@@ -28,5 +28,9 @@ FALLBACKS: Final = {
     "fp4": ("fp4",),
     "int4": ("int4",),
 }
-"""Dtypes at whose rate a device may run the key's math, best first. The fp32 entries mean emulation by
-up-conversion, which every CPU library does; 8-bit and 4-bit math is never emulated silently."""
+"""Dtypes at whose rate a device may run the key's math, best first. 16-bit math runs in fp32 by up-conversion, which
+every CPU library does, and fp32 in several bf16 products; 8-bit and 4-bit math is never emulated silently."""
+
+PASSES: Final = {("fp32", "bf16"): 6.0}
+"""Products in the second dtype for one in the first, where that is not one: an fp32 value is three bf16 values, and six
+of the nine cross products carry its accuracy (Henry, Tang, Heinecke, ARITH 2019, arXiv:1904.06376)."""

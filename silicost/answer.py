@@ -15,6 +15,11 @@ from simulator.result import Interval, Result
 from simulator.scenario import Scenario
 from simulator.simulate import simulate
 
+SUMMARY = (
+    "ttft_s", "tpot_s", "output_tokens_per_s", "step_time_s", "usd_per_million_output_tokens", "j_per_output_token",
+)  # fmt: skip
+"""Metrics of the table of several results."""
+
 
 def answer(scenario: Scenario, how: Format, out: str = "", lead: str = "") -> None:
     """Simulate, print, and write ``out``/result.json and report.html.

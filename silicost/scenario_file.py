@@ -6,6 +6,7 @@ Docs: scenario files. Unknown keys, keys of another kind of workload and wrong t
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from importlib import resources
 from pathlib import Path
 from typing import Literal
@@ -17,8 +18,9 @@ from hardware_specs.errors import InputError, UnknownName
 from hardware_specs.overrides import apply_overrides
 from hardware_specs.reader import convert, read_toml
 from hardware_specs.records import SystemSpec
+from hardware_specs.sites import DEFAULT_SITE
 from hardware_specs.systems import load_system, system_for
-from silicost.scenarios import DEFAULT_SITE, changed_links, changed_site, check_whole, make_pool, split_changes
+from silicost.scenarios import changed_links, changed_site, check_whole, make_pool, split_changes
 from simulator.scenario import Formats, Plan, Pool, Rule, Scenario, StaticBatch, TrainStep, TrainThenInfer, Workload
 from workloads.lowering.dataflow import Dataflow, DataflowInput, DataflowOperator
 from workloads.lowering.dataflow_record import Optimizer
@@ -148,10 +150,9 @@ def load_scenario(name: str) -> tuple[Scenario, str]:
     """
     path = Path(name)
     if not name.endswith(".toml"):
-        if name not in shipped_scenarios():
-            raise UnknownName(
-                "scenario", name, shipped_scenarios(), "a .toml file, or one of: " + ", ".join(shipped_scenarios())
-            )
+        known = shipped_scenarios()
+        if name not in known:
+            raise UnknownName("scenario", name, known, "a .toml file, or one of " + ", ".join(known))
         path = Path(str(resources.files("silicost").joinpath(f"data/scenarios/{name}.toml")))
     table = convert(read_toml(path), ScenarioTable, path.name, {})
     return build(table, path.name), table.description
@@ -221,9 +222,7 @@ def _system(table: SystemTable, place: str) -> SystemSpec:
         raise InputError(f"{place}: system: needs either 'name' or 'device' (with 'count'); it has {found}")
     if table.name:
         if table.count is not None:
-            raise InputError(
-                f"{place}: system.count does not go with a named system; pools take a count in [[plan.pools]]"
-            )
+            raise InputError(f"{place}: system.count: a named system has its own; pools take one in [[plan.pools]]")
         return load_system(table.name)
     check_whole({f"{place}: system.count": table.count})
     return system_for(load_device(table.device), table.count or 1)
@@ -248,29 +247,23 @@ def _pool(
     groups = {group.device: group for group in system.groups}
     if row.device not in groups:
         raise UnknownName(f"{place}: device of system {system.id}", row.device, groups, f"it has {', '.join(groups)}")
-    plan = table.plan
-    count = row.count if row.count is not None else groups[row.device].count * system.nodes
-    pp, dp, ep = row.pp or plan.pp, row.dp or plan.dp, row.ep or plan.ep
-    tp = row.tp or plan.tp or max(1, count // (pp * dp))
-    where = f"{place}: pool {row.name or row.device}"
-    check_whole(
-        {f"{where}: {key}": value for key, value in (("count", count), ("tp", tp), ("pp", pp), ("dp", dp), ("ep", ep))}
-    )
-    spec = load_device(row.device)
-    changes = {
-        path.removeprefix(f"{row.device}."): text
-        for path, text in changed["device"].items()
-        if _meant(path, row, groups)
-    }
-    spec = apply_overrides(spec, changes, f"{place}: system.set")
+    plan, where = table.plan, f"{place}: pool {row.name or row.device}"
+    own = ((row.pp, plan.pp), (row.dp, plan.dp), (row.ep, plan.ep))
+    pp, dp, ep = (whole if mine is None else mine for mine, whole in own)
+    count = groups[row.device].count * system.nodes if row.count is None else row.count
+    check_whole({f"{where}: {key}": value for key, value in {"count": count, "pp": pp, "dp": dp, "ep": ep}.items()})
+    asked = plan.tp if row.tp is None else row.tp
+    tp = max(1, count // (pp * dp)) if asked is None else asked
+    check_whole({f"{where}: tp": tp})
+    meant = {path: text for path, text in changed["device"].items() if _meant(path, row, groups)}
+    changes = {path.removeprefix(f"{row.device}."): text for path, text in meant.items()}
+    spec = apply_overrides(load_device(row.device), changes, f"{place}: system.set")
     formats = Formats(row.dtype or plan.dtype, row.weight_dtype or plan.weight_dtype, row.kv_dtype or plan.kv_dtype)
-    return make_pool(
-        row.name or row.device, spec, count, row.runtime or table.runtime.name, formats, Plan(tp, pp, dp, ep), row.price,
-        changed,
-    )  # fmt: skip
+    runtime = row.runtime or table.runtime.name
+    return make_pool(row.name or row.device, spec, count, runtime, formats, Plan(tp, pp, dp, ep), row.price, changed)
 
 
-def _meant(path: str, row: PoolTable, groups: dict[str, object]) -> bool:
+def _meant(path: str, row: PoolTable, groups: Collection[str]) -> bool:
     """Whether a change of "device...." is about this pool: it names the device, or no device at all."""
     named = [name for name in groups if path.startswith(f"{name}.")]
     return not named or row.device in named

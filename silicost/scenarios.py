@@ -14,7 +14,7 @@ from hardware_specs.facts import Fact, Mark
 from hardware_specs.overrides import apply_overrides
 from hardware_specs.prices import price_of
 from hardware_specs.records import DeviceSpec, LinkSpec, SiteSpec, SystemSpec
-from hardware_specs.sites import load_site
+from hardware_specs.sites import DEFAULT_SITE, load_site
 from hardware_specs.systems import links_of, load_system, system_for
 from hardware_specs.units import parse_quantity
 from simulator.scenario import Formats, Plan, Pool, Scenario, StaticBatch, TrainStep, Workload
@@ -22,7 +22,6 @@ from workloads.models.architecture import Architecture
 from workloads.models.catalogue import load_model
 from workloads.runtimes.catalogue import default_runtime, load_runtime
 
-DEFAULT_SITE = "us-average"
 LIFE_S = 3.0 * 365.25 * 86400.0
 """Years over which a purchase is spread [s]; assumed, the usual depreciation of servers."""
 OVERRIDABLE = ("device", "runtime", "link", "site", "system")

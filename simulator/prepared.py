@@ -16,7 +16,7 @@ from workloads.lowering.plan import Lowering, Precision, Sharding, check_shardin
 from workloads.runtimes.catalogue import check_runtime
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prepared:
     """A checked pool with everything that pricing needs."""
 

@@ -38,8 +38,12 @@ def demo(out: str = typer.Option("runs/demo", "--out", help="Folder for result.j
         for device, weights, _ in DEVICES
     ]
     scenarios.append(load_scenario("prefill-gpu-decode-tpu")[0])
-    training = {"global_batch": 32, "micro_batch": 1, "seq_len": 4096, "recompute": "selective"}
-    scenarios.append(training_scenario(MODEL, "h100-sxm-80gb", tp=8, runtime="megatron-core-2025", **training))
+    scenarios.append(
+        training_scenario(
+            MODEL, "h100-sxm-80gb", tp=8, runtime="megatron-core-2025",
+            global_batch=32, micro_batch=1, seq_len=4096, recompute="selective",
+        )
+    )  # fmt: skip
     results = []
     with Progress(console=Console(stderr=True), transient=True) as progress:
         job = progress.add_task("simulating", total=len(scenarios) + 1)

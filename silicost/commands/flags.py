@@ -10,18 +10,14 @@ from silicost.output import Format
 
 Model = Annotated[str, typer.Option("--model", help="Model name, or path of a Hugging Face config.json.")]
 Device = Annotated[str, typer.Option("--device", help="Device name, or path of a device TOML.")]
-Count = Annotated[
-    int | None, typer.Option("--count", help="Devices; default tp x pp x dp. Alone: all tensor parallel.")
-]
+Count = Annotated[int | None, typer.Option("--count", help="Devices; default tp x pp x dp. Alone: all of them tp.")]
 Tp = Annotated[int | None, typer.Option("--tp", help="Tensor parallel ways.")]
 Pp = Annotated[int, typer.Option("--pp", help="Pipeline parallel ways.")]
 Dp = Annotated[int, typer.Option("--dp", help="Data parallel ways.")]
 Ep = Annotated[int, typer.Option("--ep", help="Expert parallel ways, inside tp x dp.")]
 Runtime = Annotated[str, typer.Option("--runtime", help="Software runtime; default the device's usual one.")]
 Dtype = Annotated[str, typer.Option("--dtype", help="Compute dtype: bf16, fp16, fp8, fp32 ...")]
-WeightDtype = Annotated[
-    str, typer.Option("--weight-dtype", help="Weight format: fp8, int4, q4_k_m ...; default dtype.")
-]
+WeightDtype = Annotated[str, typer.Option("--weight-dtype", help="Weight format: fp8, int4, q4_k_m ...")]
 System = Annotated[str, typer.Option("--system", help="System name or TOML; default the device's usual host.")]
 Site = Annotated[str, typer.Option("--site", help="Site: electricity price, PUE, carbon intensity.")]
 Price = Annotated[str, typer.Option("--price", help="Price of one device, e.g. '2.5 USD/h'; default the catalogue's.")]

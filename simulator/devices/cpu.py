@@ -34,9 +34,9 @@ _SIMD_GAIN = 4.0
 def matrix_share(p: Any, dtype: int) -> float:
     """Share of the peak of large products: matrix tiles are harder to feed than SIMD lanes, but never slower."""
     if p.peaks[_FP32] <= 0.0:
-        return p.gemm_share  # type: ignore[no-any-return]
+        return float(p.gemm_share)
     gain = p.peaks[dtype] / p.peaks[_FP32]
-    return p.gemm_share if gain <= _SIMD_GAIN else max(p.tile_share, p.gemm_share * _SIMD_GAIN / gain)
+    return float(p.gemm_share if gain <= _SIMD_GAIN else max(p.tile_share, p.gemm_share * _SIMD_GAIN / gain))
 
 
 @njit(cache=True)
@@ -44,7 +44,8 @@ def gemm_share(p: Any, dtype: int, m: float, n: float, k: float, batch: float) -
     """Share of the peak that a product reaches: register tile padding, balance over cores, depth ramp."""
     useful = m / padded(m, p.row_tile) * n / padded(n, p.column_tile)
     pieces = padded(m, 4.0 * p.row_tile) / (4.0 * p.row_tile) * padded(n, 64.0) / 64.0 * batch
-    return matrix_share(p, dtype) * useful * quantised(pieces, p.units) * k / (k + p.depth_half)  # type: ignore[no-any-return]
+    share = matrix_share(p, dtype) * useful * quantised(pieces, p.units)
+    return share * k / (k + p.depth_half)  # type: ignore[no-any-return]
 
 
 @njit(cache=True)

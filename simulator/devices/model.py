@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hardware_specs.dtypes import BITS, COMPUTE_DTYPES, FALLBACKS
+from hardware_specs.dtypes import BITS, COMPUTE_DTYPES, FALLBACKS, PASSES
 from hardware_specs.errors import InputError, nearest
 from hardware_specs.records import DeviceSpec
 from simulator.devices.priors import half_precision_peak, joules_per_flop
@@ -118,7 +118,7 @@ def _fill_peaks(spec: DeviceSpec, row: Any) -> None:
     reference = half_precision_peak(spec)
     for code, dtype in enumerate(COMPUTE_DTYPES):
         native = next((d for d in FALLBACKS[dtype] if d in spec.compute.peaks), None)
-        peak = spec.compute.peaks[native].value if native else 0.0
+        peak = spec.compute.peaks[native].value / PASSES.get((dtype, native), 1.0) if native else 0.0
         row["peaks"][code] = peak
         scale = reference / peak if peak else BITS[dtype] / 16.0
         row["joules_per_flop"][code] = base * min(max(scale, 0.25), 8.0)

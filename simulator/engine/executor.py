@@ -11,7 +11,7 @@ import heapq
 from collections.abc import Iterable
 
 import simpy
-from simpy.events import Event
+from simpy.events import Event, EventPriority
 
 from simulator.engine.fabric import Fabric
 from simulator.engine.tasks import Execution, Lane, Program, Task
@@ -64,7 +64,7 @@ class _Run:
             later._ok, later._value = True, None
             assert later.callbacks is not None
             later.callbacks.append(lambda _: self._dispatch())
-            self.env.schedule(later, priority=_AFTER_ALL)
+            self.env.schedule(later, priority=EventPriority(_AFTER_ALL))
 
     def _dispatch(self) -> None:
         """Start, in task order, every ready task whose lanes are all free."""

@@ -14,7 +14,7 @@ from simulator.engine.executor import execute
 from simulator.engine.tasks import Execution
 from simulator.placement.accounting import Account, Run, account, bound_of
 from simulator.placement.inference import common_structure
-from simulator.placement.program import Placed, Product, ProgramWriter, Units, units_of, write_graph
+from simulator.placement.program import Inputs, Placed, Product, ProgramWriter, Units, units_of, write_graph
 from simulator.placement.rules import Placer, placer_of
 from simulator.placement.units import Unit
 from simulator.prepared import Prepared
@@ -102,7 +102,7 @@ def _run(
                 u.name: (_here(writer.load(u, size, (*room, *loaded.get(u.name, ())))),) for u in readers.values()
             }
         started = writer.host(first, first.prepared.pool.runtime.host_step.value, before)
-        inputs = {(None, name): loaded.get(unit.name, ()) for name, unit in readers.items()}
+        inputs: Inputs = {(None, name): loaded.get(unit.name, ()) for name, unit in readers.items()}
         placed = write_graph(writer, graphs, placer, "forward", (_here(started),), inputs, chained=False)
         done.append(tuple(_here(product) for product in placed.ends))
         boundaries.append(len(writer))

@@ -17,10 +17,10 @@ from simulator.engine.tasks import Execution
 from simulator.metrics import BY_NAME
 from simulator.placement.accounting import Account, Run, account, bound_of
 from simulator.placement.memory import layer_homes, pool_memory
-from simulator.placement.program import Placed, Product, ProgramWriter, Units, units_of, write_graph
+from simulator.placement.program import Inputs, Placed, Product, ProgramWriter, Units, units_of, write_graph
 from simulator.placement.rules import Placer, placer_of
 from simulator.prepared import Prepared, prepare_pool
-from simulator.result import PhaseCost, Result
+from simulator.result import MemoryUse, PhaseCost, Result
 from simulator.scenario import Scenario, StaticBatch
 from simulator.steps.inference_result import POWERS, largest_batch, model_flops
 from simulator.steps.pricing import PricedGraph, phase_cost, price_graph
@@ -50,7 +50,7 @@ class _Stage:
 
     def step(
         self, writer: ProgramWriter, phase: Phase, graphs: Mapping[str, PricedGraph], after: tuple[Product, ...],
-        caches: Mapping[tuple[int | None, str], tuple[Product, ...]] | None = None,
+        caches: Inputs | None = None,
     ) -> Placed:  # fmt: skip
         """Write one step: host time of the pool that has the embedding, then the graph."""
         home = self.placer.pool("embedding", phase)
@@ -83,7 +83,7 @@ def placed_inference(scenario: Scenario, work: StaticBatch) -> Result:
             runs.append(Run(execute(writer.build()), rest))
     totals = account(runs, stage.prepared, stage.units)
     metrics, reasons = _metrics(stage, totals, ttft_s)
-    bound = {prompt: bound_of(first, 0, boundary)}
+    bound: dict[str, str] = {prompt: bound_of(first, 0, boundary)}
     if decodes:
         bound["decode"] = bound_of(runs[-1].execution, boundary if len(runs) == 1 else 0)
     answer = Answer(
@@ -132,11 +132,9 @@ def _first_program(
     return execute(writer.build()), boundary, placed
 
 
-def _move_caches(
-    stage: _Stage, writer: ProgramWriter, prefill: Placed
-) -> dict[tuple[int | None, str], tuple[Product, ...]]:
+def _move_caches(stage: _Stage, writer: ProgramWriter, prefill: Placed) -> Inputs:
     """Bring the cache of each layer to where its decode attention runs, as soon as the layer's prefill has made it."""
-    moved = {}
+    moved: dict[tuple[int | None, str], tuple[Product, ...]] = {}
     layer = 0
     for group in stage.work.model.groups:
         for _ in range(group.count):
@@ -151,7 +149,7 @@ def _move_caches(
     return moved
 
 
-def _memory(stage: _Stage, each: Prepared, batch: int) -> memory.MemoryUse:
+def _memory(stage: _Stage, each: Prepared, batch: int) -> MemoryUse:
     """Memory of one device of a pool for a batch of this length."""
     homes = layer_homes(stage.work.model, stage.placer, ("prefill", "decode") if stage.work.osl > 1 else ("prefill",))
     return pool_memory(each, stage.work, homes, batch)

@@ -22,6 +22,10 @@ Units = Mapping[str, tuple[Unit, ...]]
 """Units of each pool by its name, first pipeline stage first."""
 
 
+Inputs = Mapping[tuple[int | None, str], tuple["Product", ...]]
+"""Further products that operators wait for, by layer and name."""
+
+
 def units_of(prepared: Iterable[Prepared]) -> Units:
     """One unit for each pipeline stage of each pool."""
     return {each.pool.name: tuple(Unit(each, s) for s in range(each.pool.plan.pp)) for each in prepared}
@@ -135,7 +139,7 @@ class Placed:
 
 def write_graph(
     writer: ProgramWriter, graphs: Mapping[str, PricedGraph], placer: Placer, phase: str, after: tuple[Product, ...],
-    extra: Mapping[tuple[int | None, str], tuple[Product, ...]] | None = None, chained: bool = True,
+    extra: Inputs | None = None, chained: bool = True,
 ) -> Placed:  # fmt: skip
     """Write one execution of a graph, block by block and layer by layer.
 

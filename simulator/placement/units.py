@@ -16,7 +16,7 @@ from workloads.operators import FAMILIES, Operator
 COLLECTIVE = FAMILIES.index("collective")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Unit:
     """Stage ``stage`` of a pool's pipeline."""
 
