@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from reports.numbers import cell_of, metric_of
+from reports.text import short
 from simulator.metrics import METRICS
 from simulator.result import Result
 
@@ -48,22 +49,22 @@ def best_of(results: Sequence[Result], name: str) -> int | None:
 
 
 def ranked(results: Sequence[Result]) -> list[int]:
-    """Places of ``results``, the best by its own first headline first; unknown values last."""
+    """Places of ``results``: what fits first, the best by its own first headline first, unknown values last."""
 
-    def key(place: int) -> tuple[float, int]:
+    def key(place: int) -> tuple[bool, float, int]:
         result = results[place]
         name = next(iter(headlines_of(result)), "")
         value = cell_of(result, name).value
         if value is None:
-            return math.inf, place
-        return (-value if metric_of(name).better == "higher" else value), place
+            return not result.fits, math.inf, place
+        return not result.fits, -value if metric_of(name).better == "higher" else value, place
 
     return sorted(range(len(results)), key=key)
 
 
 def kind_name(kind: str) -> str:
     """What kind of question a result answers, in a word."""
-    return KINDS.get(kind, kind)
+    return KINDS.get(kind, short(kind, 40))
 
 
 def device_class(result: Result) -> str:

@@ -27,6 +27,7 @@ class Line(NamedTuple):
 
     label: str
     colour: str
+    fits: bool
     cell: Cell
     at: float | None
     wide: tuple[float, float] | None
@@ -120,19 +121,19 @@ def _round(value: float, dimension: str) -> str:
 def _line(label: str, result: Result, name: str, axis: Axis) -> Line:
     cell, band = cell_of(result, name), result.intervals.get(name)
     at = axis.at(cell.value) if cell.value is not None and cell.value > 0.0 else None
-    if at is None or band is None or not cell.low:
-        return Line(label, role("class", device_class(result)), cell, at, None, None)
-    wide = (axis.at(band.p2_5), axis.at(band.p97_5))
-    likely = (axis.at(band.p10), axis.at(band.p90))
-    return Line(label, role("class", device_class(result)), cell, at, wide, likely)
+    wide, likely = None, None
+    if at is not None and band is not None and cell.low:
+        wide = (axis.at(band.p2_5), axis.at(band.p97_5))
+        likely = (axis.at(band.p10), axis.at(band.p90))
+    return Line(label, role("class", device_class(result)), result.fits, cell, at, wide, likely)
 
 
 FIGURE = Figure(
     "comparison",
     "Speed, energy and cost",
     10,
-    "A dot is the median, the thick line its 80 % interval, the thin line its 95 % interval; axes are logarithmic, "
-    "so equal distances are equal ratios.",
+    "A dot is the median, hollow where the design does not fit its memory; the thick line is its 80\u00a0% "
+    "interval, the thin line its 95\u00a0% interval; axes are logarithmic, so equal distances are equal ratios.",
     applies,
     draw,
 )

@@ -77,7 +77,7 @@ FIGURE = Figure(
     "memory",
     "What fills the memory",
     30,
-    "Bytes on the fullest device of each pool, in percent of what the runtime may use; the upright line is 100 %.",
+    "Bytes on the fullest device of each pool, in percent of what the runtime may use; the upright line is 100\u00a0%.",
     applies,
     draw,
 )

@@ -18,7 +18,7 @@ from reports.palette import role
 from reports.parts import legend_of
 from reports.svg import colour, drawing, inline
 from reports.templating import render
-from reports.text import labels_of, plain, short
+from reports.text import labels_of, short
 from simulator.result import OperatorCost, Result, Roof
 
 if TYPE_CHECKING:
@@ -204,8 +204,9 @@ def _write_on_slope(axes: Axes, slope: Roof, limits: Limits, top: float) -> None
     start, end = max(limits.left * 1.35, limits.bottom * 1.6 / slope.value), top / slope.value
     at_end = memory and math.log10(end / start) > 0.45 * decades[0]
     x = end * 0.8 if at_end else start
+    text = f"{short(slope.label, 18)}  {quantity(slope.value, 'bytes_per_s')}"
     axes.text(
-        x, x * slope.value * (0.86 if memory else 1.08), f"{short(plain(slope.label), 18)}  {quantity(slope.value, 'bytes_per_s')}",
+        x, x * slope.value * (0.86 if memory else 1.08), text,
         rotation=angle, rotation_mode="anchor", ha="right" if at_end else "left", va="top" if memory else "bottom",
         fontsize=8.5, color=colour("ink" if memory else "muted"), zorder=4,
     )  # fmt: skip

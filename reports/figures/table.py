@@ -96,8 +96,8 @@ FIGURE = Figure(
     "table",
     "All results side by side",
     5,
-    "Each cell gives the median and below it the 80 % interval; a triangle marks the best median among designs that "
-    "fit, which means little where intervals overlap. Press a heading to sort.",
+    "Each cell gives the median and below it the 80\u00a0% interval; a triangle marks the best median among designs "
+    "that fit, which means little where intervals overlap. Press a heading to sort.",
     applies,
     draw,
 )

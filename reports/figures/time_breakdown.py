@@ -67,8 +67,8 @@ FIGURE = Figure(
     "time",
     "Where the time goes",
     20,
-    "Each bar is 100 % of the time at its right, cut by operator family; the thin strip below a phase says what bounds "
-    "its operators.",
+    "Each bar is 100\u00a0% of the time at its right, cut by operator family; the thin strip below a phase says what "
+    "bounds its operators.",
     applies,
     draw,
 )

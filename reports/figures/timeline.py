@@ -14,7 +14,7 @@ from reports.palette import in_words, role
 from reports.parts import legend_of
 from reports.svg import colour, drawing, inline
 from reports.templating import render
-from reports.text import labels_of, plain, short
+from reports.text import labels_of, short
 from simulator.result import Result
 from simulator.timeline import Span
 
@@ -158,7 +158,7 @@ def _draw_lanes(label: str, lanes: Sequence[Lane], window: tuple[float, float], 
             axes.annotate(f"{busy} busy", (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=8.5,
                           color=colour("muted"), annotation_clip=False)  # fmt: skip
         axes.set(xlim=(window[0] / scale, window[1] / scale), ylim=(len(lanes) - 0.4, -0.6), xlabel=f"time [{unit}]")
-        axes.set_yticks(range(len(lanes)), [plain(lane.name) for lane in lanes])
+        axes.set_yticks(range(len(lanes)), [lane.name for lane in lanes])
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         axes.grid(axis="x", color=colour("line"), linewidth=0.6)

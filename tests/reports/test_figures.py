@@ -60,6 +60,11 @@ def test_every_operator_with_flops_is_a_dot_that_says_its_name(one: Result) -> N
     assert "operators without matrix FLOPs" in drawn
 
 
+def test_a_dollar_is_no_formula(one: Result) -> None:
+    roofs = tuple(msgspec.structs.replace(roof, label="$x_1$ & co") for roof in one.roofs)
+    assert ">$x_1$ &amp; co" in roofline.draw([msgspec.structs.replace(one, roofs=roofs)])
+
+
 def test_dots_lie_within_the_axes(seven: list[Result]) -> None:
     panels = roofline.panels_of(seven)
     limits = roofline.limits_of(panels)
@@ -98,8 +103,16 @@ def test_the_best_fits(seven: list[Result]) -> None:
 def test_tables_rank_by_the_first_headline(seven: list[Result]) -> None:
     tables = table.tables_of(seven)
     assert [t.kind for t in tables] == ["inference", "training", "system"]
-    rates = [next(c.value for c in row.cells if c.name == "output_tokens_per_s") for row in tables[0].rows]
-    assert rates == sorted((rate for rate in rates if rate is not None), reverse=True)
+    keys = [
+        (row.fits, next(cell.value or 0.0 for cell in row.cells if cell.name == "output_tokens_per_s"))
+        for row in tables[0].rows
+    ]
+    assert keys == sorted(keys, reverse=True)
+
+
+def test_what_does_not_fit_is_hollow(seven: list[Result]) -> None:
+    assert "hollow" not in comparison.draw([result for result in seven if result.fits])
+    assert comparison.draw(seven).count("hollow") == comparison.draw(seven).count("(does not fit)") - 1
 
 
 def test_places_on_the_axis_keep_the_order_of_values(seven: list[Result]) -> None:
