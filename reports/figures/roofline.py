@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 MOST_PANELS: Final = 12
 _MARKERS: Final = ("o", "D", "s", "^", "v", "P")
 _SIZE_IN: Final = (4.6, 3.5)
-_BOX: Final = (0.155, 0.135, 0.84, 0.85)
+_BOX: Final = (0.155, 0.135, 0.815, 0.85)
 _LARGEST_DOT: Final = 420.0
-_LABEL_DECADES: Final = 0.22
+_LABEL_SHARE: Final = 0.038
 
 
 class Dot(NamedTuple):
@@ -179,18 +179,22 @@ def _draw_roofs(axes: Axes, panel: Panel, limits: Limits) -> None:
             linestyle="-" if strong else (0, (4, 3)),
         )  # fmt: skip
         _write_on_slope(axes, slope, limits, top)
+    # Peaks above those in use say what another number format could do; lower ones bound nothing.
+    gap = _LABEL_SHARE * math.log10(limits.top / limits.bottom)
     written: list[float] = []
-    for value in [*used, *(value for value in peaks if value not in used)]:
+    for value in sorted(
+        {*used, *(value for value in peaks if value >= top)}, key=lambda value: (value not in used, -value)
+    ):
         strong = value in used
         axes.plot(
             [value / widest, limits.right], [value, value], color=colour("ink" if strong else "line"),
             linewidth=1.4 if strong else 1.0, zorder=2 if strong else 1,
         )  # fmt: skip
-        if all(abs(math.log10(value / other)) > _LABEL_DECADES for other in written):
+        if all(abs(math.log10(value / other)) > gap for other in written):
             written.append(value)
             axes.text(
                 limits.right, value * 1.06, f"{short(', '.join(peaks[value]), 28)}  {quantity(value, 'flops')}",
-                ha="right", va="bottom", fontsize=8.5, color=colour("ink" if strong else "muted"),
+                ha="right", va="bottom", fontsize=8.5, color=colour("ink" if strong else "muted"), zorder=2.5,
             )  # fmt: skip
 
 
@@ -204,11 +208,11 @@ def _write_on_slope(axes: Axes, slope: Roof, limits: Limits, top: float) -> None
     start, end = max(limits.left * 1.35, limits.bottom * 1.6 / slope.value), top / slope.value
     at_end = memory and math.log10(end / start) > 0.45 * decades[0]
     x = end * 0.8 if at_end else start
-    text = f"{short(slope.label, 18)}  {quantity(slope.value, 'bytes_per_s')}"
+    text = f"{short(slope.label, 14)}  {quantity(slope.value, 'bytes_per_s')}"
     axes.text(
         x, x * slope.value * (0.86 if memory else 1.08), text,
         rotation=angle, rotation_mode="anchor", ha="right" if at_end else "left", va="top" if memory else "bottom",
-        fontsize=8.5, color=colour("ink" if memory else "muted"), zorder=4,
+        fontsize=8.5, color=colour("ink" if memory else "muted"), zorder=2.5,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from markupsafe import Markup
 
 from reports.figure import Figure
-from reports.numbers import quantity, share, unit_of
+from reports.numbers import cell_of, quantity, share, unit_of
 from reports.palette import in_words, role
 from reports.parts import legend_of
 from reports.svg import colour, drawing, inline
@@ -20,7 +20,8 @@ from simulator.timeline import Span
 
 MOST_LANES: Final = 40
 _WIDTH_IN: Final = 13.0
-_LEFT_IN: Final = 1.9
+_LEFT_IN: Final = 2.5
+_RIGHT_IN: Final = 1.0
 _LANE_IN: Final = 0.27
 _PIXELS: Final = 2000
 _MOST_EXACT: Final = 400
@@ -45,15 +46,21 @@ class Lane(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """The timeline of one result; ``pixel_s`` is 0 where every span is drawn by itself."""
+    """The timeline of one result, which takes ``whole_s``; ``pixel_s`` is 0 where every span is drawn by itself."""
 
     label: str
     lanes: list[Lane]
     hidden: int
     spans: int
-    end_s: float
+    length_s: float
+    whole_s: float
     pixel_s: float
     svg: Markup
+
+    @property
+    def partial(self) -> bool:
+        """Whether the timeline shows only some steps of the whole."""
+        return self.length_s < 0.98 * self.whole_s
 
     @property
     def bars(self) -> int:
@@ -69,7 +76,7 @@ def applies(results: Sequence[Result]) -> bool:
 def draw(results: Sequence[Result]) -> Markup:
     """One chart per result that has a timeline."""
     charts = [
-        _chart(label, _usable(result), f"timeline-{place}")
+        _chart(label, _usable(result), _whole_s(result), f"timeline-{place}")
         for place, (label, result) in enumerate(zip(labels_of(results), results, strict=True))
         if _usable(result)
     ]
@@ -84,7 +91,13 @@ def _usable(result: Result) -> list[Span]:
     ]
 
 
-def _chart(label: str, spans: list[Span], key: str) -> Chart:
+def _whole_s(result: Result) -> float:
+    """How long everything takes that the result is about [s]; 0 if it does not say."""
+    durations = (cell_of(result, name).value for name in ("makespan_s", "e2e_s", "step_time_s"))
+    return next((duration for duration in durations if duration is not None), 0.0)
+
+
+def _chart(label: str, spans: list[Span], whole_s: float, key: str) -> Chart:
     end = max(span.end_s for span in spans)
     start = min(min(span.start_s for span in spans), 0.0)
     pixel = (end - start) / _PIXELS if len(spans) > _MOST_EXACT else 0.0
@@ -95,11 +108,11 @@ def _chart(label: str, spans: list[Span], key: str) -> Chart:
     names = sorted(grouped, key=lambda name: (order[name[0]], name[1]))
     lanes = [_lane(name, grouped[name], pixel) for name in names[:MOST_LANES]]
     svg = _draw_lanes(label, lanes, (start, end), key)
-    return Chart(label, lanes, len(names) - len(lanes), len(spans), end - start, pixel, svg)
+    return Chart(label, lanes, len(names) - len(lanes), len(spans), end - start, whole_s, pixel, svg)
 
 
 def _lane(name: tuple[str, str], spans: Sequence[Span], pixel_s: float) -> Lane:
-    return Lane(f"{short(name[0], 24)} {short(name[1], 16)}", merged(spans, pixel_s), _busy(spans))
+    return Lane(f"{short(name[0], 22)} {short(name[1], 14)}", merged(spans, pixel_s), _busy(spans))
 
 
 def merged(spans: Iterable[Span], pixel_s: float) -> list[Bar]:
@@ -145,7 +158,7 @@ def _draw_lanes(label: str, lanes: Sequence[Lane], window: tuple[float, float], 
     hints = {}
     with drawing(_WIDTH_IN, height) as figure:
         axes = figure.add_axes(
-            (_LEFT_IN / _WIDTH_IN, 0.5 / height, 1.0 - (_LEFT_IN + 0.75) / _WIDTH_IN, 1.0 - 0.55 / height)
+            (_LEFT_IN / _WIDTH_IN, 0.5 / height, 1.0 - (_LEFT_IN + _RIGHT_IN) / _WIDTH_IN, 1.0 - 0.55 / height)
         )
         for row, lane in enumerate(lanes):
             hints[f"lane-{row}"] = [bar.hint for bar in lane.bars]

@@ -141,6 +141,13 @@ def test_merging_is_said(mixed_of: Callable[[int], Result]) -> None:
     assert many.count("<title>") == int(said[1])
 
 
+def test_a_timeline_of_some_steps_says_so(mixed_of: Callable[[int], Result]) -> None:
+    whole = mixed_of(10)
+    assert "that the whole takes" not in timeline.draw([whole])
+    longer = msgspec.structs.replace(whole, metrics={"makespan_s": 2.0})
+    assert "of the 2.00 s that the whole takes" in timeline.draw([longer])
+
+
 spans = st.lists(
     st.tuples(st.floats(0, 100), st.floats(1e-3, 20), st.sampled_from(["gemm", "vector"])), min_size=1, max_size=60
 ).map(lambda rows: [Span("s", family, "d", "compute", start, start + length, 0.0) for start, length, family in rows])
