@@ -26,7 +26,6 @@ LAW = register(
             *array_parameters(64.0, 64.0),
             constant("gemm_share", "number", 0.72, "share of the dense peak that large products sustain"),
             constant("row_tile", "number", 8.0, "rows are padded to the lanes"),
-            constant("fill_rows", "number", 256.0, "rows x depth lost to fill and drain of the arrays"),
             constant("attention_share", "number", 0.30, "share of the dense peak that fused attention sustains"),
             constant("stream_share", "number", 0.70, "share of the bandwidth that weights stream at"),
             constant("kv_share", "number", 0.50, "share of the bandwidth that decode attention reads the cache at"),

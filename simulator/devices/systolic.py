@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numba import njit
 
 from hardware_specs.records import DeviceSpec
@@ -22,20 +23,22 @@ from simulator.kernels.roofline import (
     family_of,
     padded,
     price,
-    quantised,
 )
 
 
 @njit(cache=True)
 def gemm_share(p: Any, m: float, n: float, k: float, batch: float) -> float:
-    """Share of the peak that a product reaches on ``p.units`` arrays of depth_tile x column_tile."""
-    tiles = padded(n, p.column_tile) / p.column_tile * batch
-    useful = n * k / (padded(n, p.column_tile) * padded(k, p.depth_tile))
+    """Share of the peak that a product reaches on ``p.units`` arrays of depth_tile x column_tile.
+
+    The arrays share the weight tiles, or, where these are few, the rows. Ideal cycles over those of the busiest one.
+    """
+    tiles = np.ceil(k / p.depth_tile) * np.ceil(n / p.column_tile) * batch
     rows = padded(m, p.row_tile)
-    streaming = m / max(rows, p.depth_tile) if m < p.depth_tile else m / rows
-    filled = max(quantised(tiles, p.units), min(1.0, m / (p.units * p.depth_tile)))
-    ramp = m * k / (m * k + p.fill_rows * (p.depth_tile + p.column_tile))
-    return p.gemm_share * useful * streaming * filled * ramp  # type: ignore[no-any-return]
+    by_tiles = np.ceil(tiles / p.units) * max(rows, p.depth_tile)
+    by_rows = tiles * max(np.ceil(rows / p.units), p.depth_tile)
+    cycles = min(by_tiles, by_rows) + p.depth_tile + p.column_tile - 2.0
+    ideal = m * n * k * batch / (p.depth_tile * p.column_tile * p.units)
+    return p.gemm_share * ideal / cycles  # type: ignore[no-any-return]
 
 
 @njit(cache=True)

@@ -17,7 +17,6 @@ LAW = register(
             *array_parameters(128.0, 128.0),
             constant("gemm_share", "number", 0.90, "share of the dense peak that large products sustain"),
             constant("row_tile", "number", 8.0, "rows are padded to the sublanes"),
-            constant("fill_rows", "number", 256.0, "rows x depth lost to fill and drain of the arrays"),
             constant("attention_share", "number", 0.45, "share of the dense peak that flash attention sustains"),
             constant("stream_share", "number", 0.85, "share of the bandwidth that weights stream at"),
             constant("kv_share", "number", 0.60, "share of the bandwidth that decode attention reads the cache at"),

@@ -83,7 +83,7 @@ def _attribute(
             name = device.id if task.lanes[0].unit in owner else "links"
             entry = seconds.setdefault((name, device.device_class, task.family), [0.0, 0.0])
             entry[0], entry[1] = entry[0] + span, entry[1] + run.times
-        if run.seconds - on_path > 1e-9 * run.seconds:
+        if abs(run.seconds - on_path) > 1e-9 * abs(run.seconds):
             breakdown["idle"] = breakdown.get("idle", 0.0) + run.seconds - on_path
     return breakdown, tuple(Part(*key, *entry) for key, entry in seconds.items())
 
