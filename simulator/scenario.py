@@ -152,7 +152,7 @@ def laws_version() -> str:
         *here.glob("*.py"),
         *here.glob("[!_]*/*.py"),
         *(here.parent / "workloads" / "lowering").glob("*.py"),
-        here.parent / "workloads" / "operators.py",
+        *(here.parent / "workloads").glob("*.py"),
     ]
     digest = hashlib.sha256()
     for source in sorted(sources):

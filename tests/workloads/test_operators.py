@@ -92,6 +92,14 @@ def test_attention_prefill_is_half_of_full_attention() -> None:
     assert causal.kind == full.kind == OpKind.ATTENTION_PREFILL
 
 
+def test_values_may_be_narrower_than_keys() -> None:
+    """DeepSeek's prefill: scores over 192, values of 128."""
+    o = op.attention("a", 1, 10, 4, 4, 192, value_dim=128)
+    assert o.flops == 2 * 4 * 10 * (192 + 128)
+    assert o.read_bytes == 2 * 4 * (192 + 10 * (192 + 128))
+    assert o.write_bytes == 2 * 4 * 128
+
+
 @given(SIZES, SIZES, st.integers(1, 512))
 def test_chunks_of_a_prefill_sum_to_the_whole(first: int, second: int, window: int) -> None:
     whole = first + second

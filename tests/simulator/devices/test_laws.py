@@ -282,6 +282,20 @@ def test_matrix_tiles_slow_only_their_own_dtypes(models: Models) -> None:
     assert shares["bf16"] < float(row["tile_share"]) < shares["fp32"] < float(row["gemm_share"])
 
 
+def test_a_higher_tile_peak_is_never_slower_even_where_tiles_begin(specs: Specs) -> None:
+    """bf16 from twice the fp32 peak (SIMD) to 20 times (tiles): products only get faster."""
+    spec = specs["epyc-9654"]
+    fp32 = spec.compute.peaks["fp32"]
+    times = []
+    for gain in np.arange(2.0, 20.0, 0.25):
+        peaks = {"fp32": fp32, "bf16": scaled(fp32, float(gain))}
+        compute = msgspec.structs.replace(spec.compute, peaks=peaks)
+        model = compile_device(msgspec.structs.replace(spec, compute=compute), load_runtime("ideal"))
+        times.append(price(model, (op.gemm("x", 4096, 4096, 4096),))[COMPUTE, 0])
+    assert np.all(np.diff(times) <= 1e-12 * times[0])
+    assert times[-1] < times[0] / 4
+
+
 def test_memory_parts_count_cached_activations_faster(models: Models) -> None:
     """A norm that fits in the L2 of an H100 moves at its bandwidth; one of many times its size at that of DRAM."""
     model = models["h100-sxm-80gb"]

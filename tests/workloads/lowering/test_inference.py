@@ -68,6 +68,7 @@ def test_prefill_computes_logits_of_the_last_token_only(models: Models) -> None:
     pairs = length * (length + 1) / 2
     layers = 32 * (2 * batch * length * (p.attention + p.mlp) + batch * 4 * 32 * 128 * pairs)
     assert graph.flops == layers + batch * 2 * arch.vocab * arch.hidden
+    assert (named(graph, "head.norm").m, named(graph, "head.logits").m) == (batch * length, batch)
 
 
 def test_grouped_queries_read_a_quarter_of_the_cache(models: Models) -> None:
