@@ -11,6 +11,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_LONGEST = 100
+"""Longest name that a message repeats whole [characters]."""
+
 
 class InputError(ValueError):
     """Input that cannot be used: says the place, the value, and what is allowed."""
@@ -33,7 +36,7 @@ class UnknownName(InputError):
     def __init__(self, what: str, name: str, known: Iterable[str], hint: str = "") -> None:
         self.what, self.name = what, name
         self.nearest = nearest(name, known)
-        message = f"unknown {what} {name!r}"
+        message = f"unknown {what} {clipped(name)!r}"
         if self.nearest:
             message += "; did you mean " + " or ".join(repr(n) for n in self.nearest) + "?"
         if hint:
@@ -45,6 +48,14 @@ class DoesNotFit(Exception):
     """A valid question with no feasible answer (memory, budget): exit status 3."""
 
 
-def nearest(name: str, known: Iterable[str], most: int = 2) -> list[str]:
-    """The known names closest to ``name``, best first, at most ``most``; empty if none is close."""
-    return difflib.get_close_matches(name.lower(), sorted(known), n=most, cutoff=0.6)
+def nearest(name: str, known: Iterable[str], most: int = 3) -> list[str]:
+    """The known names closest to ``name``, at most ``most``: those that begin with it, then those spelt alike."""
+    wanted, names = name.lower()[:_LONGEST], sorted(known)
+    begun = [n for n in names if len(wanted) > 1 and n.lower().startswith(wanted)]
+    alike = difflib.get_close_matches(wanted, names, n=most, cutoff=0.6)
+    return list(dict.fromkeys([*begun, *alike]))[:most]
+
+
+def clipped(text: str) -> str:
+    """``text`` short enough for a message."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."

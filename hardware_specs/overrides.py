@@ -14,20 +14,22 @@ from hardware_specs.units import dimension_of, parse_quantity
 
 Record = TypeVar("Record", bound=msgspec.Struct)
 _RELATIVE = re.compile(r"^\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*(x|%)\s*$")
+_MOST = 1e6
+"""A what-if further off than this factor is a slip of the unit."""
 
 
-def apply_overrides(record: Record, changes: Mapping[str, str], place: str = "--set") -> Record:
+def apply_overrides(record: Record, changes: Mapping[str, str], place: str = "--set ") -> Record:
     """``record`` with facts replaced.
 
     Args:
         changes: dotted path of a fact to a quantity with its unit, or to a factor ("2x", "150%") of what it is.
-        place: where the changes were written, for errors.
+        place: what stands before the path in errors ("--set device.").
 
     Raises:
         InputError: no such field (with the nearest), a wrong unit, a factor of a fact that is not there.
     """
     for path, text in changes.items():
-        record = _changed(record, path.split("."), text, f"{place} {path}={text}")
+        record = _changed(record, path.split("."), text, f"{place}{path}={text}")
     return record
 
 
@@ -89,4 +91,6 @@ def _fact(text: str, current: Fact | None, kind: Any, place: str) -> Fact:
         value, shown = parse_quantity(text, dimension, place), text
     if not value > 0.0:
         raise InputError(f"{place}: must be positive")
+    if current is not None and current.value > 0.0 and not 1.0 / _MOST <= value / current.value <= _MOST:
+        raise InputError(f"{place}: must be within a factor of {_MOST:g} of what it is, {current.text}")
     return Fact(value, dimension, shown, Mark.ASSUMED, "set by the user")

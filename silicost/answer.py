@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hardware_specs.errors import DoesNotFit
-from hardware_specs.units import format_quantity
+from reports.numbers import Cell, cell_of, quantity
 from silicost.fixes import cheapest_fix
-from silicost.output import Format, print_json, print_rows, write_text
+from silicost.output import Format, csv_text, print_json, print_table, write_out, write_text
 from simulator.metrics import BY_NAME
 from simulator.result import Interval, Result
 from simulator.scenario import Scenario
@@ -21,8 +22,19 @@ SUMMARY = (
 """Metrics of the table of several results."""
 
 
+class Row(NamedTuple):
+    """One number (or word) of a result: as programs read it, with its SI unit, and as people do."""
+
+    name: str
+    value: float | str | None
+    dimension: str
+    shown: Cell
+    interval: Interval | None = None
+    note: str = ""
+
+
 def answer(scenario: Scenario, how: Format, out: str = "", lead: str = "") -> None:
-    """Simulate, print, and write ``out``/result.json and report.html.
+    """Simulate, print, and write ``out``/result.json and report.html; warnings go to stderr.
 
     Raises:
         DoesNotFit: printed all the same; says by how much, and the cheapest change that fits.
@@ -32,8 +44,15 @@ def answer(scenario: Scenario, how: Format, out: str = "", lead: str = "") -> No
     if out:
         write_files(Path(out), [result], result.title, lead)
     show(result, how)
+    warn(result)
     if not result.fits:
         raise DoesNotFit(why_not(result) + cheapest_fix(scenario))
+
+
+def warn(result: Result) -> None:
+    """Put what the reader of ``result`` should know on stderr, each thing once."""
+    for warning in dict.fromkeys(result.warnings):
+        sys.stderr.write(f"silicost: warning: {warning}\n")
 
 
 def write_files(folder: Path, results: list[Result], title: str, lead: str) -> None:
@@ -47,68 +66,65 @@ def write_files(folder: Path, results: list[Result], title: str, lead: str) -> N
 
 
 def show(result: Result, how: Format) -> None:
-    """Print one result."""
+    """Print one result: its JSON form; CSV with SI numbers; or two tables, the question and the answer."""
     if how is Format.JSON:
         print_json(result.as_json())
+    elif how is Format.CSV:
+        write_out(csv_text([_program_row(row) for row in rows_of(result)]))
     else:
-        print_rows(list(_rows(result)), how, title=result.title)
+        asked = [{"asked": key.replace("_", " "), "value": text} for key, text in result.configuration.items()]
+        print_table(asked, result.title, header=False)
+        write_out("\n")
+        print_table([_person_row(row) for row in rows_of(result)])
 
 
-def _rows(result: Result) -> Iterator[dict[str, Any]]:
-    """Metric, value, 80% interval and note; memory, energy and breakdown below the metrics."""
+def rows_of(result: Result) -> Iterator[Row]:
+    """Every number that a result shows: metrics, memory, energy, bounds, breakdown (largest first)."""
     for name, value in result.metrics.items():
-        known = result.intervals.get(name)
-        yield _row(name, value, BY_NAME[name].dimension, known, result.reasons.get(name, ""))
+        known, why = result.intervals.get(name), result.reasons.get(name, "")
+        yield Row(name, value, BY_NAME[name].dimension, cell_of(result, name), known, why)
     for part, size in result.as_json()["memory_bytes"].items():
-        note = f"of {format_quantity(result.memory_capacity_bytes, 'bytes')} usable" if part == "total" else ""
-        yield _row(f"memory_bytes.{part}", size, "bytes", None, note)
+        note = f"of {quantity(result.memory_capacity_bytes, 'bytes')} usable" if part == "total" else ""
+        yield _plain_row(f"memory_bytes.{part}", size, "bytes", note)
     for boundary in ("device", "node", "facility"):
-        yield _row(f"energy_j.{boundary}", getattr(result.energy, boundary), "j")
+        yield _plain_row(f"energy_j.{boundary}", getattr(result.energy, boundary), "j")
     for phase, bound in result.bound.items():
-        yield {"metric": f"bound.{phase}", "value": bound, "p10": "", "p90": "", "note": ""}
+        yield Row(f"bound.{phase}", bound, "", Cell(f"bound.{phase}", None, number=bound))
     for family, seconds in sorted(result.breakdown.items(), key=lambda item: -item[1]):
-        yield _row(f"breakdown.{family}", seconds, "s")
+        yield _plain_row(f"breakdown.{family}", seconds, "s")
 
 
-def _row(
-    name: str, value: float | None, dimension: str, known: Interval | None = None, note: str = ""
-) -> dict[str, Any]:
-    """One line of the table, in human units."""
+def _plain_row(name: str, value: float, dimension: str, note: str = "") -> Row:
+    """A number without an interval."""
+    return Row(name, value, dimension, Cell(name, value, number=quantity(value, dimension)), note=note)
 
-    def shown(number: float | None) -> str:
-        if number is None:
-            return "-"
-        return format_quantity(number, dimension)
 
+def _person_row(row: Row) -> dict[str, str]:
+    """A line of the table; the ends of the interval are in the unit of the value."""
+    cell = row.shown
     return {
-        "metric": name, "value": shown(value), "p10": shown(known.p10) if known else "",
-        "p90": shown(known.p90) if known else "", "note": note,
+        "metric": row.name, "value": f"{cell.number} {cell.unit}".strip() or "-", "80% from": cell.low,
+        "80% to": cell.high, "note": row.note,
     }  # fmt: skip
+
+
+def _program_row(row: Row) -> dict[str, Any]:
+    """A line of the CSV, numbers in the SI unit that the column "unit" names."""
+    ends = {end: getattr(row.interval, end, None) for end in Interval.__struct_fields__}
+    return {"metric": row.name, "value": row.value, "unit": row.dimension, **ends, "note": row.note}
 
 
 def why_not(result: Result) -> str:
     """By how much the fullest device is over."""
     over = result.memory.total - result.memory_capacity_bytes
-    needed, there = (format_quantity(v, "bytes") for v in (result.memory.total, result.memory_capacity_bytes))
-    return (
-        f"does not fit: {needed} per device are needed, {there} are usable: {format_quantity(over, 'bytes')} too much"
-    )
+    needed, there = (quantity(size, "bytes") for size in (result.memory.total, result.memory_capacity_bytes))
+    return f"does not fit: {needed} per device are needed, {there} are usable: {quantity(over, 'bytes')} too much"
 
 
 def summary(result: Result) -> dict[str, Any]:
     """One line for a table of several results: what matters most of each, in human units."""
-    names = (
-        "ttft_s",
-        "tpot_s",
-        "output_tokens_per_s",
-        "step_time_s",
-        "usd_per_million_output_tokens",
-        "j_per_output_token",
-    )
     shown = {
-        name: format_quantity(value, BY_NAME[name].dimension)
-        if (value := result.metrics.get(name)) is not None
-        else "-"
-        for name in names
+        name: quantity(value, BY_NAME[name].dimension) if (value := result.metrics.get(name)) is not None else "-"
+        for name in SUMMARY
     }
     return {"scenario": result.title, **shown, "fits": "yes" if result.fits else "no"}

@@ -5,13 +5,19 @@ Exit status: 0 answered, 2 bad input, 3 no feasible design. Data goes to stdout,
 
 from __future__ import annotations
 
-import os
+import io
 import sys
 
 import typer
 
 from hardware_specs.errors import DoesNotFit, InputError
 from silicost.commands import catalogues, demo, run, simulate, train
+
+LONGEST_MESSAGE = 2000
+"""An error is one line of at most so many characters."""
+
+USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
+"""What the parser raises for flags and arguments that it cannot take."""
 
 app = typer.Typer(
     name="silicost",
@@ -21,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for name in ("devices", "models", "systems", "runtimes"):
+for name in catalogues.KINDS:
     app.add_typer(catalogues.commands(name), name=name)
 app.command("simulate")(simulate.simulate)
 app.command("train")(train.train)
@@ -46,18 +52,42 @@ def options(
 
 def main() -> None:
     """Entry point of the ``silicost`` command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without "µ" is no reason to fail
     try:
-        app()
+        _check_arguments(sys.argv[1:])
+        status = app(standalone_mode=False)
     except InputError as error:
-        _complain(error, 2)
+        status = _complain(str(error), 2)
     except DoesNotFit as error:
-        _complain(error, 3)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        status = _complain(str(error), 3)
+    except USAGE_ERROR as error:
+        status = _misused(error)
+    sys.exit(status or 0)
 
 
-def _complain(error: Exception, status: int) -> None:
-    """One plain line on stderr, then the exit status."""
-    typer.echo(f"silicost: {error}", err=True)
-    sys.exit(status)
+def _check_arguments(arguments: list[str]) -> None:
+    """Refuse what the operating system could not decode, before it reaches a file or a hash."""
+    for argument in arguments:
+        if not argument.isascii() and any("\ud800" <= character <= "\udfff" for character in argument):
+            raise InputError(f"argument {argument!r}: must be UTF-8 text")
+
+
+def _misused(error: Exception) -> int:
+    """Say what the parser did not like; an empty message means that it has printed the help instead."""
+    message = str(getattr(error, "format_message", error.__str__)()).strip().rstrip(".")
+    if not message:
+        return 0
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "silicost"
+    return _complain(f"{message} ({command} --help)", 2)
+
+
+def _complain(message: str, status: int) -> int:
+    """Put one plain line on stderr and return the exit status."""
+    line = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in " ".join(message.splitlines()))
+    if len(line) > LONGEST_MESSAGE:
+        line = f"{line[: LONGEST_MESSAGE // 2]} ... {line[-LONGEST_MESSAGE // 2 :]}"
+    typer.echo(f"silicost: {line}", err=True)
+    return status

@@ -1,4 +1,4 @@
-"""Printing: tables for people, JSON and CSV for programs."""
+"""Printing: tables for people, JSON and CSV for programs. Everything on standard output goes through here."""
 
 from __future__ import annotations
 
@@ -6,12 +6,19 @@ import csv
 import io
 import json
 import math
+import os
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
+from hardware_specs.errors import InputError
 from hardware_specs.files import write_text as write_text
+
+_WIDTH = 200
+"""Columns of a table that goes to a file or pipe."""
+_LONGEST_WORD = 24
+"""A word longer than this may be folded [characters]."""
 
 
 class Format(StrEnum):
@@ -27,14 +34,14 @@ def print_rows(rows: Sequence[dict[str, Any]], how: Format, title: str = "") -> 
     if how is Format.JSON:
         print_json(list(rows))
     elif how is Format.CSV:
-        sys.stdout.write(csv_text(rows))
+        write_out(csv_text(rows))
     else:
-        _print_table(rows, title)
+        print_table(rows, title)
 
 
 def print_json(value: Any) -> None:
     """Print ``value`` as JSON."""
-    sys.stdout.write(json_text(value))
+    write_out(json_text(value))
 
 
 def json_text(value: Any) -> str:
@@ -53,20 +60,69 @@ def csv_text(rows: Sequence[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
-def _print_table(rows: Sequence[dict[str, Any]], title: str) -> None:
+def print_table(rows: Sequence[dict[str, Any]], title: str = "", header: bool = True) -> None:
+    """Print records as a table as wide as the terminal: cells are folded, and where that is not enough columns on the
+    right are left out, which the last line says."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
-    for key in rows[0] if rows else ():
-        numeric = any(isinstance(row[key], (int, float)) and not isinstance(row[key], bool) for row in rows)
-        table.add_column(key, justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        shown = ("-" if v is None else f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values())
-        table.add_row(*map(Text, shown))
-    width = None if sys.stdout.isatty() else 200
-    Console(width=width, highlight=False).print(table)
+    table = Table(
+        title=Text(title, "bold") if title else None, title_justify="left", header_style="bold", box=None,
+        pad_edge=False, show_header=header,
+    )  # fmt: skip
+    known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    console = Console(width=None if known else _WIDTH, highlight=False)
+    lines = [{key: _cell(value) for key, value in row.items()} for row in rows]
+    keys = columns_that_fit(lines, console.width)
+    for index, key in enumerate(keys):
+        numeric = all(_is_number(row[key]) or row[key] is None for row in rows)
+        table.add_column(key, justify="right" if numeric else "left", overflow="fold", no_wrap=index == 0)
+    for line in lines:
+        table.add_row(*(Text(line[key]) for key in keys))
+    with console.capture() as captured:
+        console.print(table)
+    left_out = [key for key in (lines[0] if lines else ()) if key not in keys]
+    note = f"(not shown for want of room: {', '.join(left_out)}; see --format csv)\n" if left_out else ""
+    write_out("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()) + note)
+
+
+def columns_that_fit(lines: Sequence[dict[str, str]], width: int) -> list[str]:
+    """The keys, from the left, whose longest words stand side by side in ``width`` columns; at least one."""
+    fitting: list[str] = []
+    used = 0
+    for key in lines[0] if lines else ():
+        words = [word for line in lines for word in (line[key].split() if fitting else [line[key]])]
+        used += min(max(map(len, [*words, *key.split()]), default=0), _LONGEST_WORD) + 2
+        if fitting and used - 2 > width:
+            break
+        fitting.append(key)
+    return fitting
+
+
+def write_out(text: str) -> None:
+    """Write to standard output; a reader that has gone away has what it wanted.
+
+    Raises:
+        InputError: standard output cannot be written, a full disk for example.
+    """
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise InputError(f"standard output: cannot be written ({error.strerror})") from None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _finite(value: Any) -> Any:

@@ -161,12 +161,13 @@ def load_scenario(name: str) -> tuple[Scenario, str]:
 def build(table: ScenarioTable, place: str) -> Scenario:
     """The scenario that a file's tables describe; ``place`` names the file in errors."""
     work = workload_of(table.workload, table.traffic, place)
-    changed = split_changes(table.system.set)
-    system = apply_overrides(_system(table.system, place), changed["system"])
+    changes = f"{place}: system.set: "
+    changed = split_changes(table.system.set, changes)
+    system = apply_overrides(_system(table.system, place), changed["system"], f"{changes}system.")
     pools = tuple(_pool(row, table, system, changed, place) for row in _pool_rows(table, system, place))
     return Scenario(
-        work, system, changed_links(system, changed["link"]), pools, changed_site(table.site.name, changed["site"]),
-        table.plan.place, table.title, table.seed,
+        work, system, changed_links(system, changed["link"], changes), pools,
+        changed_site(table.site.name, changed["site"], changes), table.plan.place, table.title, table.seed,
     )  # fmt: skip
 
 
@@ -257,10 +258,13 @@ def _pool(
     check_whole({f"{where}: tp": tp})
     meant = {path: text for path, text in changed["device"].items() if _meant(path, row, groups)}
     changes = {path.removeprefix(f"{row.device}."): text for path, text in meant.items()}
-    spec = apply_overrides(load_device(row.device), changes, f"{place}: system.set")
+    spec = apply_overrides(load_device(row.device), changes, f"{place}: system.set: device.")
     formats = Formats(row.dtype or plan.dtype, row.weight_dtype or plan.weight_dtype, row.kv_dtype or plan.kv_dtype)
     runtime = row.runtime or table.runtime.name
-    return make_pool(row.name or row.device, spec, count, runtime, formats, Plan(tp, pp, dp, ep), row.price, changed)
+    return make_pool(
+        row.name or row.device, spec, count, runtime, formats, Plan(tp, pp, dp, ep), row.price, changed,
+        f"{place}: system.set: ", f"{where}: price",
+    )  # fmt: skip
 
 
 def _meant(path: str, row: PoolTable, groups: Collection[str]) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from hardware_specs.devices import load_device
-from hardware_specs.errors import InputError, nearest
+from hardware_specs.errors import InputError, clipped, nearest
 from hardware_specs.facts import Fact, Mark
 from hardware_specs.overrides import apply_overrides
 from hardware_specs.prices import price_of
@@ -17,6 +17,7 @@ from hardware_specs.records import DeviceSpec, LinkSpec, SiteSpec, SystemSpec
 from hardware_specs.sites import DEFAULT_SITE, load_site
 from hardware_specs.systems import links_of, load_system, system_for
 from hardware_specs.units import parse_quantity
+from simulator.checks import check_count
 from simulator.scenario import Formats, Plan, Pool, Scenario, StaticBatch, TrainStep, Workload
 from workloads.models.architecture import Architecture
 from workloads.models.catalogue import load_model
@@ -72,29 +73,29 @@ def one_pool(
     """
     check_whole({"--count": count, "--tp": tp, "--pp": pp, "--dp": dp, "--ep": ep})
     changed = split_changes(changes or {})
-    spec = apply_overrides(load_device(device), changed["device"])
+    spec = apply_overrides(load_device(device), changed["device"], "--set device.")
     ways = tp if tp is not None else (count // (pp * dp) if count is not None and count % (pp * dp) == 0 else 1)
     plan = Plan(ways, pp, dp, ep)
     devices = count if count is not None else plan.devices
     whole = load_system(system) if system else system_for(spec, devices)
-    whole = apply_overrides(whole, changed["system"])
+    whole = apply_overrides(whole, changed["system"], "--set system.")
     pool = make_pool(spec.id, spec, devices, runtime, Formats(dtype, weight_dtype, kv_dtype), plan, price, changed)
     return Scenario(work, whole, changed_links(whole, changed["link"]), (pool,), changed_site(site, changed["site"]))
 
 
 def make_pool(
     name: str, spec: DeviceSpec, count: int, runtime: str, formats: Formats, plan: Plan, price: str,
-    changed: Mapping[str, Mapping[str, str]],
+    changed: Mapping[str, Mapping[str, str]], place: str = "--set ", priced: str = "--price",
 ) -> Pool:  # fmt: skip
-    """One pool under its runtime and price."""
+    """One pool under its runtime and price; ``place`` and ``priced`` say where changes and price were written."""
     software = load_runtime(runtime) if runtime else default_runtime(spec)
-    software = apply_overrides(software, changed["runtime"])
-    fact, origin, owned = _price(spec, price)
+    software = apply_overrides(software, changed["runtime"], f"{place}runtime.")
+    fact, origin, owned = _price(spec, price, priced)
     return Pool(name, spec, count, software, formats, plan, fact, origin, owned)
 
 
-def split_changes(changes: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Overrides by the record they change; the first word of each path names it.
+def split_changes(changes: Mapping[str, str], place: str = "--set ") -> dict[str, dict[str, str]]:
+    """Overrides by the record they change; the first word of each path names it. ``place`` begins errors.
 
     Raises:
         InputError: another first word.
@@ -106,12 +107,12 @@ def split_changes(changes: Mapping[str, str]) -> dict[str, dict[str, str]]:
             close = nearest(kind, OVERRIDABLE)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             allowed = ", ".join(f"{k}." for k in OVERRIDABLE)
-            raise InputError(f"--set {path}={text}: must begin with one of {allowed}{hint}")
+            raise InputError(f"{place}{clipped(path)}={clipped(text)}: must begin with one of {allowed}{hint}")
         split[kind][rest] = text
     return split
 
 
-def changed_links(system: SystemSpec, changes: Mapping[str, str]) -> dict[str, LinkSpec]:
+def changed_links(system: SystemSpec, changes: Mapping[str, str], place: str = "--set ") -> dict[str, LinkSpec]:
     """The links of ``system``; a change names the link first ("nvlink4.bandwidth").
 
     Raises:
@@ -123,14 +124,14 @@ def changed_links(system: SystemSpec, changes: Mapping[str, str]) -> dict[str, L
         if name not in links or not field:
             close = nearest(name, links)
             hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise InputError(f"--set link.{path}={text}: no such link here{hint} (allowed: {', '.join(links)})")
-        links[name] = apply_overrides(links[name], {field: text}, f"--set link.{name}")
+            raise InputError(f"{place}link.{path}={text}: no such link here{hint} (allowed: {', '.join(links)})")
+        links[name] = apply_overrides(links[name], {field: text}, f"{place}link.{name}.")
     return links
 
 
-def changed_site(name: str, changes: Mapping[str, str]) -> SiteSpec:
+def changed_site(name: str, changes: Mapping[str, str], place: str = "--set ") -> SiteSpec:
     """The site called ``name`` with its changes."""
-    return apply_overrides(load_site(name), changes)
+    return apply_overrides(load_site(name), changes, f"{place}site.")
 
 
 def check_whole(numbers: Mapping[str, int | None], most: int = 1_000_000) -> None:
@@ -140,16 +141,16 @@ def check_whole(numbers: Mapping[str, int | None], most: int = 1_000_000) -> Non
         InputError: with the flag, the value and what is allowed.
     """
     for flag, value in numbers.items():
-        if value is not None and not 1 <= value <= most:
-            raise InputError(f"{flag} {value}: must be a whole number from 1 to {most}")
+        if value is not None:
+            check_count(flag, value, most)
 
 
-def _price(spec: DeviceSpec, asked: str) -> tuple[Fact | None, str, bool]:
+def _price(spec: DeviceSpec, asked: str, place: str) -> tuple[Fact | None, str, bool]:
     """Price per device and second, whose it is, and whether it is that of an owned device."""
     if asked:
-        value = parse_quantity(asked, "usd_per_s", "--price")
+        value = parse_quantity(asked, "usd_per_s", place)
         if not value > 0.0:
-            raise InputError(f"--price {asked}: must be positive, for example '2.5 USD/h'")
+            raise InputError(f"{place} {asked}: must be positive, for example '2.5 USD/h'")
         return Fact(value, "usd_per_s", asked, Mark.ASSUMED, "set by the user"), "set by the user", False
     known = price_of(spec.id)
     if known is not None:

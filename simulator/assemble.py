@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hardware_specs.dtypes import COMPUTE_DTYPES
+from hardware_specs.errors import InputError
 from simulator import costs
 from simulator.prepared import Prepared
 from simulator.result import Energy, Interval, MemoryUse, PhaseCost, PoolUse, Provenance, Result, Roof
@@ -41,6 +43,7 @@ def assemble(prepared: Sequence[Prepared], answer: Answer) -> Result:
     scenario = prepared[0].scenario
     energy = energy_of(prepared, sum(pool.energy_j for pool in answer.pools), answer.duration_s)
     metrics = {**answer.metrics, "carbon_g": costs.carbon_g(energy.facility, scenario.site.carbon.value)}
+    _check_finite(metrics)
     sd = log_sd(answer.parts)
     intervals: dict[str, Interval] = {
         name: interval(value, sd, answer.powers[name])
@@ -57,6 +60,20 @@ def assemble(prepared: Sequence[Prepared], answer: Answer) -> Result:
         roofs=tuple(roof for each in prepared for roof in roofs_of(each)), timeline=answer.timeline,
         reasons=answer.reasons, warnings=answer.warnings,
     )  # fmt: skip
+
+
+def _check_finite(metrics: dict[str, float | None]) -> None:
+    """Refuse an answer that overflowed.
+
+    Raises:
+        InputError: with the metrics that are no numbers.
+    """
+    beyond = [name for name, value in metrics.items() if value is not None and not math.isfinite(value)]
+    if beyond:
+        raise InputError(
+            f"{', '.join(beyond)} cannot be computed with these inputs; a size or a number of a spec is absurdly large "
+            "or small"
+        )
 
 
 def energy_of(prepared: Sequence[Prepared], device_j: float, duration_s: float) -> Energy:

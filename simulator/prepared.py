@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hardware_specs.errors import InputError
+from simulator.checks import check_hardware, check_workload
 from simulator.devices.model import DeviceModel, compile_device
 from simulator.formats import precision_of
 from simulator.network.communicator import Communicator
@@ -60,8 +61,10 @@ def prepare_pool(scenario: Scenario, pool: Pool) -> Prepared:
     """Check one pool of a scenario and compile its device.
 
     Raises:
-        InputError: an impossible plan, dtype, size or runtime for this device.
+        InputError: an impossible size, plan, dtype or runtime for this device.
     """
+    check_workload(scenario.workload)
+    check_hardware(scenario, pool)
     check_runtime(pool.runtime, pool.device)
     check_plan(pool.plan, pool.count)
     sharding = Sharding(pool.plan.tp, pool.plan.ep, pool.plan.pp)

@@ -6,15 +6,39 @@ from typing import Annotated, Any
 
 import typer
 
+from hardware_specs.errors import InputError, clipped, nearest
 from silicost.output import Format
+
+
+def whole(text: str) -> int:
+    """A whole number from the command line; what it may be is checked where its meaning is known."""
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(f"{clipped(text)!r} is no whole number; write digits only, for example 2048") from None
+
+
+def format_of(text: str) -> Format:
+    """The output format called ``text``."""
+    if text not in tuple(Format):
+        close = nearest(text, Format)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise typer.BadParameter(f"{clipped(text)!r} is not allowed{hint} (allowed: {', '.join(Format)})")
+    return Format(text)
+
+
+def number(name: str, help: str) -> Any:
+    """A flag that takes a whole number."""
+    return typer.Option(name, help=help, parser=whole, metavar="N")
+
 
 Model = Annotated[str, typer.Option("--model", help="Model name, or path of a Hugging Face config.json.")]
 Device = Annotated[str, typer.Option("--device", help="Device name, or path of a device TOML.")]
-Count = Annotated[int | None, typer.Option("--count", help="Devices; default tp x pp x dp. Alone: all of them tp.")]
-Tp = Annotated[int | None, typer.Option("--tp", help="Tensor parallel ways.")]
-Pp = Annotated[int, typer.Option("--pp", help="Pipeline parallel ways.")]
-Dp = Annotated[int, typer.Option("--dp", help="Data parallel ways.")]
-Ep = Annotated[int, typer.Option("--ep", help="Expert parallel ways, inside tp x dp.")]
+Count = Annotated[int | None, number("--count", "Devices; default tp x pp x dp. Alone: all of them tp.")]
+Tp = Annotated[int | None, number("--tp", "Tensor parallel ways.")]
+Pp = Annotated[int, number("--pp", "Pipeline parallel ways.")]
+Dp = Annotated[int, number("--dp", "Data parallel ways.")]
+Ep = Annotated[int, number("--ep", "Expert parallel ways, inside tp x dp.")]
 Runtime = Annotated[str, typer.Option("--runtime", help="Software runtime; default the device's usual one.")]
 Dtype = Annotated[str, typer.Option("--dtype", help="Compute dtype: bf16, fp16, fp8, fp32 ...")]
 WeightDtype = Annotated[str, typer.Option("--weight-dtype", help="Weight format: fp8, int4, q4_k_m ...")]
@@ -26,7 +50,7 @@ Set = Annotated[
     typer.Option("--set", help="What-if: device.memory.bandwidth=6TB/s, or =2x; also runtime., link., system., site."),
 ]
 Out = Annotated[str, typer.Option("--out", help="Folder for result.json and report.html.")]
-HowToPrint = Annotated[Format, typer.Option("--format", help="table, json or csv")]
+HowToPrint = Annotated[Format, typer.Option("--format", help="table, json or csv", parser=format_of, metavar="FORMAT")]
 
 
 def parse_changes(pairs: list[str] | None) -> dict[str, str]:
@@ -35,13 +59,11 @@ def parse_changes(pairs: list[str] | None) -> dict[str, str]:
     Raises:
         InputError: no "=", or one path twice.
     """
-    from hardware_specs.errors import InputError
-
     changes: dict[str, str] = {}
     for pair in pairs or []:
         path, equals, value = pair.partition("=")
         if not equals or not path.strip() or not value.strip():
-            raise InputError(f"--set {pair!r}: must be PATH=VALUE, for example device.memory.bandwidth=6TB/s")
+            raise InputError(f"--set {clipped(pair)!r}: must be PATH=VALUE, for example device.memory.bandwidth=6TB/s")
         if path.strip() in changes:
             raise InputError(f"--set {path.strip()}: given twice")
         changes[path.strip()] = value.strip()

@@ -13,9 +13,9 @@ from silicost.output import Format
 def simulate(
     model: flags.Model,
     device: flags.Device,
-    isl: Annotated[int, typer.Option("--isl", help="Input sequence length, tokens.")],
-    osl: Annotated[int, typer.Option("--osl", help="Output sequence length, tokens.")],
-    batch: Annotated[int, typer.Option("--batch", help="Sequences that start together.")] = 1,
+    isl: Annotated[int, flags.number("--isl", "Input sequence length, tokens.")],
+    osl: Annotated[int, flags.number("--osl", "Output sequence length, tokens; 1 for an encoder.")],
+    batch: Annotated[int, flags.number("--batch", "Sequences that start together.")] = 1,
     count: flags.Count = None,
     tp: flags.Tp = None,
     pp: flags.Pp = 1,
@@ -35,8 +35,7 @@ def simulate(
     """Time, memory, energy and dollars of a static batch: BATCH prompts of ISL tokens, OSL tokens out of each."""
     given = locals()
     from silicost.answer import answer
-    from silicost.scenarios import check_whole, inference_scenario
+    from silicost.scenarios import inference_scenario
 
-    check_whole({"--batch": batch, "--isl": isl, "--osl": osl}, most=100_000_000)
     hardware = flags.hardware_of(given)
     answer(inference_scenario(model, device, batch=batch, isl=isl, osl=osl, **hardware), format, out)

@@ -16,7 +16,7 @@ from hardware_specs.errors import InputError
 from simulator.devices.model import DeviceModel
 from simulator.memory import state_bytes_per_parameter
 from simulator.network.communicator import Communicator, collective_cost
-from simulator.scenario import RECOMPUTE, Plan, TrainStep
+from simulator.scenario import Plan, TrainStep
 from simulator.steps.pricing import PricedGraph, price_graph
 from workloads.graph import Graph
 from workloads.lowering.plan import Lowering
@@ -50,10 +50,8 @@ def micro_batches(work: TrainStep, plan: Plan) -> int:
     """Micro-batches of one replica.
 
     Raises:
-        InputError: the global batch is no multiple of micro-batch x dp, or recompute is unknown.
+        InputError: the global batch is no multiple of micro-batch x dp.
     """
-    if work.recompute not in RECOMPUTE:
-        raise InputError(f"--recompute {work.recompute!r}: allowed are {', '.join(RECOMPUTE)}")
     each = work.micro_batch * plan.dp
     if work.global_batch % each:
         raise InputError(
@@ -68,6 +66,8 @@ def price_step(
 ) -> StepCost:
     """Price one optimizer step under ``plan``; ``communicators`` by axis ("tp", "pp", "dp", "ep")."""
     count = micro_batches(work, plan)
+    if how.precision.compute.startswith("int"):
+        raise InputError(f"--dtype {how.precision.compute}: training needs floating point; use bf16, fp16, fp8 or fp32")
     graph = lower_micro_batch(work.model, work.micro_batch, work.seq_len, how, work.recompute, work.lora_rank)
     micro = price_graph(graph, model, communicators)
     trained = trained_parameters(work, plan)

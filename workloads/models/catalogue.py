@@ -29,7 +29,7 @@ def load_model(name: str | Path) -> Architecture:
         InputError: the file is broken, or its numbers cannot belong to a model.
     """
     text = str(name)
-    if text not in _CATALOGUE.paths:
+    if text and text not in _CATALOGUE.paths:
         path = Path(name)
         if path.is_dir() or path.suffix == ".json":
             return _from_config(path)

@@ -31,6 +31,16 @@ def load_runtime(name: str | Path) -> Runtime:
     runtime = _CATALOGUE.load(name)
     _check_words(runtime, "device_classes", runtime.device_classes, DEVICE_CLASSES)
     _check_words(runtime, "fusions", runtime.fusions, FUSIONS)
+    check_numbers(runtime)
+    return runtime
+
+
+def check_numbers(runtime: Runtime) -> None:
+    """Refuse shares and factors that no software has; also after a what-if change.
+
+    Raises:
+        InputError: with the field, its value and what is allowed.
+    """
     if runtime.memory_utilisation.value > 1.0:
         raise InputError(
             f"runtime {runtime.id}: memory_utilisation {runtime.memory_utilisation.text} must be in (0, 1]"
@@ -42,7 +52,6 @@ def load_runtime(name: str | Path) -> Runtime:
     for family, factor in kernel_factors(runtime).items():
         if not 0.0 < factor.value <= HIGHEST_FACTOR:
             raise InputError(f"runtime {runtime.id}: factors.{family} {factor.text} must be in (0, {HIGHEST_FACTOR}]")
-    return runtime
 
 
 def load_all_runtimes() -> tuple[Runtime, ...]:

@@ -1,0 +1,83 @@
+"""What every scenario must satisfy before it is priced, whoever built it: sizes, what a model can do, fractions."""
+
+from __future__ import annotations
+
+from hardware_specs.errors import InputError, clipped
+from simulator.scenario import RECOMPUTE, Pool, Scenario, StaticBatch, TrainStep, TrainThenInfer, Workload
+from workloads.runtimes.catalogue import check_numbers
+
+LARGEST = 100_000_000
+"""Upper bound of every count that a user gives (sequences, tokens of one, steps)."""
+MOST_TOKENS = 10**12
+"""Upper bound of the tokens of one batch: a thousand times what the largest systems hold."""
+
+
+def check_workload(work: Workload) -> None:
+    """Refuse sizes that are no counts, and what a model cannot do; dataflows have checks of their own.
+
+    Raises:
+        InputError: with the flag, its value and what is allowed.
+    """
+    if isinstance(work, TrainThenInfer):
+        check_count("traffic.steps", work.steps)
+        check_workload(work.train)
+        check_workload(work.infer)
+    if isinstance(work, StaticBatch):
+        _check_batch(work)
+    if isinstance(work, TrainStep):
+        _check_step(work)
+
+
+def _check_batch(work: StaticBatch) -> None:
+    for flag, count in (("--batch", work.batch), ("--isl", work.isl), ("--osl", work.osl)):
+        check_count(flag, count)
+    _check_tokens(f"--batch {work.batch} x (--isl {work.isl} + --osl {work.osl})", work.batch * (work.isl + work.osl))
+    if work.model.is_encoder and work.osl != 1:
+        raise InputError(f"--osl {work.osl}: {work.model.id} is an encoder and generates no tokens; use --osl 1")
+
+
+def _check_step(work: TrainStep) -> None:
+    sizes = {"--global-batch": work.global_batch, "--micro-batch": work.micro_batch, "--seq-len": work.seq_len}
+    for flag, count in sizes.items():
+        check_count(flag, count)
+    _check_tokens(f"--global-batch {work.global_batch} x --seq-len {work.seq_len}", work.global_batch * work.seq_len)
+    if work.lora_rank:
+        check_count("--lora-rank", work.lora_rank, 100_000, "0 (all parameters), or a whole number from 1 to 100000")
+    if work.recompute not in RECOMPUTE:
+        raise InputError(f"--recompute {work.recompute!r}: allowed are {', '.join(RECOMPUTE)}")
+
+
+def check_count(flag: str, count: object, most: int = LARGEST, allowed: str = "") -> None:
+    """Refuse what is no whole number from 1 to ``most``.
+
+    Raises:
+        InputError: with the flag, the value and what is allowed.
+    """
+    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= most:
+        raise InputError(f"{flag} {_shown(count)}: must be {allowed or f'a whole number from 1 to {most}'}")
+
+
+def _shown(count: object) -> str:
+    """``count`` for a message; whole numbers of thousands of digits have no text."""
+    if isinstance(count, int) and abs(count) >= 10**40:
+        return "(a number of more than 40 digits)"
+    return clipped(repr(count))
+
+
+def _check_tokens(words: str, tokens: int) -> None:
+    if tokens > MOST_TOKENS:
+        raise InputError(f"{words} = {tokens:.3g} tokens: must be at most {MOST_TOKENS:.0e} in one batch")
+
+
+def check_hardware(scenario: Scenario, pool: Pool) -> None:
+    """Refuse fractions above one and a PUE below it, which what-if changes can produce.
+
+    Raises:
+        InputError: with the record, the field, its value and what is allowed.
+    """
+    check_numbers(pool.runtime)
+    for name, link in scenario.links.items():
+        if link.achieved_fraction.value > 1.0:
+            raise InputError(f"link {name}: achieved_fraction {link.achieved_fraction.text} must be in (0, 1]")
+    if scenario.site.pue.value < 1.0:
+        raise InputError(f"site {scenario.site.id}: pue {scenario.site.pue.text} must be at least 1")
