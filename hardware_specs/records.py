@@ -51,6 +51,8 @@ class Compute(msgspec.Struct, frozen=True):
 
     ``units`` counts the schedulable units (SM, CU, core, NeuronCore, TensorCore); ``array_rows`` and
     ``array_cols`` are the shape of one systolic array and ``arrays`` how many there are, where it has any.
+    ``half_accumulate_gain`` is how much faster 16-bit products run when they accumulate in fp16 instead of fp32, which
+    ``peaks`` are for; None: not at all.
     """
 
     peaks: dict[str, Flops]
@@ -61,6 +63,7 @@ class Compute(msgspec.Struct, frozen=True):
     arrays: Number | None = None
     array_rows: Number | None = None
     array_cols: Number | None = None
+    half_accumulate_gain: Number | None = None
 
 
 class Power(msgspec.Struct, frozen=True):
@@ -136,7 +139,8 @@ class LinkSpec(msgspec.Struct, frozen=True):
     The attachment is what one device (scale-up: all its lanes) or one adapter (scale-out) has. ``latency`` is that
     of one hop of a short message, without a library's set-up; ``achieved_fraction`` is what a plain large copy
     reaches of ``bandwidth``. ``topology`` is how the link usually joins a group (a ``SystemNode.topology``), or
-    "fat-tree" for networks.
+    "fat-tree" for networks. An axis of a torus closes into a ring where its extent is a multiple of ``ring_extent``
+    (None: always); in three dimensions all axes must be, for rings are switched between whole cubes.
     """
 
     id: str
@@ -147,6 +151,7 @@ class LinkSpec(msgspec.Struct, frozen=True):
     achieved_fraction: Number
     topology: str = ""
     max_domain: Number | None = None
+    ring_extent: Number | None = None
     in_network_reduction: bool = False
     notes: str = ""
 

@@ -42,7 +42,8 @@ def matrix_share(p: Any, dtype: int) -> float:
 @njit(cache=True)
 def gemm_share(p: Any, dtype: int, m: float, n: float, k: float, batch: float) -> float:
     """Share of the peak that a product reaches: register tile padding, balance over cores, depth ramp."""
-    useful = m / padded(m, p.row_tile) * n / padded(n, p.column_tile)
+    # Fewer rows than a register tile has run as dot products along k, which need no padding.
+    useful = (m / padded(m, p.row_tile) if m >= p.row_tile else 1.0) * n / padded(n, p.column_tile)
     pieces = padded(m, 4.0 * p.row_tile) / (4.0 * p.row_tile) * padded(n, 64.0) / 64.0 * batch
     share = matrix_share(p, dtype) * useful * quantised(pieces, p.units)
     return share * k / (k + p.depth_half)  # type: ignore[no-any-return]

@@ -13,8 +13,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numba import njit
 
+from hardware_specs.dtypes import BITS, CODE, COMPUTE_DTYPES
 from simulator.devices.priors import COMMON, constant
 from simulator.devices.registry import Law, register
 from simulator.kernels.roofline import (
@@ -29,25 +31,52 @@ from simulator.kernels.roofline import (
 )
 
 _TILES = ((256.0, 128.0, 1.0), (128.0, 128.0, 0.97), (128.0, 64.0, 0.85), (64.0, 64.0, 0.68), (16.0, 64.0, 0.22))
-"""Tile rows, columns, and the share of the big tile's rate that a tile of this size reaches (operand reuse)."""
+"""Rows and columns of the output tiles that libraries carry, and the most of the big tile's rate that fp32 and fp64
+reach with each: they run on vector units, whose operands come from registers, so that small tiles lose more."""
+
+_FP32, _FP64 = CODE["fp32"], CODE["fp64"]
+_BYTES = np.array([BITS[dtype] / 8.0 for dtype in COMPUTE_DTYPES])
+
+VECTOR_ROWS = 4.0
+"""Most rows that libraries multiply as matrix-vector products."""
 
 _SPLIT_DEPTH = 512.0
 """Shortest piece of k that split-K leaves to one block."""
 
 
 @njit(cache=True)
-def gemm_share(p: Any, m: float, n: float, k: float, batch: float) -> float:
-    """Share of the peak that a product reaches: best tile shape, padding, waves, depth ramp."""
+def fed(p: Any, dtype: int, rows: float, columns: float) -> float:
+    """Share of the peak at which a multiprocessor can be fed the operands of a tile.
+
+    A tile does rows x columns multiply-adds for each rows + columns operands; below the intensity at which the peak
+    meets ``feed_bytes_per_s`` the operands bound it. Large tiles matter on fast matrix units, little on slow ones.
+    """
+    needed = p.peaks[dtype] / 2.0 * _BYTES[dtype] / (p.units * p.feed_bytes_per_s)
+    given = rows * columns / (rows + columns)
+    return given / np.sqrt(given * given + needed * needed)  # type: ignore[no-any-return]
+
+
+@njit(cache=True)
+def gemm_share(p: Any, dtype: int, m: float, n: float, k: float, batch: float) -> float:
+    """Share of the peak that a product reaches: best tile shape, padding, waves, depth ramp; or row by row.
+
+    Few rows run as matrix-vector products on the vector units, without padding.
+    """
     best = 0.0
-    for rows, columns, reuse in _TILES:
+    simple = dtype in (_FP32, _FP64)
+    for rows, columns, registers in _TILES:
         blocks = padded(m, rows) / rows * (padded(n, columns) / columns) * batch
         pieces = max(1.0, min(p.units / blocks, k / _SPLIT_DEPTH))
         useful = m * n * batch / (blocks * rows * columns)
         filled = quantised(blocks * pieces, p.units)
         # Concurrent blocks per multiprocessor soften the last wave.
         filled = 0.5 * filled + 0.5 * min(1.0, blocks * pieces / p.units)
-        best = max(best, useful * filled * reuse)
-    return best * p.gemm_share * k / (k + p.depth_half)  # type: ignore[no-any-return]
+        reuse = fed(p, dtype, rows, columns) / fed(p, dtype, 256.0, 128.0)
+        best = max(best, useful * filled * (min(reuse, registers) if simple else reuse))
+    best *= p.gemm_share
+    if m <= VECTOR_ROWS:
+        best = max(best, p.vector_share * min(1.0, p.vector_peak / p.peaks[dtype]))
+    return best * k / (k + p.depth_half)  # type: ignore[no-any-return]
 
 
 @njit(cache=True)
@@ -80,11 +109,13 @@ def cost(ops: Any, devices: Any, out: Any) -> None:
             elif family == ATTENTION_DECODE:
                 stream = kv_share(p, ops.n[i], ops.batch[i], ops.kv_heads[i])
                 share = p.attention_share * 0.5
+                if p.vector_decode > 0.0:
+                    share = min(share, p.vector_share * p.vector_peak / p.peaks[ops.dtype[i]])
             elif family == VECTOR:
                 stream = p.vector_share
             elif ops.flops[i] > 0.0:
                 rows = ops.m[i] / ops.batch[i] if family == MOE else ops.m[i]
-                share = gemm_share(p, rows, ops.n[i], ops.k[i], max(1.0, ops.batch[i] / ops.calls[i]))
+                share = gemm_share(p, ops.dtype[i], rows, ops.n[i], ops.k[i], max(1.0, ops.batch[i] / ops.calls[i]))
             price(ops, i, p, share, stream, out[d])
 
 
@@ -95,6 +126,7 @@ LAW = register(
             *COMMON,
             constant("gemm_share", "number", 0.82, "share of the dense peak that large products sustain"),
             constant("depth_half", "number", 120.0, "k at which a product reaches half its rate"),
+            constant("feed_bytes_per_s", "bytes_per_s", 1.1e11, "operands that reach one multiprocessor: 64 B a cycle"),
             constant("attention_share", "number", 0.62, "share of the dense peak that long flash attention sustains"),
             constant("stream_share", "number", 0.82, "share of the bandwidth that weights stream at"),
             constant("kv_share", "number", 0.75, "share of the bandwidth that decode attention reads the cache at"),

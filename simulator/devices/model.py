@@ -107,6 +107,10 @@ def compile_device(spec: DeviceSpec, runtime: Runtime) -> DeviceModel:
         mark = fitted.mark.value if fitted else "assumed"
         provenance.append(Provenance(f"{spec.id} {parameter.name}", f"{value:.4g}", mark, origin))
     _fill_peaks(spec, row)
+    if runtime.half_accumulate and spec.compute.half_accumulate_gain:
+        for dtype in ("bf16", "fp16"):
+            row["peaks"][COMPUTE_DTYPES.index(dtype)] *= spec.compute.half_accumulate_gain.value
+        provenance.append(_fact_note(f"{spec.id} gain of fp16 accumulation", spec.compute.half_accumulate_gain))
     provenance += [_fact_note(f"{spec.id} peak {dtype}", fact) for dtype, fact in spec.compute.peaks.items()]
     provenance += _fill_runtime(runtime, row)
     return DeviceModel(spec, runtime, record, tuple(provenance))
@@ -130,6 +134,7 @@ def _fill_runtime(runtime: Runtime, row: Any) -> list[Provenance]:
     row["gap_s"] = runtime.graph_launch.value
     row["graph_mode"] = float(runtime.graph_mode)
     row["factors"][:] = 1.0
+    row["vector_decode"] = float(runtime.vector_decode)
     row["weight_factor"] = runtime.factors.weight_stream
     notes = [
         _fact_note(f"{runtime.id} {name}", getattr(runtime, name)) for name in ("launch", "graph_launch", "host_step")

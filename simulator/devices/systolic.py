@@ -1,9 +1,10 @@
 """Systolic arrays, shared by TPUs and HBM ASICs: padding to the array, weight loading, fill and drain.
 
-A product [m, k] x [k, n] on weight-stationary arrays of R x C is cut into ceil(k/R) ceil(n/C) weight tiles. Each
-tile streams m rows and needs R cycles to load, hidden by double-buffering when m >= R; filling and draining
-costs R + C - 2 cycles once per chain of tiles. Kung and Leiserson 1979; Jouppi et al., ISCA 2017,
-doi:10.1145/3079856.3080246; the cycle form of Samajdar et al., ISPASS 2020, doi:10.1109/ISPASS48437.2020.00016.
+A product [m, k] x [k, n] on weight-stationary arrays of R x C is cut into ceil(k/R) ceil(n/C) weight tiles. Each tile
+streams m rows and needs R cycles to load (fewer where a row a cycle is less than the memory delivers), hidden by
+double-buffering when m >= R; filling and draining costs R + C - 2 cycles once per chain of tiles. Kung and Leiserson
+1979; Jouppi et al., ISCA 2017, doi:10.1145/3079856.3080246; the cycle form of Samajdar et al., ISPASS 2020,
+doi:10.1109/ISPASS48437.2020.00016.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from hardware_specs.dtypes import BITS, COMPUTE_DTYPES
 from hardware_specs.records import DeviceSpec
 from simulator.devices.registry import Parameter
 from simulator.kernels.roofline import (
@@ -25,17 +27,31 @@ from simulator.kernels.roofline import (
     price,
 )
 
+_BYTES = np.array([BITS[dtype] / 8.0 for dtype in COMPUTE_DTYPES])
+
 
 @njit(cache=True)
-def gemm_share(p: Any, m: float, n: float, k: float, batch: float) -> float:
+def load_cycles(p: Any, dtype: int) -> float:
+    """Cycles in which one array takes in a weight tile: a row a cycle, or more where memory can deliver more.
+
+    Arrays are built to take in weights at twice the rate of the main memory at least, so that products of few rows
+    are bound by memory: a row a cycle carries ``peak / (2 depth)`` weights per second on all arrays.
+    """
+    row_a_cycle = p.peaks[dtype] / (2.0 * p.depth_tile) * _BYTES[dtype]
+    return p.depth_tile / max(1.0, 2.0 * p.bandwidth / row_a_cycle)  # type: ignore[no-any-return]
+
+
+@njit(cache=True)
+def gemm_share(p: Any, dtype: int, m: float, n: float, k: float, batch: float) -> float:
     """Share of the peak that a product reaches on ``p.units`` arrays of depth_tile x column_tile.
 
     The arrays share the weight tiles, or, where these are few, the rows. Ideal cycles over those of the busiest one.
     """
     tiles = np.ceil(k / p.depth_tile) * np.ceil(n / p.column_tile) * batch
     rows = padded(m, p.row_tile)
-    by_tiles = np.ceil(tiles / p.units) * max(rows, p.depth_tile)
-    by_rows = tiles * max(np.ceil(rows / p.units), p.depth_tile)
+    load = load_cycles(p, dtype)
+    by_tiles = np.ceil(tiles / p.units) * max(rows, load)
+    by_rows = tiles * max(np.ceil(rows / p.units), load)
     cycles = min(by_tiles, by_rows) + p.depth_tile + p.column_tile - 2.0
     ideal = m * n * k * batch / (p.depth_tile * p.column_tile * p.units)
     return p.gemm_share * ideal / cycles  # type: ignore[no-any-return]
@@ -64,7 +80,7 @@ def cost(ops: Any, devices: Any, out: Any) -> None:
                 stream = p.vector_share
             elif ops.flops[i] > 0.0:
                 rows = ops.m[i] / ops.batch[i] if family == MOE else ops.m[i]
-                share = gemm_share(p, rows, ops.n[i], ops.k[i], max(1.0, ops.batch[i] / ops.calls[i]))
+                share = gemm_share(p, ops.dtype[i], rows, ops.n[i], ops.k[i], max(1.0, ops.batch[i] / ops.calls[i]))
             price(ops, i, p, share, stream, out[d])
 
 

@@ -50,7 +50,9 @@ class Runtime(msgspec.Struct, frozen=True):
     batch (0 where absent). ``memory_utilisation`` is the share of usable memory that weights, cache and
     activations may fill; ``context`` what the runtime itself holds on each device [B]. ``prefill_chunk`` is the
     most prompt tokens that one step takes (0: whole prompts). ``one_shot_all_reduce`` says that small all-reduces run in
-    kernels of its own that read the peers' memory. ``vendors`` empty: any vendor. ``aliases`` are what people write
+    kernels of its own that read the peers' memory. ``half_accumulate`` says that 16-bit products accumulate in fp16;
+    ``vector_decode`` that decode attention runs on the vector units, one query head at a time, so that many query
+    heads on one key are bound by compute. ``vendors`` empty: any vendor. ``aliases`` are what people write
     for it, see ``workloads.runtimes.match``.
     """
 
@@ -72,4 +74,6 @@ class Runtime(msgspec.Struct, frozen=True):
     aliases: tuple[str, ...] = ()
     prefill_chunk: int = 0
     one_shot_all_reduce: bool = False
+    half_accumulate: bool = False
+    vector_decode: bool = False
     notes: str = ""
