@@ -13,7 +13,8 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from hardware_specs.errors import InputError, UnknownName
+from hardware_specs.errors import InputError, UnknownName, clipped
+from hardware_specs.files import is_file
 from hardware_specs.reader import read_record
 
 Record = TypeVar("Record", bound=msgspec.Struct)
@@ -73,7 +74,7 @@ class Catalogue(Generic[Record]):
             return self.paths[text]
         if text.endswith(".toml") or os.sep in text:
             path = Path(name)
-            if not path.is_file():
-                raise InputError(f"{text}: no such {self.what} file")
+            if not is_file(path):
+                raise InputError(f"{clipped(text)}: no such {self.what} file")
             return path
         raise UnknownName(self.what, text, self.paths, f"silicost {self.what}s list")

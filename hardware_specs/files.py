@@ -1,4 +1,4 @@
-"""Files are written whole or not at all."""
+"""Files are written whole or not at all, and paths that people give may be anything."""
 
 from __future__ import annotations
 
@@ -7,6 +7,22 @@ import tempfile
 from pathlib import Path
 
 from hardware_specs.errors import InputError
+
+
+def is_file(path: Path) -> bool:
+    """Whether ``path`` is a file that can be reached; false for names that no file can have."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """As ``is_file``, for a folder."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def write_text(path: Path, text: str) -> None:

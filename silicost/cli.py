@@ -57,7 +57,7 @@ def main() -> None:
             stream.reconfigure(errors="replace")  # a terminal without "µ" is no reason to fail
     try:
         _check_arguments(sys.argv[1:])
-        status = app(standalone_mode=False)
+        status = app(prog_name="silicost", standalone_mode=False)
     except InputError as error:
         status = _complain(str(error), 2)
     except DoesNotFit as error:

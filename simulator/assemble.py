@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from hardware_specs.dtypes import COMPUTE_DTYPES
 from hardware_specs.errors import InputError
 from simulator import costs
+from simulator.checks import warnings_of
 from simulator.prepared import Prepared
 from simulator.result import Energy, Interval, MemoryUse, PhaseCost, PoolUse, Provenance, Result, Roof
 from simulator.scenario import Pool, Scenario, StaticBatch, TrainStep, TrainThenInfer, laws_version
@@ -58,7 +59,7 @@ def assemble(prepared: Sequence[Prepared], answer: Answer) -> Result:
         energy=energy, bound=answer.bound, breakdown=answer.breakdown, intervals=intervals,
         provenance=provenance_of(prepared), pools=answer.pools, phases=answer.phases,
         roofs=tuple(roof for each in prepared for roof in roofs_of(each)), timeline=answer.timeline,
-        reasons=answer.reasons, warnings=answer.warnings,
+        reasons=answer.reasons, warnings=(*answer.warnings, *warnings_of(scenario.workload)),
     )  # fmt: skip
 
 

@@ -69,6 +69,18 @@ def _check_tokens(words: str, tokens: int) -> None:
         raise InputError(f"{words} = {tokens:.3g} tokens: must be at most {MOST_TOKENS:.0e} in one batch")
 
 
+def warnings_of(work: Workload) -> tuple[str, ...]:
+    """What is unusual about a workload though it can be computed: contexts longer than the model was made for."""
+    if isinstance(work, TrainThenInfer):
+        return tuple(dict.fromkeys((*warnings_of(work.train), *warnings_of(work.infer))))
+    if not isinstance(work, (StaticBatch, TrainStep)):
+        return ()
+    length = work.seq_len if isinstance(work, TrainStep) else work.isl + work.osl * (not work.model.is_encoder)
+    if not 0 < work.model.max_positions < length:
+        return ()
+    return (f"{length} tokens of context: {work.model.id} was made for at most {work.model.max_positions}",)
+
+
 def check_hardware(scenario: Scenario, pool: Pool) -> None:
     """Refuse fractions above one and a PUE below it, which what-if changes can produce.
 

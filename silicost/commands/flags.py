@@ -21,7 +21,7 @@ def whole(text: str) -> int:
 def format_of(text: str) -> Format:
     """The output format called ``text``."""
     if text not in tuple(Format):
-        close = nearest(text, Format)
+        close = nearest(text, map(str, Format))
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise typer.BadParameter(f"{clipped(text)!r} is not allowed{hint} (allowed: {', '.join(Format)})")
     return Format(text)

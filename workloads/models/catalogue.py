@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 from hardware_specs.catalogue import Catalogue
-from hardware_specs.errors import InputError
+from hardware_specs.errors import InputError, clipped
+from hardware_specs.files import is_file, is_folder
 from workloads.models.architecture import Architecture
 from workloads.models.checks import check_architecture
 from workloads.models.huggingface import read_config
@@ -31,17 +32,17 @@ def load_model(name: str | Path) -> Architecture:
     text = str(name)
     if text and text not in _CATALOGUE.paths:
         path = Path(name)
-        if path.is_dir() or path.suffix == ".json":
+        if is_folder(path) or path.suffix == ".json":
             return _from_config(path)
-        if os.sep in text and path.suffix != ".toml" and not path.is_file():
+        if os.sep in text and path.suffix != ".toml" and not is_file(path):
             raise InputError(
-                f"{text}: no such file or folder; allowed: a name (silicost models list), a .toml file, a config.json, "
-                "or a folder with one"
+                f"{clipped(text)}: no such file or folder; allowed: a name (silicost models list), a .toml file, "
+                "a config.json, or a folder with one"
             )
     return check_architecture(_CATALOGUE.load(name), f"model {text}")
 
 
 def _from_config(path: Path) -> Architecture:
-    if path.is_dir() and not (path / "config.json").is_file():
+    if is_folder(path) and not is_file(path / "config.json"):
         raise InputError(f"{path}: this folder has no config.json")
     return read_config(path)

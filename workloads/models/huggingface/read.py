@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from hardware_specs.errors import InputError, nearest
+from hardware_specs.files import is_folder
 from workloads.models.architecture import Architecture
 from workloads.models.checks import check_architecture
 from workloads.models.huggingface import families
@@ -31,7 +32,7 @@ def read_config(path: str | Path) -> Architecture:
             with the key, its value and what is allowed.
     """
     path = Path(path)
-    file = path / "config.json" if path.is_dir() else path
+    file = path / "config.json" if is_folder(path) else path
     config = open_config(file)
     model_type = _model_type(config)
     arch = _readers()[model_type](config)
