@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from hardware_specs.dtypes import BITS
 from workloads.lowering.plan import Precision, Sharding
-from workloads.models.architecture import Architecture, Attention, Experts, FeedForward, LayerGroup
+from workloads.models.architecture import Architecture, Attention, Experts, FeedForward, LayerGroup, StateSpace
 from workloads.models.parameters import count_parameters
 
 
@@ -14,7 +16,7 @@ def weight_bytes(arch: Architecture, precision: Precision, sharding: Sharding) -
     Experts are cut over ep (or tp) ways, everything else over tp; layers over pp stages, rounded up.
     """
     count = count_parameters(arch)
-    stage = _stage_share(arch, sharding.pp)
+    stage = stage_share(arch, sharding.pp)
     ends = count.embedding + count.head
     if sharding.pp > 1:
         ends = max(count.embedding, count.head or count.embedding)
@@ -24,7 +26,7 @@ def weight_bytes(arch: Architecture, precision: Precision, sharding: Sharding) -
     return (bits + precision.head_bits * ends / sharding.tp + precision.weight_bits * count.extra) / 8.0
 
 
-def _stage_share(arch: Architecture, pp: int) -> float:
+def stage_share(arch: Architecture, pp: int) -> float:
     """Share of the layers on the fullest pipeline stage."""
     return -(-arch.layers // pp) / arch.layers
 
@@ -32,25 +34,26 @@ def _stage_share(arch: Architecture, pp: int) -> float:
 def kv_bytes_per_sequence(arch: Architecture, tokens: float, precision: Precision, sharding: Sharding) -> float:
     """Cache of one sequence of ``tokens`` on one device [B]."""
     total = sum(group.count * layer_kv_bytes(group, tokens, precision, sharding.tp) for group in arch.groups)
-    return total * _stage_share(arch, sharding.pp)
+    return total * stage_share(arch, sharding.pp)
 
 
 def layer_kv_bytes(group: LayerGroup, tokens: float, precision: Precision, tp: int = 1) -> float:
-    """Cache of one sequence of ``tokens`` in one layer on one device [B]; state space layers hold a constant state."""
-    held = _attention_cache(group.attention, tokens, tp) * precision.kv_bits / 8.0
-    if group.ssm is not None:
-        held += group.ssm.inner * (group.ssm.state * 4.0 + group.ssm.conv * 2.0) / tp
-    return held
+    """Cache of one sequence of ``tokens`` in one layer on one device [B]: keys and values, and states."""
+    return attention_cache_bytes(group.attention, tokens, precision, tp) + state_cache_bytes(group.ssm, tp)
 
 
-def _attention_cache(a: Attention | None, tokens: float, tp: int) -> float:
-    """Cached values of one layer and sequence: keys and values of the visible window, or the MLA latent."""
+def attention_cache_bytes(a: Attention | None, tokens: float, precision: Precision, tp: int = 1) -> float:
+    """Keys and values of the visible window of one layer and sequence, or its MLA latents, on one device [B]."""
     if a is None:
         return 0.0
     seen = min(tokens, a.window) if a.window else tokens
-    if a.kind == "mla":
-        return seen * (a.kv_lora + a.rope_dim)
-    return seen * max(a.kv_heads / tp, 1.0) * (a.head_dim + a.value_dim)
+    each = a.kv_lora + a.rope_dim if a.kind == "mla" else max(a.kv_heads / tp, 1.0) * (a.head_dim + a.value_dim)
+    return seen * each * precision.kv_bits / 8.0
+
+
+def state_cache_bytes(ssm: StateSpace | None, tp: int = 1) -> float:
+    """State of one state space layer and sequence on one device [B], however long the sequence is."""
+    return 0.0 if ssm is None else ssm.inner * (ssm.state * 4.0 + ssm.conv * 2.0) / tp
 
 
 def inference_activation_bytes(
@@ -83,40 +86,61 @@ def training_activation_bytes(
 ) -> float:
     """Activations kept for the backward pass on the fullest stage [B].
 
-    Per layer of a dense transformer, ungated, with dropout: s b h (34 + 5 a s / h) bytes at tp = 1, the second
-    term gone with selective recompute or flash attention, and 2 s b h with full recompute (Korthikanti et al.,
-    arXiv:2205.05198, table 2). Here it is summed part by part, so that gated MLPs, grouped heads and experts
-    come out too; sequence parallelism is not assumed. ``in_flight`` is the number of micro-batches a stage
-    holds (1F1B: up to pp).
+    Per layer of a dense transformer, ungated, without flash attention: s b h (34 + 5 a s / h) bytes at tp = 1, the
+    second term gone with selective recompute, and 2 s b h with full recompute (Korthikanti et al., arXiv:2205.05198,
+    table 2; without sequence parallelism). Here it is summed part by part, so that gated MLPs, grouped heads and
+    experts come out too. The dropout masks (2 of the 34, 3 of the 5) are counted where attention is not flash: such
+    software is of the years in which models were trained with dropout. ``in_flight`` is the number of micro-batches
+    that a stage holds (1F1B: up to pp).
     """
-    rows, tp = float(micro_batch * seq_len), sharding.tp
-    total, widest = 0.0, 0.0
-    for group in arch.groups:
-        each = rows * arch.hidden * 2.0
-        whole = each + _kept_bytes(arch, group, rows, float(seq_len), recompute, flash, tp)
-        widest = max(widest, whole)
-        total += group.count * (each if recompute == "full" else whole)
-    kept = total * _stage_share(arch, sharding.pp) * in_flight
-    logits = rows * arch.vocab / tp * (4.0 + 2.0)
-    return kept + (widest if recompute == "full" else 0.0) + logits
+    layers = [
+        (group.count, layer_training_bytes(arch, group, micro_batch, seq_len, recompute, flash, sharding.tp))
+        for group in arch.groups
+    ]
+    kept = sum(count * layer.kept for count, layer in layers) * stage_share(arch, sharding.pp) * in_flight
+    again = max((layer.again for _, layer in layers), default=0.0)
+    return kept + again + training_logit_bytes(arch, micro_batch, seq_len, sharding.tp)
+
+
+def training_logit_bytes(arch: Architecture, micro_batch: int, seq_len: int, tp: int) -> float:
+    """Logits in 16 bit and their fp32 copy in the loss [B]."""
+    return micro_batch * seq_len * arch.vocab / tp * (4.0 + 2.0) if arch.head == "lm" else 0.0
+
+
+class LayerTraining(NamedTuple):
+    """What one layer keeps of a micro-batch until its backward, and holds besides while it is computed again [B]."""
+
+    kept: float
+    again: float
+
+
+def layer_training_bytes(
+    arch: Architecture, group: LayerGroup, micro_batch: int, seq_len: int, recompute: str, flash: bool, tp: int
+) -> LayerTraining:
+    """Activations of one layer on one device (see ``training_activation_bytes``)."""
+    rows = float(micro_batch * seq_len)
+    inside = rows * arch.hidden * 2.0
+    whole = inside + _kept_bytes(arch, group, rows, float(seq_len), recompute, flash, tp)
+    return LayerTraining(inside, whole) if recompute == "full" else LayerTraining(whole, 0.0)
 
 
 def _kept_bytes(
     arch: Architecture, group: LayerGroup, rows: float, seq_len: float, recompute: str, flash: bool, tp: int
 ) -> float:
-    """Bytes of one layer's activations beyond its input: norms, projections, scores, MLP inner values."""
+    """Bytes of one layer's activations beyond its input: norms, projections, scores, MLP inner values, masks."""
     hidden = rows * arch.hidden * 2.0
+    mask = 0.0 if flash else rows * arch.hidden
     kept = hidden * (2.0 if group.norms >= 2 else 1.0)
     if group.attention is not None:
         a = group.attention
-        kept += rows * (a.heads * a.head_dim * 2.0 + a.kv_heads * (a.head_dim + a.value_dim)) * 2.0 / tp
+        kept += mask + rows * (a.heads + a.kv_heads) * (a.head_dim + a.value_dim) * 2.0 / tp
         if recompute == "none" and not flash:
             kept += 5.0 * rows * seq_len * a.heads / tp
     if isinstance(group.mlp, FeedForward):
-        kept += hidden + rows * group.mlp.width * 2.0 * (3.0 if group.mlp.gated else 2.0) / tp
+        kept += mask + hidden + rows * group.mlp.width * 2.0 * (3.0 if group.mlp.gated else 2.0) / tp
     elif isinstance(group.mlp, Experts):
         e = group.mlp
-        kept += hidden * (1.0 + e.top_k)
+        kept += mask + hidden * (1.0 + e.top_k)
         kept += rows * (e.top_k * e.width + e.shared_width + e.dense_width) * 2.0 * (3.0 if e.gated else 2.0) / tp
     if group.ssm is not None:
         kept += rows * group.ssm.inner * 2.0 * 5.0 / tp

@@ -84,7 +84,12 @@ def prepare_pool(scenario: Scenario, pool: Pool) -> Prepared:
 
 
 def communicators_of(network: Network, plan: Plan, one_shot: bool = False) -> dict[str, Communicator]:
-    """One communicator per axis. Ranks are laid out tp fastest, then dp (expert groups inside tp x dp), then pp."""
+    """One communicator per axis. Ranks are laid out tp fastest, then dp (expert groups inside tp x dp), then pp.
+
+    "edp" joins the devices that hold the same experts.
+    """
     network.communicator(plan.devices)
     layout = {"tp": (plan.tp, 1), "ep": (plan.ep, 1), "dp": (plan.dp, plan.tp), "pp": (plan.pp, plan.tp * plan.dp)}
+    if plan.ep > 1:
+        layout["edp"] = (plan.tp * plan.dp // plan.ep, plan.ep)
     return {axis: network.communicator(size, stride, one_shot) for axis, (size, stride) in layout.items() if size > 1}

@@ -81,6 +81,7 @@ class Operator:
     (all-reduce, send/recv), the full gathered tensor (all-gather), the full input (reduce-scatter), the send
     buffer (all-to-all). ``weight_bits`` below 16 with ``dequantize`` means weights are unpacked to ``dtype``.
     ``calls`` is how many equal kernels the operator is launched as, one after the other (experts in a loop).
+    ``copies`` is how many of the m rows stem from one row of activations (experts per token).
     """
 
     name: str
@@ -104,6 +105,7 @@ class Operator:
     weight_bits: float = 16.0
     dequantize: bool = False
     calls: float = 1.0
+    copies: float = 1.0
 
     @property
     def family(self) -> str:

@@ -128,7 +128,7 @@ def moe_gemm(
         weight_bytes=weights * bits / 8.0,
         read_bytes=rows * (hidden + inner) * each,
         write_bytes=rows * (width if alone else hidden + inner) * each,
-        weight_bits=bits, dequantize=dequantize, calls=max(calls, 1.0),
+        weight_bits=bits, dequantize=dequantize, calls=max(calls, 1.0), copies=top_k,
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ engine, its host.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -57,7 +58,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Program:
-    """Tasks in order, and the links [B/s] that their flows share."""
+    """Tasks in order, and the links [B/s] that their flows share, called "<what> <direction>"."""
 
     tasks: tuple[Task, ...]
     links: dict[str, float]
@@ -78,22 +79,28 @@ class Execution:
         return max(self.end_s, default=0.0)
 
     def timeline(self) -> Timeline:
-        """All tasks that took time, as spans on their first lane."""
-        spans = [
-            Span(task.name, task.family, task.lanes[0].unit, task.lanes[0].engine, start, end, task.amount)
-            for task, start, end in zip(self.program.tasks, self.start_s, self.end_s, strict=True)
-            if end > start and task.lanes
-        ]
+        """All tasks that took time, as spans on their first lane; flows also on every link that they cross."""
+        spans = []
+        for task, start, end in zip(self.program.tasks, self.start_s, self.end_s, strict=True):
+            if end <= start:
+                continue
+            if task.lanes:
+                unit, engine = task.lanes[0]
+                spans.append(Span(task.name, task.family, unit, engine, start, end, task.amount))
+            if task.flow is not None and task.flow.size_bytes > 0.0:
+                for crossing in task.flow.crossings:
+                    link, _, way = crossing.link.rpartition(" ")
+                    spans.append(Span(task.name, task.family, link, way, start + task.flow.startup_s, end, task.amount))
         return Timeline(tuple(sorted(spans, key=lambda s: (s.start_s, s.resource, s.lane, s.name))))
 
-    def busy_s(self, unit: str) -> float:
-        """Seconds in which any lane of ``unit`` was busy; overlapping tasks count once [s]."""
+    def busy_s(self, unit: str, since_s: float = 0.0, until_s: float = math.inf) -> float:
+        """Seconds between two times in which any lane of ``unit`` was busy; overlapping tasks count once [s]."""
         spans = sorted(
-            (start, end)
+            (start, min(end, until_s))
             for task, start, end in zip(self.program.tasks, self.start_s, self.end_s, strict=True)
             if any(lane.unit == unit for lane in task.lanes)
         )
-        total, reached = 0.0, 0.0
+        total, reached = 0.0, since_s
         for start, end in spans:
             total += max(0.0, end - max(start, reached))
             reached = max(reached, end)

@@ -35,33 +35,31 @@ def max_min_rates(capacity: Floats, starts: Ints, links: Ints, multiples: Floats
     rates = np.full(flows, np.inf)
     frozen = np.zeros(flows, np.bool_)
     left = capacity.copy()
-    load = np.zeros(len(capacity))
+    open_flows = 0
     for f in range(flows):
         frozen[f] = starts[f] == starts[f + 1]
-        for j in range(starts[f], starts[f + 1]):
-            load[links[j]] += multiples[j]
-    open_flows = flows - int(frozen.sum())
+        open_flows += not frozen[f]
+    level = 0.0
     while open_flows > 0:
-        tightest, level = -1, np.inf
+        load = np.zeros(len(capacity))
+        for f in range(flows):
+            if not frozen[f]:
+                for j in range(starts[f], starts[f + 1]):
+                    load[links[j]] += multiples[j]
+        tightest, lowest = -1, np.inf
         for link in range(len(capacity)):
-            if load[link] > 0.0:
-                share = max(left[link], 0.0) / load[link]
-                if share < level:
-                    tightest, level = link, share
+            if load[link] > 0.0 and left[link] / load[link] < lowest:
+                tightest, lowest = link, left[link] / load[link]
+        # The water only rises: where two links fill at once, rounding must not lower it.
+        level = max(level, lowest)
         for f in range(flows):
             if frozen[f]:
                 continue
-            crosses = False
             for j in range(starts[f], starts[f + 1]):
-                if links[j] == tightest:
-                    crosses = True
-            if not crosses:
-                continue
-            frozen[f] = True
-            rates[f] = level
-            open_flows -= 1
-            for j in range(starts[f], starts[f + 1]):
-                left[links[j]] -= level * multiples[j]
-                load[links[j]] -= multiples[j]
-        load[tightest] = 0.0
+                frozen[f] = frozen[f] or links[j] == tightest
+            if frozen[f]:
+                rates[f] = level
+                open_flows -= 1
+                for j in range(starts[f], starts[f + 1]):
+                    left[links[j]] -= level * multiples[j]
     return rates

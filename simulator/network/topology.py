@@ -113,34 +113,59 @@ class Network:
         return Level(n, n - 1.0, 1.0, 1.0, port, port, latency, 0.0, 0.0)
 
     def _torus(self, size: int, stride: int) -> Level:
-        """A sub-torus: the group fills the axes one after the other, from the ``stride`` on."""
+        """A sub-torus: the group fills the axes one after the other, from the ``stride`` on.
+
+        Members ``spacing`` hops apart leave room for as many groups like theirs in between, which share the links.
+        An all-to-all is bound by the cut through the middle of an axis: of M bytes that every member of a line of e
+        sends, M e / 4 cross each link there (e even); the two cuts of a ring share that.
+        """
         shape = self.group.shape or (self.group.count,)
-        extents = sub_torus(shape, size, stride)
         link, port = self.link, self.port_bytes_per_s
-        axis_bandwidth = port / len(shape)
-        used = [(e, e == whole) for e, whole in zip(extents, shape, strict=True) if e > 1]
-        # Both directions of an axis carry data where the ring closes, or where it is a line of two.
-        bandwidth = sum(axis_bandwidth * (1.0 if closed and e > 2 else 0.5) for e, closed in used)
-        distance = sum(e / 4.0 if closed else (e * e - 1.0) / (3.0 * e) for e, closed in used)
-        steps, diameter = sum(e - 1.0 for e, _ in used), sum(e // 2 if closed else e - 1 for e, closed in used)
-        pair = axis_bandwidth / 2.0
-        spread = distance * size / (size - 1.0)
-        connected = float(size == 2)
-        return Level(float(size), steps, float(diameter), spread, bandwidth, pair, link.latency.value, connected, 0.0)
+        one_way = port / len(shape) / 2.0
+        bandwidth, worst, steps, diameter, far = 0.0, 0.0, 0, 0, 1
+        for whole, closes, (e, spacing) in zip(
+            shape, self._closed_axes(shape), sub_torus(shape, size, stride), strict=True
+        ):
+            if e == 1:
+                continue
+            # A ring of two members next to each other has a single link.
+            ways = 2.0 if closes and e * spacing == whole and whole > 2 else 1.0
+            bandwidth += ways * one_way / spacing
+            crossing = (e * e - e % 2) / (4.0 * e) / ways
+            worst = max(worst, crossing * spacing / one_way)
+            steps += (e - 1) * spacing
+            diameter += (e // 2 if ways > 1.0 else e - 1) * spacing
+            far = max(far, spacing)
+        # ``spread`` such that (size - 1) / size x message x spread / bandwidth is the time of the worst cut.
+        spread = worst * bandwidth * size / (size - 1.0)
+        connected, latency = float(size == 2 and far == 1), link.latency.value
+        return Level(
+            float(size), float(steps), float(diameter), spread, bandwidth, one_way / far, latency, connected, 0.0
+        )
+
+    def _closed_axes(self, shape: tuple[int, ...]) -> list[bool]:
+        """Whether each axis of the node's torus closes into a ring."""
+        extent = self.link.ring_extent
+        closed = [extent is None or axis % int(extent.value) == 0 for axis in shape]
+        return closed if len(shape) < 3 else [all(closed)] * len(shape)
 
 
-def sub_torus(shape: tuple[int, ...], size: int, stride: int = 1) -> tuple[int, ...]:
-    """Extents along each axis of ``size`` members ``stride`` apart, last axis filled first.
+def sub_torus(shape: tuple[int, ...], size: int, stride: int = 1) -> list[tuple[int, int]]:
+    """(members, spacing) along each axis of ``size`` devices ``stride`` ranks apart; ranks fill the last axis first.
 
-    What does not divide evenly is counted on the axis where it happens, rounded up.
+    A size that does not divide into the axes is a line that winds through them, counted on the longest one.
     """
-    extents, skip, left = [], stride, size
+    found: list[tuple[int, int]] = []
+    skip, left = stride, size
     for axis in reversed(shape):
-        free = max(1, axis // skip)
-        take = min(left, free)
-        extents.append(take)
-        left = -(-left // take)
+        spacing = min(skip, axis)
+        free = axis // spacing
+        take = max(d for d in range(1, min(left, free) + 1) if left % d == 0)
+        found.append((take, spacing))
+        left //= take
         skip = max(1, skip // axis)
     if left > 1:
-        extents[-1] *= left
-    return tuple(reversed(extents))
+        longest = max(range(len(shape)), key=lambda i: shape[::-1][i])
+        take, spacing = found[longest]
+        found[longest] = (take * left, spacing)
+    return found[::-1]

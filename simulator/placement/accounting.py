@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from simulator.devices.priors import idle_w
 from simulator.engine.tasks import Execution
 from simulator.placement.program import Units
+from simulator.placement.units import Unit
 from simulator.prepared import Prepared
 from simulator.uncertainty.intervals import Part
 
 
 @dataclass(frozen=True)
 class Run:
-    """An execution that stands for ``times`` equal ones."""
+    """An execution, or a window of it, that stands for ``times`` equal ones.
+
+    The window is the time from ``start_s`` to ``end_s``, to which the tasks from ``first`` to before ``last`` belong.
+    """
 
     execution: Execution
     times: float = 1.0
+    start_s: float = 0.0
+    end_s: float = math.inf
+    first: int = 0
+    last: int | None = None
 
     @property
     def seconds(self) -> float:
         """What it adds to the duration [s]."""
-        return self.execution.makespan_s * self.times
+        return (min(self.end_s, self.execution.makespan_s) - self.start_s) * self.times
+
+    def inside_s(self, start_s: float, end_s: float) -> float:
+        """How much of a span lies in the window [s]."""
+        return max(0.0, min(end_s, self.end_s) - max(start_s, self.start_s))
 
 
 @dataclass(frozen=True)
 class Account:
     """Totals of runs, one after the other.
 
-    ``energy_j`` and ``busy_s`` are by pool: of all its devices [J], and of one of them [s]. ``breakdown`` sums to
+    ``energy_j`` and ``busy_s`` are by pool: of all its devices [J], and of its busiest one [s]. ``breakdown`` sums to
     the duration; ``parts`` is the same by device, for the interval.
     """
 
@@ -41,28 +54,33 @@ class Account:
 
 
 def account(runs: Sequence[Run], prepared: Sequence[Prepared], units: Units) -> Account:
-    """Add up ``runs``; devices that wait draw their idle power."""
-    duration = sum(run.seconds for run in runs)
+    """Add up ``runs``.
+
+    A device that waits in a run in which it has work draws its static power (gaps are short, clocks stay up), one that
+    has none there its idle power.
+    """
     energy: dict[str, float] = {}
     busy: dict[str, float] = {}
     for each in prepared:
         name = each.pool.name
-        per_device = [_unit_totals(runs, unit.name) for unit in units[name]]
-        busy[name] = max(total_busy for _, total_busy in per_device)
+        spans = [[run.execution.busy_s(u.name, run.start_s, run.end_s) for run in runs] for u in units[name]]
+        busy[name] = max(sum(s * run.times for s, run in zip(row, runs, strict=True)) for row in spans)
         energy[name] = sum(
-            (joules + idle_w(each.pool.device) * max(0.0, duration - total_busy)) * unit.devices
-            for unit, (joules, total_busy) in zip(units[name], per_device, strict=True)
+            _joules(run, unit, spent) * unit.devices
+            for unit, row in zip(units[name], spans, strict=True)
+            for run, spent in zip(runs, row, strict=True)
         )
     breakdown, parts = _attribute(runs, prepared, units)
-    return Account(duration, energy, busy, breakdown, parts)
+    return Account(sum(run.seconds for run in runs), energy, busy, breakdown, parts)
 
 
-def _unit_totals(runs: Sequence[Run], unit: str) -> tuple[float, float]:
-    """Energy of the tasks of one device of a unit [J], and its busy time [s]."""
-    joules = sum(
-        task.energy_j * run.times for run in runs for task in run.execution.program.tasks if task.lanes[0].unit == unit
-    )
-    return joules, sum(run.execution.busy_s(unit) * run.times for run in runs)
+def _joules(run: Run, unit: Unit, busy_s: float) -> float:
+    """Energy of one device of a unit: its tasks, and its wait [J]."""
+    tasks = run.execution.program.tasks[run.first : run.last]
+    spent = sum(task.energy_j for task in tasks if task.lanes[0].unit == unit.name)
+    works = any(lane.unit == unit.name for task in tasks for lane in task.lanes)
+    waiting_w = float(unit.prepared.model.record[0]["static_w"]) if works else idle_w(unit.prepared.pool.device)
+    return (spent + waiting_w * max(0.0, run.seconds / run.times - busy_s)) * run.times
 
 
 def _attribute(
@@ -76,7 +94,10 @@ def _attribute(
         e = run.execution
         on_path = 0.0
         for i in e.critical_path():
-            task, span = e.program.tasks[i], (e.end_s[i] - e.start_s[i]) * run.times
+            span = run.inside_s(e.start_s[i], e.end_s[i]) * run.times
+            if span == 0.0:
+                continue
+            task = e.program.tasks[i]
             on_path += span
             breakdown[task.family] = breakdown.get(task.family, 0.0) + span
             device = owner.get(task.lanes[0].unit, prepared[0]).pool.device

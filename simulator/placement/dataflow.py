@@ -1,7 +1,6 @@
-"""An explicit dataflow on one or several pools: a few steps run on the engine, the rest follow their rhythm.
+"""An explicit dataflow on one or several pools: its steps one after the other on the engine.
 
-Steps are alike, so that after a start-up the time from one to the next repeats. Input for later steps is loaded while
-earlier ones compute, ``PREFETCH`` steps ahead.
+Input for later steps is loaded while earlier ones compute, ``PREFETCH`` steps ahead.
 """
 
 from __future__ import annotations
@@ -9,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from hardware_specs.errors import InputError
 from simulator.assemble import Answer, assemble, paid_usd, pool_use
 from simulator.engine.executor import execute
-from simulator.engine.tasks import Execution
-from simulator.placement.accounting import Account, Run, account, bound_of
+from simulator.placement.accounting import Account, account, bound_of
+from simulator.placement.graphs import Inputs, Placed, SharedGraph, write_graph
 from simulator.placement.inference import common_structure
-from simulator.placement.program import Inputs, Placed, Product, ProgramWriter, Units, units_of, write_graph
+from simulator.placement.program import Product, ProgramWriter, Units, units_of
+from simulator.placement.rhythm import Stepped, follow
 from simulator.placement.rules import Placer, placer_of
 from simulator.placement.units import Unit
 from simulator.prepared import Prepared
@@ -25,8 +26,6 @@ from workloads.lowering.dataflow import Dataflow, check_dataflow, lower_dataflow
 from workloads.operators import OpKind
 
 PREFETCH = 2
-STEPS = 12
-"""Steps that are simulated one by one; the last half of them give the rhythm of the others."""
 
 POWERS = {"makespan_s": 1.0, "step_time_s": 1.0, "samples_per_s": -1.0, "usd_per_step": 1.0, "carbon_g": 0.6}
 
@@ -39,21 +38,21 @@ def placed_dataflow(scenario: Scenario, flow: Dataflow) -> Result:
     """
     check_dataflow(flow)
     prepared = common_structure(scenario)
+    for each in prepared:
+        if each.pool.plan.tp > 1 or each.pool.plan.pp > 1:
+            raise InputError(
+                f"pool {each.pool.name}: tp {each.pool.plan.tp}, pp {each.pool.plan.pp}; a dataflow is cut by dp or by "
+                "placing its operators on pools, not by tp or pp"
+            )
     units, placer = units_of(prepared), placer_of(scenario)
     graphs = {each.pool.name: _priced(each, flow) for each in prepared}
-    shown = min(flow.steps, STEPS)
-    execution, ends, placed = _run(flow, units, placer, graphs, shown)
+    shared = SharedGraph(graphs, next(iter(graphs.values())).graph, None)
+    placed = _write(flow, units, placer, shared, 1)[2]
     placer.check_all_matched()
-    half = shown // 2
-    step_s = (ends[-1] - ends[half - 1]) / (shown - half) if half else ends[-1]
-    runs = [Run(execution)]
-    if flow.steps > shown:
-        shorter, _, _ = _run(flow, units, placer, graphs, half)
-        # (long - short) is shown - half steps in rhythm: add it as often as steps are left.
-        times = (flow.steps - shown) / (shown - half)
-        runs = [Run(execution, 1.0 + times), Run(shorter, -times)]
-    totals = account(runs, prepared, units)
-    metrics, reasons = _metrics(flow, prepared, totals, step_s)
+    rhythm = follow(lambda steps: _run(flow, units, placer, shared, steps), flow.steps, PREFETCH)
+    execution, shown = rhythm.shown.execution, len(rhythm.shown.stops)
+    totals = account(rhythm.runs, prepared, units)
+    metrics, reasons = _metrics(flow, prepared, totals, rhythm.step_s)
     answer = Answer(
         kind="dataflow",
         title="dataflow on " + " + ".join(f"{each.pool.count} x {each.pool.device.id}" for each in prepared),
@@ -65,15 +64,17 @@ def placed_dataflow(scenario: Scenario, flow: Dataflow) -> Result:
         duration_s=totals.duration_s, bound={"step": bound_of(execution)}, breakdown=totals.breakdown,
         parts=totals.parts, phases=_phases(flow, prepared, graphs, placed), powers=POWERS, reasons=reasons,
         timeline=execution.timeline(),
-        warnings=_simulated(flow.steps, shown),
+        warnings=simulated("steps", flow.steps, shown, rhythm.exact),
     )  # fmt: skip
     return assemble(prepared, answer)
 
 
-def _simulated(steps: int, shown: int) -> tuple[str, ...]:
+def simulated(what: str, steps: int, shown: int, exact: bool) -> tuple[str, ...]:
+    """Says how many of some equal steps were run one by one, where these are not all."""
     if steps == shown:
         return ()
-    return (f"{shown} of {steps} steps were run one by one; the others take as long as the last {shown - shown // 2}",)
+    others = "repeat their rhythm" if exact else "take as long as the later half of them, for no rhythm was found"
+    return (f"{shown} of {steps} {what} were run one by one; the others {others}",)
 
 
 def _priced(each: Prepared, flow: Dataflow) -> PricedGraph:
@@ -83,14 +84,20 @@ def _priced(each: Prepared, flow: Dataflow) -> PricedGraph:
     return price_graph(graph, each.model, each.communicators)
 
 
-def _run(
-    flow: Dataflow, units: Units, placer: Placer, graphs: Mapping[str, PricedGraph], steps: int
-) -> tuple[Execution, list[float], Placed]:
-    """Run the first ``steps`` steps; also when each ends [s], and what one of them placed."""
+def _run(flow: Dataflow, units: Units, placer: Placer, shared: SharedGraph, steps: int) -> Stepped:
+    """Run the first ``steps`` steps."""
+    writer, stops, _ = _write(flow, units, placer, shared, steps)
+    return Stepped(execute(writer.build()), stops)
+
+
+def _write(
+    flow: Dataflow, units: Units, placer: Placer, shared: SharedGraph, steps: int
+) -> tuple[ProgramWriter, list[int], Placed]:
+    """Write the first ``steps`` steps; also how many tasks there are after each, and what one of them placed."""
     writer = ProgramWriter(units)
     first = next(iter(units.values()))[0]
     readers = _readers(flow, units, placer)
-    boundaries: list[int] = []
+    stops: list[int] = []
     done: list[tuple[Product, ...]] = []
     loaded: dict[str, tuple[Product, ...]] = {}
     for step in range(steps):
@@ -103,15 +110,10 @@ def _run(
             }
         started = writer.host(first, first.prepared.pool.runtime.host_step.value, before)
         inputs: Inputs = {(None, name): loaded.get(unit.name, ()) for name, unit in readers.items()}
-        placed = write_graph(writer, graphs, placer, "forward", (_here(started),), inputs, chained=False)
+        placed = write_graph(writer, shared, placer, "forward", (_here(started),), inputs)
         done.append(tuple(_here(product) for product in placed.ends))
-        boundaries.append(len(writer))
-    execution = execute(writer.build())
-    reached, ends = 0.0, []
-    for start, stop in zip([0, *boundaries[:-1]], boundaries, strict=True):
-        reached = max(reached, *execution.end_s[start:stop])
-        ends.append(reached)
-    return execution, ends, placed
+        stops.append(len(writer))
+    return writer, stops, placed
 
 
 def _here(product: Product) -> Product:

@@ -6,29 +6,27 @@ differ by their context only and are run alone at a few contexts, as in the clos
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from hardware_specs.errors import InputError
-from simulator import costs, memory
+from simulator import costs
 from simulator.assemble import Answer, assemble, paid_usd, pool_use
 from simulator.engine.executor import execute
 from simulator.engine.tasks import Execution
 from simulator.metrics import BY_NAME
 from simulator.placement.accounting import Account, Run, account, bound_of
-from simulator.placement.memory import layer_homes, pool_memory
-from simulator.placement.program import Inputs, Placed, Product, ProgramWriter, Units, units_of, write_graph
+from simulator.placement.graphs import TOKEN_ID_BYTES, Inputs, Placed, SharedGraph, shared_graph, write_graph
+from simulator.placement.memory import CACHE_OPERATORS, cache_bytes, layer_homes, pool_memory
+from simulator.placement.program import Product, ProgramWriter, Units, units_of
 from simulator.placement.rules import Placer, placer_of
 from simulator.prepared import Prepared, prepare_pool
 from simulator.result import MemoryUse, PhaseCost, Result
 from simulator.scenario import Scenario, StaticBatch
 from simulator.steps.inference_result import POWERS, largest_batch, model_flops
-from simulator.steps.pricing import PricedGraph, phase_cost, price_graph
+from simulator.steps.pricing import phase_cost
 from simulator.steps.static_batch import decode_contexts, host_seconds
 from workloads.lowering.inference import Phase, lower_step
-
-SCORES = "attention.scores"
-"""The operator that reads the KV cache."""
 
 
 @dataclass(frozen=True)
@@ -40,23 +38,24 @@ class _Stage:
     units: Units
     placer: Placer
 
-    def graphs(self, phase: Phase, q_len: int, kv_len: int) -> dict[str, PricedGraph]:
-        """The graph of one step, priced for each pool."""
+    def graph(self, phase: Phase, q_len: int, kv_len: int) -> SharedGraph:
+        """The graph of one step."""
         arch, batch = self.work.model, self.work.batch
-        return {
-            e.pool.name: price_graph(lower_step(arch, phase, batch, q_len, kv_len, e.how), e.model, e.communicators)
-            for e in self.prepared
-        }
+        return shared_graph(self.prepared, lambda how: lower_step(arch, phase, batch, q_len, kv_len, how))
 
     def step(
-        self, writer: ProgramWriter, phase: Phase, graphs: Mapping[str, PricedGraph], after: tuple[Product, ...],
+        self, writer: ProgramWriter, phase: Phase, graph: SharedGraph, after: tuple[Product, ...],
         caches: Inputs | None = None,
     ) -> Placed:  # fmt: skip
         """Write one step: host time of the pool that has the embedding, then the graph."""
-        home = self.placer.pool("embedding", phase)
-        unit = self.units[home][0]
+        unit = self.units[self.placer.pool("embedding", phase)][0]
         started = writer.host(unit, host_seconds(unit.prepared.pool.runtime, self.work.batch), after)
-        return write_graph(writer, graphs, self.placer, phase, (started,), caches)
+        return write_graph(writer, graph, self.placer, phase, (started,), caches)
+
+    def hand_tokens(self, writer: ProgramWriter, drawn: tuple[Product, ...]) -> tuple[Product, ...]:
+        """The tokens that a step has drawn, where the next decode step begins."""
+        unit = self.units[self.placer.pool("embedding", "decode")][0]
+        return tuple(writer.bring(product, unit, self.work.batch * TOKEN_ID_BYTES, "tokens") for product in drawn)
 
 
 def placed_inference(scenario: Scenario, work: StaticBatch) -> Result:
@@ -68,18 +67,18 @@ def placed_inference(scenario: Scenario, work: StaticBatch) -> Result:
     stage = _Stage(work, common_structure(scenario), {}, placer_of(scenario))
     stage = replace(stage, units=units_of(stage.prepared))
     prompt: Phase = "encode" if work.model.is_encoder else "prefill"
-    prefill = stage.graphs(prompt, work.isl, work.isl)
+    prefill = stage.graph(prompt, work.isl, work.isl)
     contexts, weights = decode_contexts(work.isl, work.osl)
-    decodes = [stage.graphs("decode", 1, context) for context in contexts]
+    decodes = [stage.graph("decode", 1, context) for context in contexts]
     first, boundary, placed = _first_program(stage, prompt, prefill, decodes[:1])
     stage.placer.check_all_matched()
     ttft_s = max(first.end_s[:boundary])
     runs = [Run(first)]
-    for i, (graphs, weight) in enumerate(zip(decodes, weights, strict=True)):
+    for i, (graph, weight) in enumerate(zip(decodes, weights, strict=True)):
         rest = weight - 1.0 if i == 0 else weight
         if rest > 0.0:
             writer = ProgramWriter(stage.units)
-            stage.step(writer, "decode", graphs, ())
+            stage.hand_tokens(writer, stage.step(writer, "decode", graph, ()).last)
             runs.append(Run(execute(writer.build()), rest))
     totals = account(runs, stage.prepared, stage.units)
     metrics, reasons = _metrics(stage, totals, ttft_s)
@@ -120,39 +119,44 @@ def common_structure(scenario: Scenario) -> tuple[Prepared, ...]:
 
 
 def _first_program(
-    stage: _Stage, prompt: Phase, prefill: Mapping[str, PricedGraph], decodes: Sequence[Mapping[str, PricedGraph]]
+    stage: _Stage, prompt: Phase, prefill: SharedGraph, decodes: Sequence[SharedGraph]
 ) -> tuple[Execution, int, list[Placed]]:
     """Prefill, cache moves, first decode step; the number of tasks of the prefill; what was placed."""
     writer = ProgramWriter(stage.units)
     placed = [stage.step(writer, prompt, prefill, ())]
     boundary = len(writer)
-    for graphs in decodes:
+    for graph in decodes:
         caches = _move_caches(stage, writer, placed[0])
-        placed.append(stage.step(writer, "decode", graphs, placed[0].last, caches))
+        tokens = stage.hand_tokens(writer, placed[0].last)
+        placed.append(stage.step(writer, "decode", graph, tokens, caches))
     return execute(writer.build()), boundary, placed
 
 
 def _move_caches(stage: _Stage, writer: ProgramWriter, prefill: Placed) -> Inputs:
-    """Bring the cache of each layer to where its decode attention runs, as soon as the layer's prefill has made it."""
+    """Bring the cache of each layer to where its decode reads it, as soon as the layer's prefill has made it."""
     moved: dict[tuple[int | None, str], tuple[Product, ...]] = {}
-    layer = 0
-    for group in stage.work.model.groups:
-        for _ in range(group.count):
-            made = prefill.by_layer.get((layer, SCORES))
-            home = stage.placer.pool(SCORES, "decode", layer)
+    layers = [group for group in stage.work.model.groups for _ in range(group.count)]
+    for layer, group in enumerate(layers):
+        for reader in CACHE_OPERATORS:
+            made = prefill.by_layer.get((layer, reader))
+            home = stage.placer.pool(reader, "decode", layer)
             if made is not None and made.unit.prepared.pool.name != home:
-                precision = made.unit.prepared.precision
-                each = memory.layer_kv_bytes(group, stage.work.isl, precision)
-                product = replace(made, size_bytes=stage.work.batch * each)
-                moved[layer, SCORES] = (writer.bring(product, stage.units[home][0], 0.0, "kv cache"),)
-            layer += 1
+                size = stage.work.batch * cache_bytes(group, reader, stage.work.isl, made.unit.prepared.precision)
+                product = replace(made, size_bytes=size)
+                moved[layer, reader] = (writer.bring(product, stage.units[home][0], 0.0, "kv cache"),)
     return moved
 
 
 def _memory(stage: _Stage, each: Prepared, batch: int) -> MemoryUse:
     """Memory of one device of a pool for a batch of this length."""
-    homes = layer_homes(stage.work.model, stage.placer, ("prefill", "decode") if stage.work.osl > 1 else ("prefill",))
+    homes = layer_homes(stage.work.model, stage.placer, _phases_of(stage.work))
     return pool_memory(each, stage.work, homes, batch)
+
+
+def _phases_of(work: StaticBatch) -> tuple[str, ...]:
+    if work.model.is_encoder:
+        return ("encode",)
+    return ("prefill", "decode") if work.osl > 1 else ("prefill",)
 
 
 def _metrics(stage: _Stage, totals: Account, ttft_s: float) -> tuple[dict[str, float | None], dict[str, str]]:
@@ -190,17 +194,17 @@ def _metrics(stage: _Stage, totals: Account, ttft_s: float) -> tuple[dict[str, f
 
 
 def _phases(
-    stage: _Stage, prompt: str, prefill: Mapping[str, PricedGraph], decodes: Sequence[Mapping[str, PricedGraph]],
-    placed: Sequence[Placed],
-) -> tuple[PhaseCost, ...]:  # fmt: skip
+    stage: _Stage, prompt: str, prefill: SharedGraph, decodes: Sequence[SharedGraph], placed: Sequence[Placed]
+) -> tuple[PhaseCost, ...]:
     """Operators of each phase on each pool that takes part in it; decode at its middle context."""
     rows = []
     steps = [(prompt, prefill, 1.0)]
     if decodes:
         steps.append(("decode", decodes[len(decodes) // 2], float(stage.work.osl - 1)))
-    for (phase, graphs, times), done in zip(steps, placed, strict=True):
+    for (phase, graph, times), done in zip(steps, placed, strict=True):
         for each in stage.prepared:
             name = each.pool.name
             if done.counts[name].any():
-                rows.append(phase_cost(phase, graphs[name], each.pool.device.id, steps=times, counts=done.counts[name]))
+                cost = graph.priced[name]
+                rows.append(phase_cost(phase, cost, each.pool.device.id, steps=times, counts=done.counts[name]))
     return tuple(rows)

@@ -1,29 +1,19 @@
-"""From priced graphs to a program: operators on the units that the rules choose, transfers where data changes unit."""
+"""Programs in the making: operators on units, and transfers where data changes unit."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from simulator.engine.tasks import Flow, Lane, Program, Task
-from simulator.placement.rules import Placer
 from simulator.placement.units import Unit, collective_flow, load_flow, transfer_flow
 from simulator.prepared import Prepared
 from simulator.steps.pricing import PricedGraph
 from workloads import operators as op
-from workloads.graph import Block, Floats
-from workloads.operators import COLLECTIVES, Operator, OpKind
-
-TOKEN_ID_BYTES = 4.0
+from workloads.operators import COLLECTIVES, OpKind
 
 Units = Mapping[str, tuple[Unit, ...]]
 """Units of each pool by its name, first pipeline stage first."""
-
-
-Inputs = Mapping[tuple[int | None, str], tuple["Product", ...]]
-"""Further products that operators wait for, by layer and name."""
 
 
 def units_of(prepared: Iterable[Prepared]) -> Units:
@@ -57,12 +47,17 @@ class ProgramWriter:
         return len(self._tasks)
 
     def operator(
-        self, unit: Unit, priced: PricedGraph, index: int, after: Iterable[Product], chained: bool = True
+        self, unit: Unit, priced: PricedGraph, index: int, after: Iterable[Product], read_bytes: float | None = None
     ) -> Product:
-        """One execution of operator ``index`` of ``priced``; ``chained``: dependencies are order, not data."""
+        """One execution of operator ``index`` of ``priced``.
+
+        Args:
+            read_bytes: what it reads of products without a size of their own [B]; its result then has none either.
+                None: products have sizes, and that of the result is what the operator writes.
+        """
         operator = priced.graph.operators[index]
-        waits = self.arrived(after, unit, input_bytes(operator, unit.prepared.precision.activation_bytes))
-        made = None if chained else operator.write_bytes
+        waits = self.arrived(after, unit, read_bytes or 0.0)
+        made = operator.write_bytes if read_bytes is None else None
         collective = operator.kind in COLLECTIVES
         task = Task(
             operator.name,
@@ -120,119 +115,3 @@ class ProgramWriter:
     def _add(self, task: Task) -> int:
         self._tasks.append(task)
         return len(self._tasks) - 1
-
-
-@dataclass(frozen=True)
-class Placed:
-    """What writing a graph gives back.
-
-    ``by_layer`` holds the product of every executed operator by (layer, name), ``last`` those of the final one,
-    ``ends`` those that no other operator of the graph waits for; ``counts`` how often each operator ran, by pool,
-    shape [n] each.
-    """
-
-    by_layer: dict[tuple[int | None, str], Product]
-    last: tuple[Product, ...]
-    ends: tuple[Product, ...]
-    counts: dict[str, Floats]
-
-
-def write_graph(
-    writer: ProgramWriter, graphs: Mapping[str, PricedGraph], placer: Placer, phase: str, after: tuple[Product, ...],
-    extra: Inputs | None = None, chained: bool = True,
-) -> Placed:  # fmt: skip
-    """Write one execution of a graph, block by block and layer by layer.
-
-    Args:
-        graphs: the same graph priced for each pool; operators are matched by block and name, and one that a pool
-            does not need (a reduction where tp = 1) is passed through. Sends between pipeline stages are made
-            where data changes stage, whatever the graph says of them.
-        phase: its name for the rules; in training graphs the block says forward or backward.
-        after: products that the first operators wait for.
-        extra: further products that an operator (by layer and name) waits for, such as the KV cache.
-        chained: dependencies are order, so that a reader's own input is what must move; else each product is data.
-    """
-    widest = max(graphs.values(), key=lambda priced: len(priced.graph))
-    index, waits = widest.graph.expand()
-    lookup = {name: _by_block_and_name(priced) for name, priced in graphs.items()}
-    places, layers = _places(widest)
-    seen = [0] * len(widest.graph)
-    made: list[tuple[Product, ...]] = []
-    by_layer: dict[tuple[int | None, str], Product] = {}
-    counts = {name: np.zeros(len(priced.graph)) for name, priced in graphs.items()}
-    for i, waiting in zip(index, waits, strict=True):
-        operator, (block, first, step) = widest.graph.operators[i], places[i]
-        layer = None if first is None else first + step * seen[i]
-        seen[i] += 1
-        before = tuple(dict.fromkeys(p for w in waiting for p in made[w])) if waiting else after
-        pool = placer.pool(operator.name, block_phase(block, phase), layer)
-        here = lookup[pool].get((block.label, operator.name))
-        if here is None or operator.kind == OpKind.SEND_RECV:
-            made.append(before)
-            continue
-        unit = _stage(writer.units[pool], layer, layers, block)
-        needs = (*before, *(extra or {}).get((layer, operator.name), ()))
-        product = writer.operator(unit, graphs[pool], here, needs, chained)
-        by_layer[layer, operator.name] = product
-        counts[pool][here] += 1.0
-        made.append((product,))
-    read = {w for waiting in waits for w in waiting}
-    ends = tuple(dict.fromkeys(p for step, products in enumerate(made) if step not in read for p in products))
-    return Placed(by_layer, made[-1] if made else after, ends, counts)
-
-
-def block_phase(block: Block, phase: str) -> str:
-    """The phase of a block for the rules: what its label ends in, else that of the whole graph."""
-    ending = block.label.rpartition(".")[2]
-    return ending if ending in ("forward", "backward", "update") else phase
-
-
-def _by_block_and_name(priced: PricedGraph) -> dict[tuple[str, str], int]:
-    found: dict[tuple[str, str], int] = {}
-    for block in priced.graph.blocks:
-        for i in range(block.start, block.stop):
-            found[block.label, priced.graph.operators[i].name] = i
-    return found
-
-
-def _places(priced: PricedGraph) -> tuple[list[tuple[Block, int | None, int]], int]:
-    """For each operator its block, first layer and step from layer to layer; and the number of layers.
-
-    Operators outside the stack have no layer; backward blocks run from the last layer to the first.
-    """
-    places: list[tuple[Block, int | None, int]] = []
-    firsts: dict[str, int] = {}
-    total = 0
-    for block in priced.graph.blocks:
-        group, _, ending = block.label.partition(".")
-        first, step = None, 1
-        if group.startswith("layers"):
-            if group not in firsts:
-                firsts[group], total = total, total + block.repeat
-            backward = ending == "backward"
-            first, step = firsts[group] + (block.repeat - 1 if backward else 0), -1 if backward else 1
-        places += [(block, first, step)] * (block.stop - block.start)
-    return places, total
-
-
-def _stage(units: tuple[Unit, ...], layer: int | None, layers: int, block: Block) -> Unit:
-    """The pipeline stage of an operator: layers in equal parts, the embedding first, the head last."""
-    if layer is None:
-        return units[0] if block.label.startswith("embedding") else units[-1]
-    return units[layer * len(units) // layers]
-
-
-def input_bytes(operator: Operator, activation_bytes: float) -> float:
-    """Bytes of activations that an operator needs from the one before it [B]; caches and weights lie where it runs."""
-    if operator.kind in COLLECTIVES:
-        return operator.message_bytes
-    if operator.kind == OpKind.EMBEDDING:
-        return operator.m * TOKEN_ID_BYTES
-    if operator.kind == OpKind.MOE_GEMM:
-        return operator.m / operator.heads * operator.k * activation_bytes
-    if operator.family == "gemm":
-        return operator.m * operator.k * operator.batch * activation_bytes
-    if operator.family.startswith("attention"):
-        per_token = operator.heads * operator.k + operator.kv_heads * (operator.k + operator.value_dim)
-        return operator.batch * operator.m * per_token * activation_bytes
-    return operator.m * operator.n * activation_bytes

@@ -36,15 +36,15 @@ def inference_result(prepared: Prepared, work: StaticBatch, timeline: Timeline) 
     if cost.decode is not None:
         phases.append(phase_cost("decode", cost.decode, pool.device.id, host_s, cost.steps))
     breakdown = _breakdown(cost, host_s)
-    device_j = _device_joules(prepared, cost, host_s)
+    device_j = _device_joules(prepared, cost)
     metrics, reasons = _metrics(prepared, work, cost, device_j)
-    bound = {"prefill": cost.prefill.bound()}
+    bound = {"prefill": cost.prefill.bound(host_s)}
     if cost.decode is not None:
-        bound["decode"] = cost.decode.bound()
+        bound["decode"] = cost.decode.bound(host_s)
     answer = Answer(
         kind="simulate",
         title=f"{work.model.id} on {pool.count} x {pool.device.id}",
-        metrics=metrics, pools=(pool_use(prepared, memory_use(prepared, work), device_j, cost.e2e_s),),
+        metrics=metrics, pools=(pool_use(prepared, memory_use(prepared, work), device_j, cost.busy_s),),
         duration_s=cost.e2e_s, bound=bound, breakdown=breakdown,
         parts=parts_of(prepared, breakdown, _executions(cost)), phases=tuple(phases), powers=POWERS, reasons=reasons,
         timeline=timeline,
@@ -92,12 +92,10 @@ def largest_batch(fits: Callable[[int], bool]) -> int:
     return low
 
 
-def _device_joules(prepared: Prepared, cost: BatchCost, host_s: float) -> float:
+def _device_joules(prepared: Prepared, cost: BatchCost) -> float:
     """Energy of all devices: what operators spend, and static power in host gaps and pipeline bubbles."""
-    count = prepared.pool.count
     static_w = float(prepared.model.record[0]["static_w"])
-    waiting = host_s * (1 + cost.steps)
-    return (cost.prefill_j + cost.decode_j + static_w * waiting) * count
+    return (cost.busy_j + static_w * (cost.e2e_s - cost.busy_s)) * prepared.pool.count
 
 
 def _metrics(

@@ -48,9 +48,12 @@ class PricedGraph:
             seconds[operator.family] += float(time * repeat)
         return {family: value for family, value in seconds.items() if value > 0.0}
 
-    def bound(self) -> str:
-        """What most of the time is bound by: "compute", "memory", "communication" or "overhead"."""
-        seconds = dict.fromkeys(("compute", "memory", "communication", "overhead"), 0.0)
+    def bound(self, overhead_s: float = 0.0, communication_s: float = 0.0) -> str:
+        """What most of the time is bound by: "compute", "memory", "communication" or "overhead".
+
+        ``overhead_s`` and ``communication_s`` are spent beside the operators (host, reductions) [s].
+        """
+        seconds = {"compute": 0.0, "memory": 0.0, "communication": communication_s, "overhead": overhead_s}
         for i, repeat in enumerate(self.graph.repeat):
             seconds[self.bound_of(i)] += float(self.time_s[i] * repeat)
         return max(seconds, key=lambda name: seconds[name])

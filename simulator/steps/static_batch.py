@@ -29,15 +29,16 @@ class BatchCost:
     """Seconds and joules of a static batch.
 
     ``prefill`` and ``decode`` are priced graphs of one device (decode at the mean context); times include the
-    host, ``host_s`` per step. ``decode_j`` and ``prefill_j`` are of one device, host gaps not included.
+    host, ``host_s`` per step. ``busy_j`` and ``busy_s`` are of one device: what its operators spend, and how long
+    they run; the rest of the time it waits for the host or, with pipeline stages, for work.
     """
 
     ttft_s: float
     decode_s: float
     prefill: PricedGraph
     decode: PricedGraph | None
-    prefill_j: float
-    decode_j: float
+    busy_j: float
+    busy_s: float
     steps: int
     host_s: float
 
@@ -91,13 +92,13 @@ def price_batch(
     # Fill the pipeline once, then one micro-batch leaves per stage time.
     ttft = prefill.total_s * (1.0 + (micro_batches - 1) / plan.pp) + host
     contexts, weights = decode_contexts(work.isl, work.osl)
-    seconds, joules, middle = 0.0, 0.0, None
+    share = micro_batches / plan.pp
+    seconds, busy_s, busy_j, middle = 0.0, share * prefill.total_s, share * prefill.total_j, None
     for index, (context, weight) in enumerate(zip(contexts, weights, strict=True)):
         step = price_graph(lower_step(work.model, "decode", micro, 1, context, how), model, communicators)
         seconds += weight * (step.total_s + host)
-        joules += weight * step.total_j * micro_batches / plan.pp
+        busy_s += weight * share * step.total_s
+        busy_j += weight * share * step.total_j
         if index == len(contexts) // 2:
             middle = step
-    return BatchCost(
-        ttft, seconds, prefill, middle, prefill.total_j * micro_batches / plan.pp, joules, max(work.osl - 1, 0), host
-    )
+    return BatchCost(ttft, seconds, prefill, middle, busy_j, busy_s, max(work.osl - 1, 0), host)

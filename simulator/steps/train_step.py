@@ -4,25 +4,26 @@
 
 with t_stage the forward and backward of one micro-batch through one of pp equal stages: the bubble of 1F1B and
 GPipe is (pp - 1)/M of the busy time (Narayanan et al., SC 2021, doi:10.1145/3458817.3476209, section 2.2).
-Nothing overlaps here: gradient reduction starts after the last backward.
+Nothing overlaps here: gradient reduction starts after the last backward. Left out: the reduction of a tied embedding's
+gradient between first and last stage.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from hardware_specs.errors import InputError
 from simulator.devices.model import DeviceModel
-from simulator.memory import state_bytes_per_parameter
+from simulator.memory import stage_share, state_bytes_per_parameter
 from simulator.network.communicator import Communicator, collective_cost
 from simulator.scenario import Plan, TrainStep
 from simulator.steps.pricing import PricedGraph, price_graph
-from workloads.graph import Graph
 from workloads.lowering.plan import Lowering
 from workloads.lowering.training import lower_micro_batch, lower_update
 from workloads.models.parameters import count_parameters
-from workloads.operators import OpKind
+from workloads.operators import Operator, OpKind
 from workloads.runtimes.record import FUSIONS
 
 
@@ -40,8 +41,10 @@ class StepCost:
     reduce_s: float
     send_s: float
     bubble_s: float
+    host_s: float
     micro_batches: int
     device_j: float
+    busy_s: float
     model_flops: float
     hardware_flops: float
 
@@ -72,70 +75,99 @@ def price_step(
     micro = price_graph(graph, model, communicators)
     trained = trained_parameters(work, plan)
     weights, gradients, states = state_bytes_per_parameter(how.precision.attention)
-    update = price_graph(lower_update(trained, gradients, states, weights), model, communicators)
+    update = price_graph(lower_update(sum(trained), gradients, states, weights), model, communicators)
 
     stage_s = micro.total_s / plan.pp
     send_s = 0.0
     if plan.pp > 1:
         size = work.micro_batch * work.seq_len * work.model.hidden * how.precision.activation_bytes / plan.tp
         one = collective_cost(OpKind.SEND_RECV, size, communicators["pp"]).seconds
-        # Forward and backward cross each boundary; in steady state a stage waits for one exchange per micro-batch.
-        send_s = 2.0 * one * (count + plan.pp - 1)
-    reduce_s = 0.0
-    if plan.dp > 1:
-        reduce_s = collective_cost(OpKind.ALL_REDUCE, trained * gradients, communicators["dp"]).seconds
+        # The first micro-batch crosses pp - 1 boundaries there and back; behind it each adds one exchange.
+        send_s = 2.0 * one * (count + plan.pp - 2)
+    reduce_s = _reduction_s(trained, gradients, communicators)
     bubble_s = (plan.pp - 1) * stage_s
     host_s = model.runtime.host_step.value * count
     step_s = count * stage_s + bubble_s + send_s + reduce_s + update.total_s + host_s
-    idle_w = float(model.record[0]["static_w"])
+    static_w = float(model.record[0]["static_w"])
     busy_j = count * micro.total_j / plan.pp + update.total_j
-    device_j = (busy_j + idle_w * (bubble_s + send_s + reduce_s + host_s)) * plan.devices
+    device_j = (busy_j + static_w * (bubble_s + send_s + reduce_s + host_s)) * plan.devices
     model_flops, hardware_flops = counted_flops(work, how)
     return StepCost(
-        step_s, micro, update, reduce_s, send_s, bubble_s, count, device_j,
+        step_s, micro, update, reduce_s, send_s, bubble_s, host_s, count, device_j, step_s - bubble_s - host_s,
         model_flops * work.global_batch, hardware_flops * work.global_batch,
     )  # fmt: skip
 
 
-def trained_parameters(work: TrainStep, plan: Plan) -> float:
-    """Parameters that one device updates: its share of the model, or of the adapters."""
-    count = count_parameters(work.model)
+class Trained(NamedTuple):
+    """Parameters that one device updates: those that all of its dp replicas share, and those of its experts."""
+
+    shared: float
+    experts: float
+
+
+def _reduction_s(trained: Trained, gradient_bytes: float, communicators: Mapping[str, Communicator]) -> float:
+    """All-reduce of the gradients [s]: over dp; of experts that are cut ep ways over the replicas of these."""
+    seconds = 0.0
+    whole = {"dp": sum(trained)} if "ep" not in communicators else {"dp": trained.shared, "edp": trained.experts}
+    for axis, parameters in whole.items():
+        if axis in communicators:
+            message = parameters * gradient_bytes
+            seconds += collective_cost(OpKind.ALL_REDUCE, message, communicators[axis]).seconds
+    return seconds
+
+
+def trained_parameters(work: TrainStep, plan: Plan) -> Trained:
+    """What the fullest device updates: its share of the model, cut as in ``memory``, or of the adapters."""
+    arch = work.model
+    count = count_parameters(arch)
+    stage = stage_share(arch, plan.pp)
     if work.lora_rank:
-        graph = lower_micro_batch(work.model, 1, 8, Lowering(), "none", work.lora_rank)
-        adapters = sum(
+        return Trained(adapter_parameters(work) / plan.tp * stage, 0.0)
+    ends = float(count.embedding + count.head)
+    if plan.pp > 1:
+        ends = float(max(count.embedding, count.head or count.embedding))
+    stack = (count.attention + count.mlp + count.ssm) / plan.tp + count.norms
+    expert_ways = plan.ep if plan.ep > 1 else plan.tp
+    return Trained(stack * stage + ends / plan.tp + count.extra, count.experts / expert_ways * stage)
+
+
+def adapter_parameters(work: TrainStep) -> float:
+    """Parameters of all low-rank adapters of the whole model."""
+    graph = lower_micro_batch(work.model, 1, 8, Lowering(), "none", work.lora_rank)
+    return float(
+        sum(
             o.n * o.k * r
             for o, r in zip(graph.operators, graph.repeat, strict=True)
-            if ".lora_" in o.name and not o.name.endswith("grad")
+            if o.name.endswith((".lora_a", ".lora_b"))
         )
-        return float(adapters) / (plan.tp * plan.pp)
-    dense = count.total - count.experts
-    expert_ways = plan.ep if plan.ep > 1 else plan.tp
-    return (dense / plan.tp + count.experts / expert_ways) / plan.pp
+    )
 
 
 def counted_flops(work: TrainStep, how: Lowering) -> tuple[float, float]:
-    """(model, hardware) FLOPs of one sequence on the whole model, as MFU and HFU count them."""
+    """(model, hardware) FLOPs of one sequence on the whole model, as MFU and HFU count them.
+
+    Model: causal attention half, its backward twice its forward, nothing twice. Hardware: attention to every key, as
+    Narayanan et al. 2021 count, and what is recomputed.
+    """
     whole = replace(Lowering(how.precision), fusions=frozenset(FUSIONS))
-    plain = _count(lower_micro_batch(work.model, 1, work.seq_len, whole, "none", work.lora_rank))
-    extra = 0.0
+    model = hardware = 0.0
+    plain = lower_micro_batch(work.model, 1, work.seq_len, whole, "none", work.lora_rank)
+    for operator, repeat in zip(plain.operators, plain.repeat, strict=True):
+        backward = operator.kind == OpKind.ATTENTION_BACKWARD
+        model += operator.flops * (0.8 if backward else 1.0) * repeat
+        hardware += _full_flops(operator) * (2.0 if backward else 1.0) * repeat
     if work.recompute != "none":
         again = lower_micro_batch(work.model, 1, work.seq_len, whole, "full", work.lora_rank)
-        wanted = ("attention.scores.recompute",) if work.recompute == "selective" else ()
-        extra = sum(
-            o.flops * (2.0 if o.family.startswith("attention") else 1.0) * r
+        hardware += sum(
+            _full_flops(o) * r
             for o, r in zip(again.operators, again.repeat, strict=True)
-            if o.name.endswith(".recompute") and (not wanted or o.name in wanted)
+            if o.name.endswith(".recompute") and (work.recompute == "full" or o.name == "attention.scores.recompute")
         )
-    model, attention = plain
-    return model, model + attention + extra
+    return float(model), float(hardware)
 
 
-def _count(graph: Graph) -> tuple[float, float]:
-    """Model FLOPs (backward of attention counted as twice its forward), and the causal attention part of them."""
-    total = attention = 0.0
-    for operator, repeat in zip(graph.operators, graph.repeat, strict=True):
-        scale = 0.8 if operator.kind == OpKind.ATTENTION_BACKWARD else 1.0
-        total += operator.flops * scale * repeat
-        if operator.family.startswith("attention"):
-            attention += operator.flops * scale * repeat
-    return total, attention
+def _full_flops(operator: Operator) -> float:
+    """FLOPs of an operator; of attention those of one forward without a mask."""
+    if not operator.family.startswith("attention"):
+        return operator.flops
+    return 2.0 * operator.batch * operator.heads * operator.m**2 * (operator.k + operator.value_dim)

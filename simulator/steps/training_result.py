@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from simulator import memory
 from simulator.assemble import Answer, assemble, paid_usd, parts_of, pool_use
 from simulator.prepared import Prepared
@@ -23,14 +25,16 @@ def training_result(prepared: Prepared, work: TrainStep, timeline: Timeline) -> 
     cost = price_step(work, pool.plan, prepared.how, prepared.model, prepared.communicators)
     device = pool.device
     whole = phase_cost("step", cost.micro, device.id, steps=cost.micro_batches / pool.plan.pp)
-    phases = _phases(whole, cost, device.id)
-    metrics, reasons = _metrics(prepared, work, cost)
+    phases = (*forward_and_backward(whole), phase_cost("optimizer", cost.update, device.id))
+    metrics, reasons = training_metrics(
+        (prepared,), work, cost.step_s, cost.device_j, cost.model_flops, cost.hardware_flops
+    )
     breakdown = _breakdown(prepared, cost)
     answer = Answer(
         kind="train",
         title=f"training step of {work.model.id} on {pool.count} x {device.id}",
-        metrics=metrics, pools=(pool_use(prepared, memory_use(prepared, work), cost.device_j, cost.step_s),),
-        duration_s=cost.step_s, bound={"step": cost.micro.bound()}, breakdown=breakdown,
+        metrics=metrics, pools=(pool_use(prepared, memory_use(prepared, work), cost.device_j, cost.busy_s),),
+        duration_s=cost.step_s, bound={"step": _bound(cost, pool.plan.pp)}, breakdown=breakdown,
         parts=parts_of(prepared, breakdown, _executions(cost)), phases=phases, powers=POWERS, reasons=reasons,
         timeline=timeline,
     )  # fmt: skip
@@ -41,7 +45,7 @@ def memory_use(prepared: Prepared, work: TrainStep) -> MemoryUse:
     """Bytes on the fullest device (the first pipeline stage, which holds the most micro-batches)."""
     arch, precision, sharding, plan = work.model, prepared.precision, prepared.how.sharding, prepared.pool.plan
     weights, gradients, states = memory.state_bytes_per_parameter(precision.attention)
-    trained = trained_parameters(work, plan)
+    trained = sum(trained_parameters(work, plan))
     held = memory.weight_bytes(arch, precision, sharding)
     in_flight = min(plan.pp, work.global_batch // (work.micro_batch * plan.dp))
     return MemoryUse(
@@ -55,20 +59,29 @@ def memory_use(prepared: Prepared, work: TrainStep) -> MemoryUse:
     )
 
 
-def _metrics(prepared: Prepared, work: TrainStep, cost: StepCost) -> tuple[dict[str, float | None], dict[str, str]]:
-    pool = prepared.pool
-    count = pool.count
-    peak = prepared.peak_flops * count * cost.step_s
-    paid, unknown = paid_usd((prepared,), cost.device_j, cost.step_s)
+def training_metrics(
+    prepared: Sequence[Prepared], work: TrainStep, step_s: float, device_j: float, model_flops: float,
+    hardware_flops: float,
+) -> tuple[dict[str, float | None], dict[str, str]]:  # fmt: skip
+    """Metrics of a step on all devices of some pools, and why some are missing; FLOPs are of the whole step."""
+    count = sum(each.pool.count for each in prepared)
+    peak = sum(each.peak_flops * each.pool.count for each in prepared) * step_s
+    paid, unknown = paid_usd(prepared, device_j, step_s)
     values: dict[str, float | None] = {
-        "step_time_s": cost.step_s,
-        "tokens_per_s_per_device": work.global_batch * work.seq_len / cost.step_s / count,
-        "model_tflops_per_device": cost.model_flops / cost.step_s / count / 1e12,
-        "mfu": cost.model_flops / peak,
-        "hfu": cost.hardware_flops / peak,
+        "step_time_s": step_s,
+        "tokens_per_s_per_device": work.global_batch * work.seq_len / step_s / count,
+        "model_tflops_per_device": model_flops / step_s / count / 1e12,
+        "mfu": model_flops / peak,
+        "hfu": hardware_flops / peak,
         "usd_per_step": paid,
     }
     return values, {"usd_per_step": unknown} if unknown else {}
+
+
+def _bound(cost: StepCost, pp: int) -> str:
+    """What the step is bound by, measured on one micro-batch through the whole stack."""
+    share = pp / cost.micro_batches
+    return cost.micro.bound(cost.host_s * share, (cost.send_s + cost.reduce_s) * share)
 
 
 def _breakdown(prepared: Prepared, cost: StepCost) -> dict[str, float]:
@@ -78,7 +91,7 @@ def _breakdown(prepared: Prepared, cost: StepCost) -> dict[str, float]:
     seconds["collective"] = seconds.get("collective", 0.0) + cost.send_s + cost.reduce_s
     seconds["optimizer"] = cost.update.total_s
     seconds["bubble"] = cost.bubble_s
-    seconds["host"] = prepared.pool.runtime.host_step.value * cost.micro_batches
+    seconds["host"] = cost.host_s
     return {family: value for family, value in seconds.items() if value > 0.0}
 
 
@@ -90,16 +103,12 @@ def _executions(cost: StepCost) -> dict[str, float]:
     return counts
 
 
-def _phases(whole: PhaseCost, cost: StepCost, device: str) -> tuple[PhaseCost, ...]:
-    """Forward, backward (recomputation included) and optimizer, as the operators' names tell."""
+def forward_and_backward(whole: PhaseCost) -> tuple[PhaseCost, PhaseCost]:
+    """A step's operators as forward and backward (recomputation included), as their names tell."""
     ends = (".dgrad", ".wgrad", ".backward", ".recompute")
     backward = tuple(o for o in whole.operators if o.name.endswith(ends))
     forward = tuple(o for o in whole.operators if not o.name.endswith(ends))
-    return (
-        PhaseCost("forward", _seconds(forward), forward),
-        PhaseCost("backward", _seconds(backward), backward),
-        phase_cost("optimizer", cost.update, device),
-    )
+    return PhaseCost("forward", _seconds(forward), forward), PhaseCost("backward", _seconds(backward), backward)
 
 
 def _seconds(operators: tuple[OperatorCost, ...]) -> float:
