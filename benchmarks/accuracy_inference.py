@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,22 @@ from inference_points import BATCH_KINDS, Point, Unpredictable, point_of, read_p
 from scoring import Scored, mean_of_groups, reasons_of, record_of, summary, table_of, worst
 
 from hardware_specs.errors import InputError
+from hardware_specs.facts import Fact, Mark
 from silicost.output import Format, csv_text, print_json, print_rows, write_text
 from simulator.result import Result
 from simulator.simulate import simulate
+from workloads.runtimes.catalogue import load_runtime
 
 DESCRIBED = ("source", "engine", "device", "device_class", "n_devices", "model", "weight_dtype", "batch", "input_len",
              "output_len", "metric", "quality")  # fmt: skip
+
+
+@cache
+def calibrated_on(runtime: str) -> str:
+    """Where the calibrated numbers of a runtime come from, in words that name the sources."""
+    record = load_runtime(runtime)
+    facts = [getattr(part, name) for part in (record, record.factors) for name in part.__struct_fields__]
+    return " ".join(fact.origin for fact in facts if isinstance(fact, Fact) and fact.mark is Mark.CALIBRATED)
 
 
 class Predictor:
@@ -48,16 +59,17 @@ class Predictor:
 
 def score(row: dict[str, Any], predictor: Predictor) -> Scored:
     """Predict one row; what cannot be predicted says why."""
-    labels = {name: row[name] for name in DESCRIBED}
+    labels = {name: row[name] for name in DESCRIBED} | {"runtime": "", "dtype": "", "fits": "", "fitted": "no"}
     measured = float(row["measured"])
     try:
         point = point_of(row)
-        labels |= {"runtime": point.runtime, "dtype": point.weight_dtype or point.dtype, "fits": ""}
+        labels |= {"runtime": point.runtime, "dtype": point.weight_dtype or point.dtype}
+        labels["fitted"] = "yes" if row["source"] in calibrated_on(point.runtime) else "no"
         result = predictor.result(point)
     except Unpredictable as error:
-        return Scored({"runtime": "", "dtype": "", "fits": ""} | labels, measured, reason=str(error))
+        return Scored(labels, measured, reason=str(error))
     except InputError as error:
-        return Scored({"runtime": "", "dtype": "", "fits": ""} | labels, measured, reason=str(error).split(";")[0])
+        return Scored(labels, measured, reason=str(error).split(";")[0])
     labels["fits"] = "yes" if result.fits else "no"
     predicted = (
         energy_per_token(result, row) if row["metric"] == "j_per_output_token" else result.metrics[row["metric"]]
@@ -102,10 +114,11 @@ def main() -> None:
     if not rows:
         sys.exit(f"{asked.path}: no row of quality {asked.quality!r} and batch kind {asked.batch_kind!r}")
     report = {
-        "fitted_rows": 0,
+        "fitted_rows": sum(row.labels["fitted"] == "yes" for row in rows),
         "scenarios": len(predictor.known),
         "seconds": spent,
         "overall_rows": summary(rows),
+        "overall_rows_not_fitted": summary([row for row in rows if row.labels["fitted"] == "no"]),
         "overall_source_device_groups": mean_of_groups(rows, ("source", "device")),
         "groups": table_of(rows, keys),
         "not_predicted": reasons_of(rows),
@@ -122,14 +135,14 @@ def main() -> None:
 def print_report(report: dict[str, Any]) -> None:
     """The report as tables."""
     print_rows([rounded(row) for row in report["groups"]], Format.TABLE, "by group")
-    for name in ("overall_rows", "overall_source_device_groups"):
+    for name in ("overall_rows", "overall_rows_not_fitted", "overall_source_device_groups"):
         print_rows([rounded(report[name])], Format.TABLE, name.replace("_", " "))
     if report["not_predicted"]:
         reasons = [{"rows": count, "reason": reason} for reason, count in report["not_predicted"].items()]
         print_rows(reasons, Format.TABLE, "not predicted")
     if report["worst"]:
         print_rows([rounded(row) for row in report["worst"]], Format.TABLE, "furthest off")
-    print(f"fitted rows: {report['fitted_rows']}")
+    print(f"fitted rows: {report['fitted_rows']} (of sources that a calibrated number of their runtime names)")
     print(f"{report['scenarios']} scenarios in {report['seconds']:.1f} s")
 
 

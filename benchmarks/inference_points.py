@@ -85,8 +85,8 @@ def point_of(row: dict[str, Any]) -> Point:
     """The configuration of a row.
 
     A first-token row needs no output length, a decode row without one is a single step. An input length of 0 is an
-    empty context: the first token is there and all ``output_len`` tokens are decode steps. Counts of ways that do not
-    make ``n_devices`` (cores counted as devices) are read as tensor parallel over all devices.
+    empty context: the first token is there and all ``output_len`` tokens are decode steps. Devices beyond
+    the stated ways hold layers one after another, as llama.cpp splits them over cards and sockets.
 
     Raises:
         Unpredictable: batch or length unpublished.
@@ -99,8 +99,10 @@ def point_of(row: dict[str, Any]) -> Point:
     isl, osl = _lengths(row)
     count = int(_number(row["n_devices"]) or 1)
     tp, pp, dp, ep = (int(_number(row[name]) or 1) for name in ("tp", "pp", "dp", "ep"))
-    if tp * pp * dp != count:
+    if not row["tp"]:
         tp = max(count // (pp * dp), 1)
+    elif count % (tp * dp) == 0:
+        pp = count // (tp * dp)
     if tp * pp * dp != count:
         tp, pp, dp = count, 1, 1
     dtype, weights = weight_format(row["weight_dtype"], _number(row["weight_bytes_per_param"]))

@@ -45,7 +45,7 @@ def summary(rows: Sequence[Scored]) -> dict[str, Any]:
         "skipped": len(rows) - len(known),
         "mean_error": statistics.fmean(errors) if errors else None,
         "median_error": statistics.median(errors) if errors else None,
-        "mean_error_all": (sum(errors) + len(rows) - len(known)) / len(rows),
+        "mean_error_all": (sum(errors) + len(rows) - len(known)) / len(rows) if rows else None,
         "bias": statistics.median(ratios) if ratios else None,
         "log_error": statistics.fmean(abs(math.log(ratio)) for ratio in ratios) if ratios else None,
         "within_80": share(i.p10 <= m <= i.p90 for i, m in inside) if inside else None,

@@ -34,11 +34,11 @@ _BYTES = np.array([BITS[dtype] / 8.0 for dtype in COMPUTE_DTYPES])
 def load_cycles(p: Any, dtype: int) -> float:
     """Cycles in which one array takes in a weight tile: a row a cycle, or more where memory can deliver more.
 
-    Arrays are built to take in weights at twice the rate of the main memory at least, so that products of few rows
-    are bound by memory: a row a cycle carries ``peak / (2 depth)`` weights per second on all arrays.
+    Arrays take in weights at four times the rate of the main memory at least (fast weight load), so that products of
+    few rows are bound by memory: a row a cycle carries ``peak / (2 depth)`` weights per second on all arrays.
     """
     row_a_cycle = p.peaks[dtype] / (2.0 * p.depth_tile) * _BYTES[dtype]
-    return p.depth_tile / max(1.0, 2.0 * p.bandwidth / row_a_cycle)  # type: ignore[no-any-return]
+    return p.depth_tile / max(1.0, 4.0 * p.bandwidth / row_a_cycle)  # type: ignore[no-any-return]
 
 
 @njit(cache=True)
