@@ -1,0 +1,276 @@
+"""Scenario files: what they mean, and every way of writing one that means nothing."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hardware_specs.errors import InputError
+from silicost.scenario_file import load_scenario, shipped_scenarios
+from simulator.scenario import Plan
+from simulator.simulate import simulate
+
+INFERENCE = """
+[workload]
+kind = "inference"
+model = "llama-3.1-8b"
+[traffic]
+batch = 1
+isl = 64
+osl = 4
+[system]
+name = "gpu-tpu-lab"
+[plan]
+weight_dtype = "int8"
+"""
+DATAFLOW = """
+[workload]
+kind = "dataflow"
+train = true
+inputs = [{ name = "x", cols = 8 }]
+operators = [
+    { name = "a", kind = "gemm", inputs = ["x"], n = 4 },
+    { name = "b", kind = "relu", inputs = ["a"] },
+]
+[traffic]
+batch = 4
+[system]
+device = "h100-sxm-80gb"
+count = 1
+[plan]
+dtype = "fp32"
+"""
+TRAINING = """
+[workload]
+kind = "training"
+model = "llama-3.1-8b"
+[traffic]
+global_batch = 8
+micro_batch = 1
+seq_len = 512
+[system]
+device = "h100-sxm-80gb"
+count = 8
+"""
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Write a scenario: a text with replacements (each must be there), or lines added at its end."""
+
+    def made(text: str, *changes: tuple[str, str], more: str = "") -> Path:
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new)
+        path = tmp_path / "mine.toml"
+        path.write_text(f"{text}\n{more}\n")
+        return path
+
+    return made
+
+
+BROKEN = [
+    (INFERENCE, ("[traffic]", "[trafic]"), "trafic: unknown key; did you mean 'traffic'? (allowed: workload, traffic"),
+    (INFERENCE, ('name = "gpu-tpu-lab"', 'nam = "x"'), "system.nam: unknown key; did you mean 'name'?"),
+    (INFERENCE, ('kind = "inference"', 'kind = "infer"'), "kind: 'infer' is not allowed; did you mean 'inference'"),
+    (INFERENCE, ('kind = "inference"', ""), "workload: missing key 'kind'"),
+    (INFERENCE, ('model = "llama-3.1-8b"', ""), "workload: missing key 'model'; kind 'inference' needs one"),
+    (INFERENCE, ("llama-3.1-8b", "lama"), "unknown model 'lama'"),
+    (INFERENCE, ("isl = 64", ""), "traffic: missing key 'isl'; workload kind 'inference' needs batch, isl, osl"),
+    (INFERENCE, ("isl = 64", "isl = 64.5"), "traffic.isl: must be a whole number, not 64.5"),
+    (INFERENCE, ("isl = 64", 'isl = "64"'), "traffic.isl: must be a whole number, not '64'"),
+    (INFERENCE, ("isl = 64", "isl = true"), "traffic.isl: must be a whole number, not True"),
+    (INFERENCE, ("isl = 64", "isl = nan"), "traffic.isl: must be a whole number, not nan"),
+    (INFERENCE, ("isl = 64", "isl = 0"), "mine.toml: traffic.isl 0: must be a whole number from 1"),
+    (INFERENCE, ("isl = 64", "isl = 64\nsteps = 2"), "traffic.steps does not belong to workload kind 'inference'"),
+    (INFERENCE, ("isl = 64", "isl = 64\nseq_len = 2"), "traffic.seq_len does not belong"),
+    (INFERENCE, ('[system]\nname = "gpu-tpu-lab"', ""), "missing key 'system'"),
+    (INFERENCE, ("gpu-tpu-lab", "gpu-tpu-lap"), "unknown system 'gpu-tpu-lap'; did you mean 'gpu-tpu-lab'"),
+    (INFERENCE, ('name = "gpu-tpu-lab"', ""), "system: needs either 'name' or 'device' (with 'count'); it has none"),
+    (INFERENCE, ('name = "gpu', 'device = "a10g"\nname = "gpu'), "system: needs either 'name' or 'device'"),
+    (INFERENCE, ('-lab"', '-lab"\ncount = 2'), "system.count: a named system has its own"),
+    (INFERENCE, ('-lab"', '-lab"\nset = { "device.memory.size" = "2x" }'), "set: device.memory.size=2x: no field"),
+    (INFERENCE, ('-lab"', '-lab"\nset = { "links.x" = "2x" }'), "system.set: links.x=2x: must begin with one of"),
+    (INFERENCE, ('-lab"', '-lab"\nset = { "link.x.bandwidth" = "2x" }'), "set: link.x.bandwidth=2x: no such link"),
+    (INFERENCE, ('-lab"', '-lab"\nset = { "site.pue" = 2 }'), "must be text, not 2"),
+    (INFERENCE, ("int8", "int9"), "unknown storage format 'int9'"),
+    (INFERENCE, ("[plan]", '[site]\nname = "mars"\n[plan]'), "unknown site 'mars'"),
+    (INFERENCE, ("[plan]", '[runtime]\nname = "vllm"\n[plan]'), "unknown runtime 'vllm'"),
+    (INFERENCE, ("[plan]", '[runtime]\nname = "vllm-0.19"\n[plan]'), "runtime 'vllm-0.19' runs on"),
+    (INFERENCE, ("[plan]", 'seed = 1.5\n[plan]'), "system.seed: unknown key"),
+    (INFERENCE, ("[plan]", "[plan]\ntp = 3"), "= 3 devices, but --count is 1"),
+    (INFERENCE, ("[plan]", "[plan]\npp = 0"), "pp 0: must be a whole number from 1"),
+    (INFERENCE, ("[plan]", "[[plan]]"), "plan: must be a table"),
+    (INFERENCE, ("[plan]", "[plan]\npools = 3"), "plan.pools: must be a list, not 3"),
+    (TRAINING, ("seq_len = 512", 'seq_len = 512\nrecompute = "all"'), "--recompute 'all': allowed are none, selective"),
+    (TRAINING, ("seq_len = 512", "seq_len = 512\nlora_rank = -1"), "--lora-rank -1: must be 0"),
+    (TRAINING, ("micro_batch = 1", "micro_batch = 3"), "--global-batch 8: must be a multiple of micro-batch x dp = 3"),
+    (TRAINING, ("count = 8", "count = 0"), "mine.toml: system.count 0: must be a whole number"),
+    (TRAINING, ("count = 8", 'count = 8\nname = "dgx-h100"'), "it has both"),
+    (DATAFLOW, ("batch = 4", "batch = 4\nsteps = 2\nepochs = 1"), "either steps, or samples and epochs"),
+    (DATAFLOW, ("batch = 4", "batch = 4\nsamples = 100"), "samples and epochs go together; only 'samples' is there"),
+    (DATAFLOW, ("batch = 4", "batch = 4\nepochs = 0\nsamples = 3"), "mine.toml: traffic.epochs 0: must be"),
+    (DATAFLOW, ("batch = 4", "batch = 4\nsteps = -1"), "steps = -1: must be at least 1"),
+    (DATAFLOW, ("batch = 4", "batch = 4\nisl = 1"), "traffic.isl does not belong to workload kind 'dataflow'"),
+    (DATAFLOW, ('inputs = ["a"]', 'inputs = ["b"]'), "operators 'b' wait for each other"),
+    (DATAFLOW, ('inputs = ["a"]', 'inputs = ["c"]'), "operator 'b': unknown input 'c'"),
+    (DATAFLOW, ('name = "b"', 'name = "a"'), "operator 'a' is named twice"),
+    (DATAFLOW, ('kind = "relu"', 'kind = "rely"'), "operators[1].kind: 'rely' is not allowed; did you mean 'relu'"),
+    (DATAFLOW, ('"relu", inputs = ["a"]', '"add", inputs = ["a"]'), "add takes 2 or more inputs, not 1"),
+    (DATAFLOW, ('"relu", inputs = ["a"]', '"add", inputs = ["a", "x"]'), "'a' is 4 x 4, but 'x' is 4 x 8"),
+    (DATAFLOW, ("n = 4", "n = 0"), "n = 0: output columns must be at least 1"),
+    (DATAFLOW, ("n = 4", 'n = 4, dtype = "bf17"'), "unknown dtype 'bf17'"),
+    (DATAFLOW, ("n = 4", "n = 4, bais = true"), "operators[0].bais: unknown key; did you mean 'bias'"),
+    (DATAFLOW, ("cols = 8", "cols = -8"), "input 'x': 1 x -8 must be at least 1 x 1"),
+    (DATAFLOW, ("train = true", "train = true\ninput_bytes_per_sample = -1"), "= -1.0: must be 0 or more"),
+    (DATAFLOW, ("train = true", 'optimizer = "adamw"\ntrain = true'), "'adamw' is not allowed; did you mean 'adam'"),
+    (DATAFLOW, ("n = 4", "n = 4, parameter = false"), "no operator has weights to train"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "change", "fragment"), BROKEN)
+def test_files_that_mean_nothing(
+    write: Write, refused: Callable[..., str], text: str, change: tuple[str, str], fragment: str
+) -> None:
+    assert fragment in refused("run", str(write(text, change)))
+
+
+RULES = [
+    ('pool = "gpu"', "place[0]: pool"),
+    ('pool = "tpu-v5e"\nphase = "decoding"', "phase 'decoding' is unknown; did you mean 'decode'"),
+    ('pool = "tpu-v5e"\nlayers = [4, 2]', "layers [4, 2] must be [first, last] with 0 <= first <= last"),
+    ('pool = "tpu-v5e"\nlayers = [-1, 2]', "layers [-1, 2] must be"),
+    ('pool = "tpu-v5e"\nlayers = [1]', "layers [1] must be [first, last]"),
+    ('pool = "tpu-v5e"\nlayers = [1.5, 2]', "place[0].layers[0]: must be a whole number"),
+    ('pool = "tpu-v5e"\nlayers = [32, 40]', "places no operator of this workload"),
+    ('pool = "tpu-v5e"\noperator = "mlp.upp"', "'mlp.upp' places no operator of this workload"),
+    ('pool = "tpu-v5e"\nphase = "backward"', "'backward' places no operator"),
+    ('pool = "tpu-v5e"\nphases = "decode"', "place[0].phases: unknown key; did you mean 'phase'"),
+    ('phase = "decode"', "missing key 'pool'"),
+]
+
+
+@pytest.mark.parametrize(("rule", "fragment"), RULES)
+def test_rules_that_place_nothing(write: Write, refused: Callable[..., str], rule: str, fragment: str) -> None:
+    assert fragment in refused("run", str(write(INFERENCE, more=f"[[plan.place]]\n{rule}")))
+
+
+POOLS = [
+    ('device = "h100"', "unknown mine.toml: device of system gpu-tpu-lab 'h100'; did you mean 'h100-sxm-80gb'"),
+    ('device = "a10g"', "it has h100-sxm-80gb, tpu-v5e"),
+    ('device = "tpu-v5e"\ncount = 0', "pool tpu-v5e: count 0: must be"),
+    ('device = "tpu-v5e"\ntp = 0', "pool tpu-v5e: tp 0: must be"),
+    ('device = "tpu-v5e"\ncount = 4096\ntp = 32', "32 devices, but --count is 4096"),
+    ('device = "tpu-v5e"\nprice = "3 EUR/h"', "mine.toml: pool tpu-v5e: price: unknown unit 'EUR/h'"),
+    ('name = "x"', "missing key 'device'"),
+    ('device = "tpu-v5e"\n[[plan.pools]]\ndevice = "tpu-v5e"', "two pools are called 'tpu-v5e'; give them"),
+    ('device = "tpu-v5e"\ndp = 2', "= 2 devices, but --count is 1"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("pool", "fragment"), POOLS)
+def test_pools_that_do_not_exist(write: Write, refused: Callable[..., str], pool: str, fragment: str) -> None:
+    assert fragment in refused("run", str(write(INFERENCE, more=f"[[plan.pools]]\n{pool}")))
+
+
+@pytest.mark.parametrize("name", shipped_scenarios())
+def test_every_shipped_scenario_runs_and_gives_the_same_twice(silicost: Callable[..., object], name: str) -> None:
+    first, second = silicost(f"run {name} --format json"), silicost(f"run {name} --format json")
+    assert first.status == 0, first.err
+    assert first.out == second.out
+    result = first.json
+    total = result.get("makespan_s") or result["e2e_s"]
+    assert sum(result["breakdown"].values()) == pytest.approx(total, rel=1e-9)
+    assert len(result["pools"]) == len({pool["name"] for pool in result["pools"]}) >= 1
+
+
+def test_a_pool_for_each_group_unless_the_file_says_otherwise(write: Write) -> None:
+    rule = '[[plan.place]]\npool = "tpu-v5e"\nphase = "decode"'
+    scenario, _ = load_scenario(str(write(INFERENCE, more=rule)))
+    assert [(p.name, p.count, p.plan) for p in scenario.pools] == [
+        ("h100-sxm-80gb", 1, Plan()), ("tpu-v5e", 1, Plan())
+    ]  # fmt: skip
+    assert {p.formats.weight for p in scenario.pools} == {"int8"}
+
+
+def test_pools_override_the_plan(write: Write) -> None:
+    pools = """
+[[plan.pools]]
+device = "h100-sxm-80gb"
+name = "reader"
+weight_dtype = "fp8"
+runtime = "trtllm-1.0"
+price = "3 USD/h"
+[[plan.pools]]
+device = "tpu-v5e"
+kv_dtype = "int8"
+[[plan.place]]
+pool = "tpu-v5e"
+phase = "decode"
+"""
+    scenario, _ = load_scenario(str(write(INFERENCE, more=pools)))
+    reader, tpu = scenario.pools
+    assert (reader.name, reader.formats.weight, reader.formats.kv, reader.runtime.id) == (
+        "reader",
+        "fp8",
+        "",
+        "trtllm-1.0",
+    )
+    assert reader.usd_per_device_s is not None
+    assert reader.usd_per_device_s.value == pytest.approx(3.0 / 3600.0)
+    assert (tpu.formats.weight, tpu.formats.kv, tpu.runtime.id) == ("int8", "int8", tpu.device.default_runtime)
+
+
+@pytest.mark.parametrize(
+    ("path", "changed"), [("device.memory.bandwidth", (2.0, 2.0)), ("device.tpu-v5e.memory.bandwidth", (1.0, 2.0))]
+)
+def test_changes_of_all_devices_or_of_one(write: Write, path: str, changed: tuple[float, float]) -> None:
+    rule = '[[plan.place]]\npool = "tpu-v5e"\nphase = "decode"'
+    plain, _ = load_scenario(str(write(INFERENCE, more=rule)))
+    change = ('-lab"', f'-lab"\nset = {{ "{path}" = "2x" }}')
+    faster, _ = load_scenario(str(write(INFERENCE, change, more=rule)))
+    factors = [
+        new.device.memory.bandwidth.value / old.device.memory.bandwidth.value
+        for new, old in zip(faster.pools, plain.pools, strict=True)
+    ]
+    assert factors == list(changed)
+
+
+def test_epochs_are_steps(write: Write) -> None:
+    scenario, _ = load_scenario(str(write(DATAFLOW, ("batch = 4", "batch = 4\nsamples = 10\nepochs = 3"))))
+    assert scenario.workload.steps == 9  # type: ignore[union-attr]
+
+
+def test_a_file_of_one_pool_is_what_the_flags_say(write: Write, silicost: Callable[..., object]) -> None:
+    from_file = silicost("run --format json", str(write(TRAINING)))
+    from_flags = silicost(
+        "train --model llama-3.1-8b --device h100-sxm-80gb --count 8 --global-batch 8 --micro-batch 1 --seq-len 512 "
+        "--format json"
+    )
+    assert from_file.json == from_flags.json
+
+
+def test_paths_are_as_seen_from_where_one_stands(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, silicost: Callable[..., object]
+) -> None:
+    model = tmp_path / "models" / "tiny"
+    model.mkdir(parents=True)
+    config = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
+    keys = ", ".join(f'"{key}": {value}' for key, value in config.items())
+    (model / "config.json").write_text(f'{{"model_type": "llama", "vocab_size": 100, {keys}}}')
+    file = shutil.move(write(TRAINING, ("llama-3.1-8b", "models/tiny/config.json"), ("count = 8", "count = 1")), model)
+    monkeypatch.chdir(tmp_path)
+    ran = silicost(f"run {Path(file).relative_to(tmp_path)} --format json --out results")
+    assert ran.status == 0, ran.err
+    assert ran.json["configuration"]["model"] == "tiny"
+    assert {path.name for path in (tmp_path / "results").iterdir()} == {"result.json", "report.html"}
+
+
+def test_the_api_refuses_as_the_command_does(write: Write) -> None:
+    scenario, _ = load_scenario(str(write(INFERENCE, more='[[plan.place]]\npool = "tpu-v5e"\noperator = "none"')))
+    with pytest.raises(InputError, match="'none' places no operator"):
+        simulate(scenario)
