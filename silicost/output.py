@@ -71,8 +71,9 @@ def print_table(rows: Sequence[dict[str, Any]], title: str = "", header: bool = 
         title=Text(title, "bold") if title else None, title_justify="left", header_style="bold", box=None,
         pad_edge=False, show_header=header,
     )  # fmt: skip
-    known = sys.stdout.isatty() or "COLUMNS" in os.environ
-    console = Console(width=None if known else _WIDTH, highlight=False)
+    text, terminal = io.StringIO(), sys.stdout.isatty()
+    width = None if terminal or "COLUMNS" in os.environ else _WIDTH
+    console = Console(file=text, force_terminal=terminal, width=width, highlight=False)
     lines = [{key: _cell(value) for key, value in row.items()} for row in rows]
     keys = columns_that_fit(lines, console.width)
     for index, key in enumerate(keys):
@@ -80,11 +81,10 @@ def print_table(rows: Sequence[dict[str, Any]], title: str = "", header: bool = 
         table.add_column(key, justify="right" if numeric else "left", overflow="fold", no_wrap=index == 0)
     for line in lines:
         table.add_row(*(Text(line[key]) for key in keys))
-    with console.capture() as captured:
-        console.print(table)
+    console.print(table)
     left_out = [key for key in (lines[0] if lines else ()) if key not in keys]
     note = f"(not shown for want of room: {', '.join(left_out)}; see --format csv)\n" if left_out else ""
-    write_out("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()) + note)
+    write_out("".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines()) + note)
 
 
 def columns_that_fit(lines: Sequence[dict[str, str]], width: int) -> list[str]:

@@ -1,0 +1,81 @@
+"""``import silicost``: a small surface that does not change unnoticed, light to import, strict about its input."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+import silicost
+
+FROZEN = [
+    "__version__", "simulate", "inference_scenario", "training_scenario", "Scenario", "Plan", "Formats", "Result",
+    "load_device", "load_system", "load_model", "load_runtime", "InputError", "DoesNotFit",
+]  # fmt: skip
+
+
+def test_the_public_names() -> None:
+    assert silicost.__all__ == FROZEN
+    assert all(getattr(silicost, name) is not None for name in FROZEN)
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = silicost.nonsense
+
+
+def test_from_question_to_answer() -> None:
+    scenario = silicost.inference_scenario("llama-3.1-8b", "h100-sxm-80gb", batch=8, isl=256, osl=16, tp=2)
+    first, second = silicost.simulate(scenario), silicost.simulate(scenario)
+    assert first == second
+    assert first.pools[0].count == 2
+    training = silicost.training_scenario("gpt2", "a10g", global_batch=4, micro_batch=1, seq_len=128)
+    assert silicost.simulate(training).metrics["step_time_s"] > 0.0
+    own = silicost.inference_scenario(silicost.load_model("gpt2"), "a10g", batch=1, isl=8, osl=2)
+    assert own.workload.model == silicost.load_model("gpt2")
+
+
+NO_COUNTS = (0, -1, 1.5, math.nan, math.inf, "8", None, True, 10**500)
+SIZES: list[tuple[str, Any]] = [(name, value) for name in ("batch", "isl", "osl") for value in NO_COUNTS]
+
+
+@pytest.mark.parametrize(("name", "value"), SIZES)
+def test_sizes_that_are_no_counts(name: str, value: Any) -> None:
+    sizes = {"batch": 1, "isl": 8, "osl": 2} | {name: value}
+    with pytest.raises(silicost.InputError, match=f"--{name} .*: must be a whole number from 1 to 100000000"):
+        silicost.simulate(silicost.inference_scenario("gpt2", "a10g", **sizes))
+
+
+@pytest.mark.parametrize("name", ["count", "tp", "pp", "dp", "ep"])
+@pytest.mark.parametrize("value", [0, -1, 1.5, math.nan, "2", True])
+def test_ways_that_are_no_counts(name: str, value: Any) -> None:
+    with pytest.raises(silicost.InputError, match=f"--{name} .*: must be a whole number"):
+        silicost.inference_scenario("gpt2", "a10g", batch=1, isl=8, osl=2, **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("hardware", "message"),
+    [
+        ({"runtime": "x"}, "unknown runtime 'x'"),
+        ({"system": "x"}, "unknown system 'x'"),
+        ({"site": "x"}, "unknown site 'x'"),
+        ({"price": "x"}, "'x' is no quantity"),
+        ({"changes": {"device.memory.bandwidth": "x"}}, "'x' is no quantity"),
+    ],
+)
+def test_names_that_no_catalogue_holds(hardware: dict[str, Any], message: str) -> None:
+    with pytest.raises(silicost.InputError, match=message):
+        silicost.inference_scenario("gpt2", "a10g", batch=1, isl=8, osl=2, **hardware)
+
+
+def test_input_errors_are_value_errors() -> None:
+    assert issubclass(silicost.InputError, ValueError)
+    assert not issubclass(silicost.DoesNotFit, ValueError)
+
+
+@pytest.mark.parametrize("statement", ["import silicost", "import silicost.cli"])
+def test_importing_is_light(statement: str) -> None:
+    heavy = "{'numba', 'numpy', 'scipy', 'pandas', 'matplotlib', 'simpy', 'pyarrow'}"
+    code = f"{statement}; import sys; print(sorted({heavy} & set(sys.modules)))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert ran.stdout.strip() == "[]"
