@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from inference_points import BATCH_KINDS, Point, Unpredictable, point_of, read_points
+from inference_points import BATCH_KINDS, WHAT_FITS, Point, Unpredictable, point_of, read_points
 from scoring import Scored, mean_of_groups, reasons_of, record_of, summary, table_of, worst
 
 from hardware_specs.errors import InputError
@@ -48,13 +48,22 @@ class Predictor:
         """
         if point not in self.known:
             try:
-                self.known[point] = simulate(point.scenario())
+                self.known[point] = self.simulated(point)
             except InputError as error:
                 self.known[point] = error
         answer = self.known[point]
         if isinstance(answer, InputError):
             raise answer
         return answer
+
+    def simulated(self, point: Point) -> Result:
+        """Simulate ``point``; a saturated engine runs as many sequences as fit."""
+        if point.batch != WHAT_FITS:
+            return simulate(point.scenario())
+        most = self.result(point._replace(batch=point.dp)).metrics["max_batch"]
+        if not most:
+            raise InputError("not even one sequence fits")
+        return self.result(point._replace(batch=int(most)))
 
 
 def score(row: dict[str, Any], predictor: Predictor) -> Scored:

@@ -35,8 +35,14 @@ PUBLISHED = {
 """Month of the measurements of a source whose engine text has no version, for the choice of the runtime."""
 
 
+WHAT_FITS = 0
+
+
 class Point(NamedTuple):
-    """One configuration as ``inference_scenario`` takes it; equal points have equal predictions."""
+    """One configuration as ``inference_scenario`` takes it; equal points have equal predictions.
+
+    A ``batch`` of ``WHAT_FITS`` stands for the largest that the memory holds.
+    """
 
     model: str
     device: str
@@ -95,7 +101,9 @@ def point_of(row: dict[str, Any]) -> Point:
     spec = load_device(row["device"])
     batch = _number(row["batch"])
     if batch is None:
-        raise Unpredictable("batch unpublished")
+        if row["batch_kind"] != "saturated":
+            raise Unpredictable("batch unpublished")
+        batch = WHAT_FITS
     isl, osl = _lengths(row)
     count = int(_number(row["n_devices"]) or 1)
     tp, pp, dp, ep = (int(_number(row[name]) or 1) for name in ("tp", "pp", "dp", "ep"))
@@ -108,9 +116,7 @@ def point_of(row: dict[str, Any]) -> Point:
     dtype, weights = weight_format(row["weight_dtype"], _number(row["weight_bytes_per_param"]))
     kv = "" if row["kv_dtype"].lower() in ("", *PLAIN) else load_format(row["kv_dtype"]).id
     runtime = match_runtime(row["engine"], spec, PUBLISHED.get(row["source"], "")).runtime.id
-    return Point(
-        row["model"], spec.id, max(round(batch), 1), isl, osl, count, tp, pp, dp, ep, runtime, dtype, weights, kv
-    )
+    return Point(row["model"], spec.id, round(batch), isl, osl, count, tp, pp, dp, ep, runtime, dtype, weights, kv)
 
 
 def _lengths(row: dict[str, Any]) -> tuple[int, int]:
@@ -131,9 +137,12 @@ def weight_format(name: str, bytes_per_weight: float | None) -> tuple[str, str]:
     """Compute dtype and storage format of weights; a name that is not known is taken as the nearest width.
 
     Raises:
+        Unpredictable: no name.
         UnknownName: neither the name nor the width is known.
     """
     key = name.lower().strip()
+    if not key:
+        raise Unpredictable("weight format unpublished")
     if key in PLAIN:
         return PLAIN[key], ""
     words = key.replace(" - small", "_s").replace(" - medium", "_m").split(" - ")[0]
