@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from inference_points import BATCH_KINDS, WHAT_FITS, Point, Unpredictable, point_of, read_points
-from scoring import Scored, mean_of_groups, reasons_of, record_of, summary, table_of, worst
+from scoring import Scored, mean_of_groups, reasons_of, record_of, rounded, summary, table_of, worst
 
 from hardware_specs.errors import InputError
 from hardware_specs.facts import Fact, Mark
@@ -153,11 +153,6 @@ def print_report(report: dict[str, Any]) -> None:
         print_rows([rounded(row) for row in report["worst"]], Format.TABLE, "furthest off")
     print(f"fitted rows: {report['fitted_rows']} (of sources that a calibrated number of their runtime names)")
     print(f"{report['scenarios']} scenarios in {report['seconds']:.1f} s")
-
-
-def rounded(row: dict[str, Any]) -> dict[str, Any]:
-    """Numbers with three digits."""
-    return {name: float(f"{value:.3g}") if isinstance(value, float) else value for name, value in row.items()}
 
 
 if __name__ == "__main__":

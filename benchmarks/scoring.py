@@ -101,3 +101,8 @@ def record_of(row: Scored) -> dict[str, Any]:
     """A row as a flat record."""
     ratio = row.ratio if row.predicted is not None else None
     return row.labels | {"measured": row.measured, "predicted": row.predicted, "ratio": ratio, "reason": row.reason}
+
+
+def rounded(row: dict[str, Any]) -> dict[str, Any]:
+    """A record with numbers of three digits."""
+    return {name: float(f"{value:.3g}") if isinstance(value, float) else value for name, value in row.items()}
