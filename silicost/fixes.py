@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import msgspec
 
-from hardware_specs.devices import load_device
 from hardware_specs.errors import InputError
 from hardware_specs.systems import links_of, system_for
 from simulator.result import Result
@@ -56,7 +55,7 @@ def _candidates(scenario: Scenario) -> Iterator[tuple[str, Scenario]]:
     while ways <= _MOST_WAYS:
         plan = msgspec.structs.replace(pool.plan, tp=ways)
         wider = msgspec.structs.replace(pool, plan=plan, count=plan.devices)
-        yield f"--tp {ways} ({plan.devices} devices)", _on_system(scenario, wider)
+        yield _on_system(scenario, wider)
         ways *= 2
 
 
@@ -83,10 +82,13 @@ def _with_pool(scenario: Scenario, pool: Pool) -> Scenario:
     return msgspec.structs.replace(scenario, pools=(pool,))
 
 
-def _on_system(scenario: Scenario, pool: Pool) -> Scenario:
-    """``pool`` on its own system if that is large enough, else on the usual one for its size."""
+def _on_system(scenario: Scenario, pool: Pool) -> tuple[str, Scenario]:
+    """``pool`` on its own system if that is large enough, else on the usual one for its size, in words and as it is."""
+    words = f"--tp {pool.plan.tp} --count {pool.count}"
     group = next(g for g in scenario.system.groups if g.device == pool.device.id)
     if group.count * scenario.system.nodes >= pool.count:
-        return _with_pool(scenario, pool)
-    system = system_for(load_device(pool.device.id), pool.count)
-    return msgspec.structs.replace(scenario, pools=(pool,), system=system, links=links_of(system))
+        return words, _with_pool(scenario, pool)
+    usual = scenario.system == system_for(pool.device, scenario.pools[0].count)
+    system = system_for(pool.device, pool.count)
+    changed = msgspec.structs.replace(scenario, pools=(pool,), system=system, links=links_of(system))
+    return (words if usual else f"{words} (without --system {scenario.system.id})"), changed

@@ -164,8 +164,11 @@ def check_plan(plan: Plan, count: int) -> None:
     """Refuse a plan whose ways do not multiply to the number of devices.
 
     Raises:
-        InputError: tp x pp x dp differs from count, or ep does not divide tp x dp.
+        InputError: a number of ways below one, tp x pp x dp differs from count, or ep does not divide tp x dp.
     """
+    for flag, ways in msgspec.structs.asdict(plan).items():
+        if not ways >= 1:
+            raise InputError(f"--{flag} {ways}: must be at least 1")
     if plan.devices != count:
         raise InputError(
             f"--tp {plan.tp} x --pp {plan.pp} x --dp {plan.dp} = {plan.devices} devices, but --count is {count}; "

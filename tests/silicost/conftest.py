@@ -33,6 +33,7 @@ Run = Callable[..., Ran]
 @pytest.fixture
 def silicost(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """``silicost("simulate --model x", "--set", "a = b")``: text is split at spaces, further arguments are whole."""
+    monkeypatch.delenv("COLUMNS", raising=False)
 
     def run(command: str, *more: str) -> Ran:
         monkeypatch.setattr(sys, "argv", ["silicost", *command.split(), *more])

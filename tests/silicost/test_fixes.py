@@ -49,6 +49,14 @@ def test_the_largest_batch_is_the_largest(silicost: Run) -> None:
     assert silicost(f"{command} {most + 1}").status == 3
 
 
+def test_more_devices_than_the_system_has(silicost: Run) -> None:
+    command = "simulate --model llama-3.1-405b --device h100-sxm-80gb --isl 1000 --osl 100 --format json --count 8"
+    ran = silicost(f"{command} --system dgx-h100 --weight-dtype bf16")
+    assert ran.status == 3
+    assert ran.err.endswith("fits: --tp 16 --count 16 (without --system dgx-h100)\n")
+    assert silicost(f"{command} --weight-dtype bf16 {advised(ran.err)}").status == 0
+
+
 def test_nothing_helps(silicost: Run) -> None:
     ran = silicost("simulate --model llama-3.1-405b --device groq-lpu-v1 --isl 1000 --osl 100 --format json")
     assert ran.status == 3

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from typing import Any
 
+import msgspec
 import pytest
 
 import silicost
@@ -79,3 +80,11 @@ def test_importing_is_light(statement: str) -> None:
     code = f"{statement}; import sys; print(sorted({heavy} & set(sys.modules)))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     assert ran.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("axis", ["tp", "pp", "dp", "ep"])
+def test_plans_built_by_hand(axis: str) -> None:
+    scenario = silicost.inference_scenario("gpt2", "a10g", batch=1, isl=8, osl=2)
+    pool = msgspec.structs.replace(scenario.pools[0], plan=silicost.Plan(**{axis: 0}))
+    with pytest.raises(silicost.InputError, match=f"--{axis} 0: must be at least 1"):
+        silicost.simulate(msgspec.structs.replace(scenario, pools=(pool,)))
