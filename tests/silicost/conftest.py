@@ -11,9 +11,6 @@ import pytest
 
 from silicost import cli
 
-SIMULATE = "simulate --model llama-3.1-8b --device h100-sxm-80gb --isl 128 --osl 8"
-TRAIN = "train --model llama-3.1-8b --device h100-sxm-80gb --global-batch 8 --seq-len 512 --tp 8"
-
 
 class Ran(NamedTuple):
     """What a command did."""
