@@ -27,6 +27,10 @@ def simulate(scenario: Scenario, timeline: bool = False) -> Result:
         from simulator.placement.inference import placed_inference
 
         return placed_inference(scenario, work)
+    if isinstance(work, TrainStep) and scenario.mixed:
+        from simulator.placement.training import placed_training
+
+        return placed_training(scenario, work)
     if isinstance(work, TrainThenInfer):
         from simulator.placement.lifecycle import lifecycle_result
 

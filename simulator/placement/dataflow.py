@@ -13,7 +13,7 @@ from simulator.assemble import Answer, assemble, paid_usd, pool_use
 from simulator.engine.executor import execute
 from simulator.placement.accounting import Account, account, bound_of
 from simulator.placement.graphs import Inputs, Placed, SharedGraph, write_graph
-from simulator.placement.inference import common_structure
+from simulator.placement.pools import common_structure, names_of
 from simulator.placement.program import Product, ProgramWriter, Units, units_of
 from simulator.placement.rhythm import Stepped, follow
 from simulator.placement.rules import Placer, placer_of
@@ -46,7 +46,7 @@ def placed_dataflow(scenario: Scenario, flow: Dataflow) -> Result:
             )
     units, placer = units_of(prepared), placer_of(scenario)
     graphs = {each.pool.name: _priced(each, flow) for each in prepared}
-    shared = SharedGraph(graphs, next(iter(graphs.values())).graph, None)
+    shared = SharedGraph(graphs, next(iter(graphs.values())).graph, {})
     placed = _write(flow, units, placer, shared, 1)[2]
     placer.check_all_matched()
     rhythm = follow(lambda steps: _run(flow, units, placer, shared, steps), flow.steps, PREFETCH)
@@ -55,7 +55,7 @@ def placed_dataflow(scenario: Scenario, flow: Dataflow) -> Result:
     metrics, reasons = _metrics(flow, prepared, totals, rhythm.step_s)
     answer = Answer(
         kind="dataflow",
-        title="dataflow on " + " + ".join(f"{each.pool.count} x {each.pool.device.id}" for each in prepared),
+        title=f"dataflow on {names_of(prepared)}",
         metrics=metrics,
         pools=tuple(
             pool_use(e, _memory(e, flow, graphs, placed), totals.energy_j[e.pool.name], totals.busy_s[e.pool.name])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,14 +27,15 @@ Inputs = Mapping[tuple[int | None, str], tuple[Product, ...]]
 class SharedGraph:
     """One graph as each pool would run it.
 
-    ``priced`` by pool; operators correspond by block and name. ``frame`` has the operators of all of them: a pool that
-    does not need one (a reduction where tp = 1) passes it over. ``whole`` is the graph on a single device, whose
-    operators read what must cross when they run elsewhere than the ones before them; None: products have sizes.
+    ``priced`` by pool; blocks correspond by label and, where layers are cut between pools, operators by name. ``frame``
+    has the operators of all of them: a pool that does not need one (a reduction where tp = 1) passes it over.
+    ``whole`` is the graph of each pool uncut, whose operators read what must cross when they run elsewhere than the
+    ones before them; without it products have sizes.
     """
 
     priced: Mapping[str, PricedGraph]
     frame: Graph
-    whole: Graph | None
+    whole: Mapping[str, Graph]
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def shared_graph(prepared: Iterable[Prepared], lower: Callable[[Lowering], Graph
     return SharedGraph(
         {e.pool.name: price_graph(lower(e.how), e.model, e.communicators) for e in pools},
         lower(replace(first, sharding=cut)),
-        lower(replace(first, sharding=Sharding())),
+        {e.pool.name: lower(replace(e.how, sharding=Sharding())) for e in pools},
     )
 
 
@@ -77,21 +79,16 @@ def write_graph(
         after: products that the first operators wait for.
         extra: further products that an operator (by layer and name) waits for, such as the KV cache.
     """
-    frame = shared.frame
-    index, waits = frame.expand()
     lookup = {name: _by_block_and_name(priced.graph) for name, priced in shared.priced.items()}
-    sizes = _by_block_and_name(shared.whole) if shared.whole is not None else {}
-    places, layers = _places(frame)
-    seen = [0] * len(frame)
+    sizes = {name: _by_block_and_name(graph) for name, graph in shared.whole.items()}
+    layers = sum(block.repeat for block in shared.frame.blocks if _is_stack(block))
     made: list[tuple[Product, ...]] = []
+    awaited: set[int] = set()
     by_layer: dict[tuple[int | None, str], Product] = {}
     counts = {name: np.zeros(len(priced.graph)) for name, priced in shared.priced.items()}
-    for i, waiting in zip(index, waits, strict=True):
-        operator, (block, first, step) = frame.operators[i], places[i]
-        layer = None if first is None else first + step * seen[i]
-        seen[i] += 1
+    for operator, block, layer, pool, waiting in _walk(shared, placer, phase):
+        awaited.update(waiting)
         before = tuple(dict.fromkeys(p for w in waiting for p in made[w])) if waiting else after
-        pool = placer.pool(frame.operators[_anchor(frame, block, i)].name, block_phase(block, phase), layer)
         here = lookup[pool].get((block.label, operator.name))
         if here is None or operator.kind == OpKind.SEND_RECV:
             made.append(before)
@@ -99,17 +96,52 @@ def write_graph(
         unit = _stage(writer.units[pool], layer, layers, block)
         needs = (*before, *(extra or {}).get((layer, operator.name), ()))
         read = None
-        if shared.whole is not None:
-            same = sizes.get((block.label, operator.name))
-            reader = operator if same is None else shared.whole.operators[same]
+        if shared.whole:
+            same = sizes[pool].get((block.label, operator.name))
+            reader = operator if same is None else shared.whole[pool].operators[same]
             read = input_bytes(reader, unit.prepared.precision.activation_bytes)
         product = writer.operator(unit, shared.priced[pool], here, needs, read)
         by_layer[layer, operator.name] = product
         counts[pool][here] += 1.0
         made.append((product,))
-    awaited = {w for waiting in waits for w in waiting}
     ends = tuple(dict.fromkeys(p for step, products in enumerate(made) if step not in awaited for p in products))
     return Placed(by_layer, made[-1] if made else after, ends, counts)
+
+
+class _Step(NamedTuple):
+    """One execution of an operator: its block and layer, its pool, and the steps that it waits for."""
+
+    operator: Operator
+    block: Block
+    layer: int | None
+    pool: str
+    waits: tuple[int, ...]
+
+
+def _walk(shared: SharedGraph, placer: Placer, phase: str) -> Iterator[_Step]:
+    """Every execution in order: operators of the frame, or, where no layer is cut, blocks as their pool runs them."""
+    frame = shared.frame
+    firsts = _first_layers(frame)
+    if placer.cuts_layers or not shared.whole:
+        blocks = [block for block in frame.blocks for _ in range(block.start, block.stop)]
+        seen = [0] * len(frame)
+        for i, waits in zip(*frame.expand(), strict=True):
+            block = blocks[i]
+            layer = _layer(block, firsts, seen[i])
+            seen[i] += 1
+            pool = placer.pool(frame.operators[_anchor(frame, block, i)].name, block_phase(block, phase), layer)
+            yield _Step(frame.operators[i], block, layer, pool, waits)
+        return
+    step = 0
+    for block in frame.blocks:
+        for iteration in range(block.repeat):
+            layer = _layer(block, firsts, iteration)
+            pool = placer.pool(frame.operators[block.start].name, block_phase(block, phase), layer)
+            own = shared.priced[pool].graph
+            same = next(b for b in own.blocks if b.label == block.label)
+            for i in range(same.start, same.stop):
+                yield _Step(own.operators[i], same, layer, pool, (step - 1,) if step else ())
+                step += 1
 
 
 def block_phase(block: Block, phase: str) -> str:
@@ -136,24 +168,28 @@ def _by_block_and_name(graph: Graph) -> dict[tuple[str, str], int]:
     return {(block.label, graph.operators[i].name): i for block in graph.blocks for i in range(block.start, block.stop)}
 
 
-def _places(graph: Graph) -> tuple[list[tuple[Block, int | None, int]], int]:
-    """For each operator its block, first layer and step from layer to layer; and the number of layers.
-
-    Operators outside the stack have no layer; backward blocks run from the last layer to the first.
-    """
-    places: list[tuple[Block, int | None, int]] = []
+def _first_layers(graph: Graph) -> dict[str, int]:
+    """Number of the first layer of each group of layers, by the group's label."""
     firsts: dict[str, int] = {}
     total = 0
     for block in graph.blocks:
-        group, _, ending = block.label.partition(".")
-        first, step = None, 1
-        if group.startswith("layers"):
-            if group not in firsts:
-                firsts[group], total = total, total + block.repeat
-            backward = ending == "backward"
-            first, step = firsts[group] + (block.repeat - 1 if backward else 0), -1 if backward else 1
-        places += [(block, first, step)] * (block.stop - block.start)
-    return places, total
+        if _is_stack(block):
+            firsts[block.label.partition(".")[0]] = total
+            total += block.repeat
+    return firsts
+
+
+def _is_stack(block: Block) -> bool:
+    """Whether a block is layers of the stack, on their way forward."""
+    return block.label.startswith("layers") and not block.label.endswith(".backward")
+
+
+def _layer(block: Block, firsts: Mapping[str, int], iteration: int) -> int | None:
+    """The layer of an iteration of a block, None outside the stack; the backward begins with the last one."""
+    group, _, ending = block.label.partition(".")
+    if group not in firsts:
+        return None
+    return firsts[group] + (block.repeat - 1 - iteration if ending == "backward" else iteration)
 
 
 def _stage(units: tuple[Unit, ...], layer: int | None, layers: int, block: Block) -> Unit:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from hardware_specs.errors import InputError
 from simulator import costs
 from simulator.assemble import Answer, assemble, paid_usd, pool_use
 from simulator.engine.executor import execute
@@ -17,10 +16,11 @@ from simulator.engine.tasks import Execution
 from simulator.metrics import BY_NAME
 from simulator.placement.accounting import Account, Run, account, bound_of
 from simulator.placement.graphs import TOKEN_ID_BYTES, Inputs, Placed, SharedGraph, shared_graph, write_graph
-from simulator.placement.memory import CACHE_OPERATORS, cache_bytes, layer_homes, pool_memory
+from simulator.placement.memory import CACHE_READERS, cache_bytes, homes_of, pool_memory
+from simulator.placement.pools import common_structure, names_of
 from simulator.placement.program import Product, ProgramWriter, Units, units_of
 from simulator.placement.rules import Placer, placer_of
-from simulator.prepared import Prepared, prepare_pool
+from simulator.prepared import Prepared
 from simulator.result import MemoryUse, PhaseCost, Result
 from simulator.scenario import Scenario, StaticBatch
 from simulator.steps.inference_result import POWERS, largest_batch, model_flops
@@ -87,7 +87,7 @@ def placed_inference(scenario: Scenario, work: StaticBatch) -> Result:
         bound["decode"] = bound_of(runs[-1].execution, boundary if len(runs) == 1 else 0)
     answer = Answer(
         kind="simulate",
-        title=f"{work.model.id} on " + " + ".join(f"{e.pool.count} x {e.pool.device.id}" for e in stage.prepared),
+        title=f"{work.model.id} on {names_of(stage.prepared)}",
         metrics=metrics,
         pools=tuple(
             pool_use(e, _memory(stage, e, work.batch), totals.energy_j[e.pool.name], totals.busy_s[e.pool.name])
@@ -98,24 +98,6 @@ def placed_inference(scenario: Scenario, work: StaticBatch) -> Result:
         timeline=first.timeline(),
     )  # fmt: skip
     return assemble(stage.prepared, answer)
-
-
-def common_structure(scenario: Scenario) -> tuple[Prepared, ...]:
-    """All pools, lowered with the fusions that every one of them has, so that their graphs correspond.
-
-    Raises:
-        InputError: a pool with pipeline or data parallel ways among several pools.
-    """
-    prepared = [prepare_pool(scenario, pool) for pool in scenario.pools]
-    if scenario.mixed:
-        for each in prepared:
-            if each.pool.plan.pp > 1 or each.pool.plan.dp > 1:
-                raise InputError(
-                    f"pool {each.pool.name}: pp {each.pool.plan.pp}, dp {each.pool.plan.dp}; in a scenario with "
-                    "several pools each has tp (and ep) only: place layers on pools for a pipeline"
-                )
-    shared = frozenset.intersection(*(each.how.fusions for each in prepared))
-    return tuple(replace(each, how=replace(each.how, fusions=shared)) for each in prepared)
 
 
 def _first_program(
@@ -137,19 +119,23 @@ def _move_caches(stage: _Stage, writer: ProgramWriter, prefill: Placed) -> Input
     moved: dict[tuple[int | None, str], tuple[Product, ...]] = {}
     layers = [group for group in stage.work.model.groups for _ in range(group.count)]
     for layer, group in enumerate(layers):
-        for reader in CACHE_OPERATORS:
-            made = prefill.by_layer.get((layer, reader))
-            home = stage.placer.pool(reader, "decode", layer)
-            if made is not None and made.unit.prepared.pool.name != home:
-                size = stage.work.batch * cache_bytes(group, reader, stage.work.isl, made.unit.prepared.precision)
+        for readers in CACHE_READERS:
+            maker = next((reader for reader in readers if (layer, reader) in prefill.by_layer), None)
+            if maker is None:
+                continue
+            made = prefill.by_layer[layer, maker]
+            home = stage.placer.pool(maker, "decode", layer)
+            if made.unit.prepared.pool.name != home:
+                size = stage.work.batch * cache_bytes(group, maker, stage.work.isl, made.unit.prepared.precision)
                 product = replace(made, size_bytes=size)
-                moved[layer, reader] = (writer.bring(product, stage.units[home][0], 0.0, "kv cache"),)
+                arrived = (writer.bring(product, stage.units[home][0], 0.0, "kv cache"),)
+                moved |= {(layer, reader): arrived for reader in readers}
     return moved
 
 
 def _memory(stage: _Stage, each: Prepared, batch: int) -> MemoryUse:
     """Memory of one device of a pool for a batch of this length."""
-    homes = layer_homes(stage.work.model, stage.placer, _phases_of(stage.work))
+    homes = homes_of(stage.work.model, stage.placer, _phases_of(stage.work))
     return pool_memory(each, stage.work, homes, batch)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import msgspec
 
 from hardware_specs.errors import InputError
@@ -11,16 +9,14 @@ from simulator import memory
 from simulator.assemble import Answer, assemble, parts_of
 from simulator.devices.priors import idle_w
 from simulator.engine.executor import execute
-from simulator.engine.tasks import Lane, Program, Task
 from simulator.metrics import BY_NAME
+from simulator.placement.program import ProgramWriter, units_of
 from simulator.placement.rules import PHASES, placer_of
-from simulator.placement.units import Unit, transfer_flow
+from simulator.placement.units import Unit
 from simulator.prepared import Prepared, prepare_pool
-from simulator.result import Result
+from simulator.result import PoolUse, Result
 from simulator.scenario import Scenario, TrainThenInfer
-from simulator.steps.inference_result import POWERS as INFERENCE_POWERS
 from simulator.steps.inference_result import inference_result
-from simulator.steps.training_result import POWERS as TRAINING_POWERS
 from simulator.steps.training_result import training_result
 from simulator.timeline import Span, Timeline
 from workloads.lowering.plan import Sharding
@@ -38,9 +34,9 @@ def lifecycle_result(scenario: Scenario, work: TrainThenInfer) -> Result:
     trained = training_result(trainer, work.train, Timeline(()))
     served = inference_result(server, work.infer, Timeline(()))
     handover_s, moved = _handover(trainer, server, work)
-    train_s = trained.metrics["step_time_s"] or 0.0
-    spans = _spans(work, trainer, server, moved, [train_s * work.steps, handover_s, served])
-    total = train_s * work.steps + handover_s + (served.metrics["e2e_s"] or 0.0)
+    train_s = _seconds(trained, "step_time_s") * work.steps
+    serve_s = _seconds(served, "e2e_s")
+    total = train_s + handover_s + serve_s
     metrics = {**trained.metrics, **served.metrics, "handover_s": handover_s, "makespan_s": total}
     metrics["tokens_per_s_per_device"] = served.metrics["tokens_per_s_per_device"]
     breakdown = {family: seconds * work.steps for family, seconds in trained.breakdown.items()}
@@ -49,35 +45,46 @@ def lifecycle_result(scenario: Scenario, work: TrainThenInfer) -> Result:
     parts = (
         *parts_of(trainer, {f: s * work.steps for f, s in trained.breakdown.items()}, {}),
         *parts_of(server, served.breakdown, {}),
+        *parts_of(server, {"transfer": handover_s}, {}),
     )
-    waiting = {
-        trainer.pool.name: (trained, work.steps, total - train_s * work.steps),
-        server.pool.name: (served, 1, total - (served.metrics["e2e_s"] or 0.0)),
-    }
-    pools = tuple(
-        msgspec.structs.replace(
-            result.pools[0], busy_s=result.pools[0].busy_s * times,
-            energy_j=result.pools[0].energy_j * times
-            + idle_w(each.pool.device) * each.pool.count * idle_s,
-        )
-        for each in dict.fromkeys((trainer, server))
-        for result, times, idle_s in (waiting[each.pool.name],)
-    )  # fmt: skip
+    pools = (
+        _pool_over(trainer, trained.pools[0], work.steps, total - train_s),
+        _pool_over(server, served.pools[0], 1, total - serve_s),
+    )
     answer = Answer(
         kind="train-then-infer",
         title=f"{work.model.id}: training on {trainer.pool.device.id}, inference on {server.pool.device.id}",
         metrics={name: metrics[name] for name in BY_NAME if name in metrics and name != "carbon_g"},
         pools=pools, duration_s=total, bound={**trained.bound, **served.bound}, breakdown=breakdown, parts=parts,
-        phases=(*trained.phases, *served.phases), powers={**TRAINING_POWERS, **INFERENCE_POWERS, "makespan_s": 1.0},
-        reasons={**trained.reasons, **served.reasons}, timeline=spans,
+        phases=(*trained.phases, *served.phases), powers={"makespan_s": 1.0, "carbon_g": 0.6},
+        reasons={**trained.reasons, **served.reasons},
+        timeline=_timeline(work, (trainer, server), moved, (train_s, handover_s), served),
     )  # fmt: skip
-    return assemble((trainer, server), answer)
+    whole = assemble((trainer, server), answer)
+    return msgspec.structs.replace(whole, intervals={**trained.intervals, **served.intervals, **whole.intervals})
+
+
+def _seconds(result: Result, metric: str) -> float:
+    value = result.metrics[metric]
+    assert value is not None
+    return value
+
+
+def _pool_over(each: Prepared, use: PoolUse, times: int, waits_s: float) -> PoolUse:
+    """A pool that does its part ``times`` times and waits for the other one the rest of the time, idle."""
+    idle_j = idle_w(each.pool.device) * each.pool.count * waits_s
+    return msgspec.structs.replace(use, busy_s=use.busy_s * times, energy_j=use.energy_j * times + idle_j)
 
 
 def _pools(scenario: Scenario) -> tuple[Prepared, Prepared]:
     """The pool that trains and the one that serves."""
     placer = placer_of(scenario)
     homes = {phase: placer.pool("", phase) for phase in PHASES}
+    for rule in scenario.rules:
+        if rule.operator or rule.layers:
+            raise InputError(
+                f"[plan] place: {rule.operator or list(rule.layers)}: training and inference are placed by phase"
+            )
     training = {homes[phase] for phase in TRAINING_PHASES}
     serving = {homes[phase] for phase in ("prefill", "decode")}
     for what, names in (("training", training), ("inference", serving)):
@@ -94,29 +101,33 @@ def _pools(scenario: Scenario) -> tuple[Prepared, Prepared]:
 
 
 def _handover(trainer: Prepared, server: Prepared, work: TrainThenInfer) -> tuple[float, float]:
-    """Seconds and bytes of moving one copy of the weights from the training devices to the serving ones."""
-    whole = memory.weight_bytes(work.model, server.precision, Sharding())
-    source, target = Unit(trainer), Unit(server)
-    lane = Lane(f"{trainer.network.host.id} {source.name} > {target.name}", "transfer")
-    task = Task("weights", "transfer", "communication", (lane,), flow=transfer_flow(whole, source, target))
-    run = execute(Program((task,), {**source.ports(), **target.ports()}))
-    return run.makespan_s, whole
+    """Seconds and bytes of moving the weights to every serving replica, in the serving formats.
+
+    Pipeline stages send and receive their layers side by side.
+    """
+    whole = memory.weight_bytes(work.model, server.precision, Sharding()) * server.pool.plan.dp
+    sources, targets = (units_of((each,))[each.pool.name] for each in (trainer, server))
+    writer = ProgramWriter({trainer.pool.name: sources, server.pool.name: targets})
+    flows = max(len(sources), len(targets))
+    for i in range(flows):
+        source, target = sources[i * len(sources) // flows], targets[i * len(targets) // flows]
+        writer.send(source, target, whole / flows, (), "weights")
+    return execute(writer.build()).makespan_s, whole
 
 
-def _spans(
-    work: TrainThenInfer, trainer: Prepared, server: Prepared, moved: float, parts: Sequence[float | Result]
+def _timeline(
+    work: TrainThenInfer, pools: tuple[Prepared, Prepared], moved: float, seconds: tuple[float, float], served: Result
 ) -> Timeline:
     """Training, handover, prefill and decode, one after the other."""
-    train_s, handover_s, served = parts
-    assert isinstance(train_s, float) and isinstance(handover_s, float) and isinstance(served, Result)
-    source, target = Unit(trainer).name, Unit(server).name
-    link = f"{trainer.network.host.id} {source} > {target}"
-    ttft, e2e = served.metrics["ttft_s"] or 0.0, served.metrics["e2e_s"] or 0.0
+    train_s, handover_s = seconds
+    source, target = Unit(pools[0]).name, Unit(pools[1]).name
+    link = f"{pools[0].network.host.id} {source} > {target}"
     begin = train_s + handover_s
+    answer = begin + _seconds(served, "ttft_s")
     rows = [
         Span(f"{work.steps} training steps", "gemm", source, "compute", 0.0, train_s, 0.0),
         Span("weights", "transfer", link, "transfer", train_s, begin, moved),
-        Span("prefill", "attention_prefill", target, "compute", begin, begin + ttft, 0.0),
-        Span("decode", "attention_decode", target, "compute", begin + ttft, begin + e2e, 0.0),
+        Span("prefill", "attention_prefill", target, "compute", begin, answer, 0.0),
+        Span("decode", "attention_decode", target, "compute", answer, begin + _seconds(served, "e2e_s"), 0.0),
     ]
     return Timeline(tuple(row for row in rows if row.end_s > row.start_s))

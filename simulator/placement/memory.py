@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
 
 from simulator import memory
 from simulator.placement.rules import Placer
@@ -13,84 +14,96 @@ from workloads.lowering.plan import Precision
 from workloads.models.architecture import Architecture, LayerGroup
 from workloads.models.parameters import count_parameters
 
-_PROBES = {
-    "attention": "attention.out",
-    "mlp": "mlp.down",
-    "experts": "moe.experts",
-    "ssm": "ssm.out",
-}
-"""An operator of each part of a layer: the part's weights lie where it runs."""
+CACHE_READERS = (("attention.scores", "attention.qk"), ("ssm.scan",))
+"""Operators that read what earlier tokens have left: attention (fused or not), and a state space scan."""
 
-CACHE_OPERATORS = ("attention.scores", "attention.qk", "ssm.scan")
-"""Operators that read what earlier tokens have left: fused attention, unfused attention, a state space scan."""
+Homes = Mapping[tuple[str, int | None], frozenset[str]]
+"""Pools that need what an operator of a layer keeps, by operator and layer."""
 
 
-@dataclass(frozen=True)
-class Homes:
-    """Pools that hold each part of each layer, by (layer, part); of the embedding and the head; of each cache."""
+class Piece(NamedTuple):
+    """Parameters that lie where ``operator`` of ``layer`` runs; ``cut`` says over which ways, ``end`` marks the
+    embedding and the head."""
 
-    parts: dict[tuple[int, str], frozenset[str]]
-    embedding: frozenset[str]
-    head: frozenset[str]
-    caches: dict[tuple[int, str], frozenset[str]]
+    operator: str
+    layer: int | None
+    parameters: float
+    cut: Literal["tp", "experts", "whole"] = "tp"
+    end: bool = False
 
 
-@dataclass(frozen=True)
-class Held:
-    """Parameters of the stack, and of the embedding and the head, on one device of a pool; experts are in the stack."""
+class Held(NamedTuple):
+    """Parameters on one device of a pool: of the stack, experts included, and of the embedding and the head."""
 
     stack: float
     ends: float
 
 
-def layer_homes(arch: Architecture, placer: Placer, phases: tuple[str, ...]) -> Homes:
+def pieces_of(arch: Architecture) -> list[Piece]:
+    """All parameters of a model by where they belong; norms go with the first part of their layer."""
+    count = count_parameters(arch)
+    layer = 0
+    found = []
+    for group in count.groups:
+        parts: list[tuple[str, float, Literal["tp", "experts"]]] = [
+            ("attention.out", group.attention, "tp"), ("ssm.out", group.ssm, "tp"), ("mlp.down", group.mlp, "tp"),
+            ("moe.experts", group.experts, "experts"),
+        ]  # fmt: skip
+        there = [part for part in parts if part[1] > 0]
+        for _ in range(group.layers):
+            found += [Piece(operator, layer, size, cut) for operator, size, cut in there]
+            found += [Piece(operator, layer, group.norms, "whole") for operator, _, _ in there[:1]]
+            layer += 1
+    last_norms = count.norms - sum(group.layers * group.norms for group in count.groups)
+    ends = [
+        Piece("embedding", None, count.embedding, end=True), Piece("embedding", None, count.extra, "whole"),
+        Piece("head.logits", None, count.head, end=True), Piece("head.logits", None, last_norms, "whole"),
+    ]  # fmt: skip
+    return [*found, *ends]
+
+
+def homes_of(arch: Architecture, placer: Placer, phases: tuple[str, ...]) -> Homes:
     """Where weights and caches must lie so that every phase finds them."""
-
-    def pools(operator: str, layer: int | None = None) -> frozenset[str]:
-        return frozenset(placer.pool(operator, phase, layer) for phase in phases)
-
-    layers = range(arch.layers)
-    parts = {(layer, part): pools(probe, layer) for layer in layers for part, probe in _PROBES.items()}
-    caches = {(layer, reader): pools(reader, layer) for layer in layers for reader in CACHE_OPERATORS}
-    return Homes(parts, pools("embedding"), pools("head.logits"), caches)
+    keys = {(piece.operator, piece.layer) for piece in pieces_of(arch)}
+    if "update" not in phases:
+        keys |= {(reader, layer) for readers in CACHE_READERS for reader in readers for layer in range(arch.layers)}
+    return {
+        (operator, layer): frozenset(placer.pool(operator, phase, layer) for phase in phases)
+        for operator, layer in sorted(keys, key=str)
+    }
 
 
 def held_parameters(prepared: Prepared, arch: Architecture, homes: Homes) -> Held:
-    """What one device of a pool holds of the model, cut by its plan; norms lie wherever a part of their layer does."""
+    """What one device of a pool holds of the model, cut by its plan. A tied head elsewhere needs the embedding too."""
     sharding, name = prepared.how.sharding, prepared.pool.name
+    ways = {"tp": sharding.tp, "experts": sharding.ep * sharding.expert_tp, "whole": 1}
+    stack = ends = 0.0
+    embedding = 0.0
+    for piece in pieces_of(arch):
+        if name not in homes[piece.operator, piece.layer]:
+            continue
+        size = piece.parameters / ways[piece.cut]
+        if piece.end:
+            ends += size
+        else:
+            stack += size
     count = count_parameters(arch)
-    stack = 0.0
-    layer = 0
-    for group in count.groups:
-        sizes = {
-            "attention": group.attention / sharding.tp, "mlp": group.mlp / sharding.tp,
-            "experts": group.experts / (sharding.ep * sharding.expert_tp), "ssm": group.ssm / sharding.tp,
-        }  # fmt: skip
-        for _ in range(group.layers):
-            here = [size for part, size in sizes.items() if size and name in homes.parts[layer, part]]
-            stack += sum(here) + (group.norms if here else 0.0)
-            layer += 1
-    if name in homes.head:
-        stack += count.norms - sum(group.layers * group.norms for group in count.groups)
-    if name in homes.embedding:
-        stack += count.extra
-    ends = count.embedding * (name in homes.embedding) + count.head * (name in homes.head)
-    if not count.head and name in homes.head - homes.embedding:
-        ends += count.embedding
-    return Held(stack, ends / sharding.tp)
+    if not count.head and name in homes["head.logits", None] - homes["embedding", None]:
+        embedding = count.embedding / sharding.tp
+    return Held(stack, ends + embedding)
 
 
 def pool_memory(prepared: Prepared, work: StaticBatch, homes: Homes, batch: int) -> MemoryUse:
     """Bytes on one device of a pool when every sequence has reached its full length."""
     arch, p, pool = work.model, prepared.precision, prepared.pool
     tp = prepared.how.sharding.tp
-    reader = "attention.scores" if prepared.how.fused("flash") else "attention.qk"
+    attention = "attention.scores" if prepared.how.fused("flash") else "attention.qk"
     layers = [group for group in arch.groups for _ in range(group.count)]
     cache = sum(
-        cache_bytes(group, name, work.isl + work.osl, p, tp)
+        cache_bytes(group, reader, work.isl + work.osl, p, tp)
         for layer, group in enumerate(layers)
-        for name in (reader, "ssm.scan")
-        if pool.name in homes.caches[layer, name]
+        for reader in (attention, "ssm.scan")
+        if pool.name in homes[reader, layer]
     )
     held = held_parameters(prepared, arch, homes)
     rows = batch * work.isl

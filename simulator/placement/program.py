@@ -96,16 +96,19 @@ class ProgramWriter:
             return Product(product.task, unit, product.size_bytes)
         key = (product.task, f"{unit.name} {name}")
         if key not in self._moved:
-            source = product.unit
-            if source.prepared.pool.name == unit.prepared.pool.name:
-                each = size / unit.prepared.pool.plan.tp
-                send = op.collective(name, OpKind.SEND_RECV, each, 2, "pp")
-                flow, link = collective_flow(send, source, unit), unit.prepared.network.link.id
-            else:
-                flow, link = transfer_flow(size, source, unit), source.prepared.network.host.id
-            lane = Lane(f"{link} {source.name} > {unit.name}", "transfer")
-            self._moved[key] = self._flow(name, lane, flow, (product.task,))
+            self._moved[key] = self.send(product.unit, unit, size, (product,), name).task
         return Product(self._moved[key], unit, product.size_bytes)
+
+    def send(self, source: Unit, target: Unit, size_bytes: float, after: Iterable[Product], name: str) -> Product:
+        """``size_bytes`` in all from one unit to another: between stages of a pool, or over the host links."""
+        if source.prepared.pool.name == target.prepared.pool.name:
+            each = size_bytes / target.prepared.pool.plan.tp
+            send = op.collective(name, OpKind.SEND_RECV, each, 2, "pp")
+            flow, link = collective_flow(send, source, target), target.prepared.network.link.id
+        else:
+            flow, link = transfer_flow(size_bytes, source, target), source.prepared.network.host.id
+        lane = Lane(f"{link} {source.name} > {target.name}", "transfer")
+        return Product(self._flow(name, lane, flow, tuple(p.task for p in after)), target, size_bytes)
 
     def _flow(self, name: str, lane: Lane, flow: Flow, waits: tuple[int, ...]) -> int:
         return self._add(

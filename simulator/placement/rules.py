@@ -21,6 +21,11 @@ class Placer:
     first: str
     matched: set[int] = field(default_factory=set)
 
+    @property
+    def cuts_layers(self) -> bool:
+        """Whether some rule names operators, so that a layer may be spread over pools."""
+        return any(rule.operator for rule in self.rules)
+
     def pool(self, operator: str, phase: str = "", layer: int | None = None) -> str:
         """Name of the pool; gradients and updates go where their forward operator goes unless a rule names them."""
         names = {operator, forward_name(operator)}
