@@ -17,8 +17,9 @@ import numpy as np
 from numba import njit
 
 from hardware_specs.dtypes import BITS, CODE, COMPUTE_DTYPES
+from hardware_specs.records import DeviceSpec
 from simulator.devices.priors import COMMON, constant
-from simulator.devices.registry import Law, register
+from simulator.devices.registry import Law, Parameter, register
 from simulator.kernels.roofline import (
     ATTENTION_DECODE,
     ATTENTION_PREFILL,
@@ -39,6 +40,10 @@ _BYTES = np.array([BITS[dtype] / 8.0 for dtype in COMPUTE_DTYPES])
 
 VECTOR_ROWS = 4.0
 """Most rows that libraries multiply as matrix-vector products."""
+
+_ABOVE_BASE = 0.45
+"""How far above its base clock a GPU runs under load, as a share of boost. Assumed: parts whose base is 0.54 of boost
+(A100-PCIe) are not throttled by long fp32 products, the T4 (0.37) is."""
 
 _SPLIT_DEPTH = 512.0
 """Shortest piece of k that split-K leaves to one block."""
@@ -119,15 +124,34 @@ def cost(ops: Any, devices: Any, out: Any) -> None:
             price(ops, i, p, share, stream, out[d])
 
 
+def sustained(spec: DeviceSpec) -> float:
+    """Share of the boost clock, which peaks are for, that long products sustain under the power limit.
+
+    Makers guarantee the base clock there; a base far below boost marks a power-limited part (L4, T4, MI300X).
+    """
+    base, boost = spec.compute.clock_base, spec.compute.clock_boost
+    return min(1.0, base.value / boost.value + _ABOVE_BASE) if base and boost else 1.0
+
+
 LAW = register(
     Law(
         "gpu",
         (
             *COMMON,
-            constant("gemm_share", "number", 0.82, "share of the dense peak that large products sustain"),
+            Parameter(
+                "gemm_share",
+                "number",
+                lambda spec: 0.82 * sustained(spec),
+                "share of the dense peak that large products sustain: 0.82 at the sustained clock",
+            ),
             constant("depth_half", "number", 120.0, "k at which a product reaches half its rate"),
             constant("feed_bytes_per_s", "bytes_per_s", 1.1e11, "operands that reach one multiprocessor: 64 B a cycle"),
-            constant("attention_share", "number", 0.62, "share of the dense peak that long flash attention sustains"),
+            Parameter(
+                "attention_share",
+                "number",
+                lambda spec: 0.62 * sustained(spec),
+                "share of the dense peak that long flash attention sustains: 0.62 at the sustained clock",
+            ),
             constant("stream_share", "number", 0.82, "share of the bandwidth that weights stream at"),
             constant("kv_share", "number", 0.75, "share of the bandwidth that decode attention reads the cache at"),
             constant("vector_share", "number", 0.75, "share of bandwidth and vector rate of elementwise operators"),

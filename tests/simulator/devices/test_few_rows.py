@@ -1,0 +1,64 @@
+"""Products of few rows, accumulation in fp16, decode on vector units, power-limited clocks."""
+
+import msgspec
+import pytest
+
+from hardware_specs.devices import load_device
+from simulator.devices.gpu import sustained
+from simulator.devices.model import compile_device
+from simulator.kernels.roofline import COMPUTE, MEMORY, TIME
+from workloads.graph import columns_of
+from workloads.operators import attention, gemm
+from workloads.runtimes.catalogue import load_runtime
+
+IDEAL = load_runtime("ideal")
+
+
+def seconds(device, operator, row=TIME, **runtime):
+    model = compile_device(load_device(device), msgspec.structs.replace(IDEAL, **runtime))
+    return float(model.cost(columns_of([operator]))[row, 0])
+
+
+@pytest.mark.parametrize(
+    "device", ["h100-sxm-80gb", "rtx-3090", "apple-m2-ultra", "gaudi-2", "trainium1", "tpu-v5e", "apple-m2-max-cpu"]
+)
+def test_a_single_row_is_bound_by_reading_the_weights(device):
+    row = gemm("x", 1, 14336, 4096, "fp16")
+    assert seconds(device, row, COMPUTE) < seconds(device, row, MEMORY)
+
+
+@pytest.mark.parametrize("device", ["h100-sxm-80gb", "rtx-3090", "gaudi-2"])
+def test_more_rows_never_take_less_time(device):
+    times = [seconds(device, gemm("x", m, 4096, 4096)) for m in (1, 2, 4, 5, 8, 16, 17, 64, 512, 4096)]
+    assert times == sorted(times)
+
+
+def test_small_tiles_cost_more_on_faster_matrix_units():
+    """The same 16-row tile fills an RTX 4090 better than an H100, whose multiprocessors need more operands."""
+    share = {}
+    for device in ("rtx-4090", "h100-sxm-80gb"):
+        peak = load_device(device).compute.peaks["bf16"].value
+        product = gemm("x", 16, 16384, 16384)
+        share[device] = product.flops / seconds(device, product, COMPUTE) / peak
+    assert share["rtx-4090"] > 2.0 * share["h100-sxm-80gb"]
+
+
+def test_fp16_accumulation_doubles_large_products_where_the_device_has_it():
+    product = gemm("x", 4096, 8192, 8192, "fp16")
+    for device, gain in (("rtx-3090", 2.0), ("a100-sxm-80gb", 1.0)):
+        plain, fast = (seconds(device, product, COMPUTE, half_accumulate=half) for half in (False, True))
+        assert plain / fast == pytest.approx(gain, rel=0.1)
+
+
+def test_grouped_heads_cost_compute_when_decode_runs_on_vector_units():
+    def slowdown(heads):
+        operator = attention("x", 1, 4096, heads, 8, 64, batch=64, kv_bits=8.0)
+        return seconds("h100-sxm-80gb", operator, vector_decode=True) / seconds("h100-sxm-80gb", operator)
+
+    assert slowdown(8) == pytest.approx(1.0, abs=0.01)
+    assert slowdown(232) > 1.5
+
+
+def test_a_base_clock_far_below_boost_marks_a_power_limited_part():
+    assert sustained(load_device("t4")) < 0.9
+    assert sustained(load_device("h100-sxm-80gb")) == 1.0
