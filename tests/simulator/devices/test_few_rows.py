@@ -5,7 +5,7 @@ import pytest
 
 from hardware_specs.devices import load_device
 from simulator.devices.gpu import sustained
-from simulator.devices.model import compile_device
+from simulator.devices.model import compile_device, native_dtype
 from simulator.kernels.roofline import COMPUTE, MEMORY, TIME
 from workloads.graph import columns_of
 from workloads.operators import attention, gemm
@@ -62,3 +62,9 @@ def test_grouped_heads_cost_compute_when_decode_runs_on_vector_units():
 def test_a_base_clock_far_below_boost_marks_a_power_limited_part():
     assert sustained(load_device("t4")) < 0.9
     assert sustained(load_device("h100-sxm-80gb")) == 1.0
+
+
+def test_16_bit_math_runs_in_fp32_where_16_bit_units_are_slower():
+    pascal = load_device("gtx-1080-ti")
+    assert native_dtype(pascal, "fp16") == native_dtype(pascal, "bf16") == "fp32"
+    assert native_dtype(load_device("p100-pcie-16gb"), "fp16") == "fp16"

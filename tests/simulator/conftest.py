@@ -1,0 +1,52 @@
+"""Scenarios in one line, from the shipped catalogues."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from hardware_specs.devices import load_device
+from hardware_specs.sites import DEFAULT_SITE, load_site
+from hardware_specs.systems import links_of, load_system, system_for
+from simulator.scenario import Formats, Plan, Pool, Rule, Scenario, Workload
+from workloads.runtimes.catalogue import default_runtime, load_runtime
+
+BF16 = Formats()
+MakeScenario = Callable[..., Scenario]
+
+
+def make_pool(device: str, plan: Plan, name: str, runtime: str, formats: Formats) -> Pool:
+    spec = load_device(device)
+    software = load_runtime(runtime) if runtime else default_runtime(spec)
+    return Pool(name or device, spec, plan.devices, software, formats, plan)
+
+
+@pytest.fixture(scope="session")
+def one_pool() -> MakeScenario:
+    """``one_pool(workload, device, tp=.., pp=.., dp=.., ep=.., runtime=.., system=.., dtype=..)``."""
+
+    def make(
+        work: Workload, device: str, *, tp: int = 1, pp: int = 1, dp: int = 1, ep: int = 1, runtime: str = "",
+        system: str = "", seed: int = 0, formats: Formats = BF16,
+    ) -> Scenario:  # fmt: skip
+        pool = make_pool(device, Plan(tp, pp, dp, ep), "", runtime, formats)
+        whole = load_system(system) if system else system_for(pool.device, pool.count)
+        return Scenario(work, whole, links_of(whole), (pool,), load_site(DEFAULT_SITE), seed=seed)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def pools() -> MakeScenario:
+    """``pools(workload, system, [(device, tp), ...], rules)``: several pools in a shipped system."""
+
+    def make(
+        work: Workload, system: str, devices: Sequence[tuple[str, int]], rules: Sequence[Rule] = (), *,
+        runtime: str = "", formats: Formats = BF16,
+    ) -> Scenario:  # fmt: skip
+        whole = load_system(system)
+        made = tuple(make_pool(device, Plan(tp=tp), "", runtime, formats) for device, tp in devices)
+        return Scenario(work, whole, links_of(whole), made, load_site(DEFAULT_SITE), tuple(rules))
+
+    return make
