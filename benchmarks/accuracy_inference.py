@@ -150,7 +150,8 @@ def print_report(report: dict[str, Any]) -> None:
         reasons = [{"rows": count, "reason": reason} for reason, count in report["not_predicted"].items()]
         print_rows(reasons, Format.TABLE, "not predicted")
     if report["worst"]:
-        print_rows([rounded(row) for row in report["worst"]], Format.TABLE, "furthest off")
+        shown = ("ratio", *DESCRIBED[:1], *DESCRIBED[2:3], "n_devices", "runtime", "model", "dtype", *DESCRIBED[7:11])
+        print_rows([rounded({key: row[key] for key in shown}) for row in report["worst"]], Format.TABLE, "furthest off")
     print(f"fitted rows: {report['fitted_rows']} (of sources that a calibrated number of their runtime names)")
     print(f"{report['scenarios']} scenarios in {report['seconds']:.1f} s")
 

@@ -74,14 +74,25 @@ def cost_on_devices(models: Sequence[DeviceModel], columns: OpColumns) -> Floats
 def native_dtype(spec: DeviceSpec, dtype: str) -> str:
     """The dtype at whose rate ``spec`` runs math in ``dtype``: itself or what emulates it.
 
+    16-bit math runs in fp32 where 16-bit units are slower (GeForce of the Pascal generation: a 64th).
+
     Raises:
-        InputError: neither exists on this device.
+        InputError: none exists on this device.
     """
-    for candidate in FALLBACKS[dtype]:
-        if candidate in spec.compute.peaks:
-            return candidate
+    native = _fastest(spec, dtype)
+    if native:
+        return native
     has = ", ".join(spec.compute.peaks)
     raise InputError(f"{spec.id} cannot compute in {dtype}; it has {has} (use --dtype with one of these)")
+
+
+def _fastest(spec: DeviceSpec, dtype: str) -> str:
+    """As ``native_dtype``, but "" where there is none."""
+    peaks = spec.compute.peaks
+    usable = [candidate for candidate in FALLBACKS[dtype] if candidate in peaks]
+    if BITS[dtype] == 16 and "fp32" in usable and peaks["fp32"].value > peaks[usable[0]].value:
+        return "fp32"
+    return usable[0] if usable else ""
 
 
 def compile_device(spec: DeviceSpec, runtime: Runtime) -> DeviceModel:
@@ -121,7 +132,7 @@ def _fill_peaks(spec: DeviceSpec, row: Any) -> None:
     base = joules_per_flop(spec)
     reference = half_precision_peak(spec)
     for code, dtype in enumerate(COMPUTE_DTYPES):
-        native = next((d for d in FALLBACKS[dtype] if d in spec.compute.peaks), None)
+        native = _fastest(spec, dtype)
         peak = spec.compute.peaks[native].value / PASSES.get((dtype, native), 1.0) if native else 0.0
         row["peaks"][code] = peak
         scale = reference / peak if peak else BITS[dtype] / 16.0

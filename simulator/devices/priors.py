@@ -20,8 +20,10 @@ def idle_w(spec: DeviceSpec) -> float:
 
 
 def half_precision_peak(spec: DeviceSpec) -> float:
-    """Dense 16-bit peak [FLOP/s], or the best other peak scaled to 16 bit."""
+    """Dense 16-bit peak [FLOP/s] (fp32's where that is higher), or the best other peak scaled to 16 bit."""
     peaks = spec.compute.peaks
+    if "fp16" in peaks and "fp32" in peaks and "bf16" not in peaks:
+        return max(peaks["fp16"].value, peaks["fp32"].value)
     for dtype, scale in (("bf16", 1.0), ("fp16", 1.0), ("fp32", 1.0), ("int8", 0.5), ("fp8", 0.5), ("int4", 0.25)):
         if dtype in peaks:
             return peaks[dtype].value * scale
