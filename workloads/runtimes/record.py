@@ -47,13 +47,13 @@ class Runtime(msgspec.Struct, frozen=True):
     ``launch`` is the time to dispatch one operator when ``graph_mode`` is off [s]; ``graph_launch`` the gap
     between operators inside a captured graph or compiled program; ``host_step`` what the host adds to each
     iteration (scheduler, sampling, detokenisation), and ``host_sequence`` what it adds for each sequence of the
-    batch (0 where absent). ``memory_utilisation`` is the share of usable memory that weights, cache and
-    activations may fill; ``context`` what the runtime itself holds on each device [B]. ``prefill_chunk`` is the
-    most prompt tokens that one step takes (0: whole prompts). ``one_shot_all_reduce`` says that small all-reduces run in
-    kernels of its own that read the peers' memory. ``half_accumulate`` says that 16-bit products accumulate in fp16;
+    batch (0 where absent). ``memory_utilisation`` is the share of usable memory that weights, cache and activations
+    may fill; ``context`` what the runtime itself holds on each device [B]. ``prefill_chunk`` is the most prompt tokens
+    that one step takes (0: whole prompts). ``one_shot_all_reduce`` says that small all-reduces run in kernels of its
+    own that read the peers' memory. ``half_accumulate`` says that 16-bit products accumulate in fp16;
     ``vector_decode`` that decode attention runs on the vector units, one query head at a time, so that many query
-    heads on one key are bound by compute. ``vendors`` empty: any vendor. ``aliases`` are what people write
-    for it, see ``workloads.runtimes.match``.
+    heads on one key are bound by compute. ``vendors`` empty: any vendor. ``aliases`` are what people write for it, see
+    ``workloads.runtimes.match``.
     """
 
     id: str
