@@ -10,7 +10,7 @@ DEVICES = (
     ("h100-sxm-80gb", "", "one GPU"),
     ("tpu-v6e", "", "one TPU chip"),
     ("alveo-v80", "int8", "one FPGA card"),
-    ("gaudi-3", "", "one ASIC"),
+    ("trainium2", "", "one ASIC"),
 )
 """Device, weight format ("" as computed) and words, one of each class."""
 
