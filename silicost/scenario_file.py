@@ -261,9 +261,10 @@ def _pool(
     spec = apply_overrides(load_device(row.device), changes, f"{place}: system.set: device.")
     formats = Formats(row.dtype or plan.dtype, row.weight_dtype or plan.weight_dtype, row.kv_dtype or plan.kv_dtype)
     runtime = row.runtime or table.runtime.name
+    training = table.workload.kind == "training" or table.workload.train
     return make_pool(
         row.name or row.device, spec, count, runtime, formats, Plan(tp, pp, dp, ep), row.price, changed,
-        f"{place}: system.set: ", f"{where}: price",
+        f"{place}: system.set: ", f"{where}: price", training,
     )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from hardware_specs.sites import DEFAULT_SITE, load_site
 from hardware_specs.systems import links_of, load_system, system_for
 from hardware_specs.units import parse_quantity
 from simulator.checks import check_count
-from simulator.scenario import Formats, Plan, Pool, Scenario, StaticBatch, TrainStep, Workload
+from simulator.scenario import Formats, Plan, Pool, Scenario, StaticBatch, TrainStep, Workload, trains
 from workloads.models.architecture import Architecture
 from workloads.models.catalogue import load_model
 from workloads.runtimes.catalogue import default_runtime, load_runtime
@@ -79,16 +79,17 @@ def one_pool(
     devices = count if count is not None else plan.devices
     whole = load_system(system) if system else system_for(spec, devices)
     whole = apply_overrides(whole, changed["system"], "--set system.")
-    pool = make_pool(spec.id, spec, devices, runtime, Formats(dtype, weight_dtype, kv_dtype), plan, price, changed)
+    formats = Formats(dtype, weight_dtype, kv_dtype)
+    pool = make_pool(spec.id, spec, devices, runtime, formats, plan, price, changed, training=trains(work))
     return Scenario(work, whole, changed_links(whole, changed["link"]), (pool,), changed_site(site, changed["site"]))
 
 
 def make_pool(
     name: str, spec: DeviceSpec, count: int, runtime: str, formats: Formats, plan: Plan, price: str,
-    changed: Mapping[str, Mapping[str, str]], place: str = "--set ", priced: str = "--price",
+    changed: Mapping[str, Mapping[str, str]], place: str = "--set ", priced: str = "--price", training: bool = False,
 ) -> Pool:  # fmt: skip
     """One pool under its runtime and price; ``place`` and ``priced`` say where changes and price were written."""
-    software = load_runtime(runtime) if runtime else default_runtime(spec)
+    software = load_runtime(runtime) if runtime else default_runtime(spec, training)
     software = apply_overrides(software, changed["runtime"], f"{place}runtime.")
     fact, origin, owned = _price(spec, price, priced)
     return Pool(name, spec, count, software, formats, plan, fact, origin, owned)

@@ -11,7 +11,7 @@ from simulator.devices.model import DeviceModel, compile_device
 from simulator.formats import precision_of
 from simulator.network.communicator import Communicator
 from simulator.network.topology import Network
-from simulator.scenario import Plan, Pool, Scenario, check_plan
+from simulator.scenario import Plan, Pool, Scenario, check_plan, trains
 from workloads.lowering.dataflow import Dataflow
 from workloads.lowering.plan import Lowering, Precision, Sharding, check_sharding
 from workloads.runtimes.catalogue import check_runtime
@@ -65,7 +65,7 @@ def prepare_pool(scenario: Scenario, pool: Pool) -> Prepared:
     """
     check_workload(scenario.workload)
     check_hardware(scenario, pool)
-    check_runtime(pool.runtime, pool.device)
+    check_runtime(pool.runtime, pool.device, trains(scenario.workload))
     check_plan(pool.plan, pool.count)
     sharding = Sharding(pool.plan.tp, pool.plan.ep, pool.plan.pp)
     if not isinstance(scenario.workload, Dataflow):

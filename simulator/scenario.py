@@ -87,6 +87,11 @@ class TrainThenInfer(msgspec.Struct, frozen=True, tag="train-then-infer"):
 Workload = StaticBatch | TrainStep | TrainThenInfer | Dataflow
 
 
+def trains(work: Workload) -> bool:
+    """Whether every pool of a scenario must run training: not where training and inference part."""
+    return isinstance(work, TrainStep) or (isinstance(work, Dataflow) and work.train)
+
+
 class Pool(msgspec.Struct, frozen=True):
     """``count`` equal devices that work as one, under one runtime and one plan.
 

@@ -13,6 +13,15 @@ from workloads.runtimes.record import FUSIONS, Runtime
 HIGHEST_FACTOR = 1.5
 """A kernel factor above this is a mistake: the device law describes a well-tuned vendor library."""
 
+USUAL_TRAINERS = {
+    "cpu": ("torch-eager-2.4",),
+    "gpu": ("megatron-core-2025", "torch-eager-2.4"),
+    "tpu": ("maxtext-2024",),
+    "fpga": ("fpga-overlay-2024",),
+    "asic": ("vendor-asic-2024", "ideal"),
+}
+"""By device class the runtimes that people train with where a device's usual runtime only infers, best first."""
+
 _CATALOGUE = Catalogue("runtime", Runtime, Path(__file__).parent / "data")
 
 
@@ -65,13 +74,17 @@ def kernel_factors(runtime: Runtime) -> dict[str, Fact]:
     return {family: fact for family, fact in given.items() if fact is not None}
 
 
-def default_runtime(device: DeviceSpec) -> Runtime:
-    """The runtime that people usually run on ``device``, as its spec names it.
+def default_runtime(device: DeviceSpec, training: bool = False) -> Runtime:
+    """The runtime that people usually run on ``device``, as its spec names it; for training the usual trainer.
 
     Raises:
         UnknownName: the device names a runtime that the catalogue does not hold.
     """
-    return load_runtime(device.default_runtime)
+    usual = load_runtime(device.default_runtime)
+    if not training or usual.trains:
+        return usual
+    trainers = (load_runtime(name) for name in USUAL_TRAINERS[device.device_class])
+    return next((runtime for runtime in trainers if runs_on(runtime, device)), usual)
 
 
 def runs_on(runtime: Runtime, device: DeviceSpec) -> bool:
@@ -79,16 +92,22 @@ def runs_on(runtime: Runtime, device: DeviceSpec) -> bool:
     return device.device_class in runtime.device_classes and (not runtime.vendors or device.vendor in runtime.vendors)
 
 
-def check_runtime(runtime: Runtime, device: DeviceSpec) -> None:
-    """Refuse a runtime that does not exist for ``device``.
+def check_runtime(runtime: Runtime, device: DeviceSpec, training: bool = False) -> None:
+    """Refuse a runtime that does not exist for ``device``, or does not train where it should.
 
     Raises:
         InputError: with the runtimes that do run on it, its usual one first.
     """
-    if runs_on(runtime, device):
+    fits = runs_on(runtime, device)
+    if fits and (runtime.trains or not training):
         return
-    usable = [r.id for r in load_all_runtimes() if runs_on(r, device)]
-    usable.sort(key=lambda name: (name != device.default_runtime, name))
+    usable = [r.id for r in load_all_runtimes() if runs_on(r, device) and (r.trains or not training)]
+    usable.sort(key=lambda name: (name != default_runtime(device, training).id, name))
+    if fits:
+        raise InputError(
+            f"runtime {runtime.id!r} does not train; on {device.id!r} these do: {', '.join(usable)} "
+            "(silicost runtimes list)"
+        )
     kinds = f"{'/'.join(runtime.vendors) or 'any'} {'/'.join(runtime.device_classes)}"
     raise InputError(
         f"runtime {runtime.id!r} runs on {kinds} devices, not on {device.id!r} "
