@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hardware_specs.dtypes import COMPUTE_DTYPES
@@ -21,7 +21,8 @@ from simulator.uncertainty.intervals import Part, interval, log_sd
 class Answer:
     """What every kind of run hands over to become a ``Result``.
 
-    ``parts`` say what the duration consists of, for its interval; ``powers`` how each metric depends on time.
+    ``parts`` say what the duration consists of, for its interval; ``powers`` how each metric depends on time, and
+    ``own_parts`` what the time consists of that a metric depends on, where that is not all of the duration.
     """
 
     kind: str
@@ -37,6 +38,7 @@ class Answer:
     reasons: dict[str, str]
     timeline: Timeline = field(default_factory=lambda: Timeline(()))
     warnings: tuple[str, ...] = ()
+    own_parts: Mapping[str, tuple[Part, ...]] = field(default_factory=dict)
 
 
 def assemble(prepared: Sequence[Prepared], answer: Answer) -> Result:
@@ -45,9 +47,8 @@ def assemble(prepared: Sequence[Prepared], answer: Answer) -> Result:
     energy = energy_of(prepared, sum(pool.energy_j for pool in answer.pools), answer.duration_s)
     metrics = {**answer.metrics, "carbon_g": costs.carbon_g(energy.facility, scenario.site.carbon.value)}
     _check_finite(metrics)
-    sd = log_sd(answer.parts)
     intervals: dict[str, Interval] = {
-        name: interval(value, sd, answer.powers[name])
+        name: interval(value, log_sd(answer.own_parts.get(name, answer.parts)), answer.powers[name])
         for name, value in metrics.items()
         if value is not None and name in answer.powers
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hardware_specs.dtypes import BITS, COMPUTE_DTYPES
+from hardware_specs.dtypes import BITS, COMPUTE_DTYPES, FALLBACKS
 from hardware_specs.errors import UnknownName
 from hardware_specs.records import DeviceSpec
 from simulator.devices.model import native_dtype
@@ -16,6 +16,7 @@ def precision_of(formats: Formats, spec: DeviceSpec) -> Precision:
 
     A weight format that hardware can multiply (fp8, int8, nvfp4) runs at the device's own rate for it where the
     device has that dtype; otherwise, and for weight-only formats, weights are unpacked to ``formats.dtype``.
+    Beside a narrow ``formats.dtype`` attention and activations stay in bf16, unless the device has nothing that wide.
 
     Raises:
         InputError: unknown dtype or format, or a dtype that the device cannot compute in.
@@ -24,7 +25,7 @@ def precision_of(formats: Formats, spec: DeviceSpec) -> Precision:
         raise UnknownName("dtype", formats.dtype, COMPUTE_DTYPES, "one of " + ", ".join(COMPUTE_DTYPES))
     native_dtype(spec, formats.dtype)
     narrow = BITS[formats.dtype] < 16
-    wide = "bf16" if narrow else formats.dtype
+    wide = "bf16" if narrow and any(dtype in spec.compute.peaks for dtype in FALLBACKS["bf16"]) else formats.dtype
     weight = load_format(formats.weight or formats.dtype)
     compute, dequantize = formats.dtype, False
     if weight.compute_dtype and weight.compute_dtype in spec.compute.peaks and BITS[weight.compute_dtype] < 16:

@@ -70,7 +70,7 @@ def account(runs: Sequence[Run], prepared: Sequence[Prepared], units: Units) -> 
             for unit, row in zip(units[name], spans, strict=True)
             for run, spent in zip(runs, row, strict=True)
         )
-    breakdown, parts = _attribute(runs, prepared, units)
+    breakdown, parts = attribute(runs, prepared, units)
     return Account(sum(run.seconds for run in runs), energy, busy, breakdown, parts)
 
 
@@ -83,7 +83,7 @@ def _joules(run: Run, unit: Unit, busy_s: float) -> float:
     return (spent + waiting_w * max(0.0, run.seconds / run.times - busy_s)) * run.times
 
 
-def _attribute(
+def attribute(
     runs: Sequence[Run], prepared: Sequence[Prepared], units: Units
 ) -> tuple[dict[str, float], tuple[Part, ...]]:
     """Seconds along the critical paths by family, and by device and family with the operators behind them."""

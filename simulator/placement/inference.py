@@ -14,7 +14,7 @@ from simulator.assemble import Answer, assemble, paid_usd, pool_use
 from simulator.engine.executor import execute
 from simulator.engine.tasks import Execution
 from simulator.metrics import BY_NAME
-from simulator.placement.accounting import Account, Run, account, bound_of
+from simulator.placement.accounting import Account, Run, account, attribute, bound_of
 from simulator.placement.graphs import TOKEN_ID_BYTES, Inputs, Placed, SharedGraph, shared_graph, write_graph
 from simulator.placement.memory import CACHE_READERS, cache_bytes, homes_of, pool_memory
 from simulator.placement.pools import common_structure, names_of
@@ -23,9 +23,10 @@ from simulator.placement.rules import Placer, placer_of
 from simulator.prepared import Prepared
 from simulator.result import MemoryUse, PhaseCost, Result
 from simulator.scenario import Scenario, StaticBatch
-from simulator.steps.inference_result import POWERS, largest_batch, model_flops
+from simulator.steps.inference_result import PHASE_METRICS, POWERS, largest_batch, model_flops
 from simulator.steps.pricing import phase_cost
 from simulator.steps.static_batch import decode_contexts, host_seconds
+from simulator.uncertainty.intervals import Part
 from workloads.lowering.inference import Phase, lower_step
 
 
@@ -95,7 +96,7 @@ def placed_inference(scenario: Scenario, work: StaticBatch) -> Result:
         ),
         duration_s=totals.duration_s, bound=bound, breakdown=totals.breakdown, parts=totals.parts,
         phases=_phases(stage, prompt, prefill, decodes, placed), powers=POWERS, reasons=reasons,
-        timeline=first.timeline(),
+        timeline=first.timeline(), own_parts=_own_parts(stage, runs, ttft_s),
     )  # fmt: skip
     return assemble(stage.prepared, answer)
 
@@ -177,6 +178,16 @@ def _metrics(stage: _Stage, totals: Account, ttft_s: float) -> tuple[dict[str, f
     if not tpot:
         reasons |= dict.fromkeys(("tpot_s", "decode_tokens_per_s", "mfu_decode", "mbu_decode"), costs.NO_DECODE)
     return {name: values[name] for name in BY_NAME if name in values}, reasons
+
+
+def _own_parts(stage: _Stage, runs: Sequence[Run], ttft_s: float) -> dict[str, tuple[Part, ...]]:
+    """What the time of each phase consists of, for the metrics that depend on it."""
+    windows = {"prefill": [replace(runs[0], end_s=ttft_s)], "decode": [replace(runs[0], start_s=ttft_s), *runs[1:]]}
+    return {
+        metric: attribute(windows[phase], stage.prepared, stage.units)[1]
+        for phase, metrics in PHASE_METRICS.items()
+        for metric in metrics
+    }
 
 
 def _phases(

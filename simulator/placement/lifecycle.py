@@ -80,11 +80,10 @@ def _pools(scenario: Scenario) -> tuple[Prepared, Prepared]:
     """The pool that trains and the one that serves."""
     placer = placer_of(scenario)
     homes = {phase: placer.pool("", phase) for phase in PHASES}
-    for rule in scenario.rules:
+    for index, rule in enumerate(scenario.rules):
         if rule.operator or rule.layers:
-            raise InputError(
-                f"[plan] place: {rule.operator or list(rule.layers)}: training and inference are placed by phase"
-            )
+            what = repr(rule.operator) if rule.operator else f"layers {list(rule.layers)}"
+            raise InputError(f"[plan] place[{index}]: {what}: training and inference are placed by phase alone")
     training = {homes[phase] for phase in TRAINING_PHASES}
     serving = {homes[phase] for phase in ("prefill", "decode")}
     for what, names in (("training", training), ("inference", serving)):

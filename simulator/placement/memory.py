@@ -10,7 +10,7 @@ from simulator.placement.rules import Placer
 from simulator.prepared import Prepared
 from simulator.result import MemoryUse
 from simulator.scenario import StaticBatch
-from workloads.lowering.plan import Precision
+from workloads.lowering.plan import Precision, Sharding
 from workloads.models.architecture import Architecture, LayerGroup
 from workloads.models.parameters import count_parameters
 
@@ -73,10 +73,15 @@ def homes_of(arch: Architecture, placer: Placer, phases: tuple[str, ...]) -> Hom
     }
 
 
+def ways_of(sharding: Sharding) -> dict[str, int]:
+    """Ways that pieces are cut, by ``Piece.cut``."""
+    return {"tp": sharding.tp, "experts": sharding.ep * sharding.expert_tp, "whole": 1}
+
+
 def held_parameters(prepared: Prepared, arch: Architecture, homes: Homes) -> Held:
     """What one device of a pool holds of the model, cut by its plan. A tied head elsewhere needs the embedding too."""
     sharding, name = prepared.how.sharding, prepared.pool.name
-    ways = {"tp": sharding.tp, "experts": sharding.ep * sharding.expert_tp, "whole": 1}
+    ways = ways_of(sharding)
     stack = ends = 0.0
     embedding = 0.0
     for piece in pieces_of(arch):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from hardware_specs.errors import InputError
 from simulator import memory
@@ -19,7 +20,7 @@ from simulator.engine.tasks import Execution
 from simulator.placement.accounting import Run, account, bound_of
 from simulator.placement.dataflow import simulated
 from simulator.placement.graphs import Placed, SharedGraph, shared_graph, write_graph
-from simulator.placement.memory import Homes, held_parameters, homes_of, pieces_of
+from simulator.placement.memory import Homes, held_parameters, homes_of, pieces_of, ways_of
 from simulator.placement.pools import common_structure, names_of
 from simulator.placement.program import Product, ProgramWriter, Units, units_of
 from simulator.placement.rhythm import Stepped, follow
@@ -50,7 +51,7 @@ def placed_training(scenario: Scenario, work: TrainStep) -> Result:
     depth = sum(bool(ran.any()) for ran in placed.counts.values())
     count = micro_batches(work, Plan())
     rhythm = follow(lambda steps: _run(units, placer, shared, steps, depth), count, depth)
-    trained = _trained(work, homes, updates)
+    trained = _trained(work, prepared, homes, updates)
     update, costs = _update(prepared, units, trained)
     placer.check_all_matched()
     totals = account((*rhythm.runs, Run(update)), prepared, units)
@@ -77,8 +78,15 @@ def placed_training(scenario: Scenario, work: TrainStep) -> Result:
     return assemble(prepared, answer)
 
 
-Trained = Mapping[tuple[str, str], float]
-"""Trained parameters of the whole model by the pools that hold and that update them."""
+class Share(NamedTuple):
+    """Trained parameters of some part of the model: in all, and on one device of the pool that updates them."""
+
+    whole: float
+    each: float
+
+
+Trained = Mapping[tuple[str, str], Share]
+"""Trained parameters by the pool that holds and the one that updates them."""
 
 
 def _homes(work: TrainStep, placer: Placer) -> tuple[Homes, Homes]:
@@ -97,18 +105,21 @@ def _homes(work: TrainStep, placer: Placer) -> tuple[Homes, Homes]:
     return forward, homes_of(work.model, placer, ("update",))
 
 
-def _trained(work: TrainStep, homes: Homes, updates: Homes) -> Trained:
+def _trained(work: TrainStep, prepared: Sequence[Prepared], homes: Homes, updates: Homes) -> Trained:
     """Which parameters are updated where; adapters are spread as the layers that they belong to."""
-    sizes: dict[tuple[str, str], float] = {}
-    pieces = [piece for piece in pieces_of(work.model) if not (work.lora_rank and piece.layer is None)]
-    for piece in pieces:
-        key = (min(homes[piece.operator, piece.layer]), min(updates[piece.operator, piece.layer]))
-        if piece.parameters:
-            sizes[key] = sizes.get(key, 0.0) + piece.parameters
+    shares: dict[tuple[str, str], Share] = {}
+    ways = {each.pool.name: ways_of(each.how.sharding) for each in prepared}
+    for piece in pieces_of(work.model):
+        if not piece.parameters or (work.lora_rank and piece.layer is None):
+            continue
+        holder, updater = (min(where[piece.operator, piece.layer]) for where in (homes, updates))
+        before = shares.get((holder, updater), Share(0.0, 0.0))
+        own = piece.parameters / ways[updater][piece.cut]
+        shares[holder, updater] = Share(before.whole + piece.parameters, before.each + own)
     if work.lora_rank:
-        scale = adapter_parameters(work) / sum(sizes.values())
-        return {key: size * scale for key, size in sizes.items()}
-    return sizes
+        scale = adapter_parameters(work) / sum(share.whole for share in shares.values())
+        return {key: Share(share.whole * scale, share.each * scale) for key, share in shares.items()}
+    return shares
 
 
 def _run(units: Units, placer: Placer, shared: SharedGraph, steps: int, depth: int) -> Stepped:
@@ -119,7 +130,7 @@ def _run(units: Units, placer: Placer, shared: SharedGraph, steps: int, depth: i
 
 def _write(
     units: Units, placer: Placer, shared: SharedGraph, steps: int, depth: int
-) -> tuple[ProgramWriter, list[int], Placed]:
+) -> tuple[ProgramWriter, list[int], Placed]:  # fmt: skip
     """Write micro-batches; also how many tasks there are after each, and what one of them placed."""
     writer = ProgramWriter(units)
     home = units[placer.pool("embedding", "forward")][0]
@@ -140,13 +151,13 @@ def _update(prepared: Sequence[Prepared], units: Units, trained: Trained) -> tup
     costs: dict[str, PricedGraph] = {}
     for each in prepared:
         name, unit = each.pool.name, units[each.pool.name][0]
-        mine = {holder: size for (holder, updater), size in trained.items() if updater == name}
+        mine = {holder: share for (holder, updater), share in trained.items() if updater == name}
         if not mine:
             continue
         weights, gradients, states = memory.state_bytes_per_parameter(each.precision.attention)
-        own = sum(mine.values()) / each.pool.plan.tp
+        own = sum(share.each for share in mine.values())
         costs[name] = price_graph(lower_update(own, gradients, states, weights), each.model, each.communicators)
-        moved = {holder: size for holder, size in mine.items() if holder != name}
+        moved = {holder: share.whole for holder, share in mine.items() if holder != name}
         arrived = [
             writer.send(units[holder][0], unit, size * gradients, (), "gradients") for holder, size in moved.items()
         ]
@@ -170,8 +181,8 @@ def _memory(each: Prepared, work: TrainStep, homes: Homes, trained: Trained, in_
         if layer in here
     ]
     logits = memory.training_logit_bytes(arch, work.micro_batch, work.seq_len, tp)
-    own = sum(size for (holder, _), size in trained.items() if holder == name) / tp
-    updated = sum(size for (_, updater), size in trained.items() if updater == name) / tp
+    own = sum(share.whole for (holder, _), share in trained.items() if holder == name) / tp
+    updated = sum(share.each for (_, updater), share in trained.items() if updater == name)
     return MemoryUse(
         weights=(p.weight_bits * held.stack + p.head_bits * held.ends) / 8.0 + (own * weights if work.lora_rank else 0),
         activations=sum(layer.kept for layer in layers) * in_flight

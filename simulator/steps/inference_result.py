@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from simulator import costs, memory
@@ -26,6 +26,12 @@ POWERS = {
 }  # fmt: skip
 """How each metric depends on time (see ``uncertainty.intervals.interval``)."""
 
+PHASE_METRICS = {
+    "prefill": ("ttft_s", "prefill_tokens_per_s", "mfu_prefill"),
+    "decode": ("tpot_s", "decode_tokens_per_s", "mfu_decode", "mbu_decode"),
+}
+"""Metrics that depend on one phase alone."""
+
 
 def inference_result(prepared: Prepared, work: StaticBatch, timeline: Timeline) -> Result:
     """Price ``work`` and say everything about it; ``timeline`` is what the engine saw of it, for pictures."""
@@ -35,7 +41,9 @@ def inference_result(prepared: Prepared, work: StaticBatch, timeline: Timeline) 
     phases = [phase_cost("prefill", cost.prefill, pool.device.id, host_s)]
     if cost.decode is not None:
         phases.append(phase_cost("decode", cost.decode, pool.device.id, host_s, cost.steps))
-    breakdown = _breakdown(cost, host_s)
+    by_phase = _breakdowns(cost, host_s)
+    breakdown = _sum_of(by_phase.values())
+    executions = _executions(cost)
     device_j = _device_joules(prepared, cost)
     metrics, reasons = _metrics(prepared, work, cost, device_j)
     bound = {"prefill": cost.prefill.bound(host_s)}
@@ -46,8 +54,13 @@ def inference_result(prepared: Prepared, work: StaticBatch, timeline: Timeline) 
         title=f"{work.model.id} on {pool.count} x {pool.device.id}",
         metrics=metrics, pools=(pool_use(prepared, memory_use(prepared, work), device_j, cost.busy_s),),
         duration_s=cost.e2e_s, bound=bound, breakdown=breakdown,
-        parts=parts_of(prepared, breakdown, _executions(cost)), phases=tuple(phases), powers=POWERS, reasons=reasons,
-        timeline=timeline,
+        parts=parts_of(prepared, breakdown, _sum_of(executions.values())), phases=tuple(phases), powers=POWERS,
+        reasons=reasons, timeline=timeline,
+        own_parts={
+            metric: parts_of(prepared, by_phase[phase], executions[phase])
+            for phase in by_phase
+            for metric in PHASE_METRICS[phase]
+        },
     )  # fmt: skip
     return assemble((prepared,), answer)
 
@@ -149,26 +162,36 @@ def _mbu(prepared: Prepared, work: StaticBatch, decode: PricedGraph, tpot_s: flo
     return moved / (tpot_s * prepared.pool.device.memory.bandwidth.value)
 
 
-def _breakdown(cost: BatchCost, host_s: float) -> dict[str, float]:
-    """Seconds of the whole batch by family; they sum to the end-to-end time."""
-    seconds: dict[str, float] = {}
-    parts = [(cost.prefill, cost.ttft_s - host_s)]
-    if cost.decode is not None:
-        parts.append((cost.decode, cost.decode_s - host_s * cost.steps))
-    for priced, total in parts:
-        for family, value in priced.seconds_by_family().items():
-            seconds[family] = seconds.get(family, 0.0) + value / priced.total_s * total
-    if host_s > 0.0:
-        seconds["host"] = host_s * (1 + cost.steps)
-    return seconds
-
-
-def _executions(cost: BatchCost) -> dict[str, float]:
-    """Executed operators per family, for the part of the error that averages out."""
-    counts: dict[str, float] = {}
-    for priced, steps in ((cost.prefill, 1), (cost.decode, cost.steps)):
+def _breakdowns(cost: BatchCost, host_s: float) -> dict[str, dict[str, float]]:
+    """Seconds of each phase by family; together they sum to the end-to-end time."""
+    found: dict[str, dict[str, float]] = {}
+    rows = (("prefill", cost.prefill, cost.ttft_s, 1), ("decode", cost.decode, cost.decode_s, cost.steps))
+    for phase, priced, total, steps in rows:
         if priced is None:
             continue
+        scale = (total - host_s * steps) / priced.total_s
+        found[phase] = {family: value * scale for family, value in priced.seconds_by_family().items()}
+        if host_s > 0.0:
+            found[phase]["host"] = host_s * steps
+    return found
+
+
+def _executions(cost: BatchCost) -> dict[str, dict[str, float]]:
+    """Executed operators of each phase by family, for the part of the error that averages out."""
+    found: dict[str, dict[str, float]] = {}
+    for phase, priced, steps in (("prefill", cost.prefill, 1), ("decode", cost.decode, cost.steps)):
+        if priced is None:
+            continue
+        counts = found.setdefault(phase, {})
         for operator, repeat in zip(priced.graph.operators, priced.graph.repeat, strict=True):
             counts[operator.family] = counts.get(operator.family, 0.0) + float(repeat) * steps
-    return counts
+    return found
+
+
+def _sum_of(rows: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Sums by key, in order of first appearance."""
+    total: dict[str, float] = {}
+    for row in rows:
+        for key, value in row.items():
+            total[key] = total.get(key, 0.0) + value
+    return total

@@ -14,7 +14,7 @@ from simulator.kernels.roofline import COMPUTE, ENERGY, MEMORY, OVERHEAD, TIME
 from simulator.network.communicator import Communicator, collective_cost
 from simulator.result import OperatorCost, PhaseCost
 from workloads.graph import Graph
-from workloads.operators import COLLECTIVES, FAMILIES
+from workloads.operators import COLLECTIVES, FAMILIES, OpKind
 
 Floats = npt.NDArray[np.float64]
 
@@ -76,16 +76,21 @@ def price_graph(graph: Graph, model: DeviceModel, communicators: Mapping[str, Co
     draws its static power meanwhile.
     """
     priced = model.cost(graph.columns)
-    row = model.record[0]
     communication = np.zeros(len(graph))
-    factor = float(row["factors"][FAMILIES.index("collective")])
     for i, operator in enumerate(graph.operators):
         if operator.kind in COLLECTIVES:
-            cost = collective_cost(operator.kind, operator.message_bytes, communicators[operator.axis])
-            communication[i] = cost.seconds / factor + float(row["gap_s"])
+            group = communicators[operator.axis]
+            communication[i] = collective_seconds(operator.kind, operator.message_bytes, group, model)
     time = priced[TIME] + communication
-    energy = priced[ENERGY] + communication * float(row["static_w"])
+    energy = priced[ENERGY] + communication * float(model.record[0]["static_w"])
     return PricedGraph(graph, time, priced[COMPUTE], priced[MEMORY], priced[OVERHEAD], communication, energy)
+
+
+def collective_seconds(kind: OpKind, message_bytes: float, group: Communicator, model: DeviceModel) -> float:
+    """A collective under the runtime of ``model``: its factor and launch gap included [s]."""
+    row = model.record[0]
+    factor = float(row["factors"][FAMILIES.index("collective")])
+    return collective_cost(kind, message_bytes, group).seconds / factor + float(row["gap_s"])
 
 
 def phase_cost(

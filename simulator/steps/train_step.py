@@ -17,9 +17,9 @@ from typing import NamedTuple
 from hardware_specs.errors import InputError
 from simulator.devices.model import DeviceModel
 from simulator.memory import stage_share, state_bytes_per_parameter
-from simulator.network.communicator import Communicator, collective_cost
+from simulator.network.communicator import Communicator
 from simulator.scenario import Plan, TrainStep
-from simulator.steps.pricing import PricedGraph, price_graph
+from simulator.steps.pricing import PricedGraph, collective_seconds, price_graph
 from workloads.lowering.plan import Lowering
 from workloads.lowering.training import lower_micro_batch, lower_update
 from workloads.models.parameters import count_parameters
@@ -81,10 +81,10 @@ def price_step(
     send_s = 0.0
     if plan.pp > 1:
         size = work.micro_batch * work.seq_len * work.model.hidden * how.precision.activation_bytes / plan.tp
-        one = collective_cost(OpKind.SEND_RECV, size, communicators["pp"]).seconds
+        one = collective_seconds(OpKind.SEND_RECV, size, communicators["pp"], model)
         # The first micro-batch crosses pp - 1 boundaries there and back; behind it each adds one exchange.
         send_s = 2.0 * one * (count + plan.pp - 2)
-    reduce_s = _reduction_s(trained, gradients, communicators)
+    reduce_s = _reduction_s(trained, gradients, communicators, model)
     bubble_s = (plan.pp - 1) * stage_s
     host_s = model.runtime.host_step.value * count
     step_s = count * stage_s + bubble_s + send_s + reduce_s + update.total_s + host_s
@@ -105,14 +105,16 @@ class Trained(NamedTuple):
     experts: float
 
 
-def _reduction_s(trained: Trained, gradient_bytes: float, communicators: Mapping[str, Communicator]) -> float:
+def _reduction_s(
+    trained: Trained, gradient_bytes: float, communicators: Mapping[str, Communicator], model: DeviceModel
+) -> float:
     """All-reduce of the gradients [s]: over dp; of experts that are cut ep ways over the replicas of these."""
     seconds = 0.0
     whole = {"dp": sum(trained)} if "ep" not in communicators else {"dp": trained.shared, "edp": trained.experts}
     for axis, parameters in whole.items():
         if axis in communicators:
             message = parameters * gradient_bytes
-            seconds += collective_cost(OpKind.ALL_REDUCE, message, communicators[axis]).seconds
+            seconds += collective_seconds(OpKind.ALL_REDUCE, message, communicators[axis], model)
     return seconds
 
 

@@ -9,17 +9,26 @@ import pytest
 from hardware_specs.devices import load_device
 from hardware_specs.sites import DEFAULT_SITE, load_site
 from hardware_specs.systems import links_of, load_system, system_for
-from simulator.scenario import Formats, Plan, Pool, Rule, Scenario, Workload
+from simulator.scenario import Formats, Plan, Pool, Rule, Scenario, TrainStep, Workload
 from workloads.runtimes.catalogue import default_runtime, load_runtime
 
-BF16 = Formats()
 MakeScenario = Callable[..., Scenario]
 
 
-def make_pool(device: str, plan: Plan, name: str, runtime: str, formats: Formats) -> Pool:
+def make_pool(device: str, plan: Plan, name: str, runtime: str, formats: Formats | None) -> Pool:
+    """A pool that computes in bf16, in int8 where the device has nothing else."""
     spec = load_device(device)
+    formats = formats or Formats("int8" if set(spec.compute.peaks) == {"int8"} else "bf16")
     software = load_runtime(runtime) if runtime else default_runtime(spec)
     return Pool(name or device, spec, plan.devices, software, formats, plan)
+
+
+TRAINERS = {"gpu": "megatron-core-2025", "tpu": "maxtext-2024"}
+
+
+def usual_trainer(work: Workload, device: str) -> str:
+    """What trains on a device; "" (its usual runtime) for everything else than a training step."""
+    return TRAINERS.get(load_device(device).device_class, "ideal") if isinstance(work, TrainStep) else ""
 
 
 @pytest.fixture(scope="session")
@@ -28,9 +37,9 @@ def one_pool() -> MakeScenario:
 
     def make(
         work: Workload, device: str, *, tp: int = 1, pp: int = 1, dp: int = 1, ep: int = 1, runtime: str = "",
-        system: str = "", seed: int = 0, formats: Formats = BF16,
+        system: str = "", seed: int = 0, formats: Formats | None = None,
     ) -> Scenario:  # fmt: skip
-        pool = make_pool(device, Plan(tp, pp, dp, ep), "", runtime, formats)
+        pool = make_pool(device, Plan(tp, pp, dp, ep), "", runtime or usual_trainer(work, device), formats)
         whole = load_system(system) if system else system_for(pool.device, pool.count)
         return Scenario(work, whole, links_of(whole), (pool,), load_site(DEFAULT_SITE), seed=seed)
 
@@ -43,10 +52,13 @@ def pools() -> MakeScenario:
 
     def make(
         work: Workload, system: str, devices: Sequence[tuple[str, int]], rules: Sequence[Rule] = (), *,
-        runtime: str = "", formats: Formats = BF16,
+        runtime: str = "", formats: Formats | None = None,
     ) -> Scenario:  # fmt: skip
         whole = load_system(system)
-        made = tuple(make_pool(device, Plan(tp=tp), "", runtime, formats) for device, tp in devices)
+        made = tuple(
+            make_pool(device, Plan(tp=tp), "", runtime or usual_trainer(work, device), formats)
+            for device, tp in devices
+        )
         return Scenario(work, whole, links_of(whole), made, load_site(DEFAULT_SITE), tuple(rules))
 
     return make

@@ -1,0 +1,88 @@
+"""Collectives: closed forms, monotony, and the two levels of a group."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hardware_specs.devices import load_device
+from hardware_specs.systems import links_of, load_system
+from simulator.kernels.collectives import NETWORK_EFFICIENCY, Level, passes
+from simulator.network.communicator import Communicator, collective_cost
+from simulator.network.topology import ALONE, Network
+from workloads.operators import COLLECTIVES, OpKind
+
+RING_KINDS = sorted(COLLECTIVES - {OpKind.SEND_RECV})
+
+
+def net(system: str = "h100-superpod-32", device: str = "h100-sxm-80gb") -> Network:
+    spec = load_system(system)
+    return Network(spec, links_of(spec), load_device(device))
+
+
+collective_cost(OpKind.ALL_REDUCE, 1.0, net().communicator(2))  # compile outside any deadline
+
+
+def line(n: int) -> Communicator:
+    """``n`` devices on a network of 1 GB/s without latency: the ring is all that is left."""
+    return Communicator(n, 1, ALONE, Level(float(n), n - 1.0, 1.0, 1.0, 1e9, 1e9, 0.0, 0.0, 0.0))
+
+
+@pytest.mark.parametrize("n", [2, 3, 8, 64])
+def test_large_all_reduce_takes_the_ring_formula(n: int) -> None:
+    """2 (n - 1) / n x message / bandwidth, at the efficiency of the best protocol."""
+    message = 1e12
+    cost = collective_cost(OpKind.ALL_REDUCE, message, line(n))
+    assert cost.outer_bytes == pytest.approx(2.0 * (n - 1) / n * message / max(NETWORK_EFFICIENCY))
+    assert cost.seconds == pytest.approx(cost.outer_bytes / 1e9, rel=1e-3)
+    assert cost.algorithm == "ring"
+
+
+@pytest.mark.parametrize(
+    ("kind", "share"),
+    [
+        (OpKind.ALL_REDUCE, 1.5), (OpKind.ALL_GATHER, 0.75), (OpKind.REDUCE_SCATTER, 0.75), (OpKind.ALL_TO_ALL, 0.75),
+        (OpKind.SEND_RECV, 1.0),
+    ],
+)  # fmt: skip
+def test_share_of_the_message_that_a_rank_sends(kind: OpKind, share: float) -> None:
+    assert passes(int(kind), 4.0) == share
+    assert passes(int(kind), 1.0) == 0.0
+
+
+@given(st.sampled_from(sorted(COLLECTIVES)), st.floats(1.0, 1e10), st.floats(1.0, 4.0), st.sampled_from([2, 4, 8, 16]))
+def test_larger_messages_never_take_less(kind: OpKind, message: float, factor: float, size: int) -> None:
+    group = net().communicator(size)
+    assert collective_cost(kind, message * factor, group).seconds >= collective_cost(kind, message, group).seconds
+
+
+@given(st.sampled_from(RING_KINDS), st.floats(1.0, 1e10))
+def test_two_nodes_take_at_least_as_long_as_what_stays_inside_one(kind: OpKind, message: float) -> None:
+    inside = message / 2.0 if kind == OpKind.ALL_TO_ALL else message
+    one = collective_cost(kind, inside, net().communicator(8))
+    assert collective_cost(kind, message, net().communicator(16)).seconds >= one.seconds * (1.0 - 1e-12)
+
+
+@given(st.sampled_from(sorted(COLLECTIVES)), st.floats(1.0, 1e10), st.sampled_from([2, 8, 16, 32]))
+def test_never_faster_than_the_bytes_allow(kind: OpKind, message: float, size: int) -> None:
+    group = net().communicator(size)
+    cost = collective_cost(kind, message, group)
+    assert cost.seconds >= max(cost.inner_bytes / group.inner.bandwidth, cost.outer_bytes / group.outer.bandwidth)
+    assert cost.seconds == pytest.approx(
+        cost.startup_s + max(cost.inner_bytes / group.inner.bandwidth, cost.outer_bytes / group.outer.bandwidth)
+    )
+
+
+@given(st.sampled_from(RING_KINDS), st.floats(1e3, 1e10), st.floats(1.0, 8.0))
+def test_more_bandwidth_is_never_slower(kind: OpKind, message: float, factor: float) -> None:
+    group = net().communicator(16)
+    wider = group.outer._replace(
+        bandwidth=group.outer.bandwidth * factor, pair_bandwidth=group.outer.pair_bandwidth * factor
+    )
+    faster = collective_cost(kind, message, group._replace(outer=wider)).seconds
+    assert faster <= collective_cost(kind, message, group).seconds
+
+
+def test_a_group_of_one_costs_nothing() -> None:
+    assert collective_cost(OpKind.ALL_REDUCE, 1e9, Communicator(1, 1, ALONE, ALONE)) == (0.0, 0.0, 0.0, 0.0, "none")

@@ -1,0 +1,89 @@
+"""One pool on the engine takes exactly as long as the closed form says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from simulator.placement.single import run_steps, steps_of, watch
+from simulator.prepared import prepare
+from simulator.scenario import Scenario, StaticBatch, TrainStep, Workload
+from simulator.steps.pricing import price_graph
+from simulator.steps.static_batch import price_batch
+from simulator.steps.train_step import price_step
+from workloads.models.catalogue import load_model
+
+DENSE, MOE, MLA, SSM, ENCODER = (
+    load_model(name)
+    for name in ("llama-3.2-1b", "qwen1.5-moe-a2.7b", "deepseek-v2-lite", "mamba2-2.7b", "bert-base-uncased")
+)
+
+
+def both(scenario: Scenario) -> tuple[float, float]:
+    """Seconds on the engine and in closed form, of a prompt and a decode step or of a micro-batch."""
+    prepared = prepare(scenario)
+    run = run_steps(prepared, steps_of(prepared))
+    assert sum(run.end_s[i] - run.start_s[i] for i in run.critical_path()) == pytest.approx(run.makespan_s)
+    work, plan = scenario.workload, prepared.pool.plan
+    if isinstance(work, TrainStep):
+        step = price_step(work, plan, prepared.how, prepared.model, prepared.communicators)
+        # One micro-batch: no other one fills the bubble.
+        return run.makespan_s, step.step_s - step.update.total_s - step.reduce_s
+    assert isinstance(work, StaticBatch)
+    batch = price_batch(work, plan, prepared.how, prepared.model, prepared.communicators)
+    return run.makespan_s, batch.e2e_s
+
+
+CASES: list[tuple[str, Workload, dict[str, int]]] = [
+    ("h100-sxm-80gb", StaticBatch(DENSE, 4, 256, 2), {}),
+    ("tpu-v5e", StaticBatch(DENSE, 4, 256, 2), {}),
+    ("xeon-8480-plus", StaticBatch(DENSE, 4, 256, 2), {}),
+    ("alveo-u280", StaticBatch(DENSE, 4, 256, 2), {}),
+    ("gaudi-2", StaticBatch(DENSE, 4, 256, 2), {}),
+    ("h100-sxm-80gb", StaticBatch(DENSE, 4, 256, 1), {"tp": 2}),
+    ("h100-sxm-80gb", StaticBatch(DENSE, 4, 256, 2), {"tp": 8}),
+    ("mi300x", StaticBatch(DENSE, 4, 256, 2), {"tp": 8}),
+    ("tpu-v5e", StaticBatch(DENSE, 4, 256, 2), {"tp": 4}),
+    ("l40s", StaticBatch(DENSE, 4, 256, 2), {"tp": 4}),
+    ("h100-sxm-80gb", StaticBatch(DENSE, 1, 256, 2), {"pp": 2}),
+    ("h100-sxm-80gb", StaticBatch(DENSE, 1, 256, 2), {"tp": 2, "pp": 4}),
+    ("h100-sxm-80gb", StaticBatch(DENSE, 1, 256, 2), {"tp": 8, "pp": 2}),
+    ("h100-sxm-80gb", StaticBatch(DENSE, 4, 256, 2), {"tp": 16}),
+    ("h100-sxm-80gb", StaticBatch(MOE, 8, 64, 2), {"tp": 2, "dp": 2, "ep": 4}),
+    ("h100-sxm-80gb", StaticBatch(MLA, 8, 64, 2), {"tp": 4, "ep": 4}),
+    ("h100-sxm-80gb", StaticBatch(SSM, 2, 128, 2), {"tp": 2}),
+    ("tpu-v5e", StaticBatch(SSM, 2, 128, 2), {}),
+    ("h100-sxm-80gb", StaticBatch(ENCODER, 16, 128, 1), {"tp": 2}),
+    ("h100-sxm-80gb", TrainStep(DENSE, 1, 1, 512, "selective"), {}),
+    ("h100-sxm-80gb", TrainStep(DENSE, 1, 1, 512, "full"), {"tp": 2, "pp": 4}),
+    ("h100-sxm-80gb", TrainStep(MOE, 2, 1, 128), {"dp": 2, "ep": 2}),
+    ("tpu-v5e", TrainStep(DENSE, 2, 1, 512), {"tp": 4, "dp": 2}),
+    ("h100-sxm-80gb", TrainStep(DENSE, 1, 1, 512, lora_rank=8), {"tp": 2}),
+]
+
+
+@pytest.mark.parametrize(("device", "work", "plan"), CASES)
+def test_equals_the_closed_form(
+    one_pool: Callable[..., Scenario], device: str, work: Workload, plan: dict[str, int]
+) -> None:
+    seen, closed = both(one_pool(work, device, **plan))
+    assert seen == pytest.approx(closed, rel=1e-9)
+
+
+def test_every_operator_runs_as_often_as_its_graph_says(one_pool: Callable[..., Scenario]) -> None:
+    prepared = prepare(one_pool(StaticBatch(MOE, 2, 64, 1), "h100-sxm-80gb", tp=2))
+    (step,) = steps_of(prepared)
+    graph = step.lower(prepared.how)
+    run = run_steps(prepared, [step])
+    names = [task.name for task in run.program.tasks if task.family != "host"]
+    assert len(names) == graph.repeat.sum()
+    priced = price_graph(graph, prepared.model, prepared.communicators)
+    assert sum(task.energy_j for task in run.program.tasks) == pytest.approx(priced.total_j)
+
+
+def test_the_picture_shows_stages_and_links(one_pool: Callable[..., Scenario]) -> None:
+    timeline = watch(prepare(one_pool(StaticBatch(DENSE, 1, 64, 2), "h100-sxm-80gb", tp=2, pp=2)))
+    assert {"h100-sxm-80gb:0-1", "h100-sxm-80gb:2-3", "h100-sxm-80gb:0-1 nvlink4"} <= set(timeline.resources)
+    lanes = {span.lane for span in timeline.spans if span.resource == "h100-sxm-80gb:0-1 nvlink4"}
+    assert lanes == {"out", "in"}

@@ -1,0 +1,169 @@
+"""A training step: bubble, FLOPs as MFU and HFU count them, gradients of experts, memory of activations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from hardware_specs.errors import InputError
+from simulator import memory
+from simulator.prepared import Prepared, prepare
+from simulator.scenario import Plan, Scenario, TrainStep
+from simulator.simulate import simulate
+from simulator.steps.pricing import collective_seconds
+from simulator.steps.train_step import StepCost, counted_flops, micro_batches, price_step, trained_parameters
+from simulator.steps.training_result import memory_use
+from workloads.lowering.plan import Lowering, Sharding
+from workloads.models.catalogue import load_model
+from workloads.models.parameters import count_parameters
+from workloads.operators import OpKind
+
+SMALL = load_model("llama-3.2-1b")
+GPT3 = load_model("gpt3-175b")
+
+
+def priced(scenario: Scenario) -> tuple[Prepared, StepCost]:
+    prepared = prepare(scenario)
+    work = scenario.workload
+    assert isinstance(work, TrainStep)
+    return prepared, price_step(work, prepared.pool.plan, prepared.how, prepared.model, prepared.communicators)
+
+
+@pytest.mark.parametrize(("pp", "count"), [(2, 1), (2, 4), (4, 4), (4, 16)])
+def test_the_bubble_is_pp_less_one_over_the_micro_batches(
+    one_pool: Callable[..., Scenario], pp: int, count: int
+) -> None:
+    _, cost = priced(one_pool(TrainStep(SMALL, count, 1, 1024), "h100-sxm-80gb", pp=pp))
+    busy = count * cost.micro.total_s / pp
+    assert cost.bubble_s / busy == pytest.approx((pp - 1) / count)
+
+
+def test_everything_sums_to_the_step(one_pool: Callable[..., Scenario]) -> None:
+    result = simulate(one_pool(TrainStep(SMALL, 16, 1, 1024), "h100-sxm-80gb", tp=2, pp=2, dp=4))
+    assert sum(result.breakdown.values()) == pytest.approx(result.metrics["step_time_s"])
+    assert result.breakdown["host"] > 0.0
+    m = {name: value for name, value in result.metrics.items() if value is not None}
+    assert m["tokens_per_s_per_device"] == pytest.approx(16 * 1024 / m["step_time_s"] / 16)
+    assert m["mfu"] == pytest.approx(m["model_tflops_per_device"] * 1e12 / 989.4e12, rel=1e-3)
+    assert 0.0 < m["mfu"] <= m["hfu"] <= 1.0
+
+
+def test_hardware_flops_follow_narayanan() -> None:
+    """96 B s l h^2 (1 + s / 6h + V / 16 l h) with full recomputation (SC 2021, equation 3)."""
+    s, layers, h, v = 2048, 96, 12288, GPT3.vocab
+    _, hardware = counted_flops(TrainStep(GPT3, 1, 1, s, "full"), Lowering())
+    assert hardware == pytest.approx(96 * s * layers * h * h * (1 + s / (6 * h) + v / (16 * layers * h)), rel=2e-3)
+
+
+def test_model_flops_are_six_per_weight_and_token_and_half_of_attention() -> None:
+    s, layers, h, v = 2048, 96, 12288, GPT3.vocab
+    for recompute in ("none", "selective", "full"):
+        model, _ = counted_flops(TrainStep(GPT3, 1, 1, s, recompute), Lowering())
+        attention = 6 * layers * s * (s + 1) * h
+        assert model == pytest.approx(6 * s * (12 * layers * h * h + v * h) + attention, rel=1e-3)
+
+
+def test_recomputation_adds_a_forward_of_layers_or_of_attention() -> None:
+    s, layers, h = 2048, 96, 12288
+    none, selective, full = (
+        counted_flops(TrainStep(GPT3, 1, 1, s, recompute), Lowering())[1] for recompute in ("none", "selective", "full")
+    )
+    assert selective - none == pytest.approx(4 * s * s * h * layers, rel=1e-6)
+    assert full - none == pytest.approx(24 * s * h * h * layers + 4 * s * s * h * layers, rel=1e-3)
+
+
+def test_attention_that_sees_both_ways_is_not_counted_double() -> None:
+    bert = load_model("bert-base-uncased")
+    model, hardware = counted_flops(TrainStep(bert, 1, 1, 512), Lowering())
+    assert hardware == pytest.approx(model)
+
+
+def test_gradients_of_experts_are_reduced_over_their_replicas_alone(one_pool: Callable[..., Scenario]) -> None:
+    moe = load_model("mixtral-8x7b")
+    work = TrainStep(moe, 8, 1, 512)
+    prepared, cost = priced(one_pool(work, "h100-sxm-80gb", dp=8, ep=8))
+    trained = trained_parameters(work, Plan(dp=8, ep=8))
+    assert trained.experts == count_parameters(moe).experts / 8
+    shared = collective_seconds(OpKind.ALL_REDUCE, trained.shared * 4.0, prepared.communicators["dp"], prepared.model)
+    assert cost.reduce_s == pytest.approx(shared)
+    assert "edp" not in prepared.communicators
+    prepared, cost = priced(one_pool(replace_batch(work, 16), "h100-sxm-80gb", dp=16, ep=8))
+    experts = collective_seconds(
+        OpKind.ALL_REDUCE, trained.experts * 4.0, prepared.communicators["edp"], prepared.model
+    )
+    shared = collective_seconds(OpKind.ALL_REDUCE, trained.shared * 4.0, prepared.communicators["dp"], prepared.model)
+    assert prepared.communicators["edp"].size == 2
+    assert cost.reduce_s == pytest.approx(shared + experts)
+
+
+def replace_batch(work: TrainStep, batch: int) -> TrainStep:
+    return TrainStep(work.model, batch, work.micro_batch, work.seq_len)
+
+
+@pytest.mark.parametrize(("tp", "pp"), [(1, 1), (4, 1), (2, 4)])
+def test_what_is_trained_is_what_is_held(one_pool: Callable[..., Scenario], tp: int, pp: int) -> None:
+    """16-bit weights of the fullest device, two bytes each, are the parameters that it updates."""
+    work = TrainStep(SMALL, pp, 1, 128)
+    prepared = prepare(one_pool(work, "h100-sxm-80gb", tp=tp, pp=pp))
+    held = memory.weight_bytes(SMALL, prepared.precision, prepared.how.sharding)
+    assert sum(trained_parameters(work, prepared.pool.plan)) == pytest.approx(held / 2.0)
+    use = memory_use(prepared, work)
+    assert (use.gradients, use.optimizer) == pytest.approx((2.0 * held, 6.0 * held))
+
+
+def test_adapters_train_little_and_keep_the_weights(one_pool: Callable[..., Scenario]) -> None:
+    work = TrainStep(SMALL, 1, 1, 128, lora_rank=8)
+    use = memory_use(prepare(one_pool(work, "h100-sxm-80gb")), work)
+    trained = sum(trained_parameters(work, Plan()))
+    assert 0.001 < trained / count_parameters(SMALL).total < 0.02
+    assert use.optimizer == pytest.approx(12.0 * trained)
+    assert use.weights > 2.0 * count_parameters(SMALL).total
+
+
+@pytest.mark.parametrize("tp", [1, 8])
+def test_activations_follow_korthikanti(tp: int) -> None:
+    """Table 2 of arXiv:2205.05198 without sequence parallelism: s b h (10 + 24 / t + 5 a s / h t) per layer."""
+    s, b, h, a, layers = 2048, 1, 12288, 96, 96
+    logits = b * s * GPT3.vocab / tp * 6.0
+
+    def kept(recompute: str, flash: bool = False) -> float:
+        return memory.training_activation_bytes(GPT3, b, s, recompute, flash, Sharding(tp=tp), 1) - logits
+
+    none = s * b * h * (10 + 24 / tp + 5 * a * s / (h * tp)) * layers
+    selective = s * b * h * (10 + 24 / tp) * layers
+    assert kept("none") == pytest.approx(none)
+    assert kept("selective") == pytest.approx(selective)
+    assert kept("full") == pytest.approx(2 * s * b * h * layers + selective / layers)
+    # Flash attention keeps no scores; the two masks of one byte are of the years of dropout.
+    assert kept("none", flash=True) == pytest.approx(selective - 2 * s * b * h * layers)
+
+
+def test_a_stage_holds_its_share_of_layers_for_every_micro_batch_in_flight() -> None:
+    one, four = (
+        memory.training_activation_bytes(GPT3, 1, 2048, "selective", True, Sharding(pp=pp), in_flight)
+        for pp, in_flight in ((1, 1), (4, 4))
+    )
+    assert four == pytest.approx(one)
+
+
+def test_micro_batches_must_divide(one_pool: Callable[..., Scenario]) -> None:
+    assert micro_batches(TrainStep(SMALL, 64, 2, 128), Plan(dp=4)) == 8
+    with pytest.raises(InputError, match="must be a multiple of micro-batch x dp = 2 x 4 = 8"):
+        micro_batches(TrainStep(SMALL, 12, 2, 128), Plan(dp=4))
+
+
+def test_more_recomputation_takes_longer_and_less_memory(one_pool: Callable[..., Scenario]) -> None:
+    results = [
+        simulate(one_pool(TrainStep(SMALL, 4, 1, 2048, r), "h100-sxm-80gb", runtime="megatron-2021"))
+        for r in ("none", "selective", "full")
+    ]
+    times = [result.metrics["step_time_s"] or 0.0 for result in results]
+    kept = [result.memory.activations for result in results]
+    assert times == sorted(times) and times[0] < times[2]
+    assert kept == sorted(kept, reverse=True) and kept[2] < kept[1] < kept[0]
+
+
+def test_the_network_bounds_small_steps_on_many_nodes(one_pool: Callable[..., Scenario]) -> None:
+    result = simulate(one_pool(TrainStep(SMALL, 32, 1, 64), "h100-sxm-80gb", dp=32))
+    assert result.bound == {"step": "communication"}

@@ -1,0 +1,79 @@
+"""Intervals: what a shared bias does that a root-sum-square would hide."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from simulator.uncertainty.intervals import BIAS, DEVICE_CORRELATION, FAMILY_CORRELATION, Part, interval, log_sd
+
+parts = st.lists(
+    st.builds(
+        Part,
+        st.sampled_from(["d1", "d2", "d3"]),
+        st.sampled_from(sorted(BIAS)),
+        st.sampled_from(["gemm", "vector", "collective"]),
+        st.floats(1e-6, 1e3),
+        st.floats(1.0, 1e6),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@given(st.sampled_from(sorted(BIAS)), st.floats(1e-6, 1e3), st.integers(1, 10**6))
+def test_one_part(device_class: str, seconds: float, n: int) -> None:
+    part = Part("d", device_class, "gemm", seconds, n)
+    assert log_sd([part]) == pytest.approx(part.bias * math.sqrt(1.0 + 1.0 / n))
+
+
+def test_two_parts_by_hand() -> None:
+    a, b = Part("d", "gpu", "gemm", 1.0, 1e12), Part("d", "gpu", "vector", 3.0, 1e12)
+    x, y = 0.25 * a.bias, 0.75 * b.bias
+    assert log_sd([a, b]) == pytest.approx(math.sqrt(x * x + y * y + 2.0 * FAMILY_CORRELATION * x * y))
+    elsewhere = b._replace(device="e")
+    assert log_sd([a, elsewhere]) == pytest.approx(math.sqrt(x * x + y * y + 2.0 * DEVICE_CORRELATION * x * y))
+
+
+@given(st.floats(1e-6, 1e3), st.integers(1, 10**6))
+def test_many_operators_of_a_family_never_average_the_bias_away(seconds: float, n: int) -> None:
+    part = Part("d", "gpu", "gemm", seconds, n)
+    assert log_sd([part]) >= part.bias
+
+
+@given(parts)
+def test_lies_between_independence_and_full_dependence(case: list[Part]) -> None:
+    total = sum(part.seconds for part in case)
+    shares = [part.seconds / total * part.bias for part in case]
+    sd = log_sd(case)
+    assert sd >= math.sqrt(sum(s * s for s in shares)) * (1.0 - 1e-12)
+    assert sd <= sum(shares) * math.sqrt(2.0) * (1.0 + 1e-12)
+
+
+@given(parts, st.randoms(use_true_random=False))
+def test_order_does_not_change_a_bit(case: list[Part], random: object) -> None:
+    before = log_sd(case)
+    random.shuffle(case)  # type: ignore[attr-defined]
+    assert log_sd(case) == before
+
+
+@given(st.floats(1e-9, 1e9), st.floats(0.0, 2.0), st.floats(-2.0, 2.0))
+def test_intervals_are_symmetric_in_the_logarithm_and_nested(value: float, sd: float, power: float) -> None:
+    i = interval(value, sd, power)
+    assert i.p2_5 <= i.p10 <= value * (1 + 1e-12) and value <= i.p90 * (1 + 1e-12) and i.p90 <= i.p97_5
+    assert math.log(i.p90 / value) == pytest.approx(math.log(value / i.p10), abs=1e-9)
+    assert math.log(i.p97_5 / value) == pytest.approx(math.log(value / i.p2_5), abs=1e-9)
+    assert i.p97_5 / i.p2_5 == pytest.approx(math.exp(2.0 * 1.959964 * abs(power) * sd), rel=1e-5)
+
+
+@given(st.floats(1e-3, 1e3), st.floats(0.0, 1.0), st.floats(0.0, 1.0))
+def test_more_doubt_is_a_wider_interval(value: float, sd: float, more: float) -> None:
+    assert interval(value, sd + more).p90 >= interval(value, sd).p90
+
+
+def test_no_time_no_doubt() -> None:
+    assert log_sd([]) == 0.0
+    assert log_sd([Part("d", "gpu", "gemm", 0.0, 1.0)]) == 0.0
