@@ -28,8 +28,12 @@ class Flow(NamedTuple):
     startup_s: float = 0.0
 
 
+HOST = "host"
+"""The lane on which a unit's host works."""
+
+
 class Lane(NamedTuple):
-    """An engine ("compute", "communication", "host") of a unit of devices, or the path between two units."""
+    """An engine ("compute", "communication", ``HOST``) of a unit of devices, or the path between two units."""
 
     unit: str
     engine: str
@@ -94,11 +98,11 @@ class Execution:
         return Timeline(tuple(sorted(spans, key=lambda s: (s.start_s, s.resource, s.lane, s.name))))
 
     def busy_s(self, unit: str, since_s: float = 0.0, until_s: float = math.inf) -> float:
-        """Seconds between two times in which any lane of ``unit`` was busy; overlapping tasks count once [s]."""
+        """Seconds between two times in which ``unit`` computed or communicated; its host's time does not count [s]."""
         spans = sorted(
             (start, min(end, until_s))
             for task, start, end in zip(self.program.tasks, self.start_s, self.end_s, strict=True)
-            if any(lane.unit == unit for lane in task.lanes)
+            if any(lane.unit == unit and lane.engine != HOST for lane in task.lanes)
         )
         total, reached = 0.0, since_s
         for start, end in spans:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from simulator.engine.tasks import Flow, Lane, Program, Task
+from simulator.engine.tasks import HOST, Flow, Lane, Program, Task
 from simulator.placement.units import Unit, collective_flow, load_flow, transfer_flow
 from simulator.prepared import Prepared
 from simulator.steps.pricing import PricedGraph
@@ -76,7 +76,7 @@ class ProgramWriter:
         """Host time of one step; nothing is moved for it."""
         waits = tuple(product.task for product in after)
         return Product(
-            self._add(Task("host", "host", "overhead", (unit.lane("host"),), seconds, depends_on=waits)), unit, 0.0
+            self._add(Task("host", "host", "overhead", (unit.lane(HOST),), seconds, depends_on=waits)), unit, 0.0
         )
 
     def load(self, unit: Unit, size_bytes: float, after: Iterable[Product]) -> Product:

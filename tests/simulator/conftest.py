@@ -9,7 +9,7 @@ import pytest
 from hardware_specs.devices import load_device
 from hardware_specs.sites import DEFAULT_SITE, load_site
 from hardware_specs.systems import links_of, load_system, system_for
-from simulator.scenario import Formats, Plan, Pool, Rule, Scenario, TrainStep, Workload
+from simulator.scenario import Formats, Plan, Pool, Rule, Scenario, Workload, trains
 from workloads.runtimes.catalogue import default_runtime, load_runtime
 
 MakeScenario = Callable[..., Scenario]
@@ -27,8 +27,8 @@ TRAINERS = {"gpu": "megatron-core-2025", "tpu": "maxtext-2024"}
 
 
 def usual_trainer(work: Workload, device: str) -> str:
-    """What trains on a device; "" (its usual runtime) for everything else than a training step."""
-    return TRAINERS.get(load_device(device).device_class, "ideal") if isinstance(work, TrainStep) else ""
+    """What trains on a device; "" (its usual runtime) for what trains nothing."""
+    return TRAINERS.get(load_device(device).device_class, "ideal") if trains(work) else ""
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,110 @@
+"""Training on several pools: the closed form where one does it all, pipelines, optimizers elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from hardware_specs.errors import InputError
+from simulator.placement import rhythm
+from simulator.prepared import prepare_pool
+from simulator.result import Result
+from simulator.scenario import Rule, Scenario, TrainStep
+from simulator.simulate import simulate
+from simulator.steps.training_result import training_result
+from simulator.timeline import Timeline
+from workloads.models.catalogue import load_model
+from workloads.models.parameters import count_parameters
+
+MODEL = load_model("llama-3.2-1b")
+PODS = ("gpu-tpu-pods", [("h100-sxm-80gb", 2), ("tpu-v5e", 8)])
+GPU, TPU = "h100-sxm-80gb", "tpu-v5e"
+HALF = (Rule(TPU, layers=(8, 15)),)
+
+
+def train(batch: int, recompute: str = "selective", **more: int) -> TrainStep:
+    return TrainStep(MODEL, batch, 1, 1024, recompute, **more)
+
+
+def alone(scenario: Scenario, pool: int) -> Result:
+    single = msgspec.structs.replace(scenario, pools=(scenario.pools[pool],), rules=())
+    assert isinstance(single.workload, TrainStep)
+    return training_result(prepare_pool(single, single.pools[0]), single.workload, Timeline(()))
+
+
+@pytest.mark.parametrize("batch", [1, 3, 40])
+def test_all_on_one_pool_is_the_closed_form(pools: Callable[..., Scenario], batch: int) -> None:
+    scenario = pools(train(batch), *PODS)
+    result, closed = simulate(scenario), alone(scenario, 0)
+    assert result.metrics["step_time_s"] == pytest.approx(closed.metrics["step_time_s"], rel=1e-9)
+    assert set(result.metrics) == set(closed.metrics)
+    assert result.kind == closed.kind
+    assert result.pools[0].energy_j == pytest.approx(closed.pools[0].energy_j, rel=1e-9)
+    mine, theirs = result.pools[0].memory, closed.memory
+    assert msgspec.structs.asdict(mine) == pytest.approx(msgspec.structs.asdict(theirs))
+    assert result.bound == closed.bound
+
+
+@pytest.mark.parametrize("rules", [HALF, (Rule(TPU, operator="mlp.*"),), (Rule(TPU, phase="update"),)])
+def test_the_rhythm_is_what_running_every_micro_batch_gives(
+    pools: Callable[..., Scenario], monkeypatch: pytest.MonkeyPatch, rules: tuple[Rule, ...]
+) -> None:
+    scenario = pools(train(33), *PODS, rules)
+    monkeypatch.setattr(rhythm, "FEWEST", 8)
+    short = simulate(scenario)
+    monkeypatch.setattr(rhythm, "FEWEST", 1000)
+    long = simulate(scenario)
+    assert short.warnings and not long.warnings
+    assert short.metrics["step_time_s"] == pytest.approx(long.metrics["step_time_s"], rel=1e-9)
+    assert short.energy.device == pytest.approx(long.energy.device, rel=1e-9)
+    assert sum(short.breakdown.values()) == pytest.approx(short.metrics["step_time_s"])
+
+
+def test_two_stages_overlap_micro_batches(pools: Callable[..., Scenario]) -> None:
+    """Far below one after the other, above the busier stage, and the first forward fills the pipeline."""
+    one, eight = (simulate(pools(train(n), *PODS, HALF)) for n in (1, 8))
+    single, step = one.metrics["step_time_s"] or 0.0, eight.metrics["step_time_s"] or 0.0
+    assert max(pool.busy_s for pool in eight.pools) < step < 0.8 * 8 * single
+    assert all(pool.busy_s > 0.0 for pool in eight.pools)
+
+
+def test_parameters_and_states_lie_where_their_layers_run(pools: Callable[..., Scenario]) -> None:
+    gpu, tpu = simulate(pools(train(4), *PODS, HALF)).pools
+    layer = (count_parameters(MODEL).attention + count_parameters(MODEL).mlp) / 16
+    assert tpu.memory.optimizer == pytest.approx(8 * layer / 8 * 12.0, rel=1e-2)
+    held = (gpu.memory.optimizer * 2 + tpu.memory.optimizer * 8) / 12.0
+    assert held == pytest.approx(count_parameters(MODEL).total, rel=1e-2)
+    assert tpu.memory.activations < gpu.memory.activations
+
+
+def test_an_optimizer_elsewhere_receives_gradients_and_returns_weights(pools: Callable[..., Scenario]) -> None:
+    here, there = (simulate(pools(train(2), *PODS, rules)) for rules in ((), (Rule(TPU, phase="update"),)))
+    assert there.pools[0].memory.optimizer == 0.0
+    assert there.pools[0].memory.gradients == pytest.approx(here.pools[0].memory.gradients, rel=1e-3)
+    assert there.pools[1].memory.optimizer > 0.0
+    moved = there.breakdown["transfer"] * 25e9 * 2 * 0.9
+    assert moved == pytest.approx(count_parameters(MODEL).total * 6.0, rel=0.2)
+
+
+def test_adapters_alone_are_updated(pools: Callable[..., Scenario]) -> None:
+    whole, adapters = (simulate(pools(train(2, lora_rank=r), *PODS, HALF)) for r in (0, 8))
+    for mine, full in zip(adapters.pools, whole.pools, strict=True):
+        assert 0.0 < mine.memory.optimizer < 0.03 * full.memory.optimizer
+
+
+def test_phases_show_each_device(pools: Callable[..., Scenario]) -> None:
+    result = simulate(pools(train(2), *PODS, HALF))
+    shown = {(phase.name, phase.operators[0].device) for phase in result.phases}
+    assert shown == {(p, d) for p in ("forward", "backward", "optimizer") for d in (GPU, TPU)}
+
+
+def test_refuses_a_backward_away_from_its_forward(pools: Callable[..., Scenario]) -> None:
+    with pytest.raises(InputError, match="its backward on tpu-v5e; the backward needs what the forward kept"):
+        simulate(pools(train(1), *PODS, (Rule(TPU, phase="backward"),)))
+
+
+def test_refuses_rules_of_inference(pools: Callable[..., Scenario]) -> None:
+    with pytest.raises(InputError, match="'decode' places no operator"):
+        simulate(pools(train(1), *PODS, (Rule(TPU, phase="decode"),)))
