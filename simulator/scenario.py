@@ -151,12 +151,13 @@ class Scenario(msgspec.Struct, frozen=True):
 
 @cache
 def laws_version() -> str:
-    """Hash of everything that turns a scenario into numbers: laws, kernels, networks, lowering."""
+    """Hash of everything that turns a scenario into numbers: laws, kernels, networks, lowering, parameter counts."""
     here = Path(__file__).parent
     sources = [
         *here.glob("*.py"),
         *here.glob("[!_]*/*.py"),
         *(here.parent / "workloads" / "lowering").glob("*.py"),
+        *(here.parent / "workloads" / "models").glob("*.py"),
         *(here.parent / "workloads").glob("*.py"),
     ]
     digest = hashlib.sha256()
