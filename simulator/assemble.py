@@ -6,10 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from hardware_specs.dtypes import COMPUTE_DTYPES
 from hardware_specs.errors import InputError
 from simulator import costs
 from simulator.checks import warnings_of
+from simulator.metrics import BY_NAME
 from simulator.prepared import Prepared
 from simulator.result import Energy, Interval, MemoryUse, PhaseCost, PoolUse, Provenance, Result, Roof
 from simulator.scenario import Pool, Scenario, StaticBatch, TrainStep, TrainThenInfer, laws_version
@@ -48,7 +51,7 @@ def assemble(prepared: Sequence[Prepared], answer: Answer) -> Result:
     metrics = {**answer.metrics, "carbon_g": costs.carbon_g(energy.facility, scenario.site.carbon.value)}
     _check_finite(metrics)
     intervals: dict[str, Interval] = {
-        name: interval(value, log_sd(answer.own_parts.get(name, answer.parts)), answer.powers[name])
+        name: _interval(name, value, log_sd(answer.own_parts.get(name, answer.parts)), answer.powers[name])
         for name, value in metrics.items()
         if value is not None and name in answer.powers
     }
@@ -62,6 +65,15 @@ def assemble(prepared: Sequence[Prepared], answer: Answer) -> Result:
         roofs=tuple(roof for each in prepared for roof in roofs_of(each)), timeline=answer.timeline,
         reasons=answer.reasons, warnings=(*answer.warnings, *warnings_of(scenario.workload)),
     )  # fmt: skip
+
+
+def _interval(name: str, value: float, sd: float, power: float) -> Interval:
+    """The interval of a metric; a fraction of a peak does not exceed 1."""
+    bounds = interval(value, sd, power)
+    if BY_NAME[name].dimension != "fraction":
+        return bounds
+    most = max(1.0, value)
+    return Interval(*(min(bound, most) for bound in msgspec.structs.astuple(bounds)))
 
 
 def _check_finite(metrics: dict[str, float | None]) -> None:

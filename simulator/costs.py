@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from simulator.result import Energy
-
-NO_DECODE: Final = "only one output token: there is no decode step"
-"""Why the metrics of decoding are null."""
 
 
 def energy_of(device_j: float, duration_s: float, host_w: float, pue: float) -> Energy:

@@ -43,8 +43,11 @@ def layer_kv_bytes(group: LayerGroup, tokens: float, precision: Precision, tp: i
 
 
 def attention_cache_bytes(a: Attention | None, tokens: float, precision: Precision, tp: int = 1) -> float:
-    """Keys and values of the visible window of one layer and sequence, or its MLA latents, on one device [B]."""
-    if a is None:
+    """Keys and values of the visible window of one layer and sequence, or its MLA latents, on one device [B].
+
+    Nothing is kept of attention that looks both ways: an encoder answers in one pass.
+    """
+    if a is None or not a.causal:
         return 0.0
     seen = min(tokens, a.window) if a.window else tokens
     each = a.kv_lora + a.rope_dim if a.kind == "mla" else max(a.kv_heads / tp, 1.0) * (a.head_dim + a.value_dim)

@@ -38,7 +38,8 @@ LAW_DTYPE: Final = np.dtype(
                 "gemm_share", "attention_share", "stream_share", "kv_share", "vector_share", "dequantize_share",
                 "depth_half", "row_tile", "column_tile", "depth_tile", "overlap_exponent", "floor_s",
                 "launch_s", "gap_s", "graph_mode",
-                "joules_per_byte", "static_w", "cap_w", "weight_factor", "tile_share", "feed_bytes_per_s", "vector_decode",
+                "joules_per_byte", "static_w", "cap_w", "weight_factor", "tile_share", "feed_bytes_per_s",
+                "vector_decode",
             )
         ],
     ]

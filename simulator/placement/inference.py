@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from simulator import costs
-from simulator.assemble import Answer, assemble, paid_usd, pool_use
+from simulator.assemble import Answer, assemble, pool_use
 from simulator.engine.executor import execute
 from simulator.engine.tasks import Execution
-from simulator.metrics import BY_NAME
 from simulator.placement.accounting import Account, Run, account, attribute, bound_of
 from simulator.placement.graphs import TOKEN_ID_BYTES, Inputs, Placed, SharedGraph, shared_graph, write_graph
 from simulator.placement.memory import CACHE_READERS, cache_bytes, homes_of, pool_memory
@@ -23,7 +21,8 @@ from simulator.placement.rules import Placer, placer_of
 from simulator.prepared import Prepared
 from simulator.result import MemoryUse, PhaseCost, Result
 from simulator.scenario import Scenario, StaticBatch
-from simulator.steps.inference_result import PHASE_METRICS, POWERS, largest_batch, model_flops
+from simulator.steps.batch_metrics import BatchTotals, batch_metrics, largest_batch
+from simulator.steps.inference_result import PHASE_METRICS, POWERS
 from simulator.steps.pricing import phase_cost
 from simulator.steps.static_batch import decode_contexts, host_seconds
 from simulator.uncertainty.intervals import Part
@@ -147,37 +146,11 @@ def _phases_of(work: StaticBatch) -> tuple[str, ...]:
 
 
 def _metrics(stage: _Stage, totals: Account, ttft_s: float) -> tuple[dict[str, float | None], dict[str, str]]:
-    work, pools = stage.work, [each.pool for each in stage.prepared]
-    e2e_s, steps = totals.duration_s, max(work.osl - 1, 0)
-    tpot = (e2e_s - ttft_s) / steps if steps else None
-    tokens, count = float(work.batch * work.osl), sum(pool.count for pool in pools)
-    peak = sum(each.peak_flops * each.pool.count for each in stage.prepared)
-    device_j = sum(totals.energy_j.values())
-    paid, unknown = paid_usd(stage.prepared, device_j, e2e_s)
-    values: dict[str, float | None] = {
-        "ttft_s": ttft_s,
-        "tpot_s": tpot,
-        "e2e_s": e2e_s,
-        "prefill_tokens_per_s": work.batch * work.isl / ttft_s,
-        "decode_tokens_per_s": work.batch / tpot if tpot else None,
-        "output_tokens_per_s": tokens / e2e_s,
-        "total_tokens_per_s": work.batch * (work.isl + work.osl) / e2e_s,
-        "tokens_per_s_per_device": tokens / e2e_s / count,
-        "mfu_prefill": model_flops(stage.prepared[0], work, "prefill") / (ttft_s * peak),
-        "mfu_decode": model_flops(stage.prepared[0], work, "decode") / (tpot * peak) if tpot else None,
-        "mbu_decode": None,
-        "max_batch": float(
-            largest_batch(lambda b: all(_memory(stage, e, b).total <= e.usable_bytes for e in stage.prepared))
-        ),
-        "j_per_output_token": device_j / tokens,
-        "usd_per_million_output_tokens": paid / tokens * 1e6 if paid is not None else None,
-    }
-    reasons = {"mbu_decode": "several pools have no one peak bandwidth"}
-    if unknown:
-        reasons["usd_per_million_output_tokens"] = unknown
-    if not tpot:
-        reasons |= dict.fromkeys(("tpot_s", "decode_tokens_per_s", "mfu_decode", "mbu_decode"), costs.NO_DECODE)
-    return {name: values[name] for name in BY_NAME if name in values}, reasons
+    work, steps = stage.work, max(stage.work.osl - 1, 0)
+    tpot = (totals.duration_s - ttft_s) / steps if steps else None
+    largest = largest_batch(lambda b: all(_memory(stage, e, b).total <= e.usable_bytes for e in stage.prepared))
+    batch = BatchTotals(ttft_s, tpot, totals.duration_s, sum(totals.energy_j.values()), largest)
+    return batch_metrics(stage.prepared, work, batch, None, "several pools have no one peak bandwidth")
 
 
 def _own_parts(stage: _Stage, runs: Sequence[Run], ttft_s: float) -> dict[str, tuple[Part, ...]]:

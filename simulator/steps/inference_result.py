@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from simulator import costs, memory
-from simulator.assemble import Answer, assemble, paid_usd, parts_of, pool_use
-from simulator.metrics import BY_NAME
+from simulator import memory
+from simulator.assemble import Answer, assemble, parts_of, pool_use
 from simulator.prepared import Prepared
 from simulator.result import MemoryUse, Result
 from simulator.scenario import StaticBatch
-from simulator.steps.pricing import PricedGraph, phase_cost
+from simulator.steps.batch_metrics import BatchTotals, batch_metrics, largest_batch
+from simulator.steps.pricing import phase_cost
 from simulator.steps.static_batch import BatchCost, price_batch
 from simulator.timeline import Timeline
-from workloads.lowering.inference import Phase, lower_step
-from workloads.lowering.plan import Lowering
+from workloads.lowering.inference import lower_step
 from workloads.runtimes.record import FUSIONS
 
 POWERS = {
@@ -45,7 +44,9 @@ def inference_result(prepared: Prepared, work: StaticBatch, timeline: Timeline) 
     breakdown = _sum_of(by_phase.values())
     executions = _executions(cost)
     device_j = _device_joules(prepared, cost)
-    metrics, reasons = _metrics(prepared, work, cost, device_j)
+    mbu = _mbu(prepared, work, cost.tpot_s) if cost.tpot_s else None
+    totals = BatchTotals(cost.ttft_s, cost.tpot_s, cost.e2e_s, device_j, max_batch(prepared, work))
+    metrics, reasons = batch_metrics((prepared,), work, totals, mbu)
     bound = {"prefill": cost.prefill.bound(host_s)}
     if cost.decode is not None:
         bound["decode"] = cost.decode.bound(host_s)
@@ -92,68 +93,13 @@ def max_batch(prepared: Prepared, work: StaticBatch) -> int:
     return largest_batch(fits) * dp
 
 
-def largest_batch(fits: Callable[[int], bool]) -> int:
-    """Largest batch for which ``fits`` holds, 0 if it does not hold for 1; memory grows with the batch."""
-    if not fits(1):
-        return 0
-    low, high = 1, 2
-    while high < 1 << 22 and fits(high):
-        low, high = high, high * 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
-    return low
-
-
 def _device_joules(prepared: Prepared, cost: BatchCost) -> float:
     """Energy of all devices: what operators spend, and static power in host gaps and pipeline bubbles."""
     static_w = float(prepared.model.record[0]["static_w"])
     return (cost.busy_j + static_w * (cost.e2e_s - cost.busy_s)) * prepared.pool.count
 
 
-def _metrics(
-    prepared: Prepared, work: StaticBatch, cost: BatchCost, device_j: float
-) -> tuple[dict[str, float | None], dict[str, str]]:
-    pool = prepared.pool
-    count, tpot = pool.count, cost.tpot_s
-    tokens = float(work.batch * work.osl)
-    rate = tokens / cost.e2e_s
-    paid, unknown = paid_usd((prepared,), device_j, cost.e2e_s)
-    values: dict[str, float | None] = {
-        "ttft_s": cost.ttft_s,
-        "tpot_s": tpot,
-        "e2e_s": cost.e2e_s,
-        "prefill_tokens_per_s": work.batch * work.isl / cost.ttft_s,
-        "decode_tokens_per_s": work.batch / tpot if tpot else None,
-        "output_tokens_per_s": rate,
-        "total_tokens_per_s": work.batch * (work.isl + work.osl) / cost.e2e_s,
-        "tokens_per_s_per_device": rate / count,
-        "mfu_prefill": _mfu(prepared, work, "prefill", cost.ttft_s),
-        "mfu_decode": _mfu(prepared, work, "decode", tpot) if tpot else None,
-        "mbu_decode": _mbu(prepared, work, cost.decode, tpot) if tpot and cost.decode else None,
-        "max_batch": float(max_batch(prepared, work)),
-        "j_per_output_token": device_j / tokens,
-        "usd_per_million_output_tokens": paid / tokens * 1e6 if paid is not None else None,
-    }
-    reasons = {"usd_per_million_output_tokens": unknown} if unknown else {}
-    if not tpot:
-        reasons |= dict.fromkeys(("tpot_s", "decode_tokens_per_s", "mfu_decode", "mbu_decode"), costs.NO_DECODE)
-    return {name: values[name] for name in BY_NAME if name in values}, reasons
-
-
-def _mfu(prepared: Prepared, work: StaticBatch, phase: Phase, seconds: float) -> float:
-    """Model FLOPs of one step of the whole batch over what all devices could do meanwhile."""
-    return model_flops(prepared, work, phase) / (seconds * prepared.peak_flops * prepared.pool.count)
-
-
-def model_flops(prepared: Prepared, work: StaticBatch, phase: Phase) -> float:
-    """Model FLOPs of one step of the whole batch on the whole model; decode at its middle context."""
-    whole = Lowering(prepared.precision, fusions=frozenset(FUSIONS))
-    q_len, kv_len = (work.isl, float(work.isl)) if phase == "prefill" else (1, work.isl + work.osl / 2.0)
-    return lower_step(work.model, phase, work.batch, q_len, kv_len, whole).flops
-
-
-def _mbu(prepared: Prepared, work: StaticBatch, decode: PricedGraph, tpot_s: float) -> float:
+def _mbu(prepared: Prepared, work: StaticBatch, tpot_s: float) -> float:
     """Bytes one device must move per decode step over what its memory could."""
     plan = prepared.pool.plan
     replica = -(-work.batch // plan.dp)

@@ -9,7 +9,8 @@ import pytest
 from simulator.prepared import prepare
 from simulator.scenario import Scenario, StaticBatch
 from simulator.simulate import simulate
-from simulator.steps.inference_result import largest_batch, memory_use
+from simulator.steps.batch_metrics import largest_batch
+from simulator.steps.inference_result import memory_use
 from workloads.models.catalogue import load_model
 
 DEVICES = ["xeon-8480-plus", "h100-sxm-80gb", "tpu-v5e", "alveo-u280", "gaudi-2"]

@@ -1,0 +1,94 @@
+"""The metrics of a static inference batch, from its times and energy: one definition for one pool and for several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from simulator.assemble import paid_usd
+from simulator.metrics import BY_NAME
+from simulator.prepared import Prepared
+from simulator.scenario import StaticBatch
+from workloads.lowering.inference import Phase, lower_step
+from workloads.lowering.plan import Lowering
+from workloads.runtimes.record import FUSIONS
+
+NO_DECODE: Final = "only one output token: there is no decode step"
+NO_TOKENS: Final = "an encoder produces no tokens"
+
+_OF_DECODE = ("tpot_s", "decode_tokens_per_s", "mfu_decode", "mbu_decode")
+_OF_TOKENS = (
+    "output_tokens_per_s", "tokens_per_s_per_device", "j_per_output_token", "usd_per_million_output_tokens",
+)  # fmt: skip
+
+
+class BatchTotals(NamedTuple):
+    """Seconds and joules of a batch on all its devices; ``tpot_s`` is None where there is no decode step."""
+
+    ttft_s: float
+    tpot_s: float | None
+    e2e_s: float
+    device_j: float
+    max_batch: int
+
+
+def batch_metrics(
+    prepared: Sequence[Prepared], work: StaticBatch, totals: BatchTotals, mbu: float | None, no_mbu: str = ""
+) -> tuple[dict[str, float | None], dict[str, str]]:
+    """Metrics by name in their order, and why those without a value have none.
+
+    Args:
+        prepared: all pools that take part.
+        mbu: MBU of the decode, or None with the reason ``no_mbu``.
+    """
+    ttft_s, tpot, e2e_s, device_j, largest = totals
+    count = sum(each.pool.count for each in prepared)
+    peak = sum(each.peak_flops * each.pool.count for each in prepared)
+    tokens = float(work.batch * work.osl)
+    paid, unknown = paid_usd(prepared, device_j, e2e_s)
+    values: dict[str, float | None] = {
+        "ttft_s": ttft_s,
+        "tpot_s": tpot,
+        "e2e_s": e2e_s,
+        "prefill_tokens_per_s": work.batch * work.isl / ttft_s,
+        "decode_tokens_per_s": work.batch / tpot if tpot else None,
+        "output_tokens_per_s": tokens / e2e_s,
+        "total_tokens_per_s": work.batch * (work.isl + work.osl) / e2e_s,
+        "tokens_per_s_per_device": tokens / e2e_s / count,
+        "mfu_prefill": model_flops(prepared[0], work, "prefill") / (ttft_s * peak),
+        "mfu_decode": model_flops(prepared[0], work, "decode") / (tpot * peak) if tpot else None,
+        "mbu_decode": mbu,
+        "max_batch": float(largest),
+        "j_per_output_token": device_j / tokens,
+        "usd_per_million_output_tokens": paid / tokens * 1e6 if paid is not None else None,
+    }
+    reasons = {"usd_per_million_output_tokens": unknown} if unknown else {}
+    if no_mbu:
+        reasons["mbu_decode"] = no_mbu
+    if not tpot:
+        reasons |= dict.fromkeys(_OF_DECODE, NO_DECODE)
+    if work.model.is_encoder:
+        values["total_tokens_per_s"] = work.batch * work.isl / e2e_s
+        values |= dict.fromkeys(_OF_TOKENS)
+        reasons |= dict.fromkeys((*_OF_TOKENS, *_OF_DECODE), NO_TOKENS)
+    return {name: values[name] for name in BY_NAME if name in values}, reasons
+
+
+def model_flops(prepared: Prepared, work: StaticBatch, phase: Phase) -> float:
+    """Model FLOPs of one step of the whole batch on the whole model; decode at its middle context."""
+    whole = Lowering(prepared.precision, fusions=frozenset(FUSIONS))
+    q_len, kv_len = (work.isl, float(work.isl)) if phase == "prefill" else (1, work.isl + work.osl / 2.0)
+    return lower_step(work.model, phase, work.batch, q_len, kv_len, whole).flops
+
+
+def largest_batch(fits: Callable[[int], bool]) -> int:
+    """Largest batch for which ``fits`` holds, 0 if it does not hold for 1; memory grows with the batch."""
+    if not fits(1):
+        return 0
+    low, high = 1, 2
+    while high < 1 << 22 and fits(high):
+        low, high = high, high * 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
