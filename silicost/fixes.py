@@ -9,7 +9,7 @@ import msgspec
 from hardware_specs.errors import InputError
 from hardware_specs.systems import links_of, system_for
 from simulator.result import Result
-from simulator.scenario import Pool, Scenario, StaticBatch, TrainStep
+from simulator.scenario import Plan, Pool, Scenario, StaticBatch, TrainStep
 from simulator.simulate import simulate
 
 _MOST_WAYS = 64
@@ -69,13 +69,16 @@ def _smaller_work(scenario: Scenario) -> Iterator[tuple[str, Scenario]]:
                 msgspec.structs.replace(scenario, workload=msgspec.structs.replace(work, batch=most)),
             )
     if isinstance(work, TrainStep):
-        for recompute in ("selective", "full"):
-            if recompute != work.recompute:
-                changed = msgspec.structs.replace(work, recompute=recompute)
-                yield f"--recompute {recompute}", msgspec.structs.replace(scenario, workload=changed)
-        if work.micro_batch > 1:
-            changed = msgspec.structs.replace(work, micro_batch=1)
-            yield "--micro-batch 1", msgspec.structs.replace(scenario, workload=changed)
+        pool = scenario.pools[0]
+        changes: list[tuple[str, Plan]] = [
+            (f"--recompute {recompute}", msgspec.structs.replace(pool.plan, recompute=recompute))
+            for recompute in ("selective", "full")
+            if recompute != pool.plan.recompute
+        ]
+        if pool.plan.micro_batch > 1:
+            changes.append(("--micro-batch 1", msgspec.structs.replace(pool.plan, micro_batch=1)))
+        for words, plan in changes:
+            yield words, _with_pool(scenario, msgspec.structs.replace(pool, plan=plan))
 
 
 def _with_pool(scenario: Scenario, pool: Pool) -> Scenario:

@@ -39,19 +39,21 @@ class WorkloadTable(msgspec.Struct, frozen=True):
     train: bool = False
     optimizer: Optimizer = "sgd"
     input_bytes_per_sample: float = 0.0
+    lora_rank: int = 0
 
 
 class TrafficTable(msgspec.Struct, frozen=True):
-    """[traffic]: how much of the workload; see ``TRAFFIC`` for which keys belong to which kind."""
+    """[traffic]: how much of the workload comes when; see ``TRAFFIC`` for which keys belong to which kind of workload.
 
+    ``kind`` "static": everything is there at the start.
+    """
+
+    kind: Literal["static"] = "static"
     batch: int | None = None
     isl: int | None = None
     osl: int | None = None
     global_batch: int | None = None
-    micro_batch: int | None = None
     seq_len: int | None = None
-    recompute: str = "none"
-    lora_rank: int = 0
     steps: int | None = None
     samples: int | None = None
     epochs: int | None = None
@@ -59,14 +61,11 @@ class TrafficTable(msgspec.Struct, frozen=True):
 
 TRAFFIC: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "inference": (("batch", "isl", "osl"), ()),
-    "training": (("global_batch", "micro_batch", "seq_len"), ("recompute", "lora_rank")),
-    "train-then-infer": (
-        ("global_batch", "micro_batch", "seq_len", "steps", "batch", "isl", "osl"),
-        ("recompute", "lora_rank"),
-    ),
+    "training": (("global_batch", "seq_len"), ()),
+    "train-then-infer": (("global_batch", "seq_len", "steps", "batch", "isl", "osl"), ()),
     "dataflow": (("batch",), ("steps", "samples", "epochs")),
 }
-"""Required and optional keys of [traffic] by kind of workload."""
+"""Required and optional keys of [traffic] by kind of workload; ``kind`` belongs to all."""
 
 
 class SystemTable(msgspec.Struct, frozen=True):
@@ -96,7 +95,10 @@ class PoolTable(msgspec.Struct, frozen=True):
 
 
 class PlanTable(msgspec.Struct, frozen=True):
-    """[plan]: parallelism and number formats of every pool, the pools, and who does what."""
+    """[plan]: parallelism and number formats of every pool, the pools, and who does what.
+
+    ``micro_batch`` and ``recompute`` are for workloads that train a model.
+    """
 
     dtype: str = "bf16"
     weight_dtype: str = ""
@@ -105,6 +107,8 @@ class PlanTable(msgspec.Struct, frozen=True):
     pp: int = 1
     dp: int = 1
     ep: int = 1
+    micro_batch: int | None = None
+    recompute: str | None = None
     pools: tuple[PoolTable, ...] = ()
     place: tuple[Rule, ...] = ()
 
@@ -161,6 +165,7 @@ def load_scenario(name: str) -> tuple[Scenario, str]:
 def build(table: ScenarioTable, place: str) -> Scenario:
     """The scenario that a file's tables describe; ``place`` names the file in errors."""
     work = workload_of(table.workload, table.traffic, place)
+    _check_training_keys(table, place)
     changes = f"{place}: system.set: "
     changed = split_changes(table.system.set, changes)
     system = apply_overrides(_system(table.system, place), changed["system"], f"{changes}system.")
@@ -175,7 +180,7 @@ def workload_of(work: WorkloadTable, traffic: TrafficTable, place: str) -> Workl
     """The workload of a kind; refuses keys of [traffic] that are missing or belong to another kind."""
     required, optional = TRAFFIC[work.kind]
     default = TrafficTable()
-    for key in TrafficTable.__struct_fields__:
+    for key in (name for name in TrafficTable.__struct_fields__ if name != "kind"):
         value = getattr(traffic, key)
         if key in required and value is None:
             raise InputError(
@@ -197,10 +202,27 @@ def workload_of(work: WorkloadTable, traffic: TrafficTable, place: str) -> Workl
         raise InputError(f"{place}: workload: missing key 'model'; kind {work.kind!r} needs one (silicost models list)")
     model = load_model(work.model)
     infer = StaticBatch(model, t.batch or 0, t.isl or 0, t.osl or 0)
-    train = TrainStep(model, t.global_batch or 0, t.micro_batch or 0, t.seq_len or 0, t.recompute, t.lora_rank)
+    train = TrainStep(model, t.global_batch or 0, t.seq_len or 0, work.lora_rank)
     if work.kind == "inference":
         return infer
     return train if work.kind == "training" else TrainThenInfer(train, t.steps or 0, infer)
+
+
+def _check_training_keys(table: ScenarioTable, place: str) -> None:
+    """Refuse keys about training where no model is trained."""
+    work, plan = table.workload, table.plan
+    if work.kind in ("training", "train-then-infer"):
+        check_whole({f"{place}: plan.micro_batch": plan.micro_batch})
+        return
+    given = {
+        "workload.lora_rank": work.lora_rank or None, "plan.micro_batch": plan.micro_batch,
+        "plan.recompute": plan.recompute,
+    }  # fmt: skip
+    for key, value in given.items():
+        if value is not None:
+            raise InputError(
+                f"{place}: {key} does not belong to workload kind {work.kind!r} (allowed: training, train-then-infer)"
+            )
 
 
 def _steps(traffic: TrafficTable, place: str) -> int:
@@ -262,8 +284,9 @@ def _pool(
     formats = Formats(row.dtype or plan.dtype, row.weight_dtype or plan.weight_dtype, row.kv_dtype or plan.kv_dtype)
     runtime = row.runtime or table.runtime.name
     training = table.workload.kind == "training" or table.workload.train
+    cut = Plan(tp, pp, dp, ep, plan.micro_batch or 1, plan.recompute or "none")
     return make_pool(
-        row.name or row.device, spec, count, runtime, formats, Plan(tp, pp, dp, ep), row.price, changed,
+        row.name or row.device, spec, count, runtime, formats, cut, row.price, changed,
         f"{place}: system.set: ", f"{where}: price", training,
     )  # fmt: skip
 

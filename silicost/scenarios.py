@@ -46,18 +46,17 @@ def inference_scenario(
 
 
 def training_scenario(
-    model: str | Architecture, device: str, *, global_batch: int, micro_batch: int, seq_len: int,
-    recompute: str = "none", lora_rank: int = 0, **hardware: Any,
-) -> Scenario:  # fmt: skip
+    model: str | Architecture, device: str, *, global_batch: int, seq_len: int, lora_rank: int = 0, **hardware: Any
+) -> Scenario:
     """One optimizer step on ``global_batch`` sequences of ``seq_len`` tokens; the rest as ``inference_scenario``."""
-    work = TrainStep(_model(model), global_batch, micro_batch, seq_len, recompute, lora_rank)
-    return one_pool(work, device, **hardware)
+    return one_pool(TrainStep(_model(model), global_batch, seq_len, lora_rank), device, **hardware)
 
 
 def one_pool(
     work: Workload, device: str, *, count: int | None = None, tp: int | None = None, pp: int = 1, dp: int = 1,
     ep: int = 1, runtime: str = "", dtype: str = "bf16", weight_dtype: str = "", kv_dtype: str = "", system: str = "",
-    site: str = DEFAULT_SITE, price: str = "", changes: Mapping[str, str] | None = None,
+    site: str = DEFAULT_SITE, price: str = "", changes: Mapping[str, str] | None = None, micro_batch: int = 1,
+    recompute: str = "none",
 ) -> Scenario:  # fmt: skip
     """``work`` on equal devices.
 
@@ -66,6 +65,7 @@ def one_pool(
         runtime: catalogue name; default the device's usual one.
         system: catalogue name; default the usual host, links and network around such devices.
         price: "2.5 USD/h" per device; default the catalogue's.
+        micro_batch, recompute: of training, as in ``Plan``.
         changes: what-if overrides by dotted path ("device.memory.bandwidth" = "6 TB/s" or "2x").
 
     Raises:
@@ -75,7 +75,7 @@ def one_pool(
     changed = split_changes(changes or {})
     spec = apply_overrides(load_device(device), changed["device"], "--set device.")
     ways = tp if tp is not None else (count // (pp * dp) if count is not None and count % (pp * dp) == 0 else 1)
-    plan = Plan(ways, pp, dp, ep)
+    plan = Plan(ways, pp, dp, ep, micro_batch, recompute)
     devices = count if count is not None else plan.devices
     whole = load_system(system) if system else system_for(spec, devices)
     whole = apply_overrides(whole, changed["system"], "--set system.")

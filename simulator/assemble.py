@@ -212,8 +212,9 @@ def _describe_work(scenario: Scenario) -> dict[str, str]:
         }  # fmt: skip
     if isinstance(work, TrainStep):
         return {
-            "model": work.model.id, "global_batch": str(work.global_batch), "micro_batch": str(work.micro_batch),
-            "seq_len": str(work.seq_len), "recompute": work.recompute,
+            "model": work.model.id, "global_batch": str(work.global_batch), "seq_len": str(work.seq_len),
+            "micro_batch": _joined([str(pool.plan.micro_batch) for pool in scenario.pools]),
+            "recompute": _joined([pool.plan.recompute for pool in scenario.pools]),
         }  # fmt: skip
     if isinstance(work, TrainThenInfer):
         return {

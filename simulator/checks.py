@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hardware_specs.errors import InputError, clipped
-from simulator.scenario import RECOMPUTE, Pool, Scenario, StaticBatch, TrainStep, TrainThenInfer, Workload
+from simulator.scenario import Pool, Scenario, StaticBatch, TrainStep, TrainThenInfer, Workload
 from workloads.runtimes.catalogue import check_numbers
 
 LARGEST = 100_000_000
@@ -37,14 +37,12 @@ def _check_batch(work: StaticBatch) -> None:
 
 
 def _check_step(work: TrainStep) -> None:
-    sizes = {"--global-batch": work.global_batch, "--micro-batch": work.micro_batch, "--seq-len": work.seq_len}
+    sizes = {"--global-batch": work.global_batch, "--seq-len": work.seq_len}
     for flag, count in sizes.items():
         check_count(flag, count)
     _check_tokens(f"--global-batch {work.global_batch} x --seq-len {work.seq_len}", work.global_batch * work.seq_len)
     if work.lora_rank:
         check_count("--lora-rank", work.lora_rank, 100_000, "0 (all parameters), or a whole number from 1 to 100000")
-    if work.recompute not in RECOMPUTE:
-        raise InputError(f"--recompute {work.recompute!r}: allowed are {', '.join(RECOMPUTE)}")
 
 
 def check_count(flag: str, count: object, most: int = LARGEST, allowed: str = "") -> None:
@@ -88,6 +86,7 @@ def check_hardware(scenario: Scenario, pool: Pool) -> None:
         InputError: with the record, the field, its value and what is allowed.
     """
     check_numbers(pool.runtime)
+    check_count("--micro-batch", pool.plan.micro_batch)
     for name, link in scenario.links.items():
         if link.achieved_fraction.value > 1.0:
             raise InputError(f"link {name}: achieved_fraction {link.achieved_fraction.text} must be in (0, 1]")

@@ -35,12 +35,18 @@ class Formats(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """How the work is cut: tensor, pipeline, data and expert parallel ways."""
+    """How the work is cut: tensor, pipeline, data and expert parallel ways; and how training is scheduled.
+
+    ``micro_batch`` is the sequences of one forward and backward, ``recompute`` what the backward computes again instead
+    of keeping it ("none", "selective" or "full"); both mean nothing to inference.
+    """
 
     tp: int = 1
     pp: int = 1
     dp: int = 1
     ep: int = 1
+    micro_batch: int = 1
+    recompute: str = "none"
 
     @property
     def devices(self) -> int:
@@ -65,9 +71,7 @@ class TrainStep(msgspec.Struct, frozen=True, tag="training"):
 
     model: Architecture
     global_batch: int
-    micro_batch: int
     seq_len: int
-    recompute: str = "none"
     lora_rank: int = 0
 
 
@@ -170,11 +174,14 @@ def check_plan(plan: Plan, count: int) -> None:
     """Refuse a plan whose ways do not multiply to the number of devices.
 
     Raises:
-        InputError: a number of ways below one, tp x pp x dp differs from count, or ep does not divide tp x dp.
+        InputError: a number of ways below one, tp x pp x dp differs from count, ep does not divide tp x dp, or an
+            unknown way to recompute.
     """
-    for flag, ways in msgspec.structs.asdict(plan).items():
+    for flag, ways in (("tp", plan.tp), ("pp", plan.pp), ("dp", plan.dp), ("ep", plan.ep)):
         if not ways >= 1:
             raise InputError(f"--{flag} {ways}: must be at least 1")
+    if plan.recompute not in RECOMPUTE:
+        raise InputError(f"--recompute {plan.recompute!r}: allowed are {', '.join(RECOMPUTE)}")
     if plan.devices != count:
         raise InputError(
             f"--tp {plan.tp} x --pp {plan.pp} x --dp {plan.dp} = {plan.devices} devices, but --count is {count}; "

@@ -37,5 +37,5 @@ def train(
     from silicost.answer import answer
     from silicost.scenarios import training_scenario
 
-    work = {name: given[name] for name in ("global_batch", "micro_batch", "seq_len", "recompute", "lora_rank")}
+    work = {name: given[name] for name in ("global_batch", "seq_len", "lora_rank")}
     answer(training_scenario(model, device, **work, **flags.hardware_of(given)), format, out)

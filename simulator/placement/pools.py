@@ -14,7 +14,8 @@ def common_structure(scenario: Scenario) -> tuple[Prepared, ...]:
     """All pools; where rules may cut a layer, lowered with the fusions that all have, so that their graphs correspond.
 
     Raises:
-        InputError: a pool with pipeline or data parallel ways among several pools, or experts cut other than tp ways.
+        InputError: a pool with pipeline or data parallel ways among several pools, experts cut other than tp ways, or
+            pools that differ in micro-batch or recomputation.
     """
     prepared = [prepare_pool(scenario, pool) for pool in scenario.pools]
     if scenario.mixed:
@@ -29,6 +30,12 @@ def common_structure(scenario: Scenario) -> tuple[Prepared, ...]:
                     f"pool {each.pool.name}: ep {each.pool.plan.ep}; in a scenario with several pools it must be 1 or "
                     f"tp = {each.pool.plan.tp}"
                 )
+        for word, values in (
+            ("micro_batch", {each.pool.plan.micro_batch for each in prepared}),
+            ("recompute", {each.pool.plan.recompute for each in prepared}),
+        ):
+            if len(values) > 1:
+                raise InputError(f"pools differ in {word} ({', '.join(map(str, values))}); they share one step")
     if not any(rule.operator for rule in scenario.rules):
         return tuple(prepared)
     shared = frozenset.intersection(*(each.how.fusions for each in prepared))

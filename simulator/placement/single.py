@@ -42,7 +42,7 @@ def steps_of(prepared: Prepared) -> list[Step]:
     if isinstance(work, TrainStep):
 
         def micro_batch(how: Lowering) -> Graph:
-            return lower_micro_batch(work.model, work.micro_batch, work.seq_len, how, work.recompute, work.lora_rank)
+            return lower_micro_batch(work.model, plan.micro_batch, work.seq_len, how, plan.recompute, work.lora_rank)
 
         return [Step("forward", micro_batch, runtime.host_step.value)]
     assert isinstance(work, StaticBatch)

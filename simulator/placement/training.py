@@ -27,7 +27,7 @@ from simulator.placement.rhythm import Stepped, follow
 from simulator.placement.rules import Placer, placer_of
 from simulator.prepared import Prepared
 from simulator.result import MemoryUse, PhaseCost, Result
-from simulator.scenario import Plan, Scenario, TrainStep
+from simulator.scenario import Scenario, TrainStep
 from simulator.steps.pricing import PricedGraph, phase_cost, price_graph
 from simulator.steps.train_step import adapter_parameters, counted_flops, micro_batches
 from simulator.steps.training_result import POWERS, forward_and_backward, training_metrics
@@ -41,22 +41,22 @@ def placed_training(scenario: Scenario, work: TrainStep) -> Result:
         InputError: a plan that the engine does not run, rules that place nothing or part a backward from its forward.
     """
     prepared = common_structure(scenario)
-    units, placer = units_of(prepared), placer_of(scenario)
+    units, placer, plan = units_of(prepared), placer_of(scenario), prepared[0].pool.plan
     shared = shared_graph(
         prepared,
-        lambda how: lower_micro_batch(work.model, work.micro_batch, work.seq_len, how, work.recompute, work.lora_rank),
+        lambda how: lower_micro_batch(work.model, plan.micro_batch, work.seq_len, how, plan.recompute, work.lora_rank),
     )
     homes, updates = _homes(work, placer)
     placed = _write(units, placer, shared, 1, 1)[2]
     depth = sum(bool(ran.any()) for ran in placed.counts.values())
-    count = micro_batches(work, Plan())
+    count = micro_batches(work, plan)
     rhythm = follow(lambda steps: _run(units, placer, shared, steps, depth), count, depth)
     trained = _trained(work, prepared, homes, updates)
     update, costs = _update(prepared, units, trained)
     placer.check_all_matched()
     totals = account((*rhythm.runs, Run(update)), prepared, units)
     device_j = sum(totals.energy_j.values())
-    model_flops, hardware_flops = (f * work.global_batch for f in counted_flops(work, prepared[0].how))
+    model_flops, hardware_flops = (f * work.global_batch for f in counted_flops(work, prepared[0].how, plan.recompute))
     metrics, reasons = training_metrics(prepared, work, totals.duration_s, device_j, model_flops, hardware_flops)
     in_flight = min(depth, count)
     answer = Answer(
@@ -169,18 +169,19 @@ def _update(prepared: Sequence[Prepared], units: Units, trained: Trained) -> tup
 
 def _memory(each: Prepared, work: TrainStep, homes: Homes, trained: Trained, in_flight: int) -> MemoryUse:
     """Bytes on one device of a pool; a layer that is cut between pools is counted in full on each."""
-    arch, p, name, tp = work.model, each.precision, each.pool.name, each.pool.plan.tp
+    arch, p, name, plan = work.model, each.precision, each.pool.name, each.pool.plan
+    tp = plan.tp
     held = held_parameters(each, arch, homes)
     weights, gradients, states = memory.state_bytes_per_parameter(p.attention)
     groups = [group for group in arch.groups for _ in range(group.count)]
     here = {piece.layer for piece in pieces_of(arch) if name in homes[piece.operator, piece.layer]}
     flash = each.how.fused("flash")
     layers = [
-        memory.layer_training_bytes(arch, group, work.micro_batch, work.seq_len, work.recompute, flash, tp)
+        memory.layer_training_bytes(arch, group, plan.micro_batch, work.seq_len, plan.recompute, flash, tp)
         for layer, group in enumerate(groups)
         if layer in here
     ]
-    logits = memory.training_logit_bytes(arch, work.micro_batch, work.seq_len, tp)
+    logits = memory.training_logit_bytes(arch, plan.micro_batch, work.seq_len, tp)
     own = sum(share.whole for (holder, _), share in trained.items() if holder == name) / tp
     updated = sum(share.each for (_, updater), share in trained.items() if updater == name)
     return MemoryUse(

@@ -55,11 +55,11 @@ def micro_batches(work: TrainStep, plan: Plan) -> int:
     Raises:
         InputError: the global batch is no multiple of micro-batch x dp.
     """
-    each = work.micro_batch * plan.dp
+    each = plan.micro_batch * plan.dp
     if work.global_batch % each:
         raise InputError(
             f"--global-batch {work.global_batch}: must be a multiple of micro-batch x dp = "
-            f"{work.micro_batch} x {plan.dp} = {each}"
+            f"{plan.micro_batch} x {plan.dp} = {each}"
         )
     return work.global_batch // each
 
@@ -71,7 +71,7 @@ def price_step(
     count = micro_batches(work, plan)
     if how.precision.compute.startswith("int"):
         raise InputError(f"--dtype {how.precision.compute}: training needs floating point; use bf16, fp16, fp8 or fp32")
-    graph = lower_micro_batch(work.model, work.micro_batch, work.seq_len, how, work.recompute, work.lora_rank)
+    graph = lower_micro_batch(work.model, plan.micro_batch, work.seq_len, how, plan.recompute, work.lora_rank)
     micro = price_graph(graph, model, communicators)
     trained = trained_parameters(work, plan)
     weights, gradients, states = state_bytes_per_parameter(how.precision.attention)
@@ -80,7 +80,7 @@ def price_step(
     stage_s = micro.total_s / plan.pp
     send_s = 0.0
     if plan.pp > 1:
-        size = work.micro_batch * work.seq_len * work.model.hidden * how.precision.activation_bytes / plan.tp
+        size = plan.micro_batch * work.seq_len * work.model.hidden * how.precision.activation_bytes / plan.tp
         one = collective_seconds(OpKind.SEND_RECV, size, communicators["pp"], model)
         # The first micro-batch crosses pp - 1 boundaries there and back; behind it each adds one exchange.
         send_s = 2.0 * one * (count + plan.pp - 2)
@@ -91,7 +91,7 @@ def price_step(
     static_w = float(model.record[0]["static_w"])
     busy_j = count * micro.total_j / plan.pp + update.total_j
     device_j = (busy_j + static_w * (bubble_s + send_s + reduce_s + host_s)) * plan.devices
-    model_flops, hardware_flops = counted_flops(work, how)
+    model_flops, hardware_flops = counted_flops(work, how, plan.recompute)
     return StepCost(
         step_s, micro, update, reduce_s, send_s, bubble_s, host_s, count, device_j, step_s - bubble_s - host_s,
         model_flops * work.global_batch, hardware_flops * work.global_batch,
@@ -145,7 +145,7 @@ def adapter_parameters(work: TrainStep) -> float:
     )
 
 
-def counted_flops(work: TrainStep, how: Lowering) -> tuple[float, float]:
+def counted_flops(work: TrainStep, how: Lowering, recompute: str) -> tuple[float, float]:
     """(model, hardware) FLOPs of one sequence on the whole model, as MFU and HFU count them.
 
     Model: causal attention half, its backward twice its forward, nothing twice. Hardware: attention to every key, as
@@ -158,12 +158,12 @@ def counted_flops(work: TrainStep, how: Lowering) -> tuple[float, float]:
         backward = operator.kind == OpKind.ATTENTION_BACKWARD
         model += operator.flops * (0.8 if backward else 1.0) * repeat
         hardware += _full_flops(operator) * (2.0 if backward else 1.0) * repeat
-    if work.recompute != "none":
+    if recompute != "none":
         again = lower_micro_batch(work.model, 1, work.seq_len, whole, "full", work.lora_rank)
         hardware += sum(
             _full_flops(o) * r
             for o, r in zip(again.operators, again.repeat, strict=True)
-            if o.name.endswith(".recompute") and (work.recompute == "full" or o.name == "attention.scores.recompute")
+            if o.name.endswith(".recompute") and (recompute == "full" or o.name == "attention.scores.recompute")
         )
     return float(model), float(hardware)
 

@@ -47,11 +47,11 @@ def memory_use(prepared: Prepared, work: TrainStep) -> MemoryUse:
     weights, gradients, states = memory.state_bytes_per_parameter(precision.attention)
     trained = sum(trained_parameters(work, plan))
     held = memory.weight_bytes(arch, precision, sharding)
-    in_flight = min(plan.pp, work.global_batch // (work.micro_batch * plan.dp))
+    in_flight = min(plan.pp, work.global_batch // (plan.micro_batch * plan.dp))
     return MemoryUse(
         weights=held + (trained * weights if work.lora_rank else 0.0),
         activations=memory.training_activation_bytes(
-            arch, work.micro_batch, work.seq_len, work.recompute, prepared.how.fused("flash"), sharding, in_flight
+            arch, plan.micro_batch, work.seq_len, plan.recompute, prepared.how.fused("flash"), sharding, in_flight
         ),
         gradients=trained * gradients,
         optimizer=trained * states,

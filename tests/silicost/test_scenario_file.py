@@ -49,11 +49,12 @@ kind = "training"
 model = "llama-3.1-8b"
 [traffic]
 global_batch = 8
-micro_batch = 1
 seq_len = 512
 [system]
 device = "h100-sxm-80gb"
 count = 8
+[plan]
+micro_batch = 1
 """
 Write = Callable[..., Path]
 
@@ -106,8 +107,12 @@ BROKEN = [
     (INFERENCE, ("[plan]", "[plan]\npp = 0"), "pp 0: must be a whole number from 1"),
     (INFERENCE, ("[plan]", "[[plan]]"), "plan: must be a table"),
     (INFERENCE, ("[plan]", "[plan]\npools = 3"), "plan.pools: must be a list, not 3"),
-    (TRAINING, ("seq_len = 512", 'seq_len = 512\nrecompute = "all"'), "--recompute 'all': allowed are none, selective"),
-    (TRAINING, ("seq_len = 512", "seq_len = 512\nlora_rank = -1"), "--lora-rank -1: must be 0"),
+    (TRAINING, ("[plan]", '[plan]\nrecompute = "all"'), "--recompute 'all': allowed are none, selective"),
+    (TRAINING, ("[workload]", "[workload]\nlora_rank = -1"), "--lora-rank -1: must be 0"),
+    (INFERENCE, ("[workload]", "[workload]\nlora_rank = 8"), "workload.lora_rank does not belong to workload kind"),
+    (INFERENCE, ("[plan]", "[plan]\nmicro_batch = 1"), "plan.micro_batch does not belong to workload kind 'inference'"),
+    (INFERENCE, ("[traffic]", '[traffic]\nkind = "statc"'), "'statc' is not allowed; did you mean 'static'"),
+    (TRAINING, ("micro_batch = 1", "micro_batch = 0"), "mine.toml: plan.micro_batch 0: must be a whole number from 1"),
     (TRAINING, ("micro_batch = 1", "micro_batch = 3"), "--global-batch 8: must be a multiple of micro-batch x dp = 3"),
     (TRAINING, ("count = 8", "count = 0"), "mine.toml: system.count 0: must be a whole number"),
     (TRAINING, ("count = 8", 'count = 8\nname = "dgx-h100"'), "it has both"),

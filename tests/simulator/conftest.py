@@ -37,9 +37,11 @@ def one_pool() -> MakeScenario:
 
     def make(
         work: Workload, device: str, *, tp: int = 1, pp: int = 1, dp: int = 1, ep: int = 1, runtime: str = "",
-        system: str = "", seed: int = 0, formats: Formats | None = None,
+        system: str = "", seed: int = 0, formats: Formats | None = None, micro_batch: int = 1, recompute: str = "none",
     ) -> Scenario:  # fmt: skip
-        pool = make_pool(device, Plan(tp, pp, dp, ep), "", runtime or usual_trainer(work, device), formats)
+        pool = make_pool(
+            device, Plan(tp, pp, dp, ep, micro_batch, recompute), "", runtime or usual_trainer(work, device), formats
+        )
         whole = load_system(system) if system else system_for(pool.device, pool.count)
         return Scenario(work, whole, links_of(whole), (pool,), load_site(DEFAULT_SITE), seed=seed)
 
@@ -52,11 +54,17 @@ def pools() -> MakeScenario:
 
     def make(
         work: Workload, system: str, devices: Sequence[tuple[str, int]], rules: Sequence[Rule] = (), *,
-        runtime: str = "", formats: Formats | None = None,
+        runtime: str = "", formats: Formats | None = None, micro_batch: int = 1, recompute: str = "none",
     ) -> Scenario:  # fmt: skip
         whole = load_system(system)
         made = tuple(
-            make_pool(device, Plan(tp=tp), "", runtime or usual_trainer(work, device), formats)
+            make_pool(
+                device,
+                Plan(tp=tp, micro_batch=micro_batch, recompute=recompute),
+                "",
+                runtime or usual_trainer(work, device),
+                formats,
+            )
             for device, tp in devices
         )
         return Scenario(work, whole, links_of(whole), made, load_site(DEFAULT_SITE), tuple(rules))

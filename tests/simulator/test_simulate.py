@@ -20,9 +20,9 @@ FLOW = Dataflow((DataflowOperator("y", "gemm", ("x",), n=64),), (DataflowInput("
 Ask = Callable[[Callable[..., Scenario], Callable[..., Scenario]], Scenario]
 ASKS: dict[str, Ask] = {
     "batch": lambda one, pools: one(StaticBatch(MODEL, 4, 128, 32), "h100-sxm-80gb", tp=2, pp=2),
-    "training": lambda one, pools: one(TrainStep(MODEL, 8, 1, 512), "h100-sxm-80gb", dp=2),
+    "training": lambda one, pools: one(TrainStep(MODEL, 8, 512), "h100-sxm-80gb", dp=2),
     "split": lambda one, pools: pools(StaticBatch(MODEL, 4, 128, 32), *LAB, (Rule("tpu-v5e", phase="decode"),)),
-    "pipeline": lambda one, pools: pools(TrainStep(MODEL, 20, 1, 128), *LAB, (Rule("tpu-v5e", layers=(8, 15)),)),
+    "pipeline": lambda one, pools: pools(TrainStep(MODEL, 20, 128), *LAB, (Rule("tpu-v5e", layers=(8, 15)),)),
     "dataflow": lambda one, pools: pools(FLOW, *LAB, ()),
 }
 

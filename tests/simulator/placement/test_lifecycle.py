@@ -15,7 +15,7 @@ from workloads.models.catalogue import load_model
 from workloads.models.parameters import count_parameters
 
 MODEL = load_model("llama-3.2-1b")
-WORK = TrainThenInfer(TrainStep(MODEL, 8, 1, 512), 10, StaticBatch(MODEL, 4, 256, 16))
+WORK = TrainThenInfer(TrainStep(MODEL, 8, 512), 10, StaticBatch(MODEL, 4, 256, 16))
 SERVE = (Rule("tpu-v5e", phase="prefill"), Rule("tpu-v5e", phase="decode"))
 
 

@@ -24,8 +24,8 @@ GPU, TPU = "h100-sxm-80gb", "tpu-v5e"
 HALF = (Rule(TPU, layers=(8, 15)),)
 
 
-def train(batch: int, recompute: str = "selective", **more: int) -> TrainStep:
-    return TrainStep(MODEL, batch, 1, 1024, recompute, **more)
+def train(batch: int, **more: int) -> TrainStep:
+    return TrainStep(MODEL, batch, 1024, **more)
 
 
 def alone(scenario: Scenario, pool: int) -> Result:

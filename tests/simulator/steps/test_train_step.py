@@ -34,13 +34,13 @@ def priced(scenario: Scenario) -> tuple[Prepared, StepCost]:
 def test_the_bubble_is_pp_less_one_over_the_micro_batches(
     one_pool: Callable[..., Scenario], pp: int, count: int
 ) -> None:
-    _, cost = priced(one_pool(TrainStep(SMALL, count, 1, 1024), "h100-sxm-80gb", pp=pp))
+    _, cost = priced(one_pool(TrainStep(SMALL, count, 1024), "h100-sxm-80gb", pp=pp))
     busy = count * cost.micro.total_s / pp
     assert cost.bubble_s / busy == pytest.approx((pp - 1) / count)
 
 
 def test_everything_sums_to_the_step(one_pool: Callable[..., Scenario]) -> None:
-    result = simulate(one_pool(TrainStep(SMALL, 16, 1, 1024), "h100-sxm-80gb", tp=2, pp=2, dp=4))
+    result = simulate(one_pool(TrainStep(SMALL, 16, 1024), "h100-sxm-80gb", tp=2, pp=2, dp=4))
     assert sum(result.breakdown.values()) == pytest.approx(result.metrics["step_time_s"])
     assert result.breakdown["host"] > 0.0
     m = {name: value for name, value in result.metrics.items() if value is not None}
@@ -52,14 +52,14 @@ def test_everything_sums_to_the_step(one_pool: Callable[..., Scenario]) -> None:
 def test_hardware_flops_follow_narayanan() -> None:
     """96 B s l h^2 (1 + s / 6h + V / 16 l h) with full recomputation (SC 2021, equation 3)."""
     s, layers, h, v = 2048, 96, 12288, GPT3.vocab
-    _, hardware = counted_flops(TrainStep(GPT3, 1, 1, s, "full"), Lowering())
+    _, hardware = counted_flops(TrainStep(GPT3, 1, s), Lowering(), "full")
     assert hardware == pytest.approx(96 * s * layers * h * h * (1 + s / (6 * h) + v / (16 * layers * h)), rel=2e-3)
 
 
 def test_model_flops_are_six_per_weight_and_token_and_half_of_attention() -> None:
     s, layers, h, v = 2048, 96, 12288, GPT3.vocab
     for recompute in ("none", "selective", "full"):
-        model, _ = counted_flops(TrainStep(GPT3, 1, 1, s, recompute), Lowering())
+        model, _ = counted_flops(TrainStep(GPT3, 1, s), Lowering(), recompute)
         attention = 6 * layers * s * (s + 1) * h
         assert model == pytest.approx(6 * s * (12 * layers * h * h + v * h) + attention, rel=1e-3)
 
@@ -67,7 +67,7 @@ def test_model_flops_are_six_per_weight_and_token_and_half_of_attention() -> Non
 def test_recomputation_adds_a_forward_of_layers_or_of_attention() -> None:
     s, layers, h = 2048, 96, 12288
     none, selective, full = (
-        counted_flops(TrainStep(GPT3, 1, 1, s, recompute), Lowering())[1] for recompute in ("none", "selective", "full")
+        counted_flops(TrainStep(GPT3, 1, s), Lowering(), recompute)[1] for recompute in ("none", "selective", "full")
     )
     assert selective - none == pytest.approx(4 * s * s * h * layers, rel=1e-6)
     assert full - none == pytest.approx(24 * s * h * h * layers + 4 * s * s * h * layers, rel=1e-3)
@@ -75,13 +75,13 @@ def test_recomputation_adds_a_forward_of_layers_or_of_attention() -> None:
 
 def test_attention_that_sees_both_ways_is_not_counted_double() -> None:
     bert = load_model("bert-base-uncased")
-    model, hardware = counted_flops(TrainStep(bert, 1, 1, 512), Lowering())
+    model, hardware = counted_flops(TrainStep(bert, 1, 512), Lowering(), "none")
     assert hardware == pytest.approx(model)
 
 
 def test_gradients_of_experts_are_reduced_over_their_replicas_alone(one_pool: Callable[..., Scenario]) -> None:
     moe = load_model("mixtral-8x7b")
-    work = TrainStep(moe, 8, 1, 512)
+    work = TrainStep(moe, 8, 512)
     prepared, cost = priced(one_pool(work, "h100-sxm-80gb", dp=8, ep=8))
     trained = trained_parameters(work, Plan(dp=8, ep=8))
     assert trained.experts == count_parameters(moe).experts / 8
@@ -98,13 +98,13 @@ def test_gradients_of_experts_are_reduced_over_their_replicas_alone(one_pool: Ca
 
 
 def replace_batch(work: TrainStep, batch: int) -> TrainStep:
-    return TrainStep(work.model, batch, work.micro_batch, work.seq_len)
+    return TrainStep(work.model, batch, work.seq_len)
 
 
 @pytest.mark.parametrize(("tp", "pp"), [(1, 1), (4, 1), (2, 4)])
 def test_what_is_trained_is_what_is_held(one_pool: Callable[..., Scenario], tp: int, pp: int) -> None:
     """16-bit weights of the fullest device, two bytes each, are the parameters that it updates."""
-    work = TrainStep(SMALL, pp, 1, 128)
+    work = TrainStep(SMALL, pp, 128)
     prepared = prepare(one_pool(work, "h100-sxm-80gb", tp=tp, pp=pp))
     held = memory.weight_bytes(SMALL, prepared.precision, prepared.how.sharding)
     assert sum(trained_parameters(work, prepared.pool.plan)) == pytest.approx(held / 2.0)
@@ -113,7 +113,7 @@ def test_what_is_trained_is_what_is_held(one_pool: Callable[..., Scenario], tp: 
 
 
 def test_adapters_train_little_and_keep_the_weights(one_pool: Callable[..., Scenario]) -> None:
-    work = TrainStep(SMALL, 1, 1, 128, lora_rank=8)
+    work = TrainStep(SMALL, 1, 128, lora_rank=8)
     use = memory_use(prepare(one_pool(work, "h100-sxm-80gb")), work)
     trained = sum(trained_parameters(work, Plan()))
     assert 0.001 < trained / count_parameters(SMALL).total < 0.02
@@ -148,14 +148,14 @@ def test_a_stage_holds_its_share_of_layers_for_every_micro_batch_in_flight() -> 
 
 
 def test_micro_batches_must_divide(one_pool: Callable[..., Scenario]) -> None:
-    assert micro_batches(TrainStep(SMALL, 64, 2, 128), Plan(dp=4)) == 8
+    assert micro_batches(TrainStep(SMALL, 64, 128), Plan(dp=4, micro_batch=2)) == 8
     with pytest.raises(InputError, match="must be a multiple of micro-batch x dp = 2 x 4 = 8"):
-        micro_batches(TrainStep(SMALL, 12, 2, 128), Plan(dp=4))
+        micro_batches(TrainStep(SMALL, 12, 128), Plan(dp=4, micro_batch=2))
 
 
 def test_more_recomputation_takes_longer_and_less_memory(one_pool: Callable[..., Scenario]) -> None:
     results = [
-        simulate(one_pool(TrainStep(SMALL, 4, 1, 2048, r), "h100-sxm-80gb", runtime="megatron-2021"))
+        simulate(one_pool(TrainStep(SMALL, 4, 2048), "h100-sxm-80gb", runtime="megatron-2021", recompute=r))
         for r in ("none", "selective", "full")
     ]
     times = [result.metrics["step_time_s"] or 0.0 for result in results]
@@ -165,5 +165,5 @@ def test_more_recomputation_takes_longer_and_less_memory(one_pool: Callable[...,
 
 
 def test_the_network_bounds_small_steps_on_many_nodes(one_pool: Callable[..., Scenario]) -> None:
-    result = simulate(one_pool(TrainStep(SMALL, 32, 1, 64), "h100-sxm-80gb", dp=32))
+    result = simulate(one_pool(TrainStep(SMALL, 32, 64), "h100-sxm-80gb", dp=32))
     assert result.bound == {"step": "communication"}
