@@ -41,13 +41,12 @@ class DeviceModel:
         return priced
 
     def peak_flops(self, dtype: str) -> float:
-        """Dense peak of ``dtype`` [FLOP/s], emulation included.
+        """Dense peak of ``dtype`` by the datasheet [FLOP/s], emulation included, gains of the runtime not.
 
         Raises:
             InputError: the device cannot compute in ``dtype``.
         """
-        native_dtype(self.spec, dtype)
-        return float(self.record["peaks"][0][COMPUTE_DTYPES.index(dtype)])
+        return _peak(self.spec, dtype, native_dtype(self.spec, dtype))
 
 
 def cost_on_devices(models: Sequence[DeviceModel], columns: OpColumns) -> Floats:
@@ -127,13 +126,18 @@ def compile_device(spec: DeviceSpec, runtime: Runtime) -> DeviceModel:
     return DeviceModel(spec, runtime, record, tuple(provenance))
 
 
+def _peak(spec: DeviceSpec, dtype: str, native: str) -> float:
+    """Rate of math in ``dtype`` that runs as ``native`` [FLOP/s]."""
+    return spec.compute.peaks[native].value / PASSES.get((dtype, native), 1.0)
+
+
 def _fill_peaks(spec: DeviceSpec, row: Any) -> None:
     """Peaks per dtype (0 where impossible) and the energy of a FLOP, which falls with the width of the operands."""
     base = joules_per_flop(spec)
     reference = half_precision_peak(spec)
     for code, dtype in enumerate(COMPUTE_DTYPES):
         native = _fastest(spec, dtype)
-        peak = spec.compute.peaks[native].value / PASSES.get((dtype, native), 1.0) if native else 0.0
+        peak = _peak(spec, dtype, native) if native else 0.0
         row["peaks"][code] = peak
         scale = reference / peak if peak else BITS[dtype] / 16.0
         row["joules_per_flop"][code] = base * min(max(scale, 0.25), 8.0)

@@ -51,6 +51,16 @@ def joules_per_byte(spec: DeviceSpec) -> float:
     return 0.55 * (tdp_w(spec) - static_w(spec)) / spec.memory.bandwidth.value
 
 
+def cache_joules_per_byte(spec: DeviceSpec) -> float:
+    """Energy of one byte from the on-chip memory [J]: as from main memory, less the share of faster bandwidth.
+
+    A byte on chip costs a fraction of one from DRAM (Horowitz, ISSCC 2014, doi:10.1109/ISSCC.2014.6757323); streaming
+    at the cache's bandwidth then spends the same budget as streaming from main memory.
+    """
+    faster = cache_bandwidth(spec) / spec.memory.bandwidth.value
+    return joules_per_byte(spec) / max(1.0, faster)
+
+
 def units(spec: DeviceSpec) -> float:
     """Schedulable units; 1 where unknown."""
     return spec.compute.units.value if spec.compute.units else 1.0
@@ -76,6 +86,7 @@ COMMON = (
     Parameter("static_w", "w", static_w, "power while busy that does not depend on the work"),
     Parameter("cap_w", "w", tdp_w, "power limit"),
     Parameter("joules_per_byte", "j_per_byte", joules_per_byte, "energy of a byte from main memory"),
+    Parameter("cache_joules_per_byte", "j_per_byte", cache_joules_per_byte, "energy of a byte from on-chip memory"),
 )
 """Priors that do not depend on the class's physics."""
 

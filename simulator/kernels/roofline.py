@@ -38,8 +38,8 @@ LAW_DTYPE: Final = np.dtype(
                 "gemm_share", "attention_share", "stream_share", "kv_share", "vector_share", "dequantize_share",
                 "depth_half", "row_tile", "column_tile", "depth_tile", "overlap_exponent", "floor_s",
                 "launch_s", "gap_s", "graph_mode",
-                "joules_per_byte", "static_w", "cap_w", "weight_factor", "tile_share", "feed_bytes_per_s",
-                "vector_decode",
+                "joules_per_byte", "cache_joules_per_byte", "static_w", "cap_w", "weight_factor", "tile_share",
+                "feed_bytes_per_s", "vector_decode",
             )
         ],
     ]
@@ -66,12 +66,13 @@ def family_of(kind: int) -> int:
 
 
 @njit(cache=True)
-def price(ops: Any, i: int, p: Any, share: float, stream: float, out: Any) -> None:
+def price(ops: Any, i: int, p: Any, share: float, stream: float, floor_s: float, out: Any) -> None:
     """Price operator ``i`` on device record ``p`` into column i of ``out`` [5, n].
 
     Args:
         share: part of the peak that the class law grants the product, in (0, 1].
         stream: part of the memory bandwidth that the class law grants, in (0, 1].
+        floor_s: shortest call of the operator's family [s].
     """
     family = _FAMILY_OF[ops.kind[i]]
     if family >= COLLECTIVE:
@@ -81,7 +82,8 @@ def price(ops: Any, i: int, p: Any, share: float, stream: float, out: Any) -> No
     flops, vector = ops.flops[i], ops.vector_flops[i]
     moved = ops.read_bytes[i] + ops.write_bytes[i]
     resident = moved <= 0.5 * p.cache_bytes and family != OPTIMIZER and family != ATTENTION_DECODE
-    fast = p.cache_bandwidth if resident and p.cache_bandwidth > p.bandwidth else p.bandwidth
+    resident = resident and p.cache_bandwidth > p.bandwidth
+    fast = p.cache_bandwidth if resident else p.bandwidth
     factor = p.factors[family]
     streamed = p.weight_factor if family in (GEMM, MOE) else factor
     vector_rate = p.vector_peak * (p.dequantize_share if ops.dequantize[i] else p.vector_share)
@@ -90,8 +92,9 @@ def price(ops: Any, i: int, p: Any, share: float, stream: float, out: Any) -> No
     slow, quick = max(compute_s, memory_s), min(compute_s, memory_s)
     joined = slow * (1.0 + (quick / slow) ** p.overlap_exponent) ** (1.0 / p.overlap_exponent) if slow > 0.0 else 0.0
     roof = max(flops / peak if flops > 0.0 else 0.0, ops.weight_bytes[i] / p.bandwidth + moved / fast)
-    kernel_s = max(joined + ops.calls[i] * p.floor_s, roof)
-    dynamic_j = flops * p.joules_per_flop[ops.dtype[i]] + (moved + ops.weight_bytes[i]) * p.joules_per_byte
+    kernel_s = max(joined + ops.calls[i] * floor_s, roof)
+    byte_j = p.cache_joules_per_byte if resident else p.joules_per_byte
+    dynamic_j = flops * p.joules_per_flop[ops.dtype[i]] + ops.weight_bytes[i] * p.joules_per_byte + moved * byte_j
     if p.cap_w > p.static_w:
         kernel_s = max(kernel_s, dynamic_j / (p.cap_w - p.static_w))
     calls = ops.calls[i]
@@ -99,7 +102,7 @@ def price(ops: Any, i: int, p: Any, share: float, stream: float, out: Any) -> No
     out[TIME, i] = kernel_s + overhead_s
     out[COMPUTE, i] = compute_s
     out[MEMORY, i] = memory_s
-    out[OVERHEAD, i] = overhead_s + calls * p.floor_s
+    out[OVERHEAD, i] = overhead_s + calls * floor_s
     out[ENERGY, i] = dynamic_j + p.static_w * (kernel_s + overhead_s)
 
 

@@ -87,9 +87,11 @@ def roofs(model: DeviceModel, o: Operator) -> tuple[float, float]:
 
 
 def dynamic_j(model: DeviceModel, o: Operator) -> float:
+    """The least that an operator can spend: activations may come from the cache, weights never do."""
     row = model.record[0]
     code = int(columns_of((o,)).dtype[0])
-    return float(o.flops * row["joules_per_flop"][code] + o.moved_bytes * row["joules_per_byte"])
+    activations = (o.moved_bytes - o.weight_bytes) * min(row["joules_per_byte"], row["cache_joules_per_byte"])
+    return float(o.flops * row["joules_per_flop"][code] + o.weight_bytes * row["joules_per_byte"] + activations)
 
 
 @pytest.mark.parametrize("name", CHOSEN)
@@ -305,3 +307,12 @@ def test_memory_parts_count_cached_activations_faster(models: Models) -> None:
     assert small.moved_bytes < float(row["cache_bytes"]) / 2 < large.moved_bytes
     per_byte = cost[MEMORY] / [small.moved_bytes, large.moved_bytes]
     assert per_byte[0] / per_byte[1] == pytest.approx(float(row["bandwidth"] / row["cache_bandwidth"]), rel=0.01)
+
+
+@pytest.mark.parametrize("name", ["tpu-v5e", "mi300x", "rtx-4090"])
+def test_the_power_cap_leaves_the_cache_its_bandwidth(models: Models, name: str) -> None:
+    """A copy inside the cache takes as long as the law's memory time says: its bytes are no DRAM bytes."""
+    model = models[name]
+    cached = op.stream_copy("c", 0.45 * float(model.record[0]["cache_bytes"]))
+    cost = price(model, (cached,))[:, 0]
+    assert cost[TIME] - cost[OVERHEAD] == pytest.approx(cost[MEMORY], rel=1e-3)
