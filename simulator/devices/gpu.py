@@ -1,9 +1,14 @@
 """GPUs: thread blocks own output tiles, multiprocessors take blocks in waves.
 
-A product of m x n x k is cut into tiles; the last wave leaves multiprocessors idle (wave quantisation), rows and
-columns are padded to the tile, and short k does not fill the pipeline: share = a * k / (k + k_half) * m n / padded
-tiles * wave fill, the best over the tile shapes that libraries carry. When tiles are fewer than multiprocessors
-the product is split along k (split-K, stream-K).
+A product of m x n x k is cut into output tiles, one thread block each. A block multiplies through the whole depth at
+its multiprocessor's share of the peak, limited by how fast operands reach it, and pays a start and an end::
+
+    t_block   = 2 rows columns k / (peak / units * a * fed) + wave_s
+    t_compute = waves(blocks / units) t_block          the best over the tiles that libraries carry
+    waves(x)  = 1 for x <= 1, else whole waves + credit + (1 - credit) * remainder
+
+The last wave is a whole one if blocks start and end together (credit 1), and only its share of one if they drift apart
+(credit 0). Memory streams at full rate once ``stream_units`` of the multiprocessors have a block.
 
 Reference: NVIDIA, "Matrix Multiplication Background User's Guide", DU-09799-001 (tile and wave quantisation);
 Osama et al., "Stream-K", PPoPP 2023, doi:10.1145/3572848.3577479; Dao, "FlashAttention-2", arXiv:2307.08691.
@@ -28,10 +33,12 @@ from simulator.kernels.roofline import (
     family_of,
     padded,
     price,
-    quantised,
 )
 
-_TILES = ((256.0, 128.0, 1.0), (128.0, 128.0, 0.97), (128.0, 64.0, 0.85), (64.0, 64.0, 0.68), (16.0, 64.0, 0.22))
+_TILES = (
+    (256.0, 128.0, 1.0), (128.0, 256.0, 1.0), (128.0, 128.0, 0.97), (256.0, 64.0, 0.9), (64.0, 256.0, 0.9),
+    (128.0, 64.0, 0.85), (64.0, 128.0, 0.85), (64.0, 64.0, 0.68), (32.0, 64.0, 0.4), (16.0, 64.0, 0.22),
+)  # fmt: skip
 """Rows and columns of the output tiles that libraries carry, and the most of the big tile's rate that fp32 and fp64
 reach with each: they run on vector units, whose operands come from registers, so that small tiles lose more."""
 
@@ -45,8 +52,8 @@ _ABOVE_BASE = 0.45
 """How far above its base clock a GPU runs under load, as a share of boost. Assumed: parts whose base is 0.54 of boost
 (A100-PCIe) are not throttled by long fp32 products, the T4 (0.37) is."""
 
-_SPLIT_DEPTH = 512.0
-"""Shortest piece of k that split-K leaves to one block."""
+_DEPTH_STEP = 32.0
+"""Elements of k that a block multiplies at a time."""
 
 
 @njit(cache=True)
@@ -62,26 +69,37 @@ def fed(p: Any, dtype: int, rows: float, columns: float) -> float:
 
 
 @njit(cache=True)
-def gemm_share(p: Any, dtype: int, m: float, n: float, k: float, batch: float) -> float:
-    """Share of the peak that a product reaches: best tile shape, padding, waves, depth ramp; or row by row.
+def waves(p: Any, blocks: float) -> float:
+    """Waves that ``blocks`` take, the last one between its share and a whole."""
+    turns = blocks / p.units
+    if turns <= 1.0:
+        return 1.0
+    rest = turns - np.floor(turns)
+    return np.floor(turns) + (p.wave_credit + (1.0 - p.wave_credit) * rest if rest > 0.0 else 0.0)  # type: ignore[no-any-return]
+
+
+@njit(cache=True)
+def product(p: Any, dtype: int, m: float, n: float, k: float, batch: float) -> tuple[float, float]:
+    """Share of the peak that a product reaches with its best tile, and multiprocessors that have a block then.
 
     Few rows run as matrix-vector products on the vector units, without padding.
     """
-    best = 0.0
     simple = dtype in (_FP32, _FP64)
+    rate = p.peaks[dtype] / p.units * p.gemm_share
+    best, busy = np.inf, 1.0
     for rows, columns, registers in _TILES:
-        blocks = padded(m, rows) / rows * (padded(n, columns) / columns) * batch
-        pieces = max(1.0, min(p.units / blocks, k / _SPLIT_DEPTH))
-        useful = m * n * batch / (blocks * rows * columns)
-        filled = quantised(blocks * pieces, p.units)
-        # Concurrent blocks per multiprocessor soften the last wave.
-        filled = 0.5 * filled + 0.5 * min(1.0, blocks * pieces / p.units)
+        if rows > 16.0 and rows >= 2.0 * m:
+            continue
+        blocks = np.ceil(m / rows) * np.ceil(n / columns) * batch
         reuse = fed(p, dtype, rows, columns) / fed(p, dtype, 256.0, 128.0)
-        best = max(best, useful * filled * (min(reuse, registers) if simple else reuse))
-    best *= p.gemm_share
+        block_s = 2.0 * rows * columns * padded(k, _DEPTH_STEP) / (rate * (min(reuse, registers) if simple else reuse))
+        seconds = waves(p, blocks) * (block_s + p.wave_s)
+        if seconds < best:
+            best, busy = seconds, min(1.0, blocks / (p.units * p.stream_units))
+    share = 2.0 * m * n * k * batch / (p.peaks[dtype] * best)
     if m <= VECTOR_ROWS:
-        best = max(best, p.vector_share * min(1.0, p.vector_peak / p.peaks[dtype]))
-    return best * k / (k + p.depth_half)  # type: ignore[no-any-return]
+        share = max(share, p.vector_share * min(1.0, p.vector_peak / p.peaks[dtype]))
+    return share, busy
 
 
 @njit(cache=True)
@@ -108,7 +126,7 @@ def cost(ops: Any, devices: Any, out: Any) -> None:
         p = devices[d]
         for i in range(ops.kind.shape[0]):
             family = family_of(ops.kind[i])
-            share, stream = p.gemm_share, p.stream_share
+            share, stream, floor_s = p.gemm_share, p.stream_share, p.floor_s
             if family == ATTENTION_PREFILL:
                 share = attention_share(p, ops.m[i], ops.n[i], ops.k[i], ops.heads[i] * ops.batch[i])
             elif family == ATTENTION_DECODE:
@@ -120,8 +138,10 @@ def cost(ops: Any, devices: Any, out: Any) -> None:
                 stream = p.vector_share
             elif ops.flops[i] > 0.0:
                 rows = ops.m[i] / ops.batch[i] if family == MOE else ops.m[i]
-                share = gemm_share(p, ops.dtype[i], rows, ops.n[i], ops.k[i], max(1.0, ops.batch[i] / ops.calls[i]))
-            price(ops, i, p, share, stream, p.floor_s, out[d])
+                each = max(1.0, ops.batch[i] / ops.calls[i])
+                share, busy = product(p, ops.dtype[i], rows, ops.n[i], ops.k[i], each)
+                stream, floor_s = p.stream_share * busy, p.gemm_floor_s
+            price(ops, i, p, share, stream, floor_s, out[d])
 
 
 def sustained(spec: DeviceSpec) -> float:
@@ -144,7 +164,10 @@ LAW = register(
                 lambda spec: 0.82 * sustained(spec),
                 "share of the dense peak that large products sustain: 0.82 at the sustained clock",
             ),
-            constant("depth_half", "number", 120.0, "k at which a product reaches half its rate"),
+            constant("wave_s", "s", 1.5e-6, "start and end of a block of a product"),
+            constant("wave_credit", "number", 0.4, "how much of a whole wave the last one takes at least"),
+            constant("stream_units", "number", 0.16, "share of the units that streams memory at full rate"),
+            constant("gemm_floor_s", "s", 2.5e-6, "shortest product: fill and drain of the memory pipeline"),
             constant("feed_bytes_per_s", "bytes_per_s", 1.1e11, "operands that reach one multiprocessor: 64 B a cycle"),
             Parameter(
                 "attention_share",

@@ -39,7 +39,7 @@ LAW_DTYPE: Final = np.dtype(
                 "depth_half", "row_tile", "column_tile", "depth_tile", "overlap_exponent", "floor_s",
                 "launch_s", "gap_s", "graph_mode",
                 "joules_per_byte", "cache_joules_per_byte", "static_w", "cap_w", "weight_factor", "tile_share",
-                "feed_bytes_per_s", "vector_decode",
+                "feed_bytes_per_s", "vector_decode", "wave_s", "wave_credit", "stream_units", "gemm_floor_s",
             )
         ],
     ]
