@@ -11,7 +11,6 @@ Names are loaded on first use, so that ``import silicost`` costs nothing.
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 _PUBLIC = {
@@ -32,13 +31,19 @@ _PUBLIC = {
 
 __all__ = ["__version__", *_PUBLIC]
 
-try:
-    __version__ = version("silicost")
-except PackageNotFoundError:  # running from a source tree without installation
-    __version__ = "0+unknown"
-
-
 def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
         return getattr(import_module(_PUBLIC[name]), name)
+    if name == "__version__":
+        return _installed_version()
     raise AttributeError(f"module 'silicost' has no attribute {name!r}")
+
+
+def _installed_version() -> str:
+    """The version of the installed package; reading the metadata takes longer than all the rest of the import."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("silicost")
+    except PackageNotFoundError:  # running from a source tree without installation
+        return "0+unknown"

@@ -88,3 +88,9 @@ def test_plans_built_by_hand(axis: str) -> None:
     pool = msgspec.structs.replace(scenario.pools[0], plan=silicost.Plan(**{axis: 0}))
     with pytest.raises(silicost.InputError, match=f"--{axis} 0: must be at least 1"):
         silicost.simulate(msgspec.structs.replace(scenario, pools=(pool,)))
+
+
+def test_the_version_is_read_when_it_is_asked_for() -> None:
+    code = "import silicost, sys; before = 'importlib.metadata' in sys.modules; print(before, silicost.__version__)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert ran.stdout.split() == ["False", silicost.__version__]

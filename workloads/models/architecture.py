@@ -133,7 +133,7 @@ class Architecture(msgspec.Struct, frozen=True):
         head_bias: the head has a bias of ``vocab``.
         embedding_dim: width of the embedding if it differs from ``hidden`` (0: the same).
         max_positions: longest context.
-        published_params, published_active: counts the makers give (0: none known).
+        published_params, published_active: counts the makers give (None: none known).
         source: where the architecture was read.
         extra_params: parameters outside the stack (vision towers, adapters) that cost memory only.
         norm_weight: false where the normalisations have no weights at all (OLMo 1).
@@ -156,8 +156,8 @@ class Architecture(msgspec.Struct, frozen=True):
     head_bias: bool = False
     embedding_dim: int = 0
     max_positions: int = 0
-    published_params: float = 0.0
-    published_active: float = 0.0
+    published_params: float | None = None
+    published_active: float | None = None
     source: str = ""
     hf_id: str = ""
     family: str = ""

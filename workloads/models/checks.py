@@ -31,13 +31,11 @@ def check_architecture(arch: Architecture, place: str) -> Architecture:
     _within(place, "max_positions", arch.max_positions, 0, 100 * LARGEST)
     if not arch.groups:
         raise InputError(f"{place}: groups is empty; a model needs at least one layer")
-    for name, published in (
-        ("published_params", arch.published_params),
-        ("published_active", arch.published_active),
-        ("extra_params", arch.extra_params),
-    ):
-        if not 0.0 <= published <= 1e15:
-            raise InputError(f"{place}: {name} is {published}; allowed: 0 to 1e15")
+    for name, published in (("published_params", arch.published_params), ("published_active", arch.published_active)):
+        if published is not None and not 0.0 < published <= 1e15:
+            raise InputError(f"{place}: {name} is {published}; allowed: up to 1e15, or none where it is unknown")
+    if not 0.0 <= arch.extra_params <= 1e15:
+        raise InputError(f"{place}: extra_params is {arch.extra_params}; allowed: 0 to 1e15")
     for index, group in enumerate(arch.groups):
         _check_group(group, f"{place}: groups[{index}]")
     _check_words(arch, place)
