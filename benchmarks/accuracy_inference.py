@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from inference_points import BATCH_KINDS, WHAT_FITS, Point, Unpredictable, point_of, read_points
-from scoring import Scored, mean_of_groups, reasons_of, record_of, rounded, summary, table_of, worst
+from scoring import Scored, fits_in, mean_of_groups, reasons_of, record_of, rounded, summary, table_of, worst
 
+from hardware_specs.devices import load_device
 from hardware_specs.errors import InputError
-from hardware_specs.facts import Fact, Mark
 from silicost.output import Format, csv_text, print_json, print_rows, write_text
 from simulator.result import Result
 from simulator.simulate import simulate
@@ -27,11 +27,10 @@ DESCRIBED = ("source", "engine", "device", "device_class", "n_devices", "model",
 
 
 @cache
-def calibrated_on(runtime: str) -> str:
-    """Where the calibrated numbers of a runtime come from, in words that name the sources."""
-    record = load_runtime(runtime)
-    facts = [getattr(part, name) for part in (record, record.factors) for name in part.__struct_fields__]
-    return " ".join(fact.origin for fact in facts if isinstance(fact, Fact) and fact.mark is Mark.CALIBRATED)
+def is_fitted(runtime: str, device: str, source: str) -> bool:
+    """Whether a number of the runtime or of the device was set from rows of ``device`` in the table ``source``."""
+    fits = (*fits_in(load_runtime(runtime)), *fits_in(load_device(device)))
+    return any(fit.covers(source, device) for fit in fits)
 
 
 class Predictor:
@@ -73,7 +72,7 @@ def score(row: dict[str, Any], predictor: Predictor) -> Scored:
     try:
         point = point_of(row)
         labels |= {"runtime": point.runtime, "dtype": point.weight_dtype or point.dtype}
-        labels["fitted"] = "yes" if row["source"] in calibrated_on(point.runtime) else "no"
+        labels["fitted"] = "yes" if is_fitted(point.runtime, point.device, row["source"]) else "no"
         result = predictor.result(point)
     except Unpredictable as error:
         return Scored(labels, measured, reason=str(error))
@@ -123,11 +122,11 @@ def main() -> None:
     if not rows:
         sys.exit(f"{asked.path}: no row of quality {asked.quality!r} and batch kind {asked.batch_kind!r}")
     report = {
-        "fitted_rows": sum(row.labels["fitted"] == "yes" for row in rows),
         "scenarios": len(predictor.known),
         "seconds": spent,
         "overall_rows": summary(rows),
-        "overall_rows_not_fitted": summary([row for row in rows if row.labels["fitted"] == "no"]),
+        "overall_rows_fitted": summary([row for row in rows if row.labels["fitted"] == "yes"]),
+        "overall_rows_held_out": summary([row for row in rows if row.labels["fitted"] == "no"]),
         "overall_source_device_groups": mean_of_groups(rows, ("source", "device")),
         "groups": table_of(rows, keys),
         "not_predicted": reasons_of(rows),
@@ -144,7 +143,7 @@ def main() -> None:
 def print_report(report: dict[str, Any]) -> None:
     """The report as tables."""
     print_rows([rounded(row) for row in report["groups"]], Format.TABLE, "by group")
-    for name in ("overall_rows", "overall_rows_not_fitted", "overall_source_device_groups"):
+    for name in ("overall_rows", "overall_rows_fitted", "overall_rows_held_out", "overall_source_device_groups"):
         print_rows([rounded(report[name])], Format.TABLE, name.replace("_", " "))
     if report["not_predicted"]:
         reasons = [{"rows": count, "reason": reason} for reason, count in report["not_predicted"].items()]
@@ -152,7 +151,7 @@ def print_report(report: dict[str, Any]) -> None:
     if report["worst"]:
         shown = ("ratio", *DESCRIBED[:1], *DESCRIBED[2:3], "n_devices", "runtime", "model", "dtype", *DESCRIBED[7:11])
         print_rows([rounded({key: row[key] for key in shown}) for row in report["worst"]], Format.TABLE, "furthest off")
-    print(f"fitted rows: {report['fitted_rows']} (of sources that a calibrated number of their runtime names)")
+    print("fitted: rows of a table and device that a fit of their runtime or device names; held out: all others")
     print(f"{report['scenarios']} scenarios in {report['seconds']:.1f} s")
 
 

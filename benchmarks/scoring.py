@@ -4,10 +4,29 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
+
+from hardware_specs.facts import Fact, Fit
 from simulator.result import Interval
+
+
+def fits_in(part: Any) -> Iterator[Fit]:
+    """The fits that calibrated facts of a record rest on, at any depth."""
+    if isinstance(part, Fact):
+        if part.fit:
+            yield part.fit
+    elif isinstance(part, msgspec.Struct):
+        for name in part.__struct_fields__:
+            yield from fits_in(getattr(part, name))
+    elif isinstance(part, dict):
+        for value in part.values():
+            yield from fits_in(value)
+    elif isinstance(part, tuple):
+        for value in part:
+            yield from fits_in(value)
 
 
 class Scored(NamedTuple):

@@ -4,7 +4,7 @@ In TOML a fact is an inline table whose value is text with a unit, and exactly o
 
     bandwidth = { value = "3.35 TB/s", source = "nvidia" }          # sourced: a key of [sources]
     idle      = { value = "70 W", assumed = "10% of TDP, as H100" } # no source gives it: the reason
-    gemm_peak = { value = 0.83, calibrated = "fit 2026-11" }        # fitted from samples: which fit
+    gemm_peak = { value = 0.83, calibrated = "prefill" }            # fitted from samples: a key of [fits]
 """
 
 from __future__ import annotations
@@ -31,11 +31,30 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     date: str
 
 
+class Fit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How numbers were set from measurements, so that a score can leave those measurements out.
+
+    ``sources`` names measured tables as the ``source`` column of a points file does; ``devices`` the devices whose
+    rows were used (empty: all of those tables); ``rows`` how many, None where nobody counted; ``rule`` how.
+    """
+
+    id: str
+    sources: tuple[str, ...]
+    rule: str
+    date: str
+    devices: tuple[str, ...] = ()
+    rows: int | None = None
+
+    def covers(self, source: str, device: str) -> bool:
+        """Whether rows of ``device`` in the table ``source`` were looked at."""
+        return source in self.sources and (not self.devices or device in self.devices)
+
+
 class Fact(msgspec.Struct, frozen=True):
     """One number in SI units.
 
     ``text`` is what the file says ("3.35 TB/s"); ``origin`` is the citation, the reason of an assumption or
-    the name of a fit, as ``mark`` says; ``date`` is ISO, or "" where only the reason is known.
+    the rule of the ``fit``, as ``mark`` says; ``date`` is ISO, or "" where only the reason is known.
     """
 
     value: float
@@ -44,6 +63,7 @@ class Fact(msgspec.Struct, frozen=True):
     mark: Mark
     origin: str
     date: str = ""
+    fit: Fit | None = None
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from hardware_specs.units import dimension_of, parse_quantity
 
 DATA = Path(load_device.__code__.co_filename).parent / "data"
 FILES = sorted(DATA.rglob("*.toml"))
-COUNTS = {"year", "count", "nodes", "shape", "devices"}
+COUNTS = {"year", "count", "nodes", "shape", "devices", "rows"}
 """Whole numbers that define a thing instead of describing it."""
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
@@ -34,9 +34,9 @@ def walk(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 def problems(table: dict[str, Any]) -> list[str]:
     """What is wrong with the numbers of one file, in words."""
-    sources = table.get("sources", {})
+    sources, fits = table.get("sources", {}), table.get("fits", {})
     found, used = [], set()
-    for path, leaf in walk({key: part for key, part in table.items() if key != "sources"}):
+    for path, leaf in walk({key: part for key, part in table.items() if key not in ("sources", "fits")}):
         if isinstance(leaf, dict):
             marks = [m for m in ("source", "assumed", "calibrated") if m in leaf]
             if len(marks) != 1 or not str(leaf[marks[0]]).strip():
@@ -45,6 +45,10 @@ def problems(table: dict[str, Any]) -> list[str]:
                 used.add(leaf["source"])
                 if leaf["source"] not in sources:
                     found.append(f"{path}: no source {leaf['source']!r}")
+            elif marks == ["calibrated"]:
+                used.add(leaf["calibrated"])
+                if leaf["calibrated"] not in fits:
+                    found.append(f"{path}: no fit {leaf['calibrated']!r}")
             try:
                 parse_quantity(leaf["value"], dimension_of(leaf["value"]))
             except ValueError as error:
@@ -58,6 +62,11 @@ def problems(table: dict[str, Any]) -> list[str]:
             found.append(f"sources.{key}: needs a citation and an ISO date")
         if key not in used:
             found.append(f"sources.{key}: nothing refers to it")
+    for key, fit in fits.items():
+        if not DATE.fullmatch(fit["date"]) or not fit["sources"] or len(fit["rule"]) < 20:
+            found.append(f"fits.{key}: needs the names of measured tables, a rule and an ISO date")
+        if key not in used:
+            found.append(f"fits.{key}: nothing refers to it")
     return found
 
 
@@ -87,6 +96,9 @@ def test_every_number_has_unit_mark_and_origin(kind: str) -> None:
         'tdp = { value = "700 W", assumed = "" }',
         'tdp = { value = "700 furlong/", assumed = "why" }',
         "[[rows]]\nspeed = 3",
+        'gain = { value = 2, calibrated = "the fit of June" }',
+        'g = { value = 2, calibrated = "f" }\n[fits.f]\nsources = []\nrule = "by hand, of all rows"\ndate = "2026-11-24"',
+        '[fits.f]\nsources = ["a"]\nrule = "ratio of medians, all rows"\ndate = "2026-11-24"',
         'name = "x"\n[sources]\na = { cite = "a long citation", date = "yesterday" }',
         'name = "x"\n[sources]\na = { cite = "a long citation", date = "2026-11-24" }',
     ],

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from hardware_specs.errors import InputError, UnitError
-from hardware_specs.facts import Mark
+from hardware_specs.facts import Fit, Mark
 from hardware_specs.reader import read_record
 from hardware_specs.records import DeviceSpec, LinkSpec, SystemSpec
 
@@ -16,7 +17,13 @@ name = "A link"
 category = "host"
 bandwidth = { value = "10 GB/s", source = "maker" }
 latency = { value = "1 us", assumed = "as another" }
-achieved_fraction = { value = 0.9, calibrated = "fit of today" }
+achieved_fraction = { value = 0.9, calibrated = "copies" }
+[fits.copies]
+sources = ["my_copies"]
+devices = ["one-gpu"]
+rows = 12
+rule = "median of large copies"
+date = "2026-11-25"
 [sources]
 maker = { cite = "data sheet", date = "2026-11-24" }
 """
@@ -36,7 +43,20 @@ def test_a_good_file_keeps_marks_origins_and_dates(tmp_path: Path) -> None:
         Mark.SOURCED, "data sheet", "2026-11-24",
     )  # fmt: skip
     assert (link.latency.mark, link.latency.origin) == (Mark.ASSUMED, "as another")
-    assert (link.achieved_fraction.mark, link.achieved_fraction.origin) == (Mark.CALIBRATED, "fit of today")
+    fraction = link.achieved_fraction
+    assert (fraction.mark, fraction.origin, fraction.date) == (
+        Mark.CALIBRATED, "median of large copies", "2026-11-25",
+    )  # fmt: skip
+    assert fraction.fit == Fit("copies", ("my_copies",), "median of large copies", "2026-11-25", ("one-gpu",), 12)
+    assert link.bandwidth.fit is link.latency.fit is None
+
+
+def test_a_fit_covers_its_tables_and_devices() -> None:
+    fit = Fit("f", ("a", "b"), "rule", "2026-11-25", ("x",))
+    assert fit.covers("b", "x")
+    assert not fit.covers("b", "y")
+    assert not fit.covers("c", "x")
+    assert msgspec.structs.replace(fit, devices=()).covers("a", "y"), "no devices named: all of them"
 
 
 @pytest.mark.parametrize(
@@ -62,6 +82,16 @@ def test_a_good_file_keeps_marks_origins_and_dates(tmp_path: Path) -> None:
         ('source = "maker"', 'sauce = "maker"', ["bandwidth.sauce", "unknown key", "did you mean 'source'?"]),
         ('value = "10 GB/s", ', "", ["bandwidth", "missing key 'value'"]),
         ('assumed = "as another"', 'assumed = " "', ["latency.assumed", "must say where the number comes from"]),
+        (
+            'calibrated = "copies"',
+            'calibrated = "by eye"',
+            ["fraction.calibrated", "no key of [fits]", "there: copies"],
+        ),
+        ('calibrated = "copies"', 'calibrated = "maker"', ["fraction.calibrated", "no key of [fits]"]),
+        ('source = "maker"', 'source = "copies"', ["bandwidth.source", "no key of [sources]"]),
+        ("[fits.copies]", "[fits.maker]", ["'maker' is a key of [sources] and of [fits]"]),
+        ('rule = "median of large copies"', "", ["fits.copies", "missing key 'rule'"]),
+        ("rows = 12", "rows = 1.5", ["fits.copies.rows", "must be a whole number"]),
         (', date = "2026-11-24"', "", ["sources.maker", "missing key 'date'"]),
         ('name = "A link"\n', "", ["my-link.toml", "missing key 'name'"]),
         ('name = "A link"', 'name = "A link', ["my-link.toml", "not valid TOML", "line"]),

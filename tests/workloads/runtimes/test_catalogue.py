@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from pathlib import Path
 
 import msgspec
@@ -53,6 +55,24 @@ def test_every_number_has_a_mark_and_an_origin(name: str) -> None:
         assert fact.mark in Mark
         assert len(fact.origin) >= 10
         assert fact.mark is not Mark.SOURCED or fact.date
+        assert (fact.fit is not None) == (fact.mark is Mark.CALIBRATED)
+
+
+@pytest.mark.parametrize("name", runtime_names())
+def test_numbers_set_from_measured_rows_are_not_called_assumed(name: str) -> None:
+    quotes = re.compile(r"\bat \d?\.\d+ .*of the (peak|bandwidth)|takes [\d.]+ (to [\d.]+ )?ms")
+    runtime = load_runtime(name)
+    quoted = {n for n, f in facts(runtime).items() if f.mark is Mark.ASSUMED and quotes.search(f.origin)}
+    assert not quoted, "a reason that quotes measurements is a fit"
+
+
+@pytest.mark.parametrize("name", runtime_names())
+def test_every_fit_is_used_and_names_known_devices(name: str) -> None:
+    fits = {fact.fit for fact in facts(load_runtime(name)).values() if fact.fit}
+    table = tomllib.loads((SHIPPED / f"{name}.toml").read_text(encoding="utf-8")).get("fits", {})
+    assert {fit.id for fit in fits} == set(table)
+    assert {device for fit in fits for device in fit.devices} <= set(device_names())
+    assert all(fit.sources and (fit.rows is None or fit.rows > 0) for fit in fits)
 
 
 @pytest.mark.parametrize("name", runtime_names())
