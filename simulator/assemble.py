@@ -48,12 +48,13 @@ def assemble(prepared: Sequence[Prepared], answer: Answer) -> Result:
     """Add energy, intervals, roofs and provenance to an answer of these pools."""
     scenario = prepared[0].scenario
     energy = energy_of(prepared, sum(pool.energy_j for pool in answer.pools), answer.duration_s)
+    powers = {**answer.powers, **_energy_powers(prepared, answer, energy)}
     metrics = {**answer.metrics, "carbon_g": costs.carbon_g(energy.facility, scenario.site.carbon.value)}
     _check_finite(metrics)
     intervals: dict[str, Interval] = {
-        name: _interval(name, value, log_sd(answer.own_parts.get(name, answer.parts)), answer.powers[name])
+        name: _interval(name, value, log_sd(answer.own_parts.get(name, answer.parts)), powers[name])
         for name, value in metrics.items()
-        if value is not None and name in answer.powers
+        if value is not None and name in powers
     }
     fullest = max(answer.pools, key=lambda pool: pool.memory.total / pool.capacity_bytes)
     return Result(
@@ -90,25 +91,55 @@ def _check_finite(metrics: dict[str, float | None]) -> None:
         )
 
 
+def _energy_powers(prepared: Sequence[Prepared], answer: Answer, energy: Energy) -> dict[str, float]:
+    """How the energy metrics depend on time: static energy grows with it, dynamic energy does not.
+
+    d log E / d log t is the static share of E. A pool that draws less than its static power all the time (it idles) is
+    static to the last joule.
+    """
+    static_j = sum(
+        min(pool.energy_j, float(each.model.record[0]["static_w"]) * pool.count * answer.duration_s)
+        for each, pool in zip(prepared, answer.pools, strict=True)
+    )
+    hosts_j = energy.node - energy.device
+    return {"j_per_output_token": static_j / energy.device, "carbon_g": (static_j + hosts_j) / energy.node}
+
+
 def energy_of(prepared: Sequence[Prepared], device_j: float, duration_s: float) -> Energy:
     """Device, node and facility energy; hosts are charged by the share of their devices that the run holds."""
     scenario = prepared[0].scenario
-    host = scenario.system.host_power
-    host_w = host.value * max(each.nodes for each in prepared) if host else 0.0
-    return costs.energy_of(device_j, duration_s, host_w, scenario.site.pue.value)
+    return costs.energy_of(device_j, duration_s, sum(host_w(prepared).values()), scenario.site.pue.value)
 
 
-def paid_usd(prepared: Sequence[Prepared], device_j: float, duration_s: float) -> tuple[float | None, str]:
-    """Price of holding all devices of the pools [USD], or None and why; owned devices pay their electricity too."""
+def host_w(prepared: Sequence[Prepared]) -> dict[str, float]:
+    """Draw of the hosts by pool [W]: each pays for its share of its nodes, all together at most for every node."""
+    system = prepared[0].scenario.system
+    if system.host_power is None:
+        return {each.pool.name: 0.0 for each in prepared}
+    held = sum(each.nodes for each in prepared)
+    scale = min(1.0, system.nodes / held)
+    return {each.pool.name: system.host_power.value * each.nodes * scale for each in prepared}
+
+
+def paid_usd(prepared: Sequence[Prepared], pool_j: Mapping[str, float], duration_s: float) -> tuple[float | None, str]:
+    """Price of holding all devices of the pools [USD], or None and why.
+
+    Owned devices pay the electricity of theirs and of their share of the hosts as well; rent includes it.
+
+    Args:
+        pool_j: device energy by pool [J].
+    """
+    site, hosts = prepared[0].scenario.site, host_w(prepared)
     total = 0.0
     for each in prepared:
         price = each.pool.usd_per_device_s
         if price is None:
             return None, f"no price is known for {each.pool.device.id}; give one with --price"
         total += costs.usd(duration_s, each.pool.count, price.value)
-    if any(each.pool.owned for each in prepared):
-        site = prepared[0].scenario.site
-        total += energy_of(prepared, device_j, duration_s).facility * site.electricity.value
+        if each.pool.owned:
+            name = each.pool.name
+            owned = costs.energy_of(pool_j[name], duration_s, hosts[name], site.pue.value)
+            total += owned.facility * site.electricity.value
     return total, ""
 
 

@@ -27,7 +27,7 @@ from workloads.operators import OpKind
 
 PREFETCH = 2
 
-POWERS = {"makespan_s": 1.0, "step_time_s": 1.0, "samples_per_s": -1.0, "usd_per_step": 1.0, "carbon_g": 0.6}
+POWERS = {"makespan_s": 1.0, "step_time_s": 1.0, "samples_per_s": -1.0, "usd_per_step": 1.0}
 
 
 def placed_dataflow(scenario: Scenario, flow: Dataflow) -> Result:
@@ -130,7 +130,7 @@ def _readers(flow: Dataflow, units: Units, placer: Placer) -> dict[str, Unit]:
 def _metrics(
     flow: Dataflow, prepared: tuple[Prepared, ...], totals: Account, step_s: float
 ) -> tuple[dict[str, float | None], dict[str, str]]:
-    paid, unknown = paid_usd(prepared, sum(totals.energy_j.values()), totals.duration_s)
+    paid, unknown = paid_usd(prepared, totals.energy_j, totals.duration_s)
     values: dict[str, float | None] = {
         "makespan_s": totals.duration_s,
         "step_time_s": step_s,

@@ -81,7 +81,7 @@ def placed_inference(scenario: Scenario, work: StaticBatch) -> Result:
             stage.hand_tokens(writer, stage.step(writer, "decode", graph, ()).last)
             runs.append(Run(execute(writer.build()), rest))
     totals = account(runs, stage.prepared, stage.units)
-    metrics, reasons = _metrics(stage, totals, ttft_s)
+    metrics, reasons = _metrics(stage, totals, ttft_s, placed)
     bound: dict[str, str] = {prompt: bound_of(first, 0, boundary)}
     if decodes:
         bound["decode"] = bound_of(runs[-1].execution, boundary if len(runs) == 1 else 0)
@@ -145,12 +145,18 @@ def _phases_of(work: StaticBatch) -> tuple[str, ...]:
     return ("prefill", "decode") if work.osl > 1 else ("prefill",)
 
 
-def _metrics(stage: _Stage, totals: Account, ttft_s: float) -> tuple[dict[str, float | None], dict[str, str]]:
+def _metrics(
+    stage: _Stage, totals: Account, ttft_s: float, placed: Sequence[Placed]
+) -> tuple[dict[str, float | None], dict[str, str]]:
     work, steps = stage.work, max(stage.work.osl - 1, 0)
     tpot = (totals.duration_s - ttft_s) / steps if steps else None
     largest = largest_batch(lambda b: all(_memory(stage, e, b).total <= e.usable_bytes for e in stage.prepared))
-    batch = BatchTotals(ttft_s, tpot, totals.duration_s, sum(totals.energy_j.values()), largest)
-    return batch_metrics(stage.prepared, work, batch, None, "several pools have no one peak bandwidth")
+    batch = BatchTotals(ttft_s, tpot, totals.duration_s, totals.energy_j, largest)
+    idle = {
+        phase: [name for name, ran in done.counts.items() if not ran.any()]
+        for phase, done in zip(("prefill", "decode"), placed, strict=False)
+    }
+    return batch_metrics(stage.prepared, work, batch, None, "several pools have no one peak bandwidth", idle)
 
 
 def _own_parts(stage: _Stage, runs: Sequence[Run], ttft_s: float) -> dict[str, tuple[Part, ...]]:

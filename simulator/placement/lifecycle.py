@@ -56,12 +56,13 @@ def lifecycle_result(scenario: Scenario, work: TrainThenInfer) -> Result:
         title=f"{work.model.id}: training on {trainer.pool.device.id}, inference on {server.pool.device.id}",
         metrics={name: metrics[name] for name in BY_NAME if name in metrics and name != "carbon_g"},
         pools=pools, duration_s=total, bound={**trained.bound, **served.bound}, breakdown=breakdown, parts=parts,
-        phases=(*trained.phases, *served.phases), powers={"makespan_s": 1.0, "carbon_g": 0.6},
+        phases=(*trained.phases, *served.phases), powers={"makespan_s": 1.0},
         reasons={**trained.reasons, **served.reasons},
         timeline=_timeline(work, (trainer, server), moved, (train_s, handover_s), served),
     )  # fmt: skip
     whole = assemble((trainer, server), answer)
-    return msgspec.structs.replace(whole, intervals={**trained.intervals, **served.intervals, **whole.intervals})
+    own = {name: whole.intervals[name] for name in ("makespan_s", "carbon_g")}
+    return msgspec.structs.replace(whole, intervals={**trained.intervals, **served.intervals, **own})
 
 
 def _seconds(result: Result, metric: str) -> float:

@@ -55,9 +55,8 @@ def placed_training(scenario: Scenario, work: TrainStep) -> Result:
     update, costs = _update(prepared, units, trained)
     placer.check_all_matched()
     totals = account((*rhythm.runs, Run(update)), prepared, units)
-    device_j = sum(totals.energy_j.values())
     model_flops, hardware_flops = (f * work.global_batch for f in counted_flops(work, prepared[0].how, plan.recompute))
-    metrics, reasons = training_metrics(prepared, work, totals.duration_s, device_j, model_flops, hardware_flops)
+    metrics, reasons = training_metrics(prepared, work, totals.duration_s, totals.energy_j, model_flops, hardware_flops)
     in_flight = min(depth, count)
     answer = Answer(
         kind="train",

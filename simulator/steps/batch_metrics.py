@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from simulator.assemble import paid_usd
@@ -23,29 +23,35 @@ _OF_TOKENS = (
 
 
 class BatchTotals(NamedTuple):
-    """Seconds and joules of a batch on all its devices; ``tpot_s`` is None where there is no decode step."""
+    """Seconds of a batch, and joules of its devices by pool; ``tpot_s`` is None where there is no decode step."""
 
     ttft_s: float
     tpot_s: float | None
     e2e_s: float
-    device_j: float
+    pool_j: Mapping[str, float]
     max_batch: int
 
 
 def batch_metrics(
-    prepared: Sequence[Prepared], work: StaticBatch, totals: BatchTotals, mbu: float | None, no_mbu: str = ""
-) -> tuple[dict[str, float | None], dict[str, str]]:
+    prepared: Sequence[Prepared], work: StaticBatch, totals: BatchTotals, mbu: float | None, no_mbu: str = "",
+    idle: Mapping[str, Collection[str]] | None = None,
+) -> tuple[dict[str, float | None], dict[str, str]]:  # fmt: skip
     """Metrics by name in their order, and why those without a value have none.
 
     Args:
         prepared: all pools that take part.
+        idle: names of the pools that have nothing to do in "prefill" or "decode"; their peak does not count there.
         mbu: MBU of the decode, or None with the reason ``no_mbu``.
     """
-    ttft_s, tpot, e2e_s, device_j, largest = totals
+    ttft_s, tpot, e2e_s, pool_j, largest = totals
     count = sum(each.pool.count for each in prepared)
-    peak = sum(each.peak_flops * each.pool.count for each in prepared)
+    device_j = sum(pool_j.values())
+    peak = {
+        phase: sum(e.peak_flops * e.pool.count for e in prepared if e.pool.name not in (idle or {}).get(phase, ()))
+        for phase in ("prefill", "decode")
+    }
     tokens = float(work.batch * work.osl)
-    paid, unknown = paid_usd(prepared, device_j, e2e_s)
+    paid, unknown = paid_usd(prepared, pool_j, e2e_s)
     values: dict[str, float | None] = {
         "ttft_s": ttft_s,
         "tpot_s": tpot,
@@ -55,8 +61,8 @@ def batch_metrics(
         "output_tokens_per_s": tokens / e2e_s,
         "total_tokens_per_s": work.batch * (work.isl + work.osl) / e2e_s,
         "tokens_per_s_per_device": tokens / e2e_s / count,
-        "mfu_prefill": model_flops(prepared[0], work, "prefill") / (ttft_s * peak),
-        "mfu_decode": model_flops(prepared[0], work, "decode") / (tpot * peak) if tpot else None,
+        "mfu_prefill": model_flops(prepared[0], work, "prefill") / (ttft_s * peak["prefill"]),
+        "mfu_decode": model_flops(prepared[0], work, "decode") / (tpot * peak["decode"]) if tpot else None,
         "mbu_decode": mbu,
         "max_batch": float(largest),
         "j_per_output_token": device_j / tokens,

@@ -18,12 +18,12 @@ from workloads.lowering.inference import lower_step
 from workloads.runtimes.record import FUSIONS
 
 POWERS = {
-    "ttft_s": 1.0, "tpot_s": 1.0, "e2e_s": 1.0, "usd_per_million_output_tokens": 1.0, "j_per_output_token": 0.6,
-    "carbon_g": 0.6, "prefill_tokens_per_s": -1.0, "decode_tokens_per_s": -1.0, "output_tokens_per_s": -1.0,
+    "ttft_s": 1.0, "tpot_s": 1.0, "e2e_s": 1.0, "usd_per_million_output_tokens": 1.0,
+    "prefill_tokens_per_s": -1.0, "decode_tokens_per_s": -1.0, "output_tokens_per_s": -1.0,
     "total_tokens_per_s": -1.0, "tokens_per_s_per_device": -1.0, "mfu_prefill": -1.0, "mfu_decode": -1.0,
     "mbu_decode": -1.0,
 }  # fmt: skip
-"""How each metric depends on time (see ``uncertainty.intervals.interval``)."""
+"""How each metric but those of energy depends on time (see ``uncertainty.intervals.interval``)."""
 
 PHASE_METRICS = {
     "prefill": ("ttft_s", "prefill_tokens_per_s", "mfu_prefill"),
@@ -45,7 +45,7 @@ def inference_result(prepared: Prepared, work: StaticBatch, timeline: Timeline) 
     executions = _executions(cost)
     device_j = _device_joules(prepared, cost)
     mbu = _mbu(prepared, work, cost.tpot_s) if cost.tpot_s else None
-    totals = BatchTotals(cost.ttft_s, cost.tpot_s, cost.e2e_s, device_j, max_batch(prepared, work))
+    totals = BatchTotals(cost.ttft_s, cost.tpot_s, cost.e2e_s, {pool.name: device_j}, max_batch(prepared, work))
     metrics, reasons = batch_metrics((prepared,), work, totals, mbu)
     bound = {"prefill": cost.prefill.bound(host_s)}
     if cost.decode is not None:

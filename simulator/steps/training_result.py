@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from simulator import memory
 from simulator.assemble import Answer, assemble, paid_usd, parts_of, pool_use
@@ -15,7 +15,7 @@ from simulator.timeline import Timeline
 
 POWERS = {
     "step_time_s": 1.0, "tokens_per_s_per_device": -1.0, "model_tflops_per_device": -1.0, "mfu": -1.0, "hfu": -1.0,
-    "usd_per_step": 1.0, "carbon_g": 0.6,
+    "usd_per_step": 1.0,
 }  # fmt: skip
 
 
@@ -27,7 +27,7 @@ def training_result(prepared: Prepared, work: TrainStep, timeline: Timeline) -> 
     whole = phase_cost("step", cost.micro, device.id, steps=cost.micro_batches / pool.plan.pp)
     phases = (*forward_and_backward(whole), phase_cost("optimizer", cost.update, device.id))
     metrics, reasons = training_metrics(
-        (prepared,), work, cost.step_s, cost.device_j, cost.model_flops, cost.hardware_flops
+        (prepared,), work, cost.step_s, {pool.name: cost.device_j}, cost.model_flops, cost.hardware_flops
     )
     breakdown = _breakdown(prepared, cost)
     answer = Answer(
@@ -60,13 +60,16 @@ def memory_use(prepared: Prepared, work: TrainStep) -> MemoryUse:
 
 
 def training_metrics(
-    prepared: Sequence[Prepared], work: TrainStep, step_s: float, device_j: float, model_flops: float,
+    prepared: Sequence[Prepared], work: TrainStep, step_s: float, pool_j: Mapping[str, float], model_flops: float,
     hardware_flops: float,
 ) -> tuple[dict[str, float | None], dict[str, str]]:  # fmt: skip
-    """Metrics of a step on all devices of some pools, and why some are missing; FLOPs are of the whole step."""
+    """Metrics of a step on all devices of some pools, and why some are missing.
+
+    ``pool_j`` is the energy of the devices by pool [J]; FLOPs are of the whole step.
+    """
     count = sum(each.pool.count for each in prepared)
     peak = sum(each.peak_flops * each.pool.count for each in prepared) * step_s
-    paid, unknown = paid_usd(prepared, device_j, step_s)
+    paid, unknown = paid_usd(prepared, pool_j, step_s)
     values: dict[str, float | None] = {
         "step_time_s": step_s,
         "tokens_per_s_per_device": work.global_batch * work.seq_len / step_s / count,

@@ -73,8 +73,8 @@ def log_sd(parts: Iterable[Part]) -> float:
 def interval(value: float, sd: float, power: float = 1.0) -> Interval:
     """The interval of ``value`` whose log has standard deviation ``|power| sd``.
 
-    ``power`` is how the metric depends on time: 1 for seconds and dollars, -1 for rates, about 0.6 for energy
-    (static power scales with time, dynamic energy does not).
+    ``power`` is how the metric depends on time: 1 for seconds and dollars, -1 for rates, the static share for
+    energy (static power scales with time, dynamic energy does not).
     """
     s = abs(power) * sd
     return Interval(
