@@ -97,7 +97,7 @@ def test_every_number_has_unit_mark_and_origin(kind: str) -> None:
         'tdp = { value = "700 furlong/", assumed = "why" }',
         "[[rows]]\nspeed = 3",
         'gain = { value = 2, calibrated = "the fit of June" }',
-        'g = { value = 2, calibrated = "f" }\n[fits.f]\nsources = []\nrule = "by hand, of all rows"\ndate = "2026-11-24"',
+        'g = { value = 2, calibrated = "f" }\n[fits.f]\nsources = []\nrule = "by hand, all rows"\ndate = "2026-11-24"',
         '[fits.f]\nsources = ["a"]\nrule = "ratio of medians, all rows"\ndate = "2026-11-24"',
         'name = "x"\n[sources]\na = { cite = "a long citation", date = "yesterday" }',
         'name = "x"\n[sources]\na = { cite = "a long citation", date = "2026-11-24" }',
