@@ -31,7 +31,7 @@ def cost(ops: Any, devices: Any, out: Any) -> None:
             elif ops.flops[i] > 0.0:
                 share = p.gemm_share * ops.n[i] / padded(ops.n[i], p.column_tile)
                 share *= ops.k[i] / (ops.k[i] + p.depth_half)
-            price(ops, i, p, share, stream, p.floor_s, out[d])
+            price(ops, i, p, share, stream, p.floor_s, p.overlap_exponent, out[d])
 
 
 LAW = register(

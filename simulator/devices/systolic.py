@@ -81,7 +81,7 @@ def cost(ops: Any, devices: Any, out: Any) -> None:
             elif ops.flops[i] > 0.0:
                 rows = ops.m[i] / ops.batch[i] if family == MOE else ops.m[i]
                 share = gemm_share(p, ops.dtype[i], rows, ops.n[i], ops.k[i], max(1.0, ops.batch[i] / ops.calls[i]))
-            price(ops, i, p, share, stream, p.floor_s, out[d])
+            price(ops, i, p, share, stream, p.floor_s, p.overlap_exponent, out[d])
 
 
 def array_parameters(rows: float, columns: float) -> tuple[Parameter, ...]:

@@ -40,6 +40,8 @@ LAW_DTYPE: Final = np.dtype(
                 "launch_s", "gap_s", "graph_mode",
                 "joules_per_byte", "cache_joules_per_byte", "static_w", "cap_w", "weight_factor", "tile_share",
                 "feed_bytes_per_s", "vector_decode", "wave_s", "wave_credit", "stream_units", "gemm_floor_s",
+                "attention_width_half", "attention_block_s", "attention_floor_s", "attention_overlap",
+                "kv_unit_gain", "kv_piece", "kv_combine_s",
             )
         ],
     ]
@@ -66,13 +68,14 @@ def family_of(kind: int) -> int:
 
 
 @njit(cache=True)
-def price(ops: Any, i: int, p: Any, share: float, stream: float, floor_s: float, out: Any) -> None:
+def price(ops: Any, i: int, p: Any, share: float, stream: float, floor_s: float, overlap: float, out: Any) -> None:
     """Price operator ``i`` on device record ``p`` into column i of ``out`` [5, n].
 
     Args:
         share: part of the peak that the class law grants the product, in (0, 1].
         stream: part of the memory bandwidth that the class law grants, in (0, 1].
         floor_s: shortest call of the operator's family [s].
+        overlap: exponent q of the family: 1 adds compute and memory time, infinity hides the shorter.
     """
     family = _FAMILY_OF[ops.kind[i]]
     if family >= COLLECTIVE:
@@ -90,7 +93,7 @@ def price(ops: Any, i: int, p: Any, share: float, stream: float, floor_s: float,
     compute_s = max(flops / (peak * share) if flops > 0.0 else 0.0, vector / vector_rate) / factor
     memory_s = (ops.weight_bytes[i] / (p.bandwidth * stream) + moved / (fast * stream)) / streamed
     slow, quick = max(compute_s, memory_s), min(compute_s, memory_s)
-    joined = slow * (1.0 + (quick / slow) ** p.overlap_exponent) ** (1.0 / p.overlap_exponent) if slow > 0.0 else 0.0
+    joined = slow * (1.0 + (quick / slow) ** overlap) ** (1.0 / overlap) if slow > 0.0 else 0.0
     roof = max(flops / peak if flops > 0.0 else 0.0, ops.weight_bytes[i] / p.bandwidth + moved / fast)
     kernel_s = max(joined + ops.calls[i] * floor_s, roof)
     byte_j = p.cache_joules_per_byte if resident else p.joules_per_byte

@@ -47,7 +47,16 @@ def record(**values: float) -> Any:
 
 def cost(o: Operator, share: float = 1.0, stream: float = 1.0, **values: float) -> Floats:
     out = np.empty((5, 1))
-    price(columns_of((o,)), 0, record(**values)[0], share, stream, values.get("floor_s", 0.0), out)
+    price(
+        columns_of((o,)),
+        0,
+        record(**values)[0],
+        share,
+        stream,
+        values.get("floor_s", 0.0),
+        values.get("overlap_exponent", 1e3),
+        out,
+    )
     return out[:, 0]
 
 
@@ -95,7 +104,7 @@ def test_runtime_factors_scale_their_family() -> None:
     out = np.empty((5, 2))
     columns = columns_of((GEMM, op.norm("n", 1000, 1000)))
     for i in range(2):
-        price(columns, i, row[0], 1.0, 1.0, 0.0, out)
+        price(columns, i, row[0], 1.0, 1.0, 0.0, 1e3, out)
     assert out[COMPUTE, 0] == pytest.approx(4e-6)
     assert out[MEMORY, 0] == pytest.approx(24e-6), "products stream at the runtime's factor for weights"
     assert out[MEMORY, 1] == pytest.approx(4.002e-6)
@@ -125,7 +134,7 @@ def test_energy_is_work_and_static_power() -> None:
     device = record(static_w=100.0)
     device["joules_per_flop"][0][CODE["bf16"]] = 1e-12
     out = np.empty((5, 1))
-    price(columns_of((GEMM,)), 0, device[0], 1.0, 1.0, 0.0, out)
+    price(columns_of((GEMM,)), 0, device[0], 1.0, 1.0, 0.0, 1e3, out)
     assert out[ENERGY, 0] == pytest.approx(2e9 * 1e-12 + 100 * 6e-6)
 
 
