@@ -5,25 +5,58 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from hardware_specs.dtypes import BITS
-from workloads.lowering.plan import Precision, Sharding
+from workloads.lowering.plan import Precision, Sharding, part
 from workloads.models.architecture import Architecture, Attention, Experts, FeedForward, LayerGroup, StateSpace
 from workloads.models.parameters import count_parameters
 
 
-def weight_bytes(arch: Architecture, precision: Precision, sharding: Sharding) -> float:
-    """Weights on the fullest device [B]: embedding and head in ``head_bits``, the stack in ``weight_bits``.
+class Held(NamedTuple):
+    """Parameters on the fullest device: of products in the stack, of experts, norms, embedding and head, and others."""
 
-    Experts are cut over ep (or tp) ways, everything else over tp; layers over pp stages, rounded up.
-    """
+    stack: float
+    experts: float
+    norms: float
+    ends: float
+    extra: float
+
+
+def held_parameters(arch: Architecture, sharding: Sharding) -> Held:
+    """What the fullest device holds: experts are cut over ep (or tp) ways, norms not at all, everything else over tp;
+    layers over pp stages, rounded up. Heads are padded and key-value heads repeated as in lowering."""
     count = count_parameters(arch)
     stage = stage_share(arch, sharding.pp)
-    ends = count.embedding + count.head
+    ends = float(count.embedding + count.head)
     if sharding.pp > 1:
-        ends = max(count.embedding, count.head or count.embedding)
-    stack = (count.attention + count.mlp + count.ssm) / sharding.tp + count.norms
-    experts = count.experts / (sharding.ep * sharding.expert_tp)
-    bits = precision.weight_bits * (stack + experts) * stage
-    return (bits + precision.head_bits * ends / sharding.tp + precision.weight_bits * count.extra) / 8.0
+        ends = float(max(count.embedding, count.head or count.embedding))
+    attention = sum(
+        each.layers * each.attention * _attention_share(group.attention, sharding.tp)
+        for each, group in zip(count.groups, arch.groups, strict=True)
+        if group.attention is not None
+    )
+    return Held(
+        stack=(attention + (count.mlp + count.ssm) / sharding.tp) * stage,
+        experts=count.experts / (sharding.ep * sharding.expert_tp) * stage,
+        norms=count.norms * stage,
+        ends=ends / sharding.tp,
+        extra=float(count.extra),
+    )
+
+
+def _attention_share(a: Attention, tp: int) -> float:
+    """Share of the attention weights of a layer on one of ``tp`` ranks."""
+    if a.kind == "mla":
+        return part(a.heads, tp) / a.heads
+    width = a.head_dim + a.value_dim
+    queries = width + (a.value_dim if a.out_gate else 0)
+    return (part(a.heads, tp) * queries + part(a.kv_heads, tp) * width) / (a.heads * queries + a.kv_heads * width)
+
+
+def weight_bytes(arch: Architecture, precision: Precision, sharding: Sharding) -> float:
+    """Weights on the fullest device [B]: embedding and head in ``head_bits``, products of the stack in
+    ``weight_bits``, norms in the format of activations."""
+    held = held_parameters(arch, sharding)
+    packed = precision.weight_bits * (held.stack + held.experts + held.extra) + precision.head_bits * held.ends
+    return packed / 8.0 + precision.activation_bytes * held.norms
 
 
 def stage_share(arch: Architecture, pp: int) -> float:
@@ -50,7 +83,7 @@ def attention_cache_bytes(a: Attention | None, tokens: float, precision: Precisi
     if a is None or not a.causal:
         return 0.0
     seen = min(tokens, a.window) if a.window else tokens
-    each = a.kv_lora + a.rope_dim if a.kind == "mla" else max(a.kv_heads / tp, 1.0) * (a.head_dim + a.value_dim)
+    each = a.kv_lora + a.rope_dim if a.kind == "mla" else part(a.kv_heads, tp) * (a.head_dim + a.value_dim)
     return seen * each * precision.kv_bits / 8.0
 
 

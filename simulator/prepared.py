@@ -69,7 +69,7 @@ def prepare_pool(scenario: Scenario, pool: Pool) -> Prepared:
     check_plan(pool.plan, pool.count)
     sharding = Sharding(pool.plan.tp, pool.plan.ep, pool.plan.pp)
     if not isinstance(scenario.workload, Dataflow):
-        check_sharding(scenario.workload.model, sharding)
+        check_sharding(scenario.workload.model, sharding, pool.runtime.pads_heads)
     precision = precision_of(pool.formats, pool.device)
     network = Network(scenario.system, scenario.links, pool.device)
     return Prepared(

@@ -15,7 +15,7 @@ from simulator.placement.accounting import Account, account, bound_of
 from simulator.placement.graphs import Inputs, Placed, SharedGraph, write_graph
 from simulator.placement.pools import common_structure, names_of
 from simulator.placement.program import Product, ProgramWriter, Units, units_of
-from simulator.placement.rhythm import Stepped, follow
+from simulator.placement.rhythm import Stepped, follow, simulated
 from simulator.placement.rules import Placer, placer_of
 from simulator.placement.units import Unit
 from simulator.prepared import Prepared
@@ -67,14 +67,6 @@ def placed_dataflow(scenario: Scenario, flow: Dataflow) -> Result:
         warnings=simulated("steps", flow.steps, shown, rhythm.exact),
     )  # fmt: skip
     return assemble(prepared, answer)
-
-
-def simulated(what: str, steps: int, shown: int, exact: bool) -> tuple[str, ...]:
-    """Says how many of some equal steps were run one by one, where these are not all."""
-    if steps == shown:
-        return ()
-    others = "repeat their rhythm" if exact else "take as long as the later half of them, for no rhythm was found"
-    return (f"{shown} of {steps} {what} were run one by one; the others {others}",)
 
 
 def _priced(each: Prepared, flow: Dataflow) -> PricedGraph:

@@ -14,7 +14,7 @@ from simulator.placement.units import Unit
 from simulator.prepared import Prepared
 from simulator.steps.pricing import PricedGraph, price_graph
 from workloads.graph import Block, Floats, Graph
-from workloads.lowering.plan import Lowering, Sharding
+from workloads.lowering.plan import Lowering, Sharding, stage_of
 from workloads.operators import COLLECTIVES, Operator, OpKind
 
 TOKEN_ID_BYTES = 4.0
@@ -196,7 +196,7 @@ def _stage(units: tuple[Unit, ...], layer: int | None, layers: int, block: Block
     """The pipeline stage of an operator: layers in equal parts, the embedding first, the head last."""
     if layer is None:
         return units[0] if block.label.startswith("embedding") else units[-1]
-    return units[layer * len(units) // layers]
+    return units[stage_of(layer, layers, len(units))]
 
 
 def input_bytes(operator: Operator, activation_bytes: float) -> float:

@@ -28,14 +28,15 @@ class Piece(NamedTuple):
     operator: str
     layer: int | None
     parameters: float
-    cut: Literal["tp", "experts", "whole"] = "tp"
+    cut: Literal["tp", "experts", "whole", "norms"] = "tp"
     end: bool = False
 
 
 class Held(NamedTuple):
-    """Parameters on one device of a pool: of the stack, experts included, and of the embedding and the head."""
+    """Parameters on one device of a pool: of the stack, experts included, of its norms, of embedding and head."""
 
     stack: float
+    norms: float
     ends: float
 
 
@@ -52,12 +53,12 @@ def pieces_of(arch: Architecture) -> list[Piece]:
         there = [part for part in parts if part[1] > 0]
         for _ in range(group.layers):
             found += [Piece(operator, layer, size, cut) for operator, size, cut in there]
-            found += [Piece(operator, layer, group.norms, "whole") for operator, _, _ in there[:1]]
+            found += [Piece(operator, layer, group.norms, "norms") for operator, _, _ in there[:1]]
             layer += 1
     last_norms = count.norms - sum(group.layers * group.norms for group in count.groups)
     ends = [
         Piece("embedding", None, count.embedding, end=True), Piece("embedding", None, count.extra, "whole"),
-        Piece("head.logits", None, count.head, end=True), Piece("head.logits", None, last_norms, "whole"),
+        Piece("head.logits", None, count.head, end=True), Piece("head.logits", None, last_norms, "norms"),
     ]  # fmt: skip
     return [*found, *ends]
 
@@ -75,27 +76,34 @@ def homes_of(arch: Architecture, placer: Placer, phases: tuple[str, ...]) -> Hom
 
 def ways_of(sharding: Sharding) -> dict[str, int]:
     """Ways that pieces are cut, by ``Piece.cut``."""
-    return {"tp": sharding.tp, "experts": sharding.ep * sharding.expert_tp, "whole": 1}
+    return {"tp": sharding.tp, "experts": sharding.ep * sharding.expert_tp, "whole": 1, "norms": 1}
 
 
 def held_parameters(prepared: Prepared, arch: Architecture, homes: Homes) -> Held:
     """What one device of a pool holds of the model, cut by its plan. A tied head elsewhere needs the embedding too."""
     sharding, name = prepared.how.sharding, prepared.pool.name
     ways = ways_of(sharding)
-    stack = ends = 0.0
-    embedding = 0.0
+    stack = norms = ends = embedding = 0.0
     for piece in pieces_of(arch):
         if name not in homes[piece.operator, piece.layer]:
             continue
         size = piece.parameters / ways[piece.cut]
         if piece.end:
             ends += size
+        elif piece.cut == "norms":
+            norms += size
         else:
             stack += size
     count = count_parameters(arch)
     if not count.head and name in homes["head.logits", None] - homes["embedding", None]:
         embedding = count.embedding / sharding.tp
-    return Held(stack, ends + embedding)
+    return Held(stack, norms, ends + embedding)
+
+
+def held_bytes(held: Held, precision: Precision) -> float:
+    """Weights in their formats, norms in that of activations [B]."""
+    packed = precision.weight_bits * held.stack + precision.head_bits * held.ends
+    return packed / 8.0 + precision.activation_bytes * held.norms
 
 
 def pool_memory(prepared: Prepared, work: StaticBatch, homes: Homes, batch: int) -> MemoryUse:
@@ -115,7 +123,7 @@ def pool_memory(prepared: Prepared, work: StaticBatch, homes: Homes, batch: int)
     if pool.runtime.prefill_chunk:
         rows = min(rows, max(pool.runtime.prefill_chunk, batch))
     return MemoryUse(
-        weights=(p.weight_bits * held.stack + p.head_bits * held.ends) / 8.0,
+        weights=held_bytes(held, p),
         kv=batch * cache,
         activations=memory.inference_activation_bytes(arch, rows, batch, p, tp),
         overhead=pool.runtime.context.value,

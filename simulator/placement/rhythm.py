@@ -83,6 +83,14 @@ def follow(run: Callable[[int], Stepped], steps: int, ahead: int) -> Rhythm:
             shown = min(steps, 2 * shown, MOST)
 
 
+def simulated(what: str, steps: int, shown: int, exact: bool) -> tuple[str, ...]:
+    """Says how many of some equal steps were run one by one, where these are not all."""
+    if steps == shown:
+        return ()
+    others = "repeat their rhythm" if exact else "take as long as the later half of them, for no rhythm was found"
+    return (f"{shown} of {steps} {what} were run one by one; the others {others}",)
+
+
 def _follow(stepped: Stepped, last: int, cycle: int, steps: int, exact: bool = True) -> Rhythm:
     """Repeat the ``cycle`` steps up to step ``last`` as often as steps are left."""
     ends = stepped.ends_s()

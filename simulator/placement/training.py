@@ -18,12 +18,11 @@ from simulator.assemble import Answer, assemble, pool_use
 from simulator.engine.executor import execute
 from simulator.engine.tasks import Execution
 from simulator.placement.accounting import Run, account, bound_of
-from simulator.placement.dataflow import simulated
 from simulator.placement.graphs import Placed, SharedGraph, shared_graph, write_graph
-from simulator.placement.memory import Homes, held_parameters, homes_of, pieces_of, ways_of
+from simulator.placement.memory import Homes, held_bytes, held_parameters, homes_of, pieces_of, ways_of
 from simulator.placement.pools import common_structure, names_of
 from simulator.placement.program import Product, ProgramWriter, Units, units_of
-from simulator.placement.rhythm import Stepped, follow
+from simulator.placement.rhythm import Stepped, follow, simulated
 from simulator.placement.rules import Placer, placer_of
 from simulator.prepared import Prepared
 from simulator.result import MemoryUse, PhaseCost, Result
@@ -184,7 +183,7 @@ def _memory(each: Prepared, work: TrainStep, homes: Homes, trained: Trained, in_
     own = sum(share.whole for (holder, _), share in trained.items() if holder == name) / tp
     updated = sum(share.each for (_, updater), share in trained.items() if updater == name)
     return MemoryUse(
-        weights=(p.weight_bits * held.stack + p.head_bits * held.ends) / 8.0 + (own * weights if work.lora_rank else 0),
+        weights=held_bytes(held, p) + (own * weights if work.lora_rank else 0.0),
         activations=sum(layer.kept for layer in layers) * in_flight
         + max((layer.again for layer in layers), default=0.0)
         + (logits if name in homes["head.logits", None] else 0.0),

@@ -16,13 +16,12 @@ from typing import NamedTuple
 
 from hardware_specs.errors import InputError
 from simulator.devices.model import DeviceModel
-from simulator.memory import stage_share, state_bytes_per_parameter
+from simulator.memory import held_parameters, stage_share, state_bytes_per_parameter
 from simulator.network.communicator import Communicator
 from simulator.scenario import Plan, TrainStep
 from simulator.steps.pricing import PricedGraph, collective_seconds, price_graph
-from workloads.lowering.plan import Lowering
+from workloads.lowering.plan import Lowering, Sharding
 from workloads.lowering.training import lower_micro_batch, lower_update
-from workloads.models.parameters import count_parameters
 from workloads.operators import Operator, OpKind
 from workloads.runtimes.record import FUSIONS
 
@@ -121,16 +120,10 @@ def _reduction_s(
 def trained_parameters(work: TrainStep, plan: Plan) -> Trained:
     """What the fullest device updates: its share of the model, cut as in ``memory``, or of the adapters."""
     arch = work.model
-    count = count_parameters(arch)
-    stage = stage_share(arch, plan.pp)
     if work.lora_rank:
-        return Trained(adapter_parameters(work) / plan.tp * stage, 0.0)
-    ends = float(count.embedding + count.head)
-    if plan.pp > 1:
-        ends = float(max(count.embedding, count.head or count.embedding))
-    stack = (count.attention + count.mlp + count.ssm) / plan.tp + count.norms
-    expert_ways = plan.ep if plan.ep > 1 else plan.tp
-    return Trained(stack * stage + ends / plan.tp + count.extra, count.experts / expert_ways * stage)
+        return Trained(adapter_parameters(work) / plan.tp * stage_share(arch, plan.pp), 0.0)
+    held = held_parameters(arch, Sharding(plan.tp, plan.ep, plan.pp))
+    return Trained(held.stack + held.norms + held.ends + held.extra, held.experts)
 
 
 def adapter_parameters(work: TrainStep) -> float:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator import memory
-from workloads.lowering.plan import Precision, Sharding
+from workloads.lowering.plan import Precision, Sharding, stage_layers
 from workloads.models.architecture import Attention, StateSpace
 from workloads.models.catalogue import load_model
 from workloads.models.parameters import count_parameters
@@ -55,6 +55,28 @@ def test_weights_of_a_known_model() -> None:
     assert memory.weight_bytes(arch, BF16, Sharding()) == pytest.approx(16.06e9, rel=1e-3)
     quantized = Precision(weight_bits=4.5, dequantize=True)
     assert memory.weight_bytes(arch, quantized, Sharding()) < 0.4 * 16.06e9
+
+
+def test_norms_stay_in_16_bit_beside_narrow_weights() -> None:
+    arch = load_model("llama-3.1-8b")
+    count = count_parameters(arch)
+    narrow = Precision(weight_bits=4.0, head_bits=16.0)
+    packed = (count.attention + count.mlp) / 2.0
+    assert memory.weight_bytes(arch, narrow, Sharding()) == packed + 2.0 * (count.embedding + count.head + count.norms)
+
+
+def test_repeated_key_value_heads_take_memory() -> None:
+    """16 ranks over 8 key-value heads: each holds a whole one, so that together they hold them twice."""
+    arch = load_model("llama-3.1-8b")
+    once, twice = (memory.held_parameters(arch, Sharding(tp=tp)).stack * tp for tp in (8, 16))
+    assert twice - once == pytest.approx(32 * 2 * 8 * 128 * 4096)
+
+
+@pytest.mark.parametrize("pp", [1, 3, 5, 31, 32])
+def test_the_fullest_stage_is_that_of_the_split(pp: int) -> None:
+    arch = load_model("llama-3.1-8b")
+    fullest = max(sum(row) for row in stage_layers([g.count for g in arch.groups], pp))
+    assert memory.stage_share(arch, pp) == fullest / 32
 
 
 @given(st.sampled_from([1, 2, 4, 8]), st.sampled_from([1, 2, 4]))

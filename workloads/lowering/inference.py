@@ -7,7 +7,7 @@ from typing import Literal
 from workloads import operators as op
 from workloads.graph import Graph, GraphBuilder
 from workloads.lowering.layers import LayerWriter, Tokens
-from workloads.lowering.plan import Lowering
+from workloads.lowering.plan import Lowering, part
 from workloads.models.architecture import Architecture
 from workloads.operators import OpKind
 
@@ -71,12 +71,12 @@ def write_head(b: GraphBuilder, arch: Architecture, rows: float, how: Lowering) 
         b.add(op.gemm("head.project", rows, width, arch.hidden, p.attention))
     b.add(
         op.gemm(
-            "head.logits", rows, arch.vocab / tp, width, p.attention,
+            "head.logits", rows, part(arch.vocab, tp), width, p.attention,
             weight_bits=p.head_bits, dequantize=p.head_bits < 16,
         )
     )  # fmt: skip
     if tp > 1:
-        size = rows * arch.vocab * p.activation_bytes
+        size = rows * part(arch.vocab, tp) * tp * p.activation_bytes
         b.add(op.collective("head.all_gather", OpKind.ALL_GATHER, size, tp, "tp"))
     if not how.fused("sampling"):
         b.add(op.sampling("head.sampling", rows, arch.vocab))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from workloads import operators as op
 from workloads.graph import GraphBuilder
-from workloads.lowering.plan import Lowering
+from workloads.lowering.plan import Lowering, part
 from workloads.models.architecture import Architecture, Attention, Experts, FeedForward, LayerGroup, StateSpace
 from workloads.operators import Operator, OpKind
 
@@ -77,7 +77,10 @@ class LayerWriter:
                 self._mlp(group.mlp)
             if group.parallel and branches == 2:
                 self._add(op.elementwise("mlp.add", self.tokens.rows, self.arch.hidden, self.dtype))
-            self._all_reduce("moe.all_reduce" if isinstance(group.mlp, Experts) else "mlp.all_reduce")
+            if isinstance(group.mlp, Experts):
+                self._join_experts(group.mlp, group.parallel and branches == 2)
+            else:
+                self._all_reduce("mlp.all_reduce")
             if behind > 0:
                 self._plain_norm("mlp.post_norm")
                 behind -= 1
@@ -116,9 +119,23 @@ class LayerWriter:
             size = self.tokens.rows * (cols or self.arch.hidden) * self.how.precision.activation_bytes
             self._add(op.collective(name, OpKind.ALL_REDUCE, size, tp, "tp"))
 
+    def _join_experts(self, e: Experts, with_attention: bool) -> None:
+        """Give every tp rank all rows of an expert layer.
+
+        After expert parallelism each rank holds the finished results of its own rows, which are gathered. Partial sums
+        (of shared experts, of an attention beside them, of experts cut over tp) must be added up too: scattered sums
+        and the gathering are together as much as an all-reduce.
+        """
+        s = self.how.sharding
+        if s.ep == 1 or e.shared_width or e.dense_width or with_attention:
+            self._all_reduce("moe.all_reduce")
+        elif s.tp > 1:
+            size = self.tokens.rows * self.arch.hidden * self.how.precision.activation_bytes
+            self._add(op.collective("moe.all_gather", OpKind.ALL_GATHER, size, s.tp, "tp"))
+
     def _attention(self, a: Attention) -> None:
         tp, hidden = self.how.sharding.tp, self.arch.hidden
-        heads, kv_heads = a.heads / tp, max(a.kv_heads / tp, 1.0)
+        heads, kv_heads = part(a.heads, tp), part(a.kv_heads, tp)
         q, kv = heads * a.head_dim, kv_heads * a.head_dim
         v = kv_heads * a.value_dim
         gate = heads * a.value_dim if a.out_gate else 0.0
@@ -160,7 +177,7 @@ class LayerWriter:
 
     def _mla(self, a: Attention) -> None:
         tp, hidden, t, p = self.how.sharding.tp, self.arch.hidden, self.tokens, self.how.precision
-        heads, nope = a.heads / tp, a.head_dim - a.rope_dim
+        heads, nope = part(a.heads, tp), a.head_dim - a.rope_dim
         if a.q_lora:
             self.gemm("attention.q_a", a.q_lora, hidden)
             self._add(op.norm("attention.q_a_norm", t.rows, a.q_lora, self.dtype))
@@ -189,7 +206,7 @@ class LayerWriter:
 
     def _mlp(self, mlp: FeedForward, name: str = "mlp") -> None:
         hidden, rows = self.arch.hidden, self.tokens.rows
-        inner = mlp.width / self.how.sharding.tp
+        inner = part(mlp.width, self.how.sharding.tp)
         if mlp.gated and self.how.fused("gate_up"):
             self.gemm(f"{name}.gate_up", 2 * inner, hidden)
         else:
@@ -218,7 +235,7 @@ class LayerWriter:
         loops = op.active_experts(routed, e.count, e.top_k) / s.ep
         self._add(
             op.moe_gemm(
-                "moe.experts", routed, e.width / s.expert_tp, hidden, e.count, e.top_k, p.compute,
+                "moe.experts", routed, part(e.width, s.expert_tp), hidden, e.count, e.top_k, p.compute,
                 projections=projections, weight_bits=p.weight_bits, dequantize=p.dequantize,
                 local_share=1.0 / s.ep, calls=1.0 if self.how.fused("experts") else kernels * loops,
             )
@@ -239,9 +256,9 @@ class LayerWriter:
         Channels and heads are cut over tp, groups down to one.
         """
         tp, hidden, t = self.how.sharding.tp, self.arch.hidden, self.tokens
-        inner = s.inner / tp
+        inner = part(s.inner, tp)
         mamba2 = s.dt_rank == 0
-        heads, groups = s.heads / tp if mamba2 else 0.0, max(s.groups / tp, 1.0)
+        heads, groups = part(s.heads, tp) if mamba2 else 0.0, part(s.groups, tp)
         mixed = inner + (2.0 * groups * s.state if mamba2 else 0.0)
         self.gemm("ssm.in", inner + (mixed + heads * (2.0 if s.delta else 1.0) if mamba2 else inner), hidden)
         self._add(op.causal_convolution("ssm.conv", t.q_len, mixed, s.conv, self.dtype, batch=t.batch))

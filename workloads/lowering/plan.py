@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hardware_specs.dtypes import BITS
 from hardware_specs.errors import InputError
-from workloads.models.architecture import Architecture, Experts
+from workloads.models.architecture import Architecture, Attention, Experts
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,11 @@ class Precision:
 @dataclass(frozen=True, slots=True)
 class Sharding:
     """How one model replica is cut: ``tp`` ways across heads and widths, ``ep`` ways across experts,
-    ``pp`` ways across layers. Experts are cut ``ep`` x (tp within an expert when ep = 1)."""
+    ``pp`` ways across layers. Experts are cut ``ep`` x (tp within an expert when ep = 1).
+
+    What does not divide is rounded up: a rank has at least one key-value head (repeated where there are fewer heads
+    than ranks), and widths and vocabularies are padded to a multiple of the ways.
+    """
 
     tp: int = 1
     ep: int = 1
@@ -44,6 +49,27 @@ class Sharding:
     def expert_tp(self) -> int:
         """Ways one expert's width is cut: expert parallelism replaces tensor parallelism in the experts."""
         return self.tp if self.ep == 1 else 1
+
+
+def part(whole: float, ways: int) -> float:
+    """The part of one of ``ways`` ranks, rounded up: what real stacks pad heads, widths and vocabularies to."""
+    return float(-(-whole // ways))
+
+
+def stage_of(layer: int, layers: int, stages: int) -> int:
+    """The pipeline stage of a layer (both counted from 0): runs of nearly equal length, bottom to top."""
+    return layer * stages // layers
+
+
+def stage_layers(counts: Sequence[int], stages: int) -> list[list[int]]:
+    """How many layers of each group stand on each stage, shape [stages][groups]; groups lie one after the other."""
+    layers, first = sum(counts), 0
+    found = [[0] * len(counts) for _ in range(stages)]
+    for group, count in enumerate(counts):
+        for layer in range(first, first + count):
+            found[stage_of(layer, layers, stages)][group] += 1
+        first += count
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +85,12 @@ class Lowering:
         return name in self.fusions
 
 
-def check_sharding(arch: Architecture, sharding: Sharding) -> None:
-    """Refuse a plan that cannot cut this model.
+def check_sharding(arch: Architecture, sharding: Sharding, pads_heads: bool = False) -> None:
+    """Refuse a plan that cannot cut this model; where heads are padded any tp up to their number will do.
 
     Raises:
-        InputError: tp does not divide the heads or widths, ep not the experts, pp more than layers.
+        InputError: tp does not divide the heads, or neither divides the key-value heads nor is a multiple of them;
+            ep does not divide the experts; pp more than layers.
     """
     tp, ep, pp = sharding.tp, sharding.ep, sharding.pp
     for flag, value in (("tp", tp), ("ep", ep), ("pp", pp)):
@@ -72,15 +99,29 @@ def check_sharding(arch: Architecture, sharding: Sharding) -> None:
     if pp > arch.layers:
         raise InputError(f"--pp {pp}: {arch.id} has only {arch.layers} layers; use at most that")
     for group in arch.groups:
-        heads = group.attention.heads if group.attention else 0
-        if heads and heads % tp:
-            raise InputError(f"--tp {tp}: does not divide the {heads} heads of {arch.id}; {_divisors(heads)}")
+        if group.attention is not None:
+            _check_heads(arch.id, group.attention, tp, pads_heads)
         if isinstance(group.mlp, Experts):
             experts = group.mlp.count
             if experts % ep:
                 raise InputError(f"--ep {ep}: does not divide the {experts} experts of {arch.id}; {_divisors(experts)}")
     if ep > 1 and not any(isinstance(g.mlp, Experts) for g in arch.groups):
         raise InputError(f"--ep {ep}: {arch.id} has no experts; use --tp or --dp")
+
+
+def _check_heads(model: str, attention: Attention, tp: int, pads_heads: bool) -> None:
+    """Refuse a tp that leaves a rank a part of a head. Latents of MLA are not cut, so they have no say."""
+    heads = attention.heads
+    shared = heads if attention.kind == "mla" else attention.kv_heads
+    if pads_heads:
+        if tp > heads:
+            raise InputError(f"--tp {tp}: {model} has only {heads} heads; use at most that")
+        return
+    if heads % tp == 0 and (shared % tp == 0 or tp % shared == 0):
+        return
+    usable = [d for d in range(1, min(heads, 1024) + 1) if heads % d == 0 and (shared % d == 0 or d % shared == 0)]
+    what = f"{heads} heads" if heads % tp else f"{shared} key-value heads"
+    raise InputError(f"--tp {tp}: does not divide the {what} of {model}; allowed: {', '.join(map(str, usable))}")
 
 
 def _divisors(number: int) -> str:

@@ -14,7 +14,7 @@ from workloads import operators as op
 from workloads.graph import Graph, GraphBuilder
 from workloads.lowering.inference import write_embedding
 from workloads.lowering.layers import LayerWriter, Tokens
-from workloads.lowering.plan import Lowering
+from workloads.lowering.plan import Lowering, part
 from workloads.models.architecture import Architecture, LayerGroup
 from workloads.operators import Operator, OpKind
 
@@ -89,8 +89,8 @@ def _head(arch: Architecture, tokens: Tokens, how: Lowering) -> list[Operator]:
     if arch.head == "lm":
         if width != arch.hidden:
             operators.append(op.gemm("head.project", rows, width, arch.hidden, dtype))
-        operators.append(op.gemm("head.logits", rows, arch.vocab / tp, width, dtype))
-        operators.append(op.softmax("head.loss", rows, arch.vocab / tp, "fp32"))
+        operators.append(op.gemm("head.logits", rows, part(arch.vocab, tp), width, dtype))
+        operators.append(op.softmax("head.loss", rows, part(arch.vocab, tp), "fp32"))
     elif arch.head == "pool":
         operators.append(op.gemm("head.pool", tokens.batch, arch.hidden, arch.hidden, dtype))
     return operators

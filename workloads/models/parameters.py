@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import msgspec
 
 from workloads.models.architecture import Architecture, Attention, Experts, FeedForward, LayerGroup, StateSpace
@@ -55,6 +57,7 @@ class ParameterCount(msgspec.Struct, frozen=True):
     active: int
 
 
+@lru_cache(maxsize=512)
 def count_parameters(arch: Architecture) -> ParameterCount:
     """Parameters of ``arch``, from its shapes alone (``published_params`` is not looked at)."""
     groups = tuple(_layer(arch, group) for group in arch.groups)

@@ -52,8 +52,9 @@ class Runtime(msgspec.Struct, frozen=True):
     that one step takes (0: whole prompts). ``one_shot_all_reduce`` says that small all-reduces run in kernels of its
     own that read the peers' memory. ``half_accumulate`` says that 16-bit products accumulate in fp16;
     ``vector_decode`` that decode attention runs on the vector units, one query head at a time, so that many query
-    heads on one key are bound by compute. ``trains`` says that it can run a training step. ``vendors`` empty: any
-    vendor. ``aliases`` are what people write for it, see ``workloads.runtimes.match``.
+    heads on one key are bound by compute. ``pads_heads`` says that it pads heads so that any tp can cut them;
+    ``trains`` that it can run a training step. ``vendors`` empty: any vendor. ``aliases`` are what people write for it,
+    see ``workloads.runtimes.match``.
     """
 
     id: str
@@ -76,5 +77,6 @@ class Runtime(msgspec.Struct, frozen=True):
     one_shot_all_reduce: bool = False
     half_accumulate: bool = False
     vector_decode: bool = False
+    pads_heads: bool = False
     trains: bool = False
     notes: str = ""

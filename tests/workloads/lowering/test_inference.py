@@ -379,3 +379,30 @@ def test_operator_names_are_stable(models: Models) -> None:
         "mlp.norm.residual", "mlp.gate", "mlp.up", "mlp.activation", "mlp.down", "head.norm", "head.logits",
         "head.sampling",
     }  # fmt: skip
+
+
+def test_experts_are_gathered_and_partial_sums_added() -> None:
+    """With experts on ep ranks every rank has finished rows of its own: half of what an all-reduce moves."""
+    layer = LayerGroup(1, Attention("mha", 4, 4, 16), Experts(8, 2, 32))
+    beside = LayerGroup(1, Attention("mha", 4, 4, 16), Experts(8, 2, 32, shared_width=64))
+    parallel = msgspec.structs.replace(layer, norms=1, parallel=True)
+    for group, ep, expected in (
+        (layer, 2, ("moe.all_gather", OpKind.ALL_GATHER)),
+        (layer, 1, ("moe.all_reduce", OpKind.ALL_REDUCE)),
+        (beside, 2, ("moe.all_reduce", OpKind.ALL_REDUCE)),
+        (parallel, 2, ("moe.all_reduce", OpKind.ALL_REDUCE)),
+    ):
+        how = replace(FUSED, sharding=Sharding(tp=2, ep=ep))
+        graph = lower_step(Architecture("small", 64, 100, (group,)), "decode", 8, 1, 8, how)
+        joined = [o for o in graph.operators if o.name in ("moe.all_gather", "moe.all_reduce")]
+        assert [(o.name, o.kind, o.message_bytes) for o in joined] == [(*expected, 8 * 64 * 2)]
+
+
+def test_a_rank_has_whole_heads_and_padded_widths() -> None:
+    """12 ranks of 32 heads: three query heads and one key-value head each, as Neuron pads them."""
+    arch = Architecture("small", 4096, 32003, (LayerGroup(1, Attention("gqa", 32, 8, 128), FeedForward(14339)),))
+    graph = lower_step(arch, "decode", 1, 1, 100, replace(FUSED, sharding=Sharding(tp=12)))
+    assert named(graph, "attention.qkv").n == (3 + 2) * 128
+    assert named(graph, "attention.scores").heads == 3
+    assert named(graph, "mlp.down").k == 1195 == -(-14339 // 12)
+    assert named(graph, "head.logits").n == 2667

@@ -1,0 +1,49 @@
+"""Plans: what cannot be cut is refused with what can, and layers are spread over stages."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hardware_specs.errors import InputError
+from workloads.lowering.plan import Sharding, check_sharding, stage_layers, stage_of
+from workloads.models.architecture import Architecture, Attention, LayerGroup
+
+
+def model(heads: int, kv_heads: int, kind: str = "gqa") -> Architecture:
+    return Architecture("small", 64, 100, (LayerGroup(4, Attention(kind, heads, kv_heads, 16)),))  # type: ignore[arg-type]
+
+
+def test_key_value_heads_are_cut_or_repeated_whole() -> None:
+    """phi-4 has 40 heads over 10 key-value heads: four ranks would get 2.5 of them."""
+    with pytest.raises(
+        InputError, match="--tp 4: does not divide the 10 key-value heads of small; allowed: 1, 2, 5, 10"
+    ):
+        check_sharding(model(40, 10), Sharding(tp=4))
+    for tp in (1, 2, 5, 10, 20, 40):
+        check_sharding(model(40, 10), Sharding(tp=tp))
+    with pytest.raises(InputError, match="--tp 12: does not divide the 32 heads of small; allowed: 1, 2, 4, 8, 16, 32"):
+        check_sharding(model(32, 8), Sharding(tp=12))
+
+
+def test_latents_are_not_cut() -> None:
+    check_sharding(model(40, 10, "mla"), Sharding(tp=4))
+
+
+def test_software_that_pads_heads_takes_any_tp_up_to_their_number() -> None:
+    check_sharding(model(32, 8), Sharding(tp=12), pads_heads=True)
+    with pytest.raises(InputError, match="has only 32 heads"):
+        check_sharding(model(32, 8), Sharding(tp=33), pads_heads=True)
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=4), st.data())
+def test_stages_hold_all_layers_in_order_as_evenly_as_can_be(counts: list[int], data: st.DataObject) -> None:
+    layers = sum(counts)
+    stages = data.draw(st.integers(1, layers))
+    held = stage_layers(counts, stages)
+    assert [sum(column) for column in zip(*held, strict=True)] == counts
+    sizes = [sum(row) for row in held]
+    assert max(sizes) == -(-layers // stages) and min(sizes) == layers // stages
+    order = [stage_of(layer, layers, stages) for layer in range(layers)]
+    assert order == sorted(order)
