@@ -8,14 +8,26 @@ hop latency per operator (``floor_s``) are, so it is longer there. Reference: ``
 from __future__ import annotations
 
 from hardware_specs.records import DeviceSpec
-from simulator.devices.priors import COMMON, constant
+from simulator.devices.priors import COMMON, constant, is_sram_resident
 from simulator.devices.registry import Law, Parameter, register
 from simulator.devices.systolic import array_parameters, cost
 
 
 def issue_s(spec: DeviceSpec) -> float:
     """Shortest operator [s]: on SRAM-resident spatial parts the hops across the chip dominate."""
-    return 2.5e-6 if "SRAM" in spec.memory.kind else 3.0e-6
+    return 2.5e-6 if is_sram_resident(spec) else 3.0e-6
+
+
+def shape_of(parameter: Parameter) -> Parameter:
+    """Array shape of HBM parts; SRAM-resident parts hold every weight beside the unit that multiplies it.
+
+    They need no tile of weights to be loaded and no rows to fill it: arrays of one.
+    """
+
+    def prior(spec: DeviceSpec) -> float:
+        return 1.0 if is_sram_resident(spec) else parameter.prior(spec)
+
+    return parameter._replace(prior=prior)
 
 
 LAW = register(
@@ -23,7 +35,7 @@ LAW = register(
         "asic",
         (
             *(parameter for parameter in COMMON if parameter.name != "units"),
-            *array_parameters(64.0, 64.0),
+            *map(shape_of, array_parameters(64.0, 64.0)),
             constant("gemm_share", "number", 0.72, "share of the dense peak that large products sustain"),
             constant("row_tile", "number", 8.0, "rows are padded to the lanes"),
             constant("attention_share", "number", 0.30, "share of the dense peak that fused attention sustains"),

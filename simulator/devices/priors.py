@@ -5,13 +5,27 @@ from __future__ import annotations
 from hardware_specs.records import DeviceSpec
 from simulator.devices.registry import Parameter
 
-_TDP_BY_CLASS_W = {"cpu": 200.0, "gpu": 300.0, "tpu": 200.0, "fpga": 75.0, "asic": 200.0}
+_TDP_OF_A_TERABYTE_W = 310.0
+_TDP_EXPONENT = 0.56
+"""Power limit over memory bandwidth, TDP = 310 W (B / 1 TB/s)^0.56: a least-squares line through the logarithms of the
+162 shipped devices whose datasheet gives both, which scatter by a factor of 1.6 (the dense peak adds nothing to it)."""
+_TDP_SHARE_OF_LPDDR = 0.5
+"""Parts with phone memory are built for less. Assumed: Jetson Orin, Strix Halo, GB10 and Z1 lie at 0.35 to 0.95."""
 _IDLE_SHARE = {"cpu": 0.35, "gpu": 0.14, "tpu": 0.25, "fpga": 0.30, "asic": 0.30}
 
 
+def is_sram_resident(spec: DeviceSpec) -> bool:
+    """Whether the main memory is the SRAM of the chip itself (Groq, Cerebras, Graphcore)."""
+    return "SRAM" in spec.memory.kind
+
+
 def tdp_w(spec: DeviceSpec) -> float:
-    """Sustained power limit [W]; without a datasheet figure the class median."""
-    return spec.power.tdp.value if spec.power.tdp else _TDP_BY_CLASS_W[spec.device_class]
+    """Sustained power limit [W]; without a datasheet figure that of parts with its memory bandwidth."""
+    if spec.power.tdp:
+        return spec.power.tdp.value
+    terabytes = 0.2 if is_sram_resident(spec) else spec.memory.bandwidth.value / 1e12
+    share = _TDP_SHARE_OF_LPDDR if "LPDDR" in spec.memory.kind else 1.0
+    return float(share * _TDP_OF_A_TERABYTE_W * terabytes**_TDP_EXPONENT)
 
 
 def idle_w(spec: DeviceSpec) -> float:
