@@ -69,7 +69,7 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     (LLAMA, {"quantization_config": {"quant_method": "bitsandbytes"}}, "load_in_4bit is null; allowed: true"),
     (LLAMA, {"quantization_config": {"quant_method": "modelopt", "quant_algo": "X"}}, 'quant_algo is "X"'),
     (LLAMA, {"quantization_config": {"quant_method": "compressed-tensors"}}, "config_groups is null"),
-    ("mistral-7b", {"sliding_window": -1}, "sliding_window is -1; allowed: a whole number from 0"),
+    ("mistral-7b-v0.1", {"sliding_window": -1}, "sliding_window is -1; allowed: a whole number from 0"),
     ("mixtral-8x7b", {"num_local_experts": REMOVED}, "num_local_experts is missing"),
     ("mixtral-8x7b", {"num_experts_per_tok": 9}, "num_experts_per_tok is 9; allowed: a whole number from 1 to 8"),
     ("decilm-7b", {"num_key_value_heads_per_layer": [4] * 31}, "allowed: a list of 32 whole numbers of at least 1"),

@@ -86,7 +86,7 @@ def test_windows_alternate_by_layer_types_too(tmp_path: Path) -> None:
 
 
 def test_a_window_as_long_as_the_context_is_none(tmp_path: Path) -> None:
-    config = json.loads(CONTENT["mistral-7b"])
+    config = json.loads(CONTENT["mistral-7b-v0.1"])
     for window, expected in ((4096, 4096), (32768, 0), (None, 0)):
         attention = read(tmp_path, config | {"sliding_window": window}).groups[0].attention
         assert attention is not None
