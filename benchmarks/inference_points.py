@@ -26,6 +26,9 @@ DECODE_METRICS = ("tpot_s", "decode_tokens_per_s")
 BATCH_KINDS = {"static": "exact"}
 """Words of some files for a kind of the schema."""
 
+DEVICES = {"p4": "p4-pcie-8gb"}
+"""Device names of some files that stand for a device of the catalogue."""
+
 PUBLISHED = {
     "argonne_llm_inference_bench": "2024-10",  # arXiv:2411.00136, runs of 2024
     "openvino": "2025-04",
@@ -98,7 +101,7 @@ def point_of(row: dict[str, Any]) -> Point:
         Unpredictable: batch or length unpublished.
         InputError: an unknown device or format.
     """
-    spec = load_device(row["device"])
+    spec = load_device(DEVICES.get(row["device"], row["device"]))
     batch = _number(row["batch"])
     if batch is None:
         if row["batch_kind"] != "saturated":

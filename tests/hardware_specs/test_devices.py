@@ -59,6 +59,28 @@ def test_dram_is_counted_in_gib(device: DeviceSpec) -> None:
         assert device.memory.capacity.text.endswith(("GiB", "MiB", "TiB")), device.memory.capacity.text
 
 
+SYSTOLIC = [device for device in DEVICES if device.compute.array_rows]
+
+
+@pytest.mark.parametrize("device", SYSTOLIC, ids=lambda d: d.id)
+def test_systolic_arrays_need_a_plausible_clock(device: DeviceSpec) -> None:
+    """16-bit peak = 2 x rows x columns x arrays x clock; NeuronCores of 128 x 128 need most, 2.5 to
+    2.9 GHz for the peaks that AWS gives."""
+    c = device.compute
+    assert c.arrays and c.array_rows and c.array_cols
+    clock_hz = c.peaks["bf16"].value / (2.0 * c.arrays.value * c.array_rows.value * c.array_cols.value)
+    assert 0.6e9 <= clock_hz <= 2.91e9
+    assert c.clock_boost is None or clock_hz == pytest.approx(c.clock_boost.value, rel=0.02)
+
+
+def test_a_die_is_half_of_its_card() -> None:
+    card, die = load_device("mi250"), load_device("mi250-gcd")
+    for dtype in ("bf16", "fp16", "int8"):
+        assert 2.0 * die.compute.peaks[dtype].value == pytest.approx(card.compute.peaks[dtype].value, rel=0.01)
+    assert 2.0 * die.memory.bandwidth.value == pytest.approx(card.memory.bandwidth.value, rel=0.01)
+    assert 2.0 * die.memory.capacity.value == card.memory.capacity.value
+
+
 def test_known_devices() -> None:
     h100 = load_device("h100-sxm-80gb")
     assert h100.memory.capacity.value == 80 * 2**30
