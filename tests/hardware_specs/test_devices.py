@@ -59,6 +59,15 @@ def test_dram_is_counted_in_gib(device: DeviceSpec) -> None:
         assert device.memory.capacity.text.endswith(("GiB", "MiB", "TiB")), device.memory.capacity.text
 
 
+@pytest.mark.parametrize("device", DEVICES, ids=lambda d: d.id)
+def test_a_page_is_cited_only_for_what_such_pages_print(device: DeviceSpec) -> None:
+    """A card's page of TechPowerUp has vector rates, clocks, memory, power and cache sizes, and no more."""
+    lacks = {dtype: device.compute.peaks.get(dtype) for dtype in ("tf32", "bf16", "fp8", "int8", "fp4", "int4")}
+    lacks |= {"scaleup": device.ports.scaleup_bandwidth, "domain": device.ports.scaleup_domain}
+    lacks["cache"] = device.cache.bandwidth if device.cache else None
+    assert not [name for name, fact in lacks.items() if fact and "techpowerup.com/gpu-specs" in fact.origin]
+
+
 SYSTOLIC = [device for device in DEVICES if device.compute.array_rows]
 
 
