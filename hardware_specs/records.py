@@ -157,20 +157,56 @@ class LinkSpec(msgspec.Struct, frozen=True):
 
 
 class SystemNode(msgspec.Struct, frozen=True):
-    """``count`` equal devices of one node and the link (with its topology) that joins them."""
+    """A group: ``count`` equal devices of one node and the link (with its topology) that joins them.
+
+    ``id`` is what pools and shared links call it; "" becomes the device.
+    """
 
     device: str
     count: int
     link: str
     topology: Literal["switch", "full-mesh", "ring", "torus-2d", "torus-3d", "pcie-tree", "none"]
     shape: tuple[int, ...] = ()
+    id: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.id:
+            msgspec.structs.force_setattr(self, "id", self.device)
+
+
+class SharedLink(msgspec.Struct, frozen=True):
+    """A link of a node that several devices share: a NIC of two GPUs, the uplink of a PCIe switch, a socket's bus.
+
+    What these devices send to and receive from the host, other groups and other nodes by way of the link ``over`` (an
+    id of ``hardware_specs.links`` that the system names) crosses it; a group's collectives inside a node do not.
+
+    ``bandwidth`` is per direction, nominal as that of ``over``, whose ``achieved_fraction`` holds here too. ``groups``
+    are those whose devices cross it (default all), ``devices`` the first and last number within a node (default all).
+    With ``each`` there is one such link for every so many devices of a group, in order (0: one for all of them).
+    """
+
+    name: str
+    over: str
+    bandwidth: BytesPerSecond
+    groups: tuple[str, ...] = ()
+    devices: tuple[int, ...] = ()
+    each: int = 0
+
+    def crossed_by(self, group: str, number: int) -> str:
+        """Name of the link that device ``number`` of a node's ``group`` crosses; "" for none."""
+        if self.groups and group not in self.groups:
+            return ""
+        if self.devices and not self.devices[0] <= number <= self.devices[-1]:
+            return ""
+        return f"{self.name} {group} {number // self.each}" if self.each else self.name
 
 
 class SystemSpec(msgspec.Struct, frozen=True):
     """Nodes of possibly different devices, the network between nodes, and what a node draws beside its devices.
 
     ``groups`` lists the device groups of one node; ``host_link`` joins a device with the host and with the
-    other groups; ``network`` joins nodes. ``host_power`` is the draw of CPU, DRAM, fans and NICs of a node.
+    other groups; ``network`` joins nodes; ``shared_links`` are what several devices must share of these two.
+    ``host_power`` is the draw of CPU, DRAM, fans and NICs of a node.
     """
 
     id: str
@@ -181,6 +217,7 @@ class SystemSpec(msgspec.Struct, frozen=True):
     network: str = ""
     network_bandwidth_per_device: BytesPerSecond | None = None
     host_power: Watts | None = None
+    shared_links: tuple[SharedLink, ...] = ()
     notes: str = ""
 
 

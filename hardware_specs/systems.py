@@ -12,7 +12,7 @@ from hardware_specs.errors import InputError, UnknownName
 from hardware_specs.facts import Fact, Mark
 from hardware_specs.hosts import host_of
 from hardware_specs.links import link_names, load_link
-from hardware_specs.records import DeviceSpec, HostSpec, LinkSpec, SystemNode, SystemSpec
+from hardware_specs.records import DeviceSpec, HostSpec, LinkSpec, SharedLink, SystemNode, SystemSpec
 
 _CATALOGUE = Catalogue("system", SystemSpec, Path(__file__).parent / "data" / "systems")
 TORUS_DIMENSIONS = {"torus-2d": 2, "torus-3d": 3}
@@ -58,9 +58,59 @@ def check_system(system: SystemSpec) -> None:
                 f"{place}: groups[{i}].shape: must be {dimensions} extents that multiply to {group.count} for "
                 f"{group.topology!r}, not {list(group.shape)}"
             )
+    ids = [group.id for group in system.groups]
+    for name in ids:
+        if ids.count(name) > 1:
+            raise InputError(f"{place}: two groups are called {name!r}; give them different ids")
     if system.nodes > 1 and not system.network:
         raise InputError(f"{place}: network: must name a link, for there are {system.nodes} nodes")
     links_of(system)
+    for shared in system.shared_links:
+        _check_shared(shared, system)
+
+
+def _check_shared(shared: SharedLink, system: SystemSpec) -> None:
+    place = f"system {system.id}: shared link {shared.name!r}"
+    if [other.name for other in system.shared_links].count(shared.name) > 1:
+        raise InputError(f"{place}: there are two of this name")
+    usable = [system.host_link, *([system.network] if system.network else [])]
+    if shared.over not in usable:
+        raise InputError(f"{place}: over {shared.over!r}: must be the host link or the network: {', '.join(usable)}")
+    groups = {group.id: group for group in system.groups}
+    for name in shared.groups:
+        if name not in groups:
+            raise UnknownName(f"group of {place}", name, groups, f"it has {', '.join(groups)}")
+    counts = [groups[name].count for name in shared.groups or groups]
+    span = shared.devices
+    if span and not (len(counts) == 1 and len(span) == 2 and 0 <= span[0] <= span[1] < counts[0]):
+        raise InputError(
+            f"{place}: devices {list(span)}: must be the first and last device of one group, from 0 to {counts[0] - 1}"
+        )
+    if shared.each < 0:
+        raise InputError(f"{place}: each {shared.each}: must be 0 (one link for all) or a number of devices")
+
+
+def group_of(system: SystemSpec, device: str, group: str = "") -> SystemNode:
+    """The group called ``group``; without a name, the one of ``device``.
+
+    Raises:
+        InputError: no such group, one of other devices, or several of this device and no name.
+    """
+    if group:
+        groups = {each.id: each for each in system.groups}
+        if group not in groups:
+            raise UnknownName(f"group of system {system.id}", group, groups, f"it has {', '.join(groups)}")
+        if groups[group].device != device:
+            raise InputError(f"group {group!r} of system {system.id} has {groups[group].device}, not {device}")
+        return groups[group]
+    fitting = [each for each in system.groups if each.device == device]
+    if not fitting:
+        has = ", ".join(each.device for each in system.groups)
+        raise InputError(f"system {system.id} has no {device}; it has {has}")
+    if len(fitting) > 1:
+        names = ", ".join(each.id for each in fitting)
+        raise InputError(f"system {system.id} has several groups of {device}: {names}; say which group")
+    return fitting[0]
 
 
 def links_of(system: SystemSpec) -> dict[str, LinkSpec]:

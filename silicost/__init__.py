@@ -31,6 +31,7 @@ _PUBLIC = {
 
 __all__ = ["__version__", *_PUBLIC]
 
+
 def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
         return getattr(import_module(_PUBLIC[name]), name)

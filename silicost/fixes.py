@@ -88,7 +88,7 @@ def _with_pool(scenario: Scenario, pool: Pool) -> Scenario:
 def _on_system(scenario: Scenario, pool: Pool) -> tuple[str, Scenario]:
     """``pool`` on its own system if that is large enough, else on the usual one for its size, in words and as it is."""
     words = f"--tp {pool.plan.tp} --count {pool.count}"
-    group = next(g for g in scenario.system.groups if g.device == pool.device.id)
+    group = scenario.group_of(pool)
     if group.count * scenario.system.nodes >= pool.count:
         return words, _with_pool(scenario, pool)
     usual = scenario.system == system_for(pool.device, scenario.pools[0].count)

@@ -6,7 +6,6 @@ Docs: scenario files. Unknown keys, keys of another kind of workload and wrong t
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
 from importlib import resources
 from pathlib import Path
 from typing import Literal
@@ -17,9 +16,9 @@ from hardware_specs.devices import load_device
 from hardware_specs.errors import InputError, UnknownName
 from hardware_specs.overrides import apply_overrides
 from hardware_specs.reader import convert, read_toml
-from hardware_specs.records import SystemSpec
+from hardware_specs.records import SystemNode, SystemSpec
 from hardware_specs.sites import DEFAULT_SITE
-from hardware_specs.systems import load_system, system_for
+from hardware_specs.systems import group_of, load_system, system_for
 from silicost.scenarios import changed_links, changed_site, check_whole, make_pool, split_changes
 from simulator.scenario import Formats, Plan, Pool, Rule, Scenario, StaticBatch, TrainStep, TrainThenInfer, Workload
 from workloads.lowering.dataflow import Dataflow, DataflowInput, DataflowOperator
@@ -78,9 +77,13 @@ class SystemTable(msgspec.Struct, frozen=True):
 
 
 class PoolTable(msgspec.Struct, frozen=True):
-    """[[plan.pools]]: devices that work as one; what it leaves out is as in [plan] and [runtime]."""
+    """[[plan.pools]]: devices that work as one; what it leaves out is as in [plan] and [runtime].
 
-    device: str
+    ``group`` is the group of the system that holds them; ``device`` does where only one group has it.
+    """
+
+    device: str = ""
+    group: str = ""
     name: str = ""
     count: int | None = None
     runtime: str = ""
@@ -253,7 +256,7 @@ def _system(table: SystemTable, place: str) -> SystemSpec:
 
 def _pool_rows(table: ScenarioTable, system: SystemSpec, place: str) -> tuple[PoolTable, ...]:
     """The pools that the file lists, else one for each group of the system."""
-    names = [row.name or row.device for row in table.plan.pools]
+    names = [_name_of(row) for row in table.plan.pools]
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"{place}: plan.pools: two pools are called {name!r}; give them different names")
@@ -261,37 +264,55 @@ def _pool_rows(table: ScenarioTable, system: SystemSpec, place: str) -> tuple[Po
         return table.plan.pools
     if table.system.device:
         return (PoolTable(system.groups[0].device, count=table.system.count or 1),)
-    return tuple(PoolTable(group.device) for group in system.groups)
+    return tuple(PoolTable(group.device, group.id) for group in system.groups)
 
 
 def _pool(
     row: PoolTable, table: ScenarioTable, system: SystemSpec, changed: dict[str, dict[str, str]], place: str
 ) -> Pool:
-    groups = {group.device: group for group in system.groups}
-    if row.device not in groups:
-        raise UnknownName(f"{place}: device of system {system.id}", row.device, groups, f"it has {', '.join(groups)}")
-    plan, where = table.plan, f"{place}: pool {row.name or row.device}"
+    group = _group(row, system, place)
+    device, plan, where = group.device, table.plan, f"{place}: pool {_name_of(row)}"
     own = ((row.pp, plan.pp), (row.dp, plan.dp), (row.ep, plan.ep))
     pp, dp, ep = (whole if mine is None else mine for mine, whole in own)
-    count = groups[row.device].count * system.nodes if row.count is None else row.count
+    count = group.count * system.nodes if row.count is None else row.count
     check_whole({f"{where}: {key}": value for key, value in {"count": count, "pp": pp, "dp": dp, "ep": ep}.items()})
     asked = plan.tp if row.tp is None else row.tp
     tp = max(1, count // (pp * dp)) if asked is None else asked
     check_whole({f"{where}: tp": tp})
-    meant = {path: text for path, text in changed["device"].items() if _meant(path, row, groups)}
-    changes = {path.removeprefix(f"{row.device}."): text for path, text in meant.items()}
-    spec = apply_overrides(load_device(row.device), changes, f"{place}: system.set: device.")
+    meant = {path: text for path, text in changed["device"].items() if _meant(path, device, system)}
+    changes = {path.removeprefix(f"{device}."): text for path, text in meant.items()}
+    spec = apply_overrides(load_device(device), changes, f"{place}: system.set: device.")
     formats = Formats(row.dtype or plan.dtype, row.weight_dtype or plan.weight_dtype, row.kv_dtype or plan.kv_dtype)
     runtime = row.runtime or table.runtime.name
     training = table.workload.kind == "training" or table.workload.train
     cut = Plan(tp, pp, dp, ep, plan.micro_batch or 1, plan.recompute or "none")
     return make_pool(
-        row.name or row.device, spec, count, runtime, formats, cut, row.price, changed,
-        f"{place}: system.set: ", f"{where}: price", training,
+        _name_of(row), spec, count, runtime, formats, cut, row.price, changed,
+        f"{place}: system.set: ", f"{where}: price", training, group.id,
     )  # fmt: skip
 
 
-def _meant(path: str, row: PoolTable, groups: Collection[str]) -> bool:
-    """Whether a change of "device...." is about this pool: it names the device, or no device at all."""
-    named = [name for name in groups if path.startswith(f"{name}.")]
-    return not named or row.device in named
+def _name_of(row: PoolTable) -> str:
+    """What the rules call a pool."""
+    return row.name or row.group or row.device
+
+
+def _group(row: PoolTable, system: SystemSpec, place: str) -> SystemNode:
+    """The group of devices that a pool names, by its id or its device."""
+    if row.group:
+        groups = {group.id: group for group in system.groups}
+        if row.group not in groups:
+            raise UnknownName(f"{place}: group of system {system.id}", row.group, groups, f"it has {', '.join(groups)}")
+        return group_of(system, row.device or groups[row.group].device, row.group)
+    devices = [group.device for group in system.groups]
+    if not row.device:
+        raise InputError(f"{place}: plan.pools: a pool needs 'group' or 'device' (devices here: {', '.join(devices)})")
+    if row.device not in devices:
+        raise UnknownName(f"{place}: device of system {system.id}", row.device, devices, f"it has {', '.join(devices)}")
+    return group_of(system, row.device)
+
+
+def _meant(path: str, device: str, system: SystemSpec) -> bool:
+    """Whether a change of "device...." is about this device: it names it, or no device at all."""
+    named = [group.device for group in system.groups if path.startswith(f"{group.device}.")]
+    return not named or device in named

@@ -15,7 +15,7 @@ from hardware_specs.overrides import apply_overrides
 from hardware_specs.prices import price_of
 from hardware_specs.records import DeviceSpec, LinkSpec, SiteSpec, SystemSpec
 from hardware_specs.sites import DEFAULT_SITE, load_site
-from hardware_specs.systems import links_of, load_system, system_for
+from hardware_specs.systems import group_of, links_of, load_system, system_for
 from hardware_specs.units import parse_quantity
 from simulator.checks import check_count
 from simulator.scenario import Formats, Plan, Pool, Scenario, StaticBatch, TrainStep, Workload, trains
@@ -80,19 +80,31 @@ def one_pool(
     whole = load_system(system) if system else system_for(spec, devices)
     whole = apply_overrides(whole, changed["system"], "--set system.")
     formats = Formats(dtype, weight_dtype, kv_dtype)
-    pool = make_pool(spec.id, spec, devices, runtime, formats, plan, price, changed, training=trains(work))
+    pool = make_pool(
+        spec.id,
+        spec,
+        devices,
+        runtime,
+        formats,
+        plan,
+        price,
+        changed,
+        training=trains(work),
+        group=group_of(whole, spec.id).id,
+    )
     return Scenario(work, whole, changed_links(whole, changed["link"]), (pool,), changed_site(site, changed["site"]))
 
 
 def make_pool(
     name: str, spec: DeviceSpec, count: int, runtime: str, formats: Formats, plan: Plan, price: str,
     changed: Mapping[str, Mapping[str, str]], place: str = "--set ", priced: str = "--price", training: bool = False,
+    group: str = "",
 ) -> Pool:  # fmt: skip
     """One pool under its runtime and price; ``place`` and ``priced`` say where changes and price were written."""
     software = load_runtime(runtime) if runtime else default_runtime(spec, training)
     software = apply_overrides(software, changed["runtime"], f"{place}runtime.")
     fact, origin, owned = _price(spec, price, priced)
-    return Pool(name, spec, count, software, formats, plan, fact, origin, owned)
+    return Pool(name, spec, count, software, formats, plan, fact, origin, owned, group)
 
 
 def split_changes(changes: Mapping[str, str], place: str = "--set ") -> dict[str, dict[str, str]]:

@@ -79,6 +79,27 @@ def warnings_of(work: Workload) -> tuple[str, ...]:
     return (f"{length} tokens of context: {work.model.id} was made for at most {work.model.max_positions}",)
 
 
+def check_pools(scenario: Scenario) -> None:
+    """Refuse pools that together hold more devices than there are, and two of one name.
+
+    Raises:
+        InputError: with the group, the pools and what the system has.
+    """
+    names = [pool.name for pool in scenario.pools]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"two pools are called {name!r}; give them different names")
+    for group in scenario.system.groups:
+        pools = [pool for pool in scenario.pools if scenario.group_of(pool).id == group.id]
+        held, there = sum(pool.count for pool in pools), group.count * scenario.system.nodes
+        if len(pools) > 1 and held > there:
+            words = " + ".join(f"{pool.count} of pool {pool.name}" for pool in pools)
+            raise InputError(
+                f"system {scenario.system.id} has {there} x {group.id}; {words} = {held} are asked for (a device is in "
+                "one pool only)"
+            )
+
+
 def check_hardware(scenario: Scenario, pool: Pool) -> None:
     """Refuse fractions above one and a PUE below it, which what-if changes can produce.
 

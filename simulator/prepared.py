@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hardware_specs.errors import InputError
-from simulator.checks import check_hardware, check_workload
+from simulator.checks import check_hardware, check_pools, check_workload
 from simulator.devices.model import DeviceModel, compile_device
 from simulator.formats import precision_of
 from simulator.network.communicator import Communicator
@@ -64,6 +64,7 @@ def prepare_pool(scenario: Scenario, pool: Pool) -> Prepared:
         InputError: an impossible size, plan, dtype or runtime for this device.
     """
     check_workload(scenario.workload)
+    check_pools(scenario)
     check_hardware(scenario, pool)
     check_runtime(pool.runtime, pool.device, trains(scenario.workload))
     check_plan(pool.plan, pool.count)
@@ -71,7 +72,7 @@ def prepare_pool(scenario: Scenario, pool: Pool) -> Prepared:
     if not isinstance(scenario.workload, Dataflow):
         check_sharding(scenario.workload.model, sharding, pool.runtime.pads_heads)
     precision = precision_of(pool.formats, pool.device)
-    network = Network(scenario.system, scenario.links, pool.device)
+    network = Network(scenario.system, scenario.links, pool.device, scenario.group_of(pool), scenario.ranks_of(pool))
     return Prepared(
         scenario,
         pool,

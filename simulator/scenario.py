@@ -14,7 +14,8 @@ import msgspec
 
 from hardware_specs.errors import InputError
 from hardware_specs.facts import Fact
-from hardware_specs.records import DeviceSpec, LinkSpec, SiteSpec, SystemSpec
+from hardware_specs.records import DeviceSpec, LinkSpec, SiteSpec, SystemNode, SystemSpec
+from hardware_specs.systems import group_of
 from workloads.lowering.dataflow import Dataflow
 from workloads.models.architecture import Architecture
 from workloads.runtimes.record import Runtime
@@ -99,9 +100,11 @@ def trains(work: Workload) -> bool:
 class Pool(msgspec.Struct, frozen=True):
     """``count`` equal devices that work as one, under one runtime and one plan.
 
-    ``name`` is what placement rules call it. ``usd_per_device_s`` is None where no price is known;
-    ``price_origin`` says whose it is. An ``owned`` device's price is its purchase spread over its life, to which
-    electricity is added; a rented one's includes it.
+    ``name`` is what placement rules call it, ``group`` the group of the system whose devices these are ("": the one of
+    this device). Pools of one group hold disjoint devices: each begins where the one before it ends.
+
+    ``usd_per_device_s`` is None where no price is known; ``price_origin`` says whose it is. An ``owned`` device's
+    price is its purchase spread over its life, to which electricity is added; a rented one's includes it.
     """
 
     name: str
@@ -113,6 +116,7 @@ class Pool(msgspec.Struct, frozen=True):
     usd_per_device_s: Fact | None = None
     price_origin: str = ""
     owned: bool = False
+    group: str = ""
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -146,6 +150,25 @@ class Scenario(msgspec.Struct, frozen=True):
         """Hash of the content of every part and of the laws' sources: the key of caches and studies."""
         encoded = msgspec.json.encode(self, order="sorted")
         return hashlib.sha256(laws_version().encode() + encoded).hexdigest()[:16]
+
+    def group_of(self, pool: Pool) -> SystemNode:
+        """The group of the system that holds the devices of ``pool``.
+
+        Raises:
+            InputError: the system has none, or several and the pool does not say which.
+        """
+        return group_of(self.system, pool.device.id, pool.group)
+
+    def ranks_of(self, pool: Pool) -> range:
+        """Numbers of the devices of ``pool`` in their group, counted node by node over the whole system."""
+        group = self.group_of(pool)
+        first = 0
+        for other in self.pools:
+            if other.name == pool.name:
+                break
+            if self.group_of(other).id == group.id:
+                first += other.count
+        return range(first, first + pool.count)
 
     @property
     def mixed(self) -> bool:

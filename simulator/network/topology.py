@@ -7,8 +7,10 @@ nominal x ``achieved_fraction`` of the link; latencies are of one hop.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from hardware_specs.errors import InputError
 from hardware_specs.records import DeviceSpec, LinkSpec, SystemNode, SystemSpec
@@ -19,31 +21,31 @@ ALONE = Level(1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 1.0, 0.0)
 """The level of a group that has a single member there."""
 
 
+class Shared(NamedTuple):
+    """A shared link of one node: how many of some devices cross it, and what it carries per direction [B/s]."""
+
+    devices: int
+    bytes_per_s: float
+
+
 @dataclass(frozen=True)
 class Network:
-    """The links of one group of equal devices in a system."""
+    """The links of some equal devices of a system: numbers ``ranks`` of a ``group``, counted node by node."""
 
     system: SystemSpec
     links: Mapping[str, LinkSpec]
     device: DeviceSpec
-
-    @property
-    def group(self) -> SystemNode:
-        """The group of one node that holds the device.
-
-        Raises:
-            InputError: the system has no such device.
-        """
-        for group in self.system.groups:
-            if group.device == self.device.id:
-                return group
-        has = ", ".join(group.device for group in self.system.groups)
-        raise InputError(f"system {self.system.id} has no {self.device.id}; it has {has}")
+    group: SystemNode
+    ranks: range
 
     @property
     def devices(self) -> int:
-        """Devices of this kind in the whole system."""
+        """Devices of the group in the whole system."""
         return self.group.count * self.system.nodes
+
+    def nodes(self, ranks: range) -> range:
+        """Numbers of the nodes that hold ``ranks``."""
+        return range(ranks.start // self.group.count, (ranks.stop - 1) // self.group.count + 1)
 
     @property
     def port_bytes_per_s(self) -> float:
@@ -65,16 +67,56 @@ class Network:
 
     @property
     def network_bytes_per_s(self) -> float:
-        """A device's share of the network between nodes, per direction [B/s].
+        """A device's share of the network between nodes, per direction, when all ``ranks`` use it at once [B/s].
 
         Raises:
             InputError: the system has no network.
         """
+        shares = [each.bytes_per_s / each.devices for each in self.shared(self.network_link, self.ranks).values()]
+        return min([self.network_port_bytes_per_s, *shares])
+
+    @property
+    def network_link(self) -> LinkSpec:
+        """The link between nodes.
+
+        Raises:
+            InputError: the system has none.
+        """
         if not self.system.network:
             raise InputError(f"system {self.system.id} has no network between nodes; choose a plan inside one node")
-        link = self.links[self.system.network]
-        share = self.system.network_bandwidth_per_device or link.bandwidth
-        return share.value * link.achieved_fraction.value
+        return self.links[self.system.network]
+
+    @property
+    def network_port_bytes_per_s(self) -> float:
+        """What one device alone reaches of the network between nodes, per direction [B/s]."""
+        share = self.system.network_bandwidth_per_device or self.network_link.bandwidth
+        return share.value * self.network_link.achieved_fraction.value
+
+    def peer_bytes_per_s(self, others: int) -> float:
+        """What one device exchanges with ``others`` devices of its group and node, per direction [B/s].
+
+        A mesh has one path for each pair; in a torus or a ring the bytes leave by one way, whoever they are for.
+        """
+        port = self.port_bytes_per_s
+        if self.group.topology == "full-mesh":
+            return port * min(1.0, others / max(self.group.count - 1, 1))
+        ways = {"torus-2d": 4.0, "torus-3d": 6.0, "ring": 2.0}.get(self.group.topology, 1.0)
+        return port / ways
+
+    def shared(self, over: LinkSpec, ranks: range) -> dict[str, Shared]:
+        """The shared links that ``ranks`` cross on their way over ``over``, by name: "nic h100 0 node 3"."""
+        found: dict[str, Shared] = {}
+        for shared in self.system.shared_links:
+            if shared.over != over.id:
+                continue
+            capacity = shared.bandwidth.value * over.achieved_fraction.value
+            for rank in ranks:
+                node, number = divmod(rank, self.group.count)
+                name = shared.crossed_by(self.group.id, number)
+                if name:
+                    name = f"{name} node {node}"
+                    found[name] = Shared(found[name].devices + 1 if name in found else 1, capacity)
+        return found
 
     def communicator(self, size: int, stride: int = 1, one_shot: bool = False) -> Communicator:
         """``size`` devices, ``stride`` ranks apart, as inner (one node) and outer (between nodes) levels.
@@ -87,12 +129,17 @@ class Network:
                 f"system {self.system.id} has {self.devices} x {self.device.id}; {size * stride} are needed "
                 "(choose a larger --system or fewer devices)"
             )
-        reach = max(1, self.group.count // stride)
+        reach = max(1, self._together() // stride)
         inner = max(d for d in range(1, min(size, reach) + 1) if size % d == 0)
         outer = size // inner
         return Communicator(
             size, stride, self._inner(inner, stride), ALONE if outer == 1 else self._outer(outer), one_shot
         )
+
+    def _together(self) -> int:
+        """How many ranks in a row lie in one node, wherever the first one is."""
+        node, offset = self.group.count, self.ranks.start % self.group.count
+        return node if offset + len(self.ranks) <= node else math.gcd(node, offset)
 
     def _outer(self, size: int) -> Level:
         bandwidth, latency = self.network_bytes_per_s, self.links[self.system.network].latency.value

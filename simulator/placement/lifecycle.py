@@ -12,7 +12,7 @@ from simulator.engine.executor import execute
 from simulator.metrics import BY_NAME
 from simulator.placement.program import ProgramWriter, units_of
 from simulator.placement.rules import PHASES, placer_of
-from simulator.placement.units import Unit
+from simulator.placement.units import Unit, transfer_link
 from simulator.prepared import Prepared, prepare_pool
 from simulator.result import PoolUse, Result
 from simulator.scenario import Scenario, TrainThenInfer
@@ -120,8 +120,9 @@ def _timeline(
 ) -> Timeline:
     """Training, handover, prefill and decode, one after the other."""
     train_s, handover_s = seconds
-    source, target = Unit(pools[0]).name, Unit(pools[1]).name
-    link = f"{pools[0].network.host.id} {source} > {target}"
+    units = [Unit(each) for each in pools]
+    source, target = (unit.name for unit in units)
+    link = f"{transfer_link(*units).id} {source} > {target}"
     begin = train_s + handover_s
     answer = begin + _seconds(served, "ttft_s")
     rows = [

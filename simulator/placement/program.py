@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from simulator.engine.tasks import HOST, Flow, Lane, Program, Task
-from simulator.placement.units import Unit, collective_flow, load_flow, transfer_flow
+from simulator.placement.units import Unit, collective_flow, load_flow, transfer_flow, transfer_link
 from simulator.prepared import Prepared
 from simulator.steps.pricing import PricedGraph
 from workloads import operators as op
@@ -62,7 +62,7 @@ class ProgramWriter:
         task = Task(
             operator.name,
             operator.family,
-            priced.bound_of(index),
+            priced.bounds[index],
             (unit.lane("communication" if collective else "compute"),),
             seconds=float(priced.time_s[index]),
             flow=collective_flow(operator, unit) if collective else None,
@@ -106,7 +106,7 @@ class ProgramWriter:
             send = op.collective(name, OpKind.SEND_RECV, each, 2, "pp")
             flow, link = collective_flow(send, source, target), target.prepared.network.link.id
         else:
-            flow, link = transfer_flow(size_bytes, source, target), source.prepared.network.host.id
+            flow, link = transfer_flow(size_bytes, source, target), transfer_link(source, target).id
         lane = Lane(f"{link} {source.name} > {target.name}", "transfer")
         return Product(self._flow(name, lane, flow, tuple(p.task for p in after)), target, size_bytes)
 

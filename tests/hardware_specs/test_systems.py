@@ -15,8 +15,16 @@ from hardware_specs.errors import InputError, UnknownName
 from hardware_specs.facts import Mark
 from hardware_specs.hosts import host_names, host_of, load_host
 from hardware_specs.links import link_names, load_link
-from hardware_specs.records import DEVICE_CLASSES, DeviceSpec, SystemSpec
-from hardware_specs.systems import check_system, links_of, load_system, system_for, system_names, torus_shape
+from hardware_specs.records import DEVICE_CLASSES, DeviceSpec, SharedLink, SystemSpec
+from hardware_specs.systems import (
+    check_system,
+    group_of,
+    links_of,
+    load_system,
+    system_for,
+    system_names,
+    torus_shape,
+)
 
 DEVICES = load_all_devices()
 USED_BY_STUDIES = ("gpu-tpu-lab", "cpu-gpu-workstation", "gpu-tpu-pods", "fpga-gpu-server", "five-classes")
@@ -168,6 +176,61 @@ def broken(**changes: object) -> SystemSpec:
 def test_contradictions_are_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         check_system(broken(**changes))
+
+
+def shared(**changes: object) -> SharedLink:
+    fields: dict[str, object] = {"name": "nic", "over": "efa-v3", "bandwidth": load_link("efa-v3").bandwidth, **changes}
+    return SharedLink(**fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("links", "message"),
+    [
+        ((shared(), shared()), "shared link 'nic': there are two of this name"),
+        ((shared(over="nvlink4"),), "over 'nvlink4': must be the host link or the network: pcie5-x16, efa-v3"),
+        ((shared(groups=("trainium",)),), "unknown group of .* 'trainium'; did you mean 'trainium2'"),
+        (
+            (shared(devices=(0, 16)),),
+            r"devices \[0, 16\]: must be the first and last device of one group, from 0 to 15",
+        ),
+        ((shared(devices=(3, 2)),), r"devices \[3, 2\]: must be the first and last"),
+        ((shared(each=-1),), "each -1: must be 0"),
+    ],
+)
+def test_shared_links_that_mean_nothing(links: tuple[SharedLink, ...], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        check_system(broken(shared_links=links))
+
+
+def test_a_shared_link_for_every_few_devices() -> None:
+    assert [shared(each=2).crossed_by("gpu", n) for n in range(4)] == [
+        "nic gpu 0",
+        "nic gpu 0",
+        "nic gpu 1",
+        "nic gpu 1",
+    ]
+    assert [shared(devices=(1, 2), groups=("gpu",)).crossed_by("gpu", n) for n in range(4)] == ["", "nic", "nic", ""]
+    assert shared(groups=("tpu",)).crossed_by("gpu", 0) == ""
+
+
+def test_groups_are_found_by_id_or_by_their_only_device() -> None:
+    system = load_system("trn2.48xlarge")
+    group = system.groups[0]
+    assert (group.id, group_of(system, "trainium2")) == ("trainium2", group)
+    twins = tuple(msgspec.structs.replace(group, id=name) for name in ("left", "right"))
+    twice = msgspec.structs.replace(system, groups=twins)
+    check_system(twice)
+    assert group_of(twice, "trainium2", "right") == twins[1]
+    for device, name, message in (
+        ("trainium2", "", "several groups of trainium2: left, right; say which group"),
+        ("trainium2", "lift", "unknown group .* 'lift'; did you mean 'left'"),
+        ("l4", "left", "group 'left' of system .* has trainium2, not l4"),
+        ("l4", "", "has no l4; it has trainium2"),
+    ):
+        with pytest.raises(InputError, match=message):
+            group_of(twice, device, name)
+    with pytest.raises(InputError, match="two groups are called 'trainium2'; give them different ids"):
+        check_system(msgspec.structs.replace(system, groups=(group, group)))
 
 
 def test_a_system_file_is_read_from_its_path(tmp_path: Path) -> None:

@@ -171,7 +171,11 @@ POOLS = [
     ('device = "tpu-v5e"\ntp = 0', "pool tpu-v5e: tp 0: must be"),
     ('device = "tpu-v5e"\ncount = 4096\ntp = 32', "32 devices, but --count is 4096"),
     ('device = "tpu-v5e"\nprice = "3 EUR/h"', "mine.toml: pool tpu-v5e: price: unknown unit 'EUR/h'"),
-    ('name = "x"', "missing key 'device'"),
+    ('name = "x"', "a pool needs 'group' or 'device' (devices here: h100-sxm-80gb, tpu-v5e)"),
+    ('group = "h100"', "group of system gpu-tpu-lab 'h100'; did you mean 'h100-sxm-80gb'"),
+    ('group = "tpu-v5e"\ndevice = "a10g"', "group 'tpu-v5e' of system gpu-tpu-lab has tpu-v5e, not a10g"),
+    ('name = "a"\ngroup = "tpu-v5e"\n[[plan.pools]]\nname = "b"\ndevice = "tpu-v5e"',
+     "has 1 x tpu-v5e; 1 of pool a + 1 of pool b = 2 are asked for"),
     ('device = "tpu-v5e"\n[[plan.pools]]\ndevice = "tpu-v5e"', "two pools are called 'tpu-v5e'; give them"),
     ('device = "tpu-v5e"\ndp = 2', "= 2 devices, but --count is 1"),
 ]  # fmt: skip

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hardware_specs.devices import load_device
-from hardware_specs.systems import links_of, load_system
+from hardware_specs.systems import group_of, links_of, load_system
 from simulator.kernels.collectives import NETWORK_EFFICIENCY, Level, passes
 from simulator.network.communicator import Communicator, collective_cost
 from simulator.network.topology import ALONE, Network
@@ -18,7 +18,8 @@ RING_KINDS = sorted(COLLECTIVES - {OpKind.SEND_RECV})
 
 def net(system: str = "h100-superpod-32", device: str = "h100-sxm-80gb") -> Network:
     spec = load_system(system)
-    return Network(spec, links_of(spec), load_device(device))
+    group = group_of(spec, device)
+    return Network(spec, links_of(spec), load_device(device), group, range(group.count * spec.nodes))
 
 
 collective_cost(OpKind.ALL_REDUCE, 1.0, net().communicator(2))  # compile outside any deadline

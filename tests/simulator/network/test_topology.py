@@ -7,13 +7,14 @@ import pytest
 from hardware_specs.devices import load_device
 from hardware_specs.errors import InputError
 from hardware_specs.links import load_link
-from hardware_specs.systems import links_of, load_system, system_for
+from hardware_specs.systems import group_of, links_of, load_system, system_for
 from simulator.network.topology import ALONE, Network, sub_torus
 
 
 def network(system: str, device: str) -> Network:
     spec = load_system(system)
-    return Network(spec, links_of(spec), load_device(device))
+    group = group_of(spec, device)
+    return Network(spec, links_of(spec), load_device(device), group, range(group.count * spec.nodes))
 
 
 def usable(link: str) -> float:
@@ -131,7 +132,7 @@ def test_refuses_more_devices_than_there_are() -> None:
 
 def test_refuses_a_device_that_is_not_there() -> None:
     with pytest.raises(InputError, match="has no tpu-v5e; it has h100-sxm-80gb"):
-        _ = network("h100-superpod-32", "tpu-v5e").group
+        network("h100-superpod-32", "tpu-v5e")
 
 
 def test_refuses_nodes_without_a_network() -> None:
@@ -139,4 +140,4 @@ def test_refuses_nodes_without_a_network() -> None:
     spec = system_for(device, 8)
     alone = type(spec)(id="x", name="x", groups=spec.groups, host_link=spec.host_link, nodes=2)
     with pytest.raises(InputError, match="no network between nodes"):
-        Network(alone, links_of(spec), device).communicator(16)
+        Network(alone, links_of(spec), device, spec.groups[0], range(16)).communicator(16)

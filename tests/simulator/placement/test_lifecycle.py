@@ -56,12 +56,11 @@ def test_the_pool_that_waits_draws_its_idle_power(scenario: Scenario) -> None:
 
 
 def test_the_weights_cross_the_slower_side(scenario: Scenario) -> None:
-    """Two bytes per parameter; eight devices send, four receive, each at its share of the network."""
+    """Two bytes per parameter; eight devices send through four adapters, four receive through two."""
     link = scenario.links["roce-400g"]
-    share = scenario.system.network_bandwidth_per_device
-    assert share is not None
+    adapter = scenario.system.shared_links[0]
     whole = count_parameters(MODEL).total * 2.0
-    expected = link.latency.value + whole / (4 * share.value * link.achieved_fraction.value)
+    expected = link.latency.value + whole / (2 * adapter.bandwidth.value * link.achieved_fraction.value)
     assert simulate(scenario).metrics["handover_s"] == pytest.approx(expected, rel=1e-6)
 
 
