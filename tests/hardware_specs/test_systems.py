@@ -241,3 +241,22 @@ def test_a_system_file_is_read_from_its_path(tmp_path: Path) -> None:
     assert load_system(tmp_path / "pair.toml").groups[0].count == 2
     with pytest.raises(UnknownName, match="unknown system 'dgx-h10'; did you mean 'dgx-h100'"):
         load_system("dgx-h10")
+
+
+@pytest.mark.parametrize(
+    "name", ["hgx-a100", "hgx-h100", "hgx-b200", "mi300-8", "gaudi-8", "gaudi3-8", "sxm2-8", "nvl72"]
+)
+def test_host_power_is_a_mean_and_not_the_maximum(name: str) -> None:
+    host = load_host(name)
+    assert "estimated" in host.power.origin
+    assert "At most" in host.notes
+
+
+@pytest.mark.parametrize("name", ["dgx-a100", "dgx-h100", "dgx-b200", "mi300x-node", "gaudi2-node", "gaudi3-node"])
+def test_a_shipped_server_draws_what_its_host_class_draws(name: str) -> None:
+    system = load_system(name)
+    device = load_device(system.groups[0].device)
+    usual = system_for(device, system.groups[0].count)
+    assert system.host_power and usual.host_power and device.power.tdp
+    assert system.host_power.value == usual.host_power.value
+    assert 0.1 < system.host_power.value / (system.groups[0].count * device.power.tdp.value) < 0.5
