@@ -8,29 +8,19 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from inference_points import BATCH_KINDS, WHAT_FITS, Point, Unpredictable, point_of, read_points
-from scoring import Scored, fits_in, mean_of_groups, reasons_of, record_of, rounded, summary, table_of, worst
+from scoring import Scored, is_fitted, overall, reasons_of, record_of, rounded, table_of, worst
 
-from hardware_specs.devices import load_device
 from hardware_specs.errors import InputError
 from silicost.output import Format, csv_text, print_json, print_rows, write_text
 from simulator.result import Result
 from simulator.simulate import simulate
-from workloads.runtimes.catalogue import load_runtime
 
 DESCRIBED = ("source", "engine", "device", "device_class", "n_devices", "model", "weight_dtype", "batch", "input_len",
              "output_len", "metric", "quality")  # fmt: skip
-
-
-@cache
-def is_fitted(runtime: str, device: str, source: str) -> bool:
-    """Whether a number of the runtime or of the device was set from rows of ``device`` in the table ``source``."""
-    fits = (*fits_in(load_runtime(runtime)), *fits_in(load_device(device)))
-    return any(fit.covers(source, device) for fit in fits)
 
 
 class Predictor:
@@ -124,10 +114,7 @@ def main() -> None:
     report = {
         "scenarios": len(predictor.known),
         "seconds": spent,
-        "overall_rows": summary(rows),
-        "overall_rows_fitted": summary([row for row in rows if row.labels["fitted"] == "yes"]),
-        "overall_rows_held_out": summary([row for row in rows if row.labels["fitted"] == "no"]),
-        "overall_source_device_groups": mean_of_groups(rows, ("source", "device")),
+        **overall(rows),
         "groups": table_of(rows, keys),
         "not_predicted": reasons_of(rows),
         "worst": worst(rows, asked.worst),
@@ -143,7 +130,7 @@ def main() -> None:
 def print_report(report: dict[str, Any]) -> None:
     """The report as tables."""
     print_rows([rounded(row) for row in report["groups"]], Format.TABLE, "by group")
-    for name in ("overall_rows", "overall_rows_fitted", "overall_rows_held_out", "overall_source_device_groups"):
+    for name in (name for name in report if name.startswith("overall")):
         print_rows([rounded(report[name])], Format.TABLE, name.replace("_", " "))
     if report["not_predicted"]:
         reasons = [{"rows": count, "reason": reason} for reason, count in report["not_predicted"].items()]

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from scoring import Scored, mean_of_groups, reasons_of, record_of, rounded, summary, table_of, worst
+from scoring import Scored, is_fitted, overall, reasons_of, record_of, rounded, table_of, worst
 from training_points import Unpredictable, read_steps, scenario_of
 
 from hardware_specs.errors import InputError
@@ -23,14 +23,16 @@ DESCRIBED = ("source", "framework", "device", "n_devices", "model", "seq_len", "
 
 def score(row: dict[str, Any]) -> Scored:
     """Predict the step time of one row; what cannot be predicted says why."""
-    labels = {name: row[name] for name in DESCRIBED} | {"runtime": "", "fits": ""}
+    labels = {name: row[name] for name in DESCRIBED} | {"runtime": "", "fits": "", "fitted": "no"}
     measured = float(row["step_time_s_derived"])
     try:
         scenario = scenario_of(row)
         result = simulate(scenario)
     except (Unpredictable, InputError) as error:
         return Scored(labels, measured, reason=str(error).split(";")[0])
-    labels |= {"runtime": scenario.pools[0].runtime.id, "fits": "yes" if result.fits else "no"}
+    runtime = scenario.pools[0].runtime.id
+    seen = is_fitted(runtime, row["device"], row["source"])
+    labels |= {"runtime": runtime, "fits": "yes" if result.fits else "no", "fitted": "yes" if seen else "no"}
     return Scored(labels, measured, result.metrics["step_time_s"], result.intervals["step_time_s"])
 
 
@@ -46,16 +48,15 @@ def main() -> None:
     if not rows:
         sys.exit(f"{asked.path}: no primary row with a step time")
     groups = table_of(rows, asked.group_by.split(","))
-    overall = {"rows": summary(rows), "source_device_groups": mean_of_groups(rows, ("source", "device"))}
+    figures = overall(rows)
     if asked.rows_out:
         write_text(asked.rows_out, csv_text([record_of(row) for row in rows]))
     if asked.format is Format.JSON:
-        print_json({"groups": groups, "overall": overall, "not_predicted": reasons_of(rows),
-                    "worst": worst(rows, asked.worst)})  # fmt: skip
+        print_json({"groups": groups, **figures, "not_predicted": reasons_of(rows), "worst": worst(rows, asked.worst)})
         return
     print_rows([rounded(group) for group in groups], Format.TABLE, "by group")
-    for name, figures in overall.items():
-        print_rows([rounded(figures)], Format.TABLE, f"overall {name.replace('_', ' ')}")
+    for name, figure in figures.items():
+        print_rows([rounded(figure)], Format.TABLE, name.replace("_", " "))
     if reasons := reasons_of(rows):
         print_rows([{"rows": n, "reason": reason} for reason, n in reasons.items()], Format.TABLE, "not predicted")
     if asked.worst:

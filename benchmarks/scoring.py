@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import msgspec
 
+from hardware_specs.devices import load_device
 from hardware_specs.facts import Fact, Fit
 from simulator.result import Interval
+from workloads.runtimes.catalogue import load_runtime
 
 
 def fits_in(part: Any) -> Iterator[Fit]:
@@ -27,6 +30,13 @@ def fits_in(part: Any) -> Iterator[Fit]:
     elif isinstance(part, tuple):
         for value in part:
             yield from fits_in(value)
+
+
+@cache
+def is_fitted(runtime: str, device: str, source: str) -> bool:
+    """Whether a number of the runtime or of the device was set from rows of ``device`` in the table ``source``."""
+    fits = (*fits_in(load_runtime(runtime)), *fits_in(load_device(device)))
+    return any(fit.covers(source, device) for fit in fits)
 
 
 class Scored(NamedTuple):
@@ -99,6 +109,16 @@ def mean_of_groups(rows: Sequence[Scored], keys: Sequence[str]) -> dict[str, Any
         if (values := [part[name] for part in parts if part[name] is not None])
     }
     return {"groups": len(parts), "without_prediction": sum(part["n"] == 0 for part in parts)} | means
+
+
+def overall(rows: Sequence[Scored]) -> dict[str, dict[str, Any]]:
+    """Figures of all rows, of those that fits have seen (label ``fitted``), of all others, and of groups."""
+    return {
+        "overall_rows": summary(rows),
+        "overall_rows_fitted": summary([row for row in rows if row.labels["fitted"] == "yes"]),
+        "overall_rows_held_out": summary([row for row in rows if row.labels["fitted"] == "no"]),
+        "overall_source_device_groups": mean_of_groups(rows, ("source", "device")),
+    }
 
 
 def reasons_of(rows: Sequence[Scored]) -> dict[str, int]:
