@@ -17,8 +17,6 @@ HEADLINES: Final[tuple[str, ...]] = (
 )  # fmt: skip
 """Metrics of a card, in order; the first that a result has is set large."""
 
-KINDS: Final = {"simulate": "inference", "train": "training", "run": "system"}
-
 _ON_CARD: Final = 6
 
 
@@ -64,7 +62,7 @@ def ranked(results: Sequence[Result]) -> list[int]:
 
 def kind_name(kind: str) -> str:
     """What kind of question a result answers, in a word."""
-    return KINDS.get(kind, short(kind, 40))
+    return short(kind, 40)
 
 
 def device_class(result: Result) -> str:

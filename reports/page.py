@@ -76,7 +76,7 @@ def render_report(results: Sequence[Result], title: str, lead: str = "") -> str:
         sections=sections,
         metrics=[metric_of(name) for name in metrics_of(results)],
         metric_of=metric_of,
-        versions=sorted({result.version for result in results}),
+        versions=sorted({result.laws_hash for result in results}),
     )
 
 

@@ -36,15 +36,7 @@ def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
         return getattr(import_module(_PUBLIC[name]), name)
     if name == "__version__":
-        return _installed_version()
+        from hardware_specs.version import package_version
+
+        return package_version()
     raise AttributeError(f"module 'silicost' has no attribute {name!r}")
-
-
-def _installed_version() -> str:
-    """The version of the installed package; reading the metadata takes longer than all the rest of the import."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("silicost")
-    except PackageNotFoundError:  # running from a source tree without installation
-        return "0+unknown"

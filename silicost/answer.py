@@ -72,7 +72,7 @@ def show(result: Result, how: Format) -> None:
     elif how is Format.CSV:
         write_out(csv_text([_program_row(row) for row in rows_of(result)]))
     else:
-        asked = [{"asked": key.replace("_", " "), "value": text} for key, text in result.configuration.items()]
+        asked = [{"asked": key.replace("_", " "), "value": text} for key, text in result.asked.items()]
         print_table(asked, result.title, header=False)
         write_out("\n")
         print_table([_person_row(row) for row in rows_of(result)])
@@ -80,10 +80,11 @@ def show(result: Result, how: Format) -> None:
 
 def rows_of(result: Result) -> Iterator[Row]:
     """Every number that a result shows: metrics, memory, energy, bounds, breakdown (largest first)."""
-    for name, value in result.metrics.items():
+    whole = result.as_json()
+    for name in result.metrics:
         known, why = result.intervals.get(name), result.reasons.get(name, "")
-        yield Row(name, value, BY_NAME[name].dimension, cell_of(result, name), known, why)
-    for part, size in result.as_json()["memory_bytes"].items():
+        yield Row(name, whole[name], BY_NAME[name].dimension, cell_of(result, name), known, why)
+    for part, size in whole["memory_bytes"].items():
         note = f"of {quantity(result.memory_capacity_bytes, 'bytes')} usable" if part == "total" else ""
         yield _plain_row(f"memory_bytes.{part}", size, "bytes", note)
     for boundary in ("device", "node", "facility"):

@@ -1,4 +1,4 @@
-"""From the seconds and joules of a run to a ``Result``: energy, intervals, roofs, provenance."""
+"""From the seconds and joules of a run to a ``Result``: energy, intervals, roofs."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ import msgspec
 
 from hardware_specs.dtypes import COMPUTE_DTYPES
 from hardware_specs.errors import InputError
+from hardware_specs.version import package_version
 from simulator import costs
 from simulator.checks import warnings_of
+from simulator.configuration import configuration_of, kind_of
+from simulator.identity import laws_hash
 from simulator.metrics import BY_NAME
 from simulator.prepared import Prepared
-from simulator.result import Energy, Interval, MemoryUse, PhaseCost, PoolUse, Provenance, Result, Roof
-from simulator.scenario import Pool, Scenario, StaticBatch, TrainStep, TrainThenInfer, laws_version
+from simulator.provenance import provenance_of
+from simulator.result import Energy, Interval, MemoryUse, PhaseCost, PoolUse, Result, Roof
 from simulator.timeline import Timeline
 from simulator.uncertainty.intervals import Part, interval, log_sd
 
@@ -28,7 +31,6 @@ class Answer:
     ``own_parts`` what the time consists of that a metric depends on, where that is not all of the duration.
     """
 
-    kind: str
     title: str
     metrics: dict[str, float | None]
     pools: tuple[PoolUse, ...]
@@ -58,8 +60,9 @@ def assemble(prepared: Sequence[Prepared], answer: Answer) -> Result:
     }
     fullest = max(answer.pools, key=lambda pool: pool.memory.total / pool.capacity_bytes)
     return Result(
-        kind=answer.kind, title=scenario.title or answer.title, scenario_hash=scenario.hash, seed=scenario.seed,
-        version=laws_version(), configuration=describe(scenario), metrics=metrics, memory=fullest.memory,
+        kind=kind_of(scenario), title=scenario.title or answer.title, scenario_hash=scenario.hash, seed=scenario.seed,
+        laws_hash=laws_hash(), silicost_version=package_version(), configuration=configuration_of(scenario),
+        metrics=metrics, memory=fullest.memory,
         memory_capacity_bytes=fullest.capacity_bytes, fits=all(pool.fits for pool in answer.pools),
         energy=energy, bound=answer.bound, breakdown=answer.breakdown, intervals=intervals,
         provenance=provenance_of(prepared), pools=answer.pools, phases=answer.phases,
@@ -175,87 +178,3 @@ def roofs_of(prepared: Prepared) -> tuple[Roof, ...]:
             Roof(spec.id, spec.cache.kind or "cache", "cache", float(prepared.model.record[0]["cache_bandwidth"]))
         )
     return tuple(roofs)
-
-
-def provenance_of(prepared: Sequence[Prepared]) -> tuple[Provenance, ...]:
-    """What the result rests on: model, devices with facts and priors, runtimes, links, site and prices."""
-    scenario = prepared[0].scenario
-    rows: list[Provenance] = []
-    if isinstance(scenario.workload, (StaticBatch, TrainStep, TrainThenInfer)):
-        model = scenario.workload.model
-        rows.append(Provenance(f"model {model.id}", "architecture", "sourced", model.source or "given by the user"))
-    for each in prepared:
-        rows += [*each.model.provenance, *_pool_provenance(each.pool)]
-    site, host = scenario.site, scenario.system.host_power
-    facts = [
-        (f"{site.id} electricity", site.electricity),
-        (f"{site.id} PUE", site.pue),
-        (f"{site.id} carbon intensity", site.carbon),
-        *([(f"{scenario.system.id} host power", host)] if host else []),
-    ]
-    for name, link in scenario.links.items():
-        facts += [(f"{name} bandwidth", link.bandwidth), (f"{name} latency", link.latency)]
-        facts += [(f"{name} achieved fraction", link.achieved_fraction)]
-    rows += [Provenance(what, fact.text, fact.mark.value, fact.origin) for what, fact in facts]
-    reason = "class-level error table, not yet fitted"
-    rows.append(Provenance("intervals", "log-normal, shared bias per family", "assumed", reason))
-    return tuple(dict.fromkeys(rows))
-
-
-def _pool_provenance(pool: Pool) -> list[Provenance]:
-    """Memory, runtime reserve and price of a pool."""
-    spec, runtime = pool.device, pool.runtime
-    facts = [
-        (f"{spec.id} memory capacity", spec.memory.usable or spec.memory.capacity),
-        (f"{runtime.id} memory utilisation", runtime.memory_utilisation),
-        (f"{runtime.id} context", runtime.context),
-    ]
-    if pool.usd_per_device_s is not None:
-        facts.append((f"price of {spec.id} ({pool.price_origin})", pool.usd_per_device_s))
-    return [Provenance(what, fact.text, fact.mark.value, fact.origin) for what, fact in facts]
-
-
-def describe(scenario: Scenario) -> dict[str, str]:
-    """The question in words, for tables."""
-    pools = scenario.pools
-    words = {
-        "device": _joined([pool.device.id for pool in pools]),
-        "device_class": _joined([pool.device.device_class for pool in pools]),
-        "count": _joined([str(pool.count) for pool in pools]),
-        "system": scenario.system.id,
-        "runtime": _joined([pool.runtime.id for pool in pools]),
-        "parallelism": _joined(
-            [f"tp {p.plan.tp}, pp {p.plan.pp}, dp {p.plan.dp}, ep {p.plan.ep}" for p in pools], " | "
-        ),
-        "dtype": _joined([pool.formats.dtype for pool in pools]),
-        "weights": _joined([pool.formats.weight or pool.formats.dtype for pool in pools]),
-        "site": scenario.site.id,
-    }
-    return _describe_work(scenario) | words
-
-
-def _describe_work(scenario: Scenario) -> dict[str, str]:
-    work = scenario.workload
-    if isinstance(work, StaticBatch):
-        kv = _joined([pool.formats.kv or "16 bit" for pool in scenario.pools])
-        return {
-            "model": work.model.id, "batch": str(work.batch), "isl": str(work.isl), "osl": str(work.osl), "kv": kv,
-        }  # fmt: skip
-    if isinstance(work, TrainStep):
-        return {
-            "model": work.model.id, "global_batch": str(work.global_batch), "seq_len": str(work.seq_len),
-            "micro_batch": _joined([str(pool.plan.micro_batch) for pool in scenario.pools]),
-            "recompute": _joined([pool.plan.recompute for pool in scenario.pools]),
-        }  # fmt: skip
-    if isinstance(work, TrainThenInfer):
-        return {
-            "model": work.model.id, "steps": str(work.steps), "global_batch": str(work.train.global_batch),
-            "seq_len": str(work.train.seq_len), "batch": str(work.infer.batch), "isl": str(work.infer.isl),
-            "osl": str(work.infer.osl),
-        }  # fmt: skip
-    return {"model": "dataflow", "batch": str(work.batch), "steps": str(work.steps)}
-
-
-def _joined(words: list[str], separator: str = " + ") -> str:
-    """Each different word once, in order."""
-    return separator.join(dict.fromkeys(words))

@@ -8,6 +8,9 @@ import msgspec
 
 from simulator.timeline import Timeline
 
+SCHEMA = 1
+"""Version of the JSON form: it grows by one when a key goes away or changes its meaning."""
+
 
 class Interval(msgspec.Struct, frozen=True):
     """A predictive interval: 80% between ``p10`` and ``p90``, 95% between ``p2_5`` and ``p97_5``."""
@@ -90,7 +93,7 @@ class OperatorCost(msgspec.Struct, frozen=True):
 
 
 class PhaseCost(msgspec.Struct, frozen=True):
-    """One phase (prefill, decode, forward, backward, optimizer): its operators and its time."""
+    """One phase (a name of ``simulator.scenario.PHASES``, or "step" of a dataflow): its operators and its time."""
 
     name: str
     time_s: float
@@ -107,12 +110,16 @@ class Roof(msgspec.Struct, frozen=True):
 
 
 class Provenance(msgspec.Struct, frozen=True):
-    """What a result rests on: one input number (or rule), its mark and its origin."""
+    """What a result rests on: one input number (or rule), its mark and its origin.
+
+    ``path`` is how ``--set`` calls it ("device.parameters.gemm_peak"), "" where that cannot change it.
+    """
 
     what: str
     value: str
     mark: str
     origin: str
+    path: str = ""
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -120,15 +127,17 @@ class Result(msgspec.Struct, frozen=True):
 
     ``memory`` and ``memory_capacity_bytes`` are those of the fullest device of all ``pools``; ``fits`` is about all.
     ``metrics`` holds numbers by documented name (see ``simulator.metrics``); a metric without a value is None
-    and ``reasons`` says why. ``configuration`` is what was asked, in words, for tables.
+    and ``reasons`` says why. ``configuration`` is what was asked: numbers and words, the plan a table of its own, and
+    with several pools a list of these. ``laws_hash`` is that of the code that gave the answer.
     """
 
     kind: str
     title: str
     scenario_hash: str
     seed: int
-    version: str
-    configuration: dict[str, str]
+    laws_hash: str
+    silicost_version: str
+    configuration: dict[str, Any]
     metrics: dict[str, float | None]
     memory: MemoryUse
     memory_capacity_bytes: float
@@ -145,12 +154,27 @@ class Result(msgspec.Struct, frozen=True):
     reasons: dict[str, str] = {}
     warnings: tuple[str, ...] = ()
 
+    @property
+    def asked(self) -> dict[str, str]:
+        """The configuration in words, for tables: each different word of several pools once."""
+        words = {key: str(value) for key, value in self.configuration.items() if not isinstance(value, (dict, list))}
+        rows = self.configuration.get("pools", [self.configuration])
+        for key in dict.fromkeys(key for row in rows for key in row):
+            values = [row[key] for row in rows if key in row]
+            if isinstance(values[0], dict):
+                plans = [", ".join(f"{name} {value}" for name, value in plan.items()) for plan in values]
+                words[key] = " | ".join(dict.fromkeys(plans))
+            else:
+                words[key] = " + ".join(dict.fromkeys(map(str, values)))
+        return words
+
     def as_json(self) -> dict[str, Any]:
         """The stable JSON form (docs: JSON keys): metrics at top level, SI units, no operators or timeline."""
         return {
+            "schema": SCHEMA,
             "kind": self.kind,
             "title": self.title,
-            **self.metrics,
+            **{name: _json_number(name, value) for name, value in self.metrics.items()},
             "memory_bytes": self._memory_json(self.memory),
             "memory_capacity_bytes": self.memory_capacity_bytes,
             "fits": self.fits,
@@ -165,14 +189,31 @@ class Result(msgspec.Struct, frozen=True):
             "provenance": [msgspec.structs.asdict(p) for p in self.provenance],
             "scenario_hash": self.scenario_hash,
             "seed": self.seed,
-            "version": self.version,
+            "laws_hash": self.laws_hash,
+            "silicost_version": self.silicost_version,
         }
 
     def _memory_json(self, memory: MemoryUse) -> dict[str, float]:
         """Parts and total; inference results have no gradients and optimizer states, training results no KV cache."""
-        absent = {"simulate": ("gradients", "optimizer"), "train": ("kv",)}.get(self.kind, ())
+        absent = {"inference": ("gradients", "optimizer"), "training": ("kv",)}.get(self.kind, ())
         parts = {name: value for name, value in msgspec.structs.asdict(memory).items() if name not in absent}
         return {**parts, "total": memory.total}
 
     def _pool_json(self, pool: PoolUse) -> dict[str, Any]:
-        return {**msgspec.structs.asdict(pool), "memory": self._memory_json(pool.memory), "fits": pool.fits}
+        return {
+            "name": pool.name,
+            "device": pool.device,
+            "device_class": pool.device_class,
+            "count": pool.count,
+            "runtime": pool.runtime,
+            "memory_bytes": self._memory_json(pool.memory),
+            "memory_capacity_bytes": pool.capacity_bytes,
+            "fits": pool.fits,
+            "energy_device_j": pool.energy_j,
+            "busy_s": pool.busy_s,
+        }
+
+
+def _json_number(name: str, value: float | None) -> float | int | None:
+    """A metric as JSON has it: what counts sequences is a whole number."""
+    return int(value) if value is not None and name == "max_batch" else value

@@ -6,20 +6,20 @@ pools share the work by rules and run on the engine.
 
 from __future__ import annotations
 
-import hashlib
-from functools import cache
-from pathlib import Path
-
 import msgspec
 
 from hardware_specs.errors import InputError
 from hardware_specs.facts import Fact
 from hardware_specs.records import DeviceSpec, LinkSpec, SiteSpec, SystemNode, SystemSpec
 from hardware_specs.systems import group_of
+from simulator.identity import content_hash
+from workloads.formats import load_format
 from workloads.lowering.dataflow import Dataflow
 from workloads.models.architecture import Architecture
 from workloads.runtimes.record import Runtime
 
+PHASES = ("encode", "prefill", "decode", "forward", "backward", "update")
+"""What rules place and results tell apart. An encoder encodes; a training step runs the last three."""
 RECOMPUTE = ("none", "selective", "full")
 
 
@@ -147,9 +147,15 @@ class Scenario(msgspec.Struct, frozen=True):
 
     @property
     def hash(self) -> str:
-        """Hash of the content of every part and of the laws' sources: the key of caches and studies."""
-        encoded = msgspec.json.encode(self, order="sorted")
-        return hashlib.sha256(laws_version().encode() + encoded).hexdigest()[:16]
+        """Hash of the content of every part, storage formats included, and of the laws: the key of caches and studies.
+
+        Titles, notes and citations do not count.
+
+        Raises:
+            UnknownName: a storage format that does not exist.
+        """
+        names = {name for pool in self.pools for name in msgspec.structs.astuple(pool.formats)} - {""}
+        return content_hash(self, [load_format(name) for name in sorted(names)])
 
     def group_of(self, pool: Pool) -> SystemNode:
         """The group of the system that holds the devices of ``pool``.
@@ -174,23 +180,6 @@ class Scenario(msgspec.Struct, frozen=True):
     def mixed(self) -> bool:
         """Whether more than one pool takes part."""
         return len(self.pools) > 1
-
-
-@cache
-def laws_version() -> str:
-    """Hash of everything that turns a scenario into numbers: laws, kernels, networks, lowering, parameter counts."""
-    here = Path(__file__).parent
-    sources = [
-        *here.glob("*.py"),
-        *here.glob("[!_]*/*.py"),
-        *(here.parent / "workloads" / "lowering").glob("*.py"),
-        *(here.parent / "workloads" / "models").glob("*.py"),
-        *(here.parent / "workloads").glob("*.py"),
-    ]
-    digest = hashlib.sha256()
-    for source in sorted(sources):
-        digest.update(source.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def check_plan(plan: Plan, count: int) -> None:

@@ -99,7 +99,7 @@ def compile_device(spec: DeviceSpec, runtime: Runtime) -> DeviceModel:
     law = law_of(spec.device_class)
     record = np.zeros(1, LAW_DTYPE)
     row: Any = record[0]
-    provenance = [_fact_note(f"{spec.id} memory bandwidth", spec.memory.bandwidth)]
+    provenance = [_fact_note(f"{spec.id} memory bandwidth", spec.memory.bandwidth, "device.memory.bandwidth")]
     row["bandwidth"] = spec.memory.bandwidth.value
     known = {parameter.name: parameter for parameter in law.parameters}
     for name, fact in spec.parameters.items():
@@ -115,13 +115,20 @@ def compile_device(spec: DeviceSpec, runtime: Runtime) -> DeviceModel:
         row[parameter.name] = value
         origin = fitted.origin if fitted else f"class prior: {parameter.meaning}"
         mark = fitted.mark.value if fitted else "assumed"
-        provenance.append(Provenance(f"{spec.id} {parameter.name}", f"{value:.4g}", mark, origin))
+        path = f"device.parameters.{parameter.name}"
+        provenance.append(Provenance(f"{spec.id} {parameter.name}", f"{value:.4g}", mark, origin, path))
     _fill_peaks(spec, row)
     if runtime.half_accumulate and spec.compute.half_accumulate_gain:
         for dtype in ("bf16", "fp16"):
             row["peaks"][COMPUTE_DTYPES.index(dtype)] *= spec.compute.half_accumulate_gain.value
-        provenance.append(_fact_note(f"{spec.id} gain of fp16 accumulation", spec.compute.half_accumulate_gain))
-    provenance += [_fact_note(f"{spec.id} peak {dtype}", fact) for dtype, fact in spec.compute.peaks.items()]
+        gain = spec.compute.half_accumulate_gain
+        provenance.append(
+            _fact_note(f"{spec.id} gain of fp16 accumulation", gain, "device.compute.half_accumulate_gain")
+        )
+    provenance += [
+        _fact_note(f"{spec.id} peak {dtype}", fact, f"device.compute.peaks.{dtype}")
+        for dtype, fact in spec.compute.peaks.items()
+    ]
     provenance += _fill_runtime(runtime, row)
     return DeviceModel(spec, runtime, record, tuple(provenance))
 
@@ -152,14 +159,15 @@ def _fill_runtime(runtime: Runtime, row: Any) -> list[Provenance]:
     row["vector_decode"] = float(runtime.vector_decode)
     row["weight_factor"] = runtime.factors.weight_stream
     notes = [
-        _fact_note(f"{runtime.id} {name}", getattr(runtime, name)) for name in ("launch", "graph_launch", "host_step")
+        _fact_note(f"{runtime.id} {name}", getattr(runtime, name), f"runtime.{name}")
+        for name in ("launch", "graph_launch", "host_step")
     ]
     for family in RUNTIME_FAMILIES:
         fact = getattr(runtime.factors, family)
         row["factors"][FAMILIES.index(family)] = fact.value
-        notes.append(_fact_note(f"{runtime.id} {family} factor", fact))
+        notes.append(_fact_note(f"{runtime.id} {family} factor", fact, f"runtime.factors.{family}"))
     return notes
 
 
-def _fact_note(what: str, fact: Any) -> Provenance:
-    return Provenance(what, fact.text, fact.mark.value, fact.origin)
+def _fact_note(what: str, fact: Any, path: str) -> Provenance:
+    return Provenance(what, fact.text, fact.mark.value, fact.origin, path)

@@ -54,7 +54,6 @@ def placed_dataflow(scenario: Scenario, flow: Dataflow) -> Result:
     totals = account(rhythm.runs, prepared, units)
     metrics, reasons = _metrics(flow, prepared, totals, rhythm.step_s)
     answer = Answer(
-        kind="dataflow",
         title=f"dataflow on {names_of(prepared)}",
         metrics=metrics,
         pools=tuple(

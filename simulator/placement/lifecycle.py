@@ -11,11 +11,11 @@ from simulator.devices.priors import idle_w
 from simulator.engine.executor import execute
 from simulator.metrics import BY_NAME
 from simulator.placement.program import ProgramWriter, units_of
-from simulator.placement.rules import PHASES, placer_of
+from simulator.placement.rules import placer_of
 from simulator.placement.units import Unit, transfer_link
 from simulator.prepared import Prepared, prepare_pool
 from simulator.result import PoolUse, Result
-from simulator.scenario import Scenario, TrainThenInfer
+from simulator.scenario import PHASES, Scenario, TrainThenInfer
 from simulator.steps.inference_result import inference_result
 from simulator.steps.training_result import training_result
 from simulator.timeline import Span, Timeline
@@ -52,7 +52,6 @@ def lifecycle_result(scenario: Scenario, work: TrainThenInfer) -> Result:
         _pool_over(server, served.pools[0], 1, total - serve_s),
     )
     answer = Answer(
-        kind="train-then-infer",
         title=f"{work.model.id}: training on {trainer.pool.device.id}, inference on {server.pool.device.id}",
         metrics={name: metrics[name] for name in BY_NAME if name in metrics and name != "carbon_g"},
         pools=pools, duration_s=total, bound={**trained.bound, **served.bound}, breakdown=breakdown, parts=parts,

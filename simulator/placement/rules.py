@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from hardware_specs.errors import InputError, UnknownName, nearest
-from simulator.scenario import Rule, Scenario
-
-PHASES = ("encode", "prefill", "decode", "forward", "backward", "update")
+from simulator.scenario import PHASES, Rule, Scenario
 
 _GRADIENTS = (".dgrad", ".wgrad", ".backward", ".recompute", ".update", ".grad")
 

@@ -58,7 +58,6 @@ def placed_training(scenario: Scenario, work: TrainStep) -> Result:
     metrics, reasons = training_metrics(prepared, work, totals.duration_s, totals.energy_j, model_flops, hardware_flops)
     in_flight = min(depth, count)
     answer = Answer(
-        kind="train",
         title=f"training step of {work.model.id} on {names_of(prepared)}",
         metrics=metrics,
         pools=tuple(
@@ -204,5 +203,5 @@ def _phases(
             whole = phase_cost("step", shared.priced[name], device, steps=float(count), counts=placed.counts[name])
             rows += forward_and_backward(whole)
         if name in updates:
-            rows.append(phase_cost("optimizer", updates[name], device))
+            rows.append(phase_cost("update", updates[name], device))
     return tuple(rows)

@@ -123,11 +123,12 @@ def inference(machine: Machine = MACHINES[0], batch: int = 8, isl: int = 2048, o
     spread = {"gpu": 1.25, "tpu": 1.35, "cpu": 1.6, "fpga": 1.9, "asic": 1.8}[machine.device_class]
     memory = MemoryUse(weights=16.06e9, kv=batch * (isl + osl) * 131072.0, activations=0.9e9, overhead=0.6e9)
     return Result(
-        kind="simulate", title=f"llama-3.1-8b on 1 x {machine.device}", scenario_hash=f"{hash(batch):016x}", seed=0,
-        version="3f9c1b2a77d0e415",
+        kind="inference", title=f"llama-3.1-8b on 1 x {machine.device}", scenario_hash=f"{hash(batch):016x}", seed=0,
+        laws_hash="3f9c1b2a77d0e415", silicost_version="0.1.0",
         configuration={
-            "model": "llama-3.1-8b", "device": machine.device, "device_class": machine.device_class, "count": "1",
-            "runtime": "vllm-0.19", "dtype": "bf16", "batch": str(batch), "isl": str(isl), "osl": str(osl),
+            "model": "llama-3.1-8b", "device": machine.device, "device_class": machine.device_class, "count": 1,
+            "runtime": "vllm-0.19", "dtype": "bf16", "batch": batch, "isl": isl, "osl": osl,
+            "plan": {"tp": 1, "pp": 1},
         },
         metrics=metrics, memory=memory, memory_capacity_bytes=machine.capacity,
         fits=memory.total <= machine.capacity,
@@ -145,7 +146,7 @@ def inference(machine: Machine = MACHINES[0], batch: int = 8, isl: int = 2048, o
 def training() -> Result:
     machine = MACHINES[0]
     forward = _phase(machine, "forward", 8192.0, 4096.0, 16.0, 2.0)
-    update = PhaseCost("optimizer", 0.012, (_operator(machine, "adam", "optimizer", 1.0, 0.0, 3e10),))
+    update = PhaseCost("update", 0.012, (_operator(machine, "adam", "optimizer", 1.0, 0.0, 3e10),))
     step = forward.time_s * 3 + 0.012 + 0.08
     metrics: dict[str, float | None] = {
         "step_time_s": step, "tokens_per_s_per_device": 131072 / step / 8, "model_tflops_per_device": 412.0,
@@ -154,10 +155,10 @@ def training() -> Result:
     breakdown = {family: value * 3 for family, value in _breakdown((forward,)).items()}
     memory = MemoryUse(4e9, activations=21e9, gradients=4e9, optimizer=24e9, overhead=0.6e9)
     return Result(
-        kind="train", title="training step of llama-3.1-8b on 8 x h100-sxm-80gb", scenario_hash="77aa", seed=0,
-        version="3f9c1b2a77d0e415",
-        configuration={"model": "llama-3.1-8b", "device": machine.device, "device_class": "gpu", "count": "8",
-                       "global_batch": "64", "seq_len": "4096"},
+        kind="training", title="training step of llama-3.1-8b on 8 x h100-sxm-80gb", scenario_hash="77aa", seed=0,
+        laws_hash="3f9c1b2a77d0e415", silicost_version="0.1.0",
+        configuration={"model": "llama-3.1-8b", "device": machine.device, "device_class": "gpu", "count": 8,
+                       "global_batch": 64, "seq_len": 4096},
         metrics=metrics, memory=memory,
         memory_capacity_bytes=machine.capacity, fits=True, energy=Energy(9e3, 1.2e4, 1.5e4),
         bound={"step": "compute"}, breakdown={**breakdown, "optimizer": 0.012, "collective": 0.05, "bubble": 0.03},
@@ -196,8 +197,9 @@ def mixed(chunks: int = 40) -> Result:
         _pool(MACHINES[3], 2, fpga, 190.0, 0.3, "decode"),
     )
     return Result(
-        kind="run", title="prefill on h100-sxm-80gb, decode on alveo-v80", scenario_hash="d15a", seed=7,
-        version="3f9c1b2a77d0e415", configuration={"device": "h100 + alveo-v80", "device_class": "mixed"},
+        kind="train-then-infer", title="prefill on h100-sxm-80gb, decode on alveo-v80", scenario_hash="d15a", seed=7,
+        laws_hash="3f9c1b2a77d0e415", silicost_version="0.1.0",
+        configuration={"pools": [{"device": "h100"}, {"device": "alveo-v80"}]},
         metrics=metrics, memory=fpga, memory_capacity_bytes=34.4e9, fits=True,
         energy=Energy(430.0, 560.0, 640.0), bound={"prefill": "compute", "decode": "memory"},
         breakdown=_breakdown(phases), intervals={n: _interval(v, 1.5) for n, v in metrics.items() if v is not None},

@@ -138,7 +138,8 @@ def _with_strings(result: Result, bad: str) -> Result:
     operators.append(OperatorCost(bad, bad, bad, bad, 1.0, math.nan, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, math.inf, bad))
     pool = msgspec.structs.replace(result.pools[0], name=bad, device=bad, device_class=bad, runtime=bad)
     return msgspec.structs.replace(
-        result, kind=bad, title=bad, scenario_hash=bad, version=bad, configuration={bad: bad, "device": bad},
+        result, kind=bad, title=bad, scenario_hash=bad, laws_hash=bad, silicost_version=bad,
+        configuration={bad: bad, "device": bad},
         metrics={**result.metrics, "ttft_s": math.nan, "tpot_s": math.inf, "e2e_s": -1.0, bad: 1.0, "x_s": None},
         reasons={"ttft_s": bad, "x_s": bad}, warnings=(bad,), bound={bad: bad},
         provenance=(Provenance(bad, bad, bad, bad),), pools=(pool, pool),

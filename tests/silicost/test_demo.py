@@ -15,7 +15,7 @@ def test_demo(silicost: Callable[..., Any], tmp_path: Path) -> None:
     results = json.loads((tmp_path / "demo" / "result.json").read_text())
     classes = {pool["device_class"] for result in results for pool in result["pools"]}
     assert classes == {"cpu", "gpu", "tpu", "fpga", "asic"}
-    assert {result["kind"] for result in results} == {"simulate", "train"}
+    assert {result["kind"] for result in results} == {"inference", "training"}
     assert all(result["fits"] for result in results)
     page = (tmp_path / "demo" / "report.html").read_text()
     assert not re.search(r"""(?:src|href)\s*=\s*["']?(?:https?:)?//""", page)

@@ -17,7 +17,7 @@ KEYS = {
     "total_tokens_per_s", "tokens_per_s_per_device", "mfu_prefill", "mfu_decode", "mbu_decode", "max_batch",
     "j_per_output_token", "usd_per_million_output_tokens", "carbon_g", "memory_bytes", "memory_capacity_bytes", "fits",
     "energy_j", "pools", "bound", "breakdown", "intervals", "reasons", "warnings", "configuration", "provenance",
-    "scenario_hash", "seed", "version",
+    "scenario_hash", "seed", "schema", "laws_hash", "silicost_version",
 }  # fmt: skip
 QUESTIONS = [
     S,
@@ -48,7 +48,17 @@ def test_json(silicost: Run, command: str) -> None:
     assert sum(result["breakdown"].values()) == pytest.approx(result["e2e_s"], rel=1e-9)
     energy = result["energy_j"]
     assert energy["device"] <= energy["node"] <= energy["facility"]
-    assert set(result["bound"]) == ({"prefill"} if result["tpot_s"] is None else {"prefill", "decode"})
+    prompt = "encode" if "bert" in command else "prefill"
+    assert set(result["bound"]) == ({prompt} if result["tpot_s"] is None else {prompt, "decode"})
+    assert (result["schema"], result["kind"]) == (1, "inference")
+    assert type(result["max_batch"]) is int
+    asked = result["configuration"]
+    assert asked["plan"].keys() == {"tp", "pp", "dp", "ep", "micro_batch", "recompute"}
+    assert {type(asked[key]) for key in ("batch", "isl", "osl", "count")} == {int}
+    (pool,) = result["pools"]
+    assert pool["memory_bytes"] == result["memory_bytes"]
+    assert pool["memory_capacity_bytes"] == result["memory_capacity_bytes"]
+    assert pool["energy_device_j"] == energy["device"]
     assert set(result["bound"].values()) <= {"compute", "memory", "communication", "overhead"}
     assert {row["mark"] for row in result["provenance"]} <= {"sourced", "assumed", "calibrated"}
 

@@ -11,7 +11,8 @@ T = "train --model llama-3.1-8b --device h100-sxm-80gb --global-batch 16 --seq-l
 KEYS = {
     "kind", "title", "step_time_s", "tokens_per_s_per_device", "model_tflops_per_device", "mfu", "hfu", "usd_per_step",
     "carbon_g", "memory_bytes", "memory_capacity_bytes", "fits", "energy_j", "pools", "bound", "breakdown", "intervals",
-    "reasons", "warnings", "configuration", "provenance", "scenario_hash", "seed", "version",
+    "reasons", "warnings", "configuration", "provenance", "scenario_hash", "seed", "schema",
+    "laws_hash", "silicost_version",
 }  # fmt: skip
 Run = Callable[..., Any]
 
@@ -25,6 +26,7 @@ def test_json(silicost: Run, more: str) -> None:
     assert ran.status == (0 if ran.json["fits"] else 3), ran.err
     result = ran.json
     assert set(result) == KEYS
+    assert (result["kind"], result["configuration"]["plan"]["micro_batch"]) == ("training", 1)
     assert set(result["memory_bytes"]) == {"weights", "activations", "gradients", "optimizer", "overhead", "total"}
     assert sum(result["breakdown"].values()) == pytest.approx(result["step_time_s"], rel=1e-9)
     assert 0.0 < result["mfu"] <= result["hfu"] < 1.0

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from hardware_specs.facts import Fact, Mark
-from simulator.scenario import Plan, Rule, Scenario, StaticBatch, TrainStep
+from simulator.identity import laws_hash
+from simulator.scenario import Formats, Plan, Rule, Scenario, StaticBatch, TrainStep
 from simulator.simulate import simulate
+from workloads.formats import load_format
 from workloads.lowering.dataflow import Dataflow, DataflowInput, DataflowOperator
 from workloads.models.catalogue import load_model
 
@@ -91,3 +94,42 @@ def test_the_hash_changes_with_everything_and_with_nothing_else(one_pool: Callab
     hashes = {name: changed.hash for name, changed in changes(scenario).items()}
     assert len({scenario.hash, *hashes.values()}) == len(hashes) + 1
     assert ASKS["batch"](one_pool, one_pool).hash == scenario.hash
+
+
+def test_the_hash_leaves_out_what_is_only_read(one_pool: Callable[..., Scenario]) -> None:
+    """Titles, notes, citations and the spelling of a quantity; but not the mark of a fact."""
+    replace = msgspec.structs.replace
+    scenario = ASKS["batch"](one_pool, one_pool)
+    (pool,) = scenario.pools
+    before = pool.device.memory.bandwidth
+
+    def with_bandwidth(**values: object) -> str:
+        memory = replace(pool.device.memory, bandwidth=replace(before, **values))
+        return replace(scenario, pools=(replace(pool, device=replace(pool.device, memory=memory)),)).hash
+
+    same = [
+        replace(scenario, title="Another title").hash,
+        replace(scenario, system=replace(scenario.system, notes="seen elsewhere")).hash,
+        replace(scenario, pools=(replace(pool, device=replace(pool.device, notes="a note"), price_origin="me"),)).hash,
+        with_bandwidth(text="3350 GB/s", origin="another page", date="2020-01-01"),
+    ]
+    assert set(same) == {scenario.hash}
+    assert with_bandwidth(mark=Mark.CALIBRATED) != scenario.hash
+
+
+def test_the_hash_covers_the_numbers_of_storage_formats(
+    one_pool: Callable[..., Scenario], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenario = one_pool(StaticBatch(MODEL, 4, 128, 8), "h100-sxm-80gb", formats=Formats(weight="int4"))
+    before = scenario.hash
+    wider = msgspec.structs.replace(load_format("int4"), bits_per_weight=5.0)
+    monkeypatch.setattr("simulator.scenario.load_format", lambda name: wider if name == "int4" else load_format(name))
+    assert scenario.hash != before
+
+
+def test_the_laws_hash_covers_the_dtypes(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    plain = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path.name) or plain(path))
+    laws_hash.__wrapped__()
+    assert {"dtypes.py", "formats.py", "assemble.py", "roofline.py", "training.py"} <= set(read)

@@ -97,7 +97,7 @@ def test_adapters_alone_are_updated(pools: Callable[..., Scenario]) -> None:
 def test_phases_show_each_device(pools: Callable[..., Scenario]) -> None:
     result = simulate(pools(train(2), *PODS, HALF))
     shown = {(phase.name, phase.operators[0].device) for phase in result.phases}
-    assert shown == {(p, d) for p in ("forward", "backward", "optimizer") for d in (GPU, TPU)}
+    assert shown == {(p, d) for p in ("forward", "backward", "update") for d in (GPU, TPU)}
 
 
 def test_refuses_a_backward_away_from_its_forward(pools: Callable[..., Scenario]) -> None:

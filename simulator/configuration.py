@@ -1,0 +1,42 @@
+"""What was asked, as data: numbers as numbers, words as words. Tables flatten it (``Result.asked``)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from simulator.scenario import Pool, Scenario, StaticBatch, TrainStep, TrainThenInfer, Workload
+
+
+def kind_of(scenario: Scenario) -> str:
+    """The kind of workload: "inference", "training", "train-then-infer" or "dataflow"."""
+    return str(type(scenario.workload).__struct_config__.tag)
+
+
+def configuration_of(scenario: Scenario) -> dict[str, Any]:
+    """The question: workload, system, site, and the pool or the list of ``pools``."""
+    asked = _work(scenario.workload) | {"system": scenario.system.id, "site": scenario.site.id}
+    if scenario.mixed:
+        return asked | {"pools": [{"name": pool.name, **_pool(pool)} for pool in scenario.pools]}
+    return asked | _pool(scenario.pools[0])
+
+
+def _pool(pool: Pool) -> dict[str, Any]:
+    return {
+        "device": pool.device.id, "device_class": pool.device.device_class, "count": pool.count,
+        "runtime": pool.runtime.id, "dtype": pool.formats.dtype,
+        "weight_dtype": pool.formats.weight or pool.formats.dtype,
+        "kv_dtype": pool.formats.kv or "16 bit", "plan": msgspec.structs.asdict(pool.plan),
+    }  # fmt: skip
+
+
+def _work(work: Workload) -> dict[str, Any]:
+    if isinstance(work, StaticBatch):
+        return {"model": work.model.id, "batch": work.batch, "isl": work.isl, "osl": work.osl}
+    if isinstance(work, TrainStep):
+        step = {"model": work.model.id, "global_batch": work.global_batch, "seq_len": work.seq_len}
+        return step | {"lora_rank": work.lora_rank} if work.lora_rank else step
+    if isinstance(work, TrainThenInfer):
+        return {**_work(work.train), "steps": work.steps, **_work(work.infer)}
+    return {"model": "dataflow", "batch": work.batch, "steps": work.steps}

@@ -1,0 +1,75 @@
+"""What a result rests on: every input number with its mark, its origin, and the path by which ``--set`` changes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hardware_specs.facts import Fact
+from simulator.prepared import Prepared
+from simulator.result import Provenance
+from simulator.scenario import Pool, Scenario, StaticBatch, TrainStep, TrainThenInfer
+
+
+def provenance_of(prepared: Sequence[Prepared]) -> tuple[Provenance, ...]:
+    """Model, devices with facts and priors, runtimes, links, site and prices of a run on these pools."""
+    scenario = prepared[0].scenario
+    rows: list[Provenance] = []
+    if isinstance(scenario.workload, (StaticBatch, TrainStep, TrainThenInfer)):
+        model = scenario.workload.model
+        rows.append(Provenance(f"model {model.id}", "architecture", "sourced", model.source or "given by the user"))
+    for each in prepared:
+        own = (*each.model.provenance, *_pool_rows(each.pool))
+        rows += [_of_device(row, each.pool.device.id) for row in own] if scenario.mixed else own
+    rows += _common_rows(scenario)
+    reason = "class-level error table, not yet fitted"
+    rows.append(Provenance("intervals", "log-normal, shared bias per family", "assumed", reason))
+    return tuple(dict.fromkeys(rows))
+
+
+def note(what: str, fact: Fact, path: str = "") -> Provenance:
+    """The row of a fact."""
+    return Provenance(what, fact.text, fact.mark.value, fact.origin, path)
+
+
+def _of_device(row: Provenance, device: str) -> Provenance:
+    """Among several devices a path says which one it means, as ``system.set`` of scenario files does."""
+    if not row.path.startswith("device."):
+        return row
+    path = f"device.{device}.{row.path.removeprefix('device.')}"
+    return Provenance(row.what, row.value, row.mark, row.origin, path)
+
+
+def _common_rows(scenario: Scenario) -> list[Provenance]:
+    """Site, host and links."""
+    site, system = scenario.site, scenario.system
+    rows = [
+        note(f"{site.id} electricity", site.electricity, "site.electricity"),
+        note(f"{site.id} PUE", site.pue, "site.pue"),
+        note(f"{site.id} carbon intensity", site.carbon, "site.carbon"),
+    ]
+    for what, field in (
+        ("host power", "host_power"),
+        ("network bandwidth per device", "network_bandwidth_per_device"),
+    ):
+        fact = getattr(system, field)
+        if fact is not None:
+            rows.append(note(f"{system.id} {what}", fact, f"system.{field}"))
+    rows += [note(f"{system.id} {shared.name} bandwidth", shared.bandwidth) for shared in system.shared_links]
+    for name, link in scenario.links.items():
+        for field in ("bandwidth", "latency", "achieved_fraction"):
+            rows.append(note(f"{name} {field.replace('_', ' ')}", getattr(link, field), f"link.{name}.{field}"))
+    return rows
+
+
+def _pool_rows(pool: Pool) -> list[Provenance]:
+    """Memory, runtime reserve and price of a pool."""
+    spec, runtime = pool.device, pool.runtime
+    field = "capacity" if spec.memory.usable is None else "usable"
+    rows = [
+        note(f"{spec.id} memory capacity", getattr(spec.memory, field), f"device.memory.{field}"),
+        note(f"{runtime.id} memory utilisation", runtime.memory_utilisation, "runtime.memory_utilisation"),
+        note(f"{runtime.id} context", runtime.context, "runtime.context"),
+    ]
+    if pool.usd_per_device_s is not None:
+        rows.append(note(f"price of {spec.id} ({pool.price_origin})", pool.usd_per_device_s))
+    return rows
