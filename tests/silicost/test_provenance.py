@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from hardware_specs.errors import InputError
+from hardware_specs.devices import load_device
 from silicost.scenario_file import load_scenario
 from silicost.scenarios import inference_scenario
+from simulator.devices.registry import law_of
 from simulator.prepared import prepare, prepare_pool
 from simulator.provenance import provenance_of
 from simulator.result import Provenance
@@ -32,19 +33,31 @@ def rows(scenario: Scenario) -> dict[str, Provenance]:
     return {row.path: row for row in found}
 
 
+UNITS = {
+    "number": "", "s": "s", "w": "W", "bytes": "B", "bytes_per_s": "B/s", "flops": "FLOP/s", "j_per_byte": "J/B",
+    "j_per_flop": "J/FLOP",
+}  # fmt: skip
+
+
+def a_tenth_less(row: Provenance, dimensions: dict[str, str]) -> str:
+    """What to set: a factor of a fact, a quantity in the place of a prior."""
+    prefix, _, name = row.path.rpartition(".")
+    if prefix != "device.parameters":
+        return "0.9x"
+    return f"{0.9 * float(row.value):g} {UNITS[dimensions[name]]}"
+
+
 @pytest.mark.parametrize(("device", "hardware"), ASKS)
 def test_every_path_is_taken_by_set(device: str, hardware: dict[str, Any]) -> None:
     before = rows(ask(device, hardware))
+    dimensions = {p.name: p.dimension for p in law_of(load_device(device).device_class).parameters}
     assert {path.split(".")[0] for path in before} == {"device", "runtime", "link", "site", "system"}
     for path, row in before.items():
-        try:
-            changed = rows(ask(device, hardware, {path: "0.9x"}))
-        except InputError as error:
-            # Priors and zeros cannot be scaled, but they are known by this path.
-            assert "no value is known that could be scaled" in str(error) or "must be positive" in str(error), path
-            continue
-        assert changed[path].origin == "set by the user", path
-        assert changed[path].value != row.value
+        if row.value.split()[0] == "0":
+            continue  # a what-if is positive
+        changed = rows(ask(device, hardware, {path: a_tenth_less(row, dimensions)}))[path]
+        assert (changed.value, changed.origin) != (row.value, row.origin), path
+        assert changed.origin == "set by the user", path
 
 
 def test_with_several_devices_the_path_says_which_one() -> None:
