@@ -18,7 +18,7 @@ USUAL_TRAINERS = {
     "gpu": ("megatron-core-2025", "torch-eager-2.4"),
     "tpu": ("maxtext-2024",),
     "fpga": ("fpga-overlay-2024",),
-    "asic": ("vendor-asic-2024", "ideal"),
+    "asic": ("vendor-npu-2025", "vendor-asic-2024"),
 }
 """By device class the runtimes that people train with where a device's usual runtime only infers, best first."""
 

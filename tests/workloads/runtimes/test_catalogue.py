@@ -19,7 +19,7 @@ from workloads.runtimes.record import Runtime
 
 NAMED_AS_DEFAULTS = (
     "vllm-0.19", "llamacpp-2024", "torch-eager-2.4", "openvino-2025", "jax-xla-2024", "neuron-2.20",
-    "optimum-habana-1.18", "tt-metal-2024", "fpga-overlay-2024", "vendor-asic-2024", "ideal",
+    "optimum-habana-1.18", "tt-metal-2024", "fpga-overlay-2024", "vendor-asic-2024", "vendor-npu-2025",
 )  # fmt: skip
 OTHERS = (
     "vllm-0.10", "vllm-0.6", "vllm-2023", "trtllm-0.5", "trtllm-0.9", "trtllm-1.0", "sglang-0.5", "llamacpp-hip-2025",
