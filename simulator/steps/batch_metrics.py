@@ -16,6 +16,9 @@ from workloads.runtimes.record import FUSIONS
 NO_DECODE: Final = "only one output token: there is no decode step"
 NO_TOKENS: Final = "an encoder produces no tokens"
 
+MOST_BATCH: Final = 1 << 22
+"""Where the search for the largest batch ends."""
+
 _OF_DECODE = ("tpot_s", "decode_tokens_per_s", "mfu_decode", "mbu_decode")
 _OF_TOKENS = (
     "output_tokens_per_s", "tokens_per_s_per_device", "j_per_output_token", "usd_per_million_output_tokens",
@@ -87,14 +90,27 @@ def model_flops(prepared: Prepared, work: StaticBatch, phase: Phase) -> float:
     return lower_step(work.model, phase, work.batch, q_len, kv_len, whole).flops
 
 
-def largest_batch(fits: Callable[[int], bool]) -> int:
-    """Largest batch for which ``fits`` holds, 0 if it does not hold for 1; memory grows with the batch."""
-    if not fits(1):
+def largest_batch(used_bytes: Callable[[int], float], limit_bytes: float) -> int:
+    """Largest batch whose memory is at most ``limit_bytes``, 0 where not even 1 fits; memory grows with the batch.
+
+    Memory is affine in the batch but for a bend where a chunk is full, so that the line through two batches meets the
+    limit at the answer or close to it: regula falsi. The guess is checked together with its neighbour, and then the
+    middle, which halves what is left where the line was of no use.
+    """
+    low, high = 1, MOST_BATCH
+    below, above = used_bytes(low), used_bytes(high)
+    if below > limit_bytes:
         return 0
-    low, high = 1, 2
-    while high < 1 << 22 and fits(high):
-        low, high = high, high * 2
+    if above <= limit_bytes:
+        return high
     while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
+        guess = low + int((limit_bytes - below) * ((high - low) / (above - below)))
+        for batch in (guess, guess + 1, 0):
+            batch = batch or (low + high) // 2
+            if low < batch < high:
+                used = used_bytes(batch)
+                if used <= limit_bytes:
+                    low, below = batch, used
+                else:
+                    high, above = batch, used
     return low

@@ -11,8 +11,8 @@ from simulator.prepared import Prepared
 from simulator.result import MemoryUse, Result
 from simulator.scenario import StaticBatch
 from simulator.steps.batch_metrics import BatchTotals, batch_metrics, largest_batch
-from simulator.steps.pricing import phase_cost
-from simulator.steps.static_batch import BatchCost, price_batch
+from simulator.steps.pricing import joined, most_bound, phase_cost
+from simulator.steps.static_batch import BatchCost, price_batch, prompt_phase
 from simulator.timeline import Timeline
 from workloads.lowering.inference import lower_step
 from workloads.runtimes.record import FUSIONS
@@ -36,22 +36,22 @@ def inference_result(prepared: Prepared, work: StaticBatch, timeline: Timeline) 
     """Price ``work`` and say everything about it; ``timeline`` is what the engine saw of it, for pictures."""
     pool = prepared.pool
     cost = price_batch(work, pool.plan, prepared.how, prepared.model, prepared.communicators)
-    host_s = cost.host_s
-    phases = [phase_cost("prefill", cost.prefill, pool.device.id, host_s)]
-    if cost.decode is not None:
-        phases.append(phase_cost("decode", cost.decode, pool.device.id, host_s, cost.steps))
-    by_phase = _breakdowns(cost, host_s)
+    device = pool.device.id
+    prompt = prompt_phase(work.model)
+    phases = [joined([phase_cost(prompt, s.priced, device, s.host_s, s.times) for s in cost.prefill])]
+    bound: dict[str, str] = {prompt: most_bound([(s.priced, s.times) for s in cost.prefill], cost.prefill_host_s)}
+    if cost.decode:
+        middle = cost.decode[len(cost.decode) // 2]
+        phases.append(phase_cost("decode", middle.priced, device, middle.host_s, cost.steps))
+        bound["decode"] = most_bound([(middle.priced, 1.0)], middle.host_s)
+    by_phase = _breakdowns(cost)
     breakdown = _sum_of(by_phase.values())
     executions = _executions(cost)
     device_j = _device_joules(prepared, cost)
     mbu = _mbu(prepared, work, cost.tpot_s) if cost.tpot_s else None
     totals = BatchTotals(cost.ttft_s, cost.tpot_s, cost.e2e_s, {pool.name: device_j}, max_batch(prepared, work))
     metrics, reasons = batch_metrics((prepared,), work, totals, mbu)
-    bound = {"prefill": cost.prefill.bound(host_s)}
-    if cost.decode is not None:
-        bound["decode"] = cost.decode.bound(host_s)
     answer = Answer(
-        kind="simulate",
         title=f"{work.model.id} on {pool.count} x {pool.device.id}",
         metrics=metrics, pools=(pool_use(prepared, memory_use(prepared, work), device_j, cost.busy_s),),
         duration_s=cost.e2e_s, bound=bound, breakdown=breakdown,
@@ -86,11 +86,10 @@ def max_batch(prepared: Prepared, work: StaticBatch) -> int:
     """Largest total batch of this length that fits (0: not even one sequence per replica)."""
     dp = prepared.pool.plan.dp
 
-    def fits(batch: int) -> bool:
-        whole = StaticBatch(work.model, batch * dp, work.isl, work.osl)
-        return memory_use(prepared, whole).total <= prepared.usable_bytes
+    def used_bytes(batch: int) -> float:
+        return memory_use(prepared, StaticBatch(work.model, batch * dp, work.isl, work.osl)).total
 
-    return largest_batch(fits) * dp
+    return largest_batch(used_bytes, prepared.usable_bytes) * dp
 
 
 def _device_joules(prepared: Prepared, cost: BatchCost) -> float:
@@ -108,30 +107,35 @@ def _mbu(prepared: Prepared, work: StaticBatch, tpot_s: float) -> float:
     return moved / (tpot_s * prepared.pool.device.memory.bandwidth.value)
 
 
-def _breakdowns(cost: BatchCost, host_s: float) -> dict[str, dict[str, float]]:
+def _breakdowns(cost: BatchCost) -> dict[str, dict[str, float]]:
     """Seconds of each phase by family; together they sum to the end-to-end time."""
     found: dict[str, dict[str, float]] = {}
-    rows = (("prefill", cost.prefill, cost.ttft_s, 1), ("decode", cost.decode, cost.decode_s, cost.steps))
-    for phase, priced, total, steps in rows:
-        if priced is None:
+    rows = (
+        ("prefill", cost.prefill, cost.ttft_s, cost.prefill_host_s),
+        ("decode", cost.decode, cost.decode_s, cost.decode_host_s),
+    )
+    for phase, steps, total, host_s in rows:
+        if not steps:
             continue
-        scale = (total - host_s * steps) / priced.total_s
-        found[phase] = {family: value * scale for family, value in priced.seconds_by_family().items()}
+        families = _sum_of(
+            {family: value * step.times for family, value in step.priced.seconds_by_family().items()} for step in steps
+        )
+        scale = (total - host_s) / sum(families.values())
+        found[phase] = {family: value * scale for family, value in families.items()}
         if host_s > 0.0:
-            found[phase]["host"] = host_s * steps
+            found[phase]["host"] = host_s
     return found
 
 
 def _executions(cost: BatchCost) -> dict[str, dict[str, float]]:
     """Executed operators of each phase by family, for the part of the error that averages out."""
-    found: dict[str, dict[str, float]] = {}
-    for phase, priced, steps in (("prefill", cost.prefill, 1), ("decode", cost.decode, cost.steps)):
-        if priced is None:
-            continue
-        counts = found.setdefault(phase, {})
-        for operator, repeat in zip(priced.graph.operators, priced.graph.repeat, strict=True):
-            counts[operator.family] = counts.get(operator.family, 0.0) + float(repeat) * steps
-    return found
+    return {
+        phase: _sum_of(
+            {family: count * step.times for family, count in step.priced.runs_by_family().items()} for step in steps
+        )
+        for phase, steps in (("prefill", cost.prefill), ("decode", cost.decode))
+        if steps
+    }
 
 
 def _sum_of(rows: Iterable[Mapping[str, float]]) -> dict[str, float]:

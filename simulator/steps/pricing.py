@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from simulator.devices.model import DeviceModel
+from simulator.kernels import collectives
 from simulator.kernels.roofline import COMPUTE, ENERGY, MEMORY, OVERHEAD, TIME
-from simulator.network.communicator import Communicator, collective_cost
+from simulator.network.communicator import Communicator
 from simulator.result import OperatorCost, PhaseCost
-from workloads.graph import Graph
-from workloads.operators import COLLECTIVES, FAMILIES, OpKind
+from workloads.graph import Graph, OpColumns, columns_of
+from workloads.operators import COLLECTIVES, FAMILIES, Operator, OpKind
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+BOUNDS = ("compute", "memory", "communication", "overhead")
+_COLLECTIVE = FAMILIES.index("collective")
+_COMMUNICATION = 5
+"""Row behind those of the kernels."""
+_SUMMED = tuple(name for name, kind in OperatorCost.__annotations__.items() if kind == "float")
+"""Fields of an operator's cost that add up."""
 
 
 @dataclass(frozen=True)
@@ -44,29 +54,43 @@ class PricedGraph:
     def seconds_by_family(self) -> dict[str, float]:
         """Serial seconds per operator family, families without time left out."""
         seconds = dict.fromkeys(FAMILIES, 0.0)
-        for operator, time, repeat in zip(self.graph.operators, self.time_s, self.graph.repeat, strict=True):
-            seconds[operator.family] += float(time * repeat)
+        for operator, spent in zip(self.graph.operators, (self.time_s * self.graph.repeat).tolist(), strict=True):
+            seconds[operator.family] += spent
         return {family: value for family, value in seconds.items() if value > 0.0}
 
-    def bound(self, overhead_s: float = 0.0, communication_s: float = 0.0) -> str:
-        """What most of the time is bound by: "compute", "memory", "communication" or "overhead".
+    def runs_by_family(self) -> dict[str, float]:
+        """Executed operators per family."""
+        runs: dict[str, float] = {}
+        for operator, repeat in zip(self.graph.operators, self.graph.repeat.tolist(), strict=True):
+            runs[operator.family] = runs.get(operator.family, 0.0) + repeat
+        return runs
 
-        ``overhead_s`` and ``communication_s`` are spent beside the operators (host, reductions) [s].
-        """
-        seconds = {"compute": 0.0, "memory": 0.0, "communication": communication_s, "overhead": overhead_s}
-        for i, repeat in enumerate(self.graph.repeat):
-            seconds[self.bound_of(i)] += float(self.time_s[i] * repeat)
-        return max(seconds, key=lambda name: seconds[name])
+    @cached_property
+    def bounds(self) -> list[str]:
+        """What each operator is bound by: "compute", "memory", "communication" or "overhead"."""
+        parts = np.stack([self.compute_s, self.memory_s, self.communication_s, self.overhead_s])
+        return [BOUNDS[code] for code in parts.argmax(axis=0)]
 
-    def bound_of(self, i: int) -> str:
-        """What operator ``i`` is bound by."""
-        parts = {
-            "compute": self.compute_s[i],
-            "memory": self.memory_s[i],
-            "communication": self.communication_s[i],
-            "overhead": self.overhead_s[i],
-        }
-        return max(parts, key=lambda name: float(parts[name]))
+    def seconds_by_bound(self) -> dict[str, float]:
+        """Serial seconds by what bounds them."""
+        seconds = dict.fromkeys(BOUNDS, 0.0)
+        for bound, spent in zip(self.bounds, (self.time_s * self.graph.repeat).tolist(), strict=True):
+            seconds[bound] += spent
+        return seconds
+
+
+def most_bound(
+    steps: Iterable[tuple[PricedGraph, float]], overhead_s: float = 0.0, communication_s: float = 0.0
+) -> str:
+    """What most of the time of some steps, each so many times, is bound by.
+
+    ``overhead_s`` and ``communication_s`` are spent beside the operators (host, reductions) [s].
+    """
+    total = dict.fromkeys(BOUNDS, 0.0) | {"overhead": overhead_s, "communication": communication_s}
+    for priced, times in steps:
+        for bound, spent in priced.seconds_by_bound().items():
+            total[bound] += spent * times
+    return max(total, key=lambda bound: total[bound])
 
 
 def price_graph(graph: Graph, model: DeviceModel, communicators: Mapping[str, Communicator]) -> PricedGraph:
@@ -75,22 +99,63 @@ def price_graph(graph: Graph, model: DeviceModel, communicators: Mapping[str, Co
     A collective takes what the network says divided by the runtime's factor, plus the launch gap; the device
     draws its static power meanwhile.
     """
-    priced = model.cost(graph.columns)
-    communication = np.zeros(len(graph))
-    for i, operator in enumerate(graph.operators):
-        if operator.kind in COLLECTIVES:
-            group = communicators[operator.axis]
-            communication[i] = collective_seconds(operator.kind, operator.message_bytes, group, model)
-    time = priced[TIME] + communication
-    energy = priced[ENERGY] + communication * float(model.record[0]["static_w"])
-    return PricedGraph(graph, time, priced[COMPUTE], priced[MEMORY], priced[OVERHEAD], communication, energy)
+    return _priced(graph, _rows(graph.columns, graph.operators, model, communicators))
+
+
+def price_graphs(
+    graphs: Sequence[Graph], model: DeviceModel, communicators: Mapping[str, Communicator]
+) -> list[PricedGraph]:
+    """``price_graph`` of several graphs in one call; operators that they share are priced once."""
+    place: dict[int, int] = {}
+    unique: list[Operator] = []
+    chosen = []
+    for graph in graphs:
+        for operator in graph.operators:
+            if id(operator) not in place:
+                place[id(operator)] = len(unique)
+                unique.append(operator)
+        chosen.append([place[id(operator)] for operator in graph.operators])
+    rows = _rows(columns_of(unique), unique, model, communicators)
+    return [_priced(graph, rows[:, indices]) for graph, indices in zip(graphs, chosen, strict=True)]
+
+
+def _rows(
+    columns: OpColumns, operators: Sequence[Operator], model: DeviceModel, communicators: Mapping[str, Communicator]
+) -> Floats:
+    """Time, parts and energy of operators, shape [6, n]: rows as the kernels give them, then communication."""
+    rows = np.zeros((6, len(operators)))
+    rows[:5] = model.cost(columns)
+    axes = [operator.axis if operator.kind in COLLECTIVES else "" for operator in operators]
+    for axis in dict.fromkeys(axes):
+        if axis:
+            where = np.array([i for i, other in enumerate(axes) if other == axis])
+            rows[_COMMUNICATION, where] = _collectives(
+                columns.kind[where], columns.message_bytes[where], communicators[axis], model
+            )
+    rows[TIME] += rows[_COMMUNICATION]
+    rows[ENERGY] += rows[_COMMUNICATION] * float(model.record["static_w"][0])
+    return rows
+
+
+def _priced(graph: Graph, rows: Floats) -> PricedGraph:
+    time, compute, memory, overhead, energy, communication = rows[
+        [TIME, COMPUTE, MEMORY, OVERHEAD, ENERGY, _COMMUNICATION]
+    ]
+    return PricedGraph(graph, time, compute, memory, overhead, communication, energy)
 
 
 def collective_seconds(kind: OpKind, message_bytes: float, group: Communicator, model: DeviceModel) -> float:
     """A collective under the runtime of ``model``: its factor and launch gap included [s]."""
-    row = model.record[0]
-    factor = float(row["factors"][FAMILIES.index("collective")])
-    return collective_cost(kind, message_bytes, group).seconds / factor + float(row["gap_s"])
+    return float(_collectives(np.array([int(kind)]), np.array([message_bytes]), group, model)[0])
+
+
+def _collectives(kind: Ints, message_bytes: Floats, group: Communicator, model: DeviceModel) -> Floats:
+    """Collectives of one group, shape [n] each."""
+    factor = float(model.record["factors"][0, _COLLECTIVE])
+    alone = collectives.collective_seconds(
+        kind, message_bytes, group.inner, group.outer, collectives.BASE_S, group.one_shot
+    )
+    return alone / factor + float(model.record["gap_s"][0])
 
 
 def phase_cost(
@@ -108,7 +173,7 @@ def phase_cost(
             time_s=float(priced.time_s[i] * n), compute_s=float(priced.compute_s[i] * n),
             memory_s=float(priced.memory_s[i] * n), communication_s=float(priced.communication_s[i] * n),
             overhead_s=float(priced.overhead_s[i] * n), energy_j=float(priced.energy_j[i] * n),
-            bound=priced.bound_of(i), dtype=operator.dtype,
+            bound=priced.bounds[i], dtype=operator.dtype,
         )
         for i, (operator, n) in enumerate(zip(priced.graph.operators, runs, strict=True))
         if n > 0.0
@@ -122,3 +187,20 @@ def phase_cost(
             )
         )  # fmt: skip
     return PhaseCost(name, sum(row.time_s for row in rows), tuple(rows))
+
+
+def joined(phases: Sequence[PhaseCost]) -> PhaseCost:
+    """Steps of one phase as one: operators that stand at the same place are added up."""
+    if len(phases) == 1:
+        return phases[0]
+    rows: dict[tuple[int, str], list[OperatorCost]] = {}
+    for phase in phases:
+        for place, row in enumerate(phase.operators):
+            rows.setdefault((place, row.name), []).append(row)
+    return PhaseCost(phases[0].name, sum(phase.time_s for phase in phases), tuple(map(_summed, rows.values())))
+
+
+def _summed(rows: list[OperatorCost]) -> OperatorCost:
+    """One operator in several steps; what bounds it is what bounds the longest."""
+    longest = max(rows, key=lambda row: row.time_s)
+    return msgspec.structs.replace(longest, **{name: sum(getattr(row, name) for row in rows) for name in _SUMMED})

@@ -1,46 +1,60 @@
-"""A static inference batch in closed form: one prefill, then osl - 1 decode steps at growing context.
+"""A static inference batch in closed form: the steps of its prefill, then osl - 1 decode steps at growing context.
 
-Decode steps differ only by their context, along which the step time is smooth: it is priced at up to
-``CONTEXT_POINTS`` contexts and integrated by the trapezoidal rule (exact when there are no more steps than that).
-With pp pipeline stages the batch is cut into up to pp micro-batches; a step then takes one micro-batch's way through
-all stages, which keeps all of them busy.
+Prefill is cut into steps as the runtime does (``steps.prefill``). Decode steps differ only by their context, along
+which the step time is smooth: it is priced at up to ``CONTEXT_POINTS`` contexts and integrated by the trapezoidal rule
+(exact when there are no more steps than that). With pp pipeline stages the batch is cut into up to pp micro-batches,
+which follow each other through the stages (``steps.pipeline``); each begins its next token when it has left the last
+stage and the first one is free.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-import numpy as np
+from typing import NamedTuple
 
 from simulator.devices.model import DeviceModel
 from simulator.network.communicator import Communicator
 from simulator.scenario import Plan, StaticBatch
-from simulator.steps.pricing import PricedGraph, price_graph
-from workloads.lowering.inference import lower_step
+from simulator.steps.pipeline import all_passed, round_seconds, servers, trapezoid
+from simulator.steps.prefill import PrefillStep, chunk_tokens, prefill_steps
+from simulator.steps.pricing import PricedGraph, price_graphs
+from workloads.graph import Graph
+from workloads.lowering.inference import Phase, lower_contexts
 from workloads.lowering.plan import Lowering
+from workloads.models.architecture import Architecture
 from workloads.runtimes.record import Runtime
 
 CONTEXT_POINTS = 9
+
+
+class Step(NamedTuple):
+    """``times`` equal steps: their graph priced on one device, and the host time of each [s]."""
+
+    priced: PricedGraph
+    times: float
+    host_s: float
 
 
 @dataclass(frozen=True)
 class BatchCost:
     """Seconds and joules of a static batch.
 
-    ``prefill`` and ``decode`` are priced graphs of one device (decode at the mean context); times include the
-    host, ``host_s`` per step. ``busy_j`` and ``busy_s`` are of one device: what its operators spend, and how long
-    they run; the rest of the time it waits for the host or, with pipeline stages, for work.
+    ``prefill`` and ``decode`` are the steps of one replica (decode: of one micro-batch); times include the host,
+    ``prefill_host_s`` of it in the whole prefill and ``decode_host_s`` in the whole decode.
+    ``busy_j`` and ``busy_s`` are of one device, the mean over the stages: what its operators spend, and how long they
+    run; the rest of the time it waits for the host or, with pipeline stages, for work.
     """
 
     ttft_s: float
     decode_s: float
-    prefill: PricedGraph
-    decode: PricedGraph | None
+    prefill: tuple[Step, ...]
+    decode: tuple[Step, ...]
+    prefill_host_s: float
+    decode_host_s: float
+    steps: int
     busy_j: float
     busy_s: float
-    steps: int
-    host_s: float
 
     @property
     def tpot_s(self) -> float | None:
@@ -55,20 +69,8 @@ class BatchCost:
 
 def decode_contexts(isl: int, osl: int) -> tuple[list[int], list[float]]:
     """Contexts at which decode is priced, and how many steps each stands for (trapezoidal weights, sum osl - 1)."""
-    steps = osl - 1
-    if steps <= 0:
-        return [], []
-    if steps <= CONTEXT_POINTS:
-        return [isl + 1 + j for j in range(steps)], [1.0] * steps
-    points = np.unique(np.linspace(isl + 1, isl + steps, CONTEXT_POINTS).round().astype(int))
-    # Sum over integers a..b of a piecewise linear function with knots at the points.
-    weights = np.zeros(len(points))
-    weights[0] += 0.5
-    weights[-1] += 0.5
-    for i, gap in enumerate(np.diff(points)):
-        weights[i] += gap / 2.0
-        weights[i + 1] += gap / 2.0
-    return [int(p) for p in points], [float(w) for w in weights]
+    indices, weights = trapezoid(max(osl - 1, 0), CONTEXT_POINTS)
+    return [isl + 1 + index for index in indices], weights
 
 
 def host_seconds(runtime: Runtime, sequences: float) -> float:
@@ -77,28 +79,54 @@ def host_seconds(runtime: Runtime, sequences: float) -> float:
     return runtime.host_step.value + each * sequences
 
 
+def prompt_phase(arch: Architecture) -> Phase:
+    """What the pass over the prompt is for this model."""
+    return "encode" if arch.is_encoder else "prefill"
+
+
+def replica_prefill(work: StaticBatch, replica: int, runtime: Runtime, stages: int = 1) -> list[PrefillStep]:
+    """Prefill steps of a replica that has ``replica`` sequences of ``work`` and ``stages`` pipeline stages."""
+    chunk = chunk_tokens(replica, work.isl, runtime.prefill_chunk, stages, work.model.is_encoder)
+    return prefill_steps(replica, work.isl, chunk)
+
+
+def lower_prefill(arch: Architecture, steps: list[PrefillStep], how: Lowering) -> list[Graph]:
+    """The graph of each prefill step; those that differ by their context alone share operators."""
+    graphs: list[Graph] = []
+    shapes = dict.fromkeys((step.batch, step.q_len) for step in steps)
+    for batch, q_len in shapes:
+        contexts = [step.kv_len for step in steps if (step.batch, step.q_len) == (batch, q_len)]
+        graphs += lower_contexts(arch, prompt_phase(arch), batch, q_len, contexts, how)
+    return graphs
+
+
 def price_batch(
     work: StaticBatch, plan: Plan, how: Lowering, model: DeviceModel, communicators: Mapping[str, Communicator]
 ) -> BatchCost:
     """Price ``work`` on a replica group; with dp replicas each takes an equal part of the batch (rounded up)."""
-    replica = -(-work.batch // plan.dp)
+    replica, runtime = -(-work.batch // plan.dp), model.runtime
     micro = -(-replica // min(plan.pp, replica))
     micro_batches = -(-replica // micro)
-    host = host_seconds(model.runtime, replica)
-    phase = "encode" if work.model.is_encoder else "prefill"
-
-    graph = lower_step(work.model, phase, micro, work.isl, work.isl, how)  # type: ignore[arg-type]
-    prefill = price_graph(graph, model, communicators)
-    # Fill the pipeline once, then one micro-batch leaves per stage time.
-    ttft = prefill.total_s * (1.0 + (micro_batches - 1) / plan.pp) + host
+    chunks = replica_prefill(work, replica, runtime, plan.pp)
     contexts, weights = decode_contexts(work.isl, work.osl)
-    share = micro_batches / plan.pp
-    seconds, busy_s, busy_j, middle = 0.0, share * prefill.total_s, share * prefill.total_j, None
-    for index, (context, weight) in enumerate(zip(contexts, weights, strict=True)):
-        step = price_graph(lower_step(work.model, "decode", micro, 1, context, how), model, communicators)
-        seconds += weight * (step.total_s + host)
-        busy_s += weight * share * step.total_s
-        busy_j += weight * share * step.total_j
-        if index == len(contexts) // 2:
-            middle = step
-    return BatchCost(ttft, seconds, prefill, middle, busy_j, busy_s, max(work.osl - 1, 0), host)
+    prompts = lower_prefill(work.model, chunks, how)
+    priced = price_graphs(
+        [*prompts, *lower_contexts(work.model, "decode", micro, 1, contexts, how)], model, communicators
+    )
+    prefill = tuple(
+        Step(graph, chunk.repeats, host_seconds(runtime, chunk.batch))
+        for graph, chunk in zip(priced, chunks, strict=False)
+    )
+    host = host_seconds(runtime, micro)
+    decode = tuple(Step(graph, weight, host) for graph, weight in zip(priced[len(prompts) :], weights, strict=True))
+    steps = max(work.osl - 1, 0)
+    ttft = all_passed([(servers(s.priced, s.host_s, plan.pp), s.times) for s in prefill], runtime.prefill_in_flight)
+    seconds = sum(s.times * round_seconds(servers(s.priced, s.host_s, plan.pp), micro_batches) for s in decode)
+    # With steps in flight the host of all but the first is behind the devices.
+    prefill_host_s = sum(s.times * s.host_s for s in prefill) if plan.pp == 1 else prefill[0].host_s
+    runs = [(s.priced, s.times / plan.pp) for s in prefill]
+    runs += [(s.priced, s.times * micro_batches / plan.pp) for s in decode]
+    return BatchCost(
+        ttft, seconds, prefill, decode, prefill_host_s, host * steps, steps,
+        sum(graph.total_j * times for graph, times in runs), sum(graph.total_s * times for graph, times in runs),
+    )  # fmt: skip

@@ -9,7 +9,7 @@ from simulator.assemble import Answer, assemble, paid_usd, parts_of, pool_use
 from simulator.prepared import Prepared
 from simulator.result import MemoryUse, OperatorCost, PhaseCost, Result
 from simulator.scenario import TrainStep
-from simulator.steps.pricing import phase_cost
+from simulator.steps.pricing import most_bound, phase_cost
 from simulator.steps.train_step import StepCost, price_step, trained_parameters
 from simulator.timeline import Timeline
 
@@ -25,13 +25,12 @@ def training_result(prepared: Prepared, work: TrainStep, timeline: Timeline) -> 
     cost = price_step(work, pool.plan, prepared.how, prepared.model, prepared.communicators)
     device = pool.device
     whole = phase_cost("step", cost.micro, device.id, steps=cost.micro_batches / pool.plan.pp)
-    phases = (*forward_and_backward(whole), phase_cost("optimizer", cost.update, device.id))
+    phases = (*forward_and_backward(whole), phase_cost("update", cost.update, device.id))
     metrics, reasons = training_metrics(
         (prepared,), work, cost.step_s, {pool.name: cost.device_j}, cost.model_flops, cost.hardware_flops
     )
     breakdown = _breakdown(prepared, cost)
     answer = Answer(
-        kind="train",
         title=f"training step of {work.model.id} on {pool.count} x {device.id}",
         metrics=metrics, pools=(pool_use(prepared, memory_use(prepared, work), cost.device_j, cost.busy_s),),
         duration_s=cost.step_s, bound={"step": _bound(cost, pool.plan.pp)}, breakdown=breakdown,
@@ -84,7 +83,7 @@ def training_metrics(
 def _bound(cost: StepCost, pp: int) -> str:
     """What the step is bound by, measured on one micro-batch through the whole stack."""
     share = pp / cost.micro_batches
-    return cost.micro.bound(cost.host_s * share, (cost.send_s + cost.reduce_s) * share)
+    return most_bound([(cost.micro, 1.0)], cost.host_s * share, (cost.send_s + cost.reduce_s) * share)
 
 
 def _breakdown(prepared: Prepared, cost: StepCost) -> dict[str, float]:
@@ -100,10 +99,7 @@ def _breakdown(prepared: Prepared, cost: StepCost) -> dict[str, float]:
 
 def _executions(cost: StepCost) -> dict[str, float]:
     """Executed operators per family."""
-    counts: dict[str, float] = {}
-    for operator, repeat in zip(cost.micro.graph.operators, cost.micro.graph.repeat, strict=True):
-        counts[operator.family] = counts.get(operator.family, 0.0) + float(repeat) * cost.micro_batches
-    return counts
+    return {family: runs * cost.micro_batches for family, runs in cost.micro.runs_by_family().items()}
 
 
 def forward_and_backward(whole: PhaseCost) -> tuple[PhaseCost, PhaseCost]:

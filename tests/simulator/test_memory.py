@@ -75,7 +75,7 @@ def test_repeated_key_value_heads_take_memory() -> None:
 @pytest.mark.parametrize("pp", [1, 3, 5, 31, 32])
 def test_the_fullest_stage_is_that_of_the_split(pp: int) -> None:
     arch = load_model("llama-3.1-8b")
-    fullest = max(sum(row) for row in stage_layers([g.count for g in arch.groups], pp))
+    fullest = max(sum(row) for row in stage_layers(tuple(g.count for g in arch.groups), pp))
     assert memory.stage_share(arch, pp) == fullest / 32
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from workloads import operators as op
@@ -45,6 +46,37 @@ def lower_step(arch: Architecture, phase: Phase, batch: float, q_len: float, kv_
         else:
             b.add(op.elementwise("head.pool", tokens.rows, arch.hidden, how.precision.attention, inputs=1))
     return b.build()
+
+
+def lower_contexts(
+    arch: Architecture, phase: Phase, batch: float, q_len: float, contexts: Sequence[float], how: Lowering
+) -> list[Graph]:
+    """``lower_step`` at several ``kv_len``: equal graphs, which share all operators that do not see the context."""
+    if not contexts:
+        return []
+    base = lower_step(arch, phase, batch, q_len, contexts[0], how)
+    if q_len > 1 and any(g.attention is not None and g.attention.kind == "mla" for g in arch.groups):
+        # Long queries may absorb at one context and unfold the latents at another.
+        return [base, *(lower_step(arch, phase, batch, q_len, context, how) for context in contexts[1:])]
+    return [base, *(_at_context(base, arch, Tokens(batch, q_len, context), how) for context in contexts[1:])]
+
+
+def _at_context(base: Graph, arch: Architecture, tokens: Tokens, how: Lowering) -> Graph:
+    """``base`` with its attention at another context."""
+    operators = list(base.operators)
+    for block in base.blocks:
+        if not block.label.startswith("layers"):
+            continue
+        attention = arch.groups[int(block.label.removeprefix("layers"))].attention
+        if attention is None:
+            continue
+        scratch = GraphBuilder()
+        with scratch.block("scores"):
+            LayerWriter(scratch, arch, tokens, how).scores(attention)
+        again = {operator.name: operator for operator in scratch.build().operators}
+        for i in range(block.start, block.stop):
+            operators[i] = again.get(operators[i].name, operators[i])
+    return Graph(tuple(operators), base.depends_on, base.blocks)
 
 
 def write_embedding(b: GraphBuilder, arch: Architecture, tokens: Tokens, how: Lowering) -> None:

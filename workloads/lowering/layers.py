@@ -150,13 +150,23 @@ class LayerWriter:
             self._add(op.norm("attention.qk_norm", rows * (heads + kv_heads), a.head_dim, self.dtype))
         if a.rotary and not self.how.fused("rope"):
             self._add(op.rope("attention.rope", rows, q + kv, self.dtype))
-        self._scores(a, heads, kv_heads)
+        self.scores(a)
         if a.out_gate:
             self._add(op.activation("attention.gate", rows, gate, self.dtype, gated=True))
         self.gemm("attention.out", hidden, heads * a.value_dim)
 
-    def _scores(self, a: Attention, heads: float, kv_heads: float) -> None:
-        t, p = self.tokens, self.how.precision
+    def scores(self, a: Attention) -> None:
+        """Attention itself: what the length of the context changes, and nothing else (of MLA where it absorbs)."""
+        t, p, tp = self.tokens, self.how.precision, self.how.sharding.tp
+        heads, kv_heads = part(a.heads, tp), part(a.kv_heads, tp)
+        if a.kind == "mla":
+            self._add(
+                op.mla_decode(
+                    "attention.scores", t.kv_len, heads, a.kv_lora, a.rope_dim, batch=t.batch, q_len=t.q_len,
+                    dtype=p.attention, kv_bits=p.kv_bits,
+                )
+            )  # fmt: skip
+            return
         fused = op.attention(
             "attention.scores", t.q_len, t.kv_len, heads, kv_heads, a.head_dim, batch=t.batch, value_dim=a.value_dim,
             dtype=p.attention, kv_bits=p.kv_bits, causal=a.causal, window=a.window,
@@ -188,12 +198,7 @@ class LayerWriter:
             self._add(op.rope("attention.rope", t.rows, (heads + 1) * a.rope_dim, self.dtype))
         if absorbs(a, t.q_len, t.kv_len):
             self.gemm("attention.absorb_k", a.kv_lora, nope, rows=t.rows, batch=heads)
-            self._add(
-                op.mla_decode(
-                    "attention.scores", t.kv_len, heads, a.kv_lora, a.rope_dim, batch=t.batch, q_len=t.q_len,
-                    dtype=p.attention, kv_bits=p.kv_bits,
-                )
-            )  # fmt: skip
+            self.scores(a)
             self.gemm("attention.absorb_v", a.value_dim, a.kv_lora, rows=t.rows, batch=heads)
         else:
             self.gemm("attention.kv_b", heads * (nope + a.value_dim), a.kv_lora, rows=t.batch * t.kv_len)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from hardware_specs.dtypes import BITS
 from hardware_specs.errors import InputError
@@ -61,7 +61,8 @@ def stage_of(layer: int, layers: int, stages: int) -> int:
     return layer * stages // layers
 
 
-def stage_layers(counts: Sequence[int], stages: int) -> list[list[int]]:
+@lru_cache(maxsize=512)
+def stage_layers(counts: tuple[int, ...], stages: int) -> tuple[tuple[int, ...], ...]:
     """How many layers of each group stand on each stage, shape [stages][groups]; groups lie one after the other."""
     layers, first = sum(counts), 0
     found = [[0] * len(counts) for _ in range(stages)]
@@ -69,7 +70,7 @@ def stage_layers(counts: Sequence[int], stages: int) -> list[list[int]]:
         for layer in range(first, first + count):
             found[stage_of(layer, layers, stages)][group] += 1
         first += count
-    return found
+    return tuple(map(tuple, found))
 
 
 @dataclass(frozen=True, slots=True)

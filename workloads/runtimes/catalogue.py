@@ -54,10 +54,9 @@ def check_numbers(runtime: Runtime) -> None:
         raise InputError(
             f"runtime {runtime.id}: memory_utilisation {runtime.memory_utilisation.text} must be in (0, 1]"
         )
-    if runtime.prefill_chunk < 0:
-        raise InputError(
-            f"runtime {runtime.id}: prefill_chunk {runtime.prefill_chunk} must be 0 (whole prompts) or more"
-        )
+    for name, zero in (("prefill_chunk", "whole prompts"), ("prefill_in_flight", "no limit")):
+        if getattr(runtime, name) < 0:
+            raise InputError(f"runtime {runtime.id}: {name} {getattr(runtime, name)} must be 0 ({zero}) or more")
     for family, factor in kernel_factors(runtime).items():
         if not 0.0 < factor.value <= HIGHEST_FACTOR:
             raise InputError(f"runtime {runtime.id}: factors.{family} {factor.text} must be in (0, {HIGHEST_FACTOR}]")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from simulator.placement.single import run_steps, steps_of, watch
+from simulator.placement.single import decode_of, prefill_of, run_steps, training_step, watch
 from simulator.prepared import prepare
 from simulator.scenario import Scenario, StaticBatch, TrainStep, Workload
 from simulator.steps.pricing import price_graph
@@ -24,9 +24,15 @@ DENSE, MOE, MLA, SSM, ENCODER = (
 def both(scenario: Scenario) -> tuple[float, float]:
     """Seconds on the engine and in closed form, of a prompt and a decode step or of a micro-batch."""
     prepared = prepare(scenario)
-    run = run_steps(prepared, steps_of(prepared))
-    assert sum(run.end_s[i] - run.start_s[i] for i in run.critical_path()) == pytest.approx(run.makespan_s)
     work, plan = scenario.workload, prepared.pool.plan
+    if isinstance(work, TrainStep):
+        steps = [training_step(prepared, work)]
+    else:
+        assert isinstance(work, StaticBatch)
+        prompts = prefill_of(prepared, work)
+        steps = [*prompts, *decode_of(prepared, work, 1, len(prompts))]
+    run = run_steps(prepared, steps)
+    assert sum(run.end_s[i] - run.start_s[i] for i in run.critical_path()) == pytest.approx(run.makespan_s)
     if isinstance(work, TrainStep):
         step = price_step(work, plan, prepared.how, prepared.model, prepared.communicators)
         # One micro-batch: no other one fills the bubble.
@@ -56,6 +62,17 @@ CASES: list[tuple[str, Workload, dict[str, int]]] = [
     ("h100-sxm-80gb", StaticBatch(SSM, 2, 128, 2), {"tp": 2}),
     ("tpu-v5e", StaticBatch(SSM, 2, 128, 2), {}),
     ("h100-sxm-80gb", StaticBatch(ENCODER, 16, 128, 1), {"tp": 2}),
+    # Prompts in chunks, several micro-batches and chunks through unequal stages, prompts cut at the edge of a step.
+    ("rtx-4090", StaticBatch(DENSE, 1, 1500, 2), {}),
+    ("rtx-4090", StaticBatch(DENSE, 3, 200, 1), {}),
+    ("rtx-4090", StaticBatch(DENSE, 1, 2048, 2), {"pp": 2}),
+    ("rtx-4090", StaticBatch(DENSE, 2, 1300, 1), {"pp": 4}),
+    ("rtx-4090", StaticBatch(DENSE, 2, 3500, 1), {"pp": 8}),
+    ("h100-sxm-80gb", StaticBatch(DENSE, 8, 256, 1), {"pp": 2}),
+    ("h100-sxm-80gb", StaticBatch(DENSE, 7, 256, 1), {"pp": 3}),
+    ("h100-sxm-80gb", StaticBatch(DENSE, 15, 64, 1), {"pp": 15}),
+    ("h100-sxm-80gb", StaticBatch(MOE, 8, 64, 1), {"pp": 4}),
+    ("h100-sxm-80gb", StaticBatch(load_model("llama-3.1-8b"), 5, 64, 1), {"pp": 31}),
     ("h100-sxm-80gb", TrainStep(DENSE, 1, 512), {"recompute": "selective"}),
     ("h100-sxm-80gb", TrainStep(DENSE, 1, 512), {"tp": 2, "pp": 4, "recompute": "full"}),
     ("h100-sxm-80gb", TrainStep(MOE, 2, 128), {"dp": 2, "ep": 2}),
@@ -72,9 +89,27 @@ def test_equals_the_closed_form(
     assert seen == pytest.approx(closed, rel=1e-9)
 
 
+@pytest.mark.parametrize(("batch", "pp"), [(4, 2), (1, 4), (15, 15), (6, 3)])
+def test_decode_rounds_follow_each_other_as_the_closed_form_says(
+    one_pool: Callable[..., Scenario], batch: int, pp: int
+) -> None:
+    """Micro-batches begin their next token when they have left the last stage and the first one is free.
+
+    A model without attention, so that all steps are equal.
+    """
+    work = StaticBatch(SSM, batch, 64, 9)
+    prepared = prepare(one_pool(work, "h100-sxm-80gb", pp=pp))
+    prompts = prefill_of(prepared, work)
+    ends = [run_steps(prepared, [*prompts, *decode_of(prepared, work, n, len(prompts))]).makespan_s for n in (4, 6)]
+    closed = price_batch(work, prepared.pool.plan, prepared.how, prepared.model, prepared.communicators)
+    assert (ends[1] - ends[0]) / 2.0 == pytest.approx(closed.tpot_s, rel=1e-9)
+
+
 def test_every_operator_runs_as_often_as_its_graph_says(one_pool: Callable[..., Scenario]) -> None:
     prepared = prepare(one_pool(StaticBatch(MOE, 2, 64, 1), "h100-sxm-80gb", tp=2))
-    (step,) = steps_of(prepared)
+    work = prepared.scenario.workload
+    assert isinstance(work, StaticBatch)
+    (step,) = prefill_of(prepared, work)
     graph = step.lower(prepared.how)
     run = run_steps(prepared, [step])
     names = [task.name for task in run.program.tasks if task.family != "host"]

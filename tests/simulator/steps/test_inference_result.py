@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from simulator.prepared import prepare
 from simulator.scenario import Scenario, StaticBatch
 from simulator.simulate import simulate
-from simulator.steps.batch_metrics import largest_batch
+from simulator.steps.batch_metrics import MOST_BATCH, largest_batch
 from simulator.steps.inference_result import memory_use
 from workloads.models.catalogue import load_model
 
@@ -90,7 +92,24 @@ def test_the_largest_batch_just_fits(one_pool: Callable[..., Scenario]) -> None:
 
 @pytest.mark.parametrize("limit", [0, 1, 2, 3, 1000, 4095, 4096])
 def test_largest_batch_finds_the_limit(limit: int) -> None:
-    assert largest_batch(lambda batch: batch <= limit) == limit
+    assert largest_batch(lambda batch: 3.0 * batch + 7.0, 3.0 * limit + 8.0) == limit
+
+
+@given(
+    st.floats(0.0, 1e9), st.floats(1.0, 1e7), st.floats(0.0, 1e8), st.integers(1, 5000), st.floats(1.0, 1e12),
+)  # fmt: skip
+def test_largest_batch_finds_it_past_a_bend(base: float, slope: float, extra: float, bend: int, limit: float) -> None:
+    """Activations grow until the chunk is full; few evaluations find the batch at which memory is full."""
+    asked = []
+
+    def used(batch: int) -> float:
+        asked.append(batch)
+        return base + slope * batch + extra * min(batch, bend)
+
+    most = largest_batch(used, limit)
+    assert len(asked) < 75
+    assert most == 0 or used(most) <= limit
+    assert most == MOST_BATCH or used(most + 1) > limit
 
 
 def test_one_token_has_no_decode(one_pool: Callable[..., Scenario]) -> None:

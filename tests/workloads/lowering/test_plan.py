@@ -41,7 +41,7 @@ def test_software_that_pads_heads_takes_any_tp_up_to_their_number() -> None:
 def test_stages_hold_all_layers_in_order_as_evenly_as_can_be(counts: list[int], data: st.DataObject) -> None:
     layers = sum(counts)
     stages = data.draw(st.integers(1, layers))
-    held = stage_layers(counts, stages)
+    held = stage_layers(tuple(counts), stages)
     assert [sum(column) for column in zip(*held, strict=True)] == counts
     sizes = [sum(row) for row in held]
     assert max(sizes) == -(-layers // stages) and min(sizes) == layers // stages

@@ -169,6 +169,7 @@ BROKEN = [
     ('source = "vllm-docs"', 'source = "vllm-doc"', "did you mean 'vllm-docs'"),
     ('source = "vllm-docs"', 'source = "vllm-docs", assumed = "x"', "exactly one of"),
     ("prefill_chunk = 8192", "prefill_chunk = -1", "0 .whole prompts. or more"),
+    ("prefill_chunk = 8192", "prefill_in_flight = -1", "0 .no limit. or more"),
     ('version = "0.19"', "", "missing key 'version'"),
     ('id = "vllm-0.19"', "id = vllm", "not valid TOML"),
 ]
