@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -184,6 +185,18 @@ POOLS = [
 @pytest.mark.parametrize(("pool", "fragment"), POOLS)
 def test_pools_that_do_not_exist(write: Write, refused: Callable[..., str], pool: str, fragment: str) -> None:
     assert fragment in refused("run", str(write(INFERENCE, more=f"[[plan.pools]]\n{pool}")))
+
+
+def test_two_pools_of_one_group(write: Write, silicost: Callable[..., Any]) -> None:
+    """Prefill on four GPUs of a node, decode on the other four."""
+    text = INFERENCE.replace("gpu-tpu-lab", "dgx-h100")
+    more = "".join(f'[[plan.pools]]\nname = "{n}"\ngroup = "h100-sxm-80gb"\ncount = 4\n' for n in ("read", "write"))
+    ran = silicost(f"run {write(text, more=more + PLACE)} --format json")
+    assert ran.status == 0, ran.err
+    assert [(pool["name"], pool["count"]) for pool in ran.json["pools"]] == [("read", 4), ("write", 4)]
+
+
+PLACE = '[[plan.place]]\npool = "write"\nphase = "decode"\n'
 
 
 @pytest.mark.parametrize("name", shipped_scenarios())
