@@ -34,7 +34,8 @@ METRICS: tuple[Metric, ...] = (
            "Inference: output_tokens_per_s divided by the number of devices. Training: trained tokens per second "
            "divided by the number of devices."),
     Metric("mfu_prefill", "MFU of the prefill", "fraction", "higher",
-           "Model FLOPs (causal attention counted half) / (time x dense peak of the compute dtype x devices)."),
+           "Model FLOPs (causal attention counted half) / (time x dense peak of the compute dtype x devices that take "
+           "part in the phase)."),
     Metric("mfu_decode", "MFU of the decode", "fraction", "higher", "As MFU of the prefill, over the decode steps."),
     Metric("mbu_decode", "MBU of the decode", "fraction", "higher",
            "Bytes that must move (weights once, KV cache, activations) / (time x peak bandwidth x devices)."),
@@ -42,7 +43,8 @@ METRICS: tuple[Metric, ...] = (
            "Sequences of this length whose weights, KV cache and activations fit the memory the runtime may use."),
     Metric("j_per_output_token", "Energy per output token", "j", "lower", "Device energy divided by output tokens."),
     Metric("usd_per_million_output_tokens", "Cost per million output tokens", "usd", "lower",
-           "Device-hours at the stated price divided by output tokens, times one million; null without a price."),
+           "Device-hours at the stated price (and the electricity of owned devices) divided by output tokens, times "
+           "one million; null without a price."),
     Metric("carbon_g", "Carbon", "g", "lower", "Facility energy times the carbon intensity of the site's grid."),
     Metric("step_time_s", "Training step time", "s", "lower",
            "Forward, backward, gradient reduction and optimizer update of one global batch."),
