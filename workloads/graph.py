@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from operator import attrgetter
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -48,20 +49,17 @@ class OpColumns(NamedTuple):
 
 
 _INTEGERS = ("kind", "group", "dequantize")
+_FIELDS = tuple(name for name in OpColumns._fields if name != "dtype")
+_FIELDS_OF = attrgetter(*_FIELDS)
 
 
 def columns_of(operators: Sequence[Operator]) -> OpColumns:
     """The columns of ``operators``, shape [len(operators)] each."""
-    integers: dict[str, npt.NDArray[Any]] = {
-        f: np.array([int(getattr(o, f)) for o in operators], np.int64) for f in _INTEGERS
-    }
+    rows = np.array([_FIELDS_OF(o) for o in operators], np.float64).reshape(len(operators), len(_FIELDS))
+    columns = dict(zip(_FIELDS, np.ascontiguousarray(rows.T), strict=True))
+    integers = {name: columns[name].astype(np.int64) for name in _INTEGERS}
     dtype = np.array([CODE[o.dtype] for o in operators], np.int64)
-    floats: dict[str, npt.NDArray[Any]] = {
-        f: np.array([getattr(o, f) for o in operators], np.float64)
-        for f in OpColumns._fields
-        if f not in (*_INTEGERS, "dtype")
-    }
-    return OpColumns(**{"dtype": dtype, **integers, **floats})
+    return OpColumns(**{**columns, **integers, "dtype": dtype})
 
 
 @dataclass(frozen=True)
@@ -101,13 +99,12 @@ class Graph:
     @property
     def flops(self) -> float:
         """All matrix FLOPs, repeats included."""
-        return float(np.dot(self.columns.flops, self.repeat))
+        return float(sum(o.flops * n for o, n in zip(self.operators, self.repeat.tolist(), strict=True)))
 
     @property
     def moved_bytes(self) -> float:
         """All bytes that cross the memory interface at least once, repeats included [B]."""
-        c = self.columns
-        return float(np.dot(c.weight_bytes + c.read_bytes + c.write_bytes, self.repeat))
+        return float(sum(o.moved_bytes * n for o, n in zip(self.operators, self.repeat.tolist(), strict=True)))
 
     def __len__(self) -> int:
         return len(self.operators)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from simulator.assemble import paid_usd
@@ -10,7 +11,8 @@ from simulator.metrics import BY_NAME
 from simulator.prepared import Prepared
 from simulator.scenario import StaticBatch
 from workloads.lowering.inference import Phase, lower_step
-from workloads.lowering.plan import Lowering
+from workloads.lowering.plan import Lowering, Precision
+from workloads.models.architecture import Architecture
 from workloads.runtimes.record import FUSIONS
 
 NO_DECODE: Final = "only one output token: there is no decode step"
@@ -85,9 +87,14 @@ def batch_metrics(
 
 def model_flops(prepared: Prepared, work: StaticBatch, phase: Phase) -> float:
     """Model FLOPs of one step of the whole batch on the whole model; decode at its middle context."""
-    whole = Lowering(prepared.precision, fusions=frozenset(FUSIONS))
     q_len, kv_len = (work.isl, float(work.isl)) if phase == "prefill" else (1, work.isl + work.osl / 2.0)
-    return lower_step(work.model, phase, work.batch, q_len, kv_len, whole).flops
+    return work.batch * _sequence_flops(work.model, phase, q_len, kv_len, prepared.precision)
+
+
+@lru_cache(maxsize=4096)
+def _sequence_flops(arch: Architecture, phase: Phase, q_len: int, kv_len: float, precision: Precision) -> float:
+    """Model FLOPs of one sequence, on which neither device nor plan has a say."""
+    return lower_step(arch, phase, 1, q_len, kv_len, Lowering(precision, fusions=frozenset(FUSIONS))).flops
 
 
 def largest_batch(used_bytes: Callable[[int], float], limit_bytes: float) -> int:

@@ -11,7 +11,7 @@ from simulator.prepared import Prepared
 from simulator.result import MemoryUse, Result
 from simulator.scenario import StaticBatch
 from simulator.steps.batch_metrics import BatchTotals, batch_metrics, largest_batch
-from simulator.steps.pricing import joined, most_bound, phase_cost
+from simulator.steps.pricing import by_family, joined, most_bound, phase_cost, runs_by_family
 from simulator.steps.static_batch import BatchCost, price_batch, prompt_phase
 from simulator.timeline import Timeline
 from workloads.lowering.inference import lower_step
@@ -117,9 +117,7 @@ def _breakdowns(cost: BatchCost) -> dict[str, dict[str, float]]:
     for phase, steps, total, host_s in rows:
         if not steps:
             continue
-        families = _sum_of(
-            {family: value * step.times for family, value in step.priced.seconds_by_family().items()} for step in steps
-        )
+        families = by_family((step.priced, step.times) for step in steps)
         scale = (total - host_s) / sum(families.values())
         found[phase] = {family: value * scale for family, value in families.items()}
         if host_s > 0.0:
@@ -130,9 +128,7 @@ def _breakdowns(cost: BatchCost) -> dict[str, dict[str, float]]:
 def _executions(cost: BatchCost) -> dict[str, dict[str, float]]:
     """Executed operators of each phase by family, for the part of the error that averages out."""
     return {
-        phase: _sum_of(
-            {family: count * step.times for family, count in step.priced.runs_by_family().items()} for step in steps
-        )
+        phase: runs_by_family((step.priced.graph, step.times) for step in steps)
         for phase, steps in (("prefill", cost.prefill), ("decode", cost.decode))
         if steps
     }

@@ -51,20 +51,6 @@ class PricedGraph:
         """Energy of one device [J]."""
         return float(np.dot(self.energy_j, self.graph.repeat))
 
-    def seconds_by_family(self) -> dict[str, float]:
-        """Serial seconds per operator family, families without time left out."""
-        seconds = dict.fromkeys(FAMILIES, 0.0)
-        for operator, spent in zip(self.graph.operators, (self.time_s * self.graph.repeat).tolist(), strict=True):
-            seconds[operator.family] += spent
-        return {family: value for family, value in seconds.items() if value > 0.0}
-
-    def runs_by_family(self) -> dict[str, float]:
-        """Executed operators per family."""
-        runs: dict[str, float] = {}
-        for operator, repeat in zip(self.graph.operators, self.graph.repeat.tolist(), strict=True):
-            runs[operator.family] = runs.get(operator.family, 0.0) + repeat
-        return runs
-
     @cached_property
     def bounds(self) -> list[str]:
         """What each operator is bound by: "compute", "memory", "communication" or "overhead"."""
@@ -91,6 +77,29 @@ def most_bound(
         for bound, spent in priced.seconds_by_bound().items():
             total[bound] += spent * times
     return max(total, key=lambda bound: total[bound])
+
+
+def by_family(steps: Iterable[tuple[PricedGraph, float]]) -> dict[str, float]:
+    """Serial seconds of some steps, each so many times, per operator family; families without time left out."""
+    return _sums((step.graph, step.time_s * (step.graph.repeat * times)) for step, times in steps)
+
+
+def runs_by_family(steps: Iterable[tuple[Graph, float]]) -> dict[str, float]:
+    """Executed operators of some steps, each so many times, per family."""
+    return _sums((graph, graph.repeat * times) for graph, times in steps)
+
+
+def _sums(parts: Iterable[tuple[Graph, Floats]]) -> dict[str, float]:
+    """Sums per family of what each operator has, shape [n]; graphs of equal structure are added up first."""
+    totals: dict[int, tuple[Graph, Floats]] = {}
+    for graph, values in parts:
+        before = totals.get(id(graph.blocks))
+        totals[id(graph.blocks)] = (graph, values if before is None else before[1] + values)
+    sums = dict.fromkeys(FAMILIES, 0.0)
+    for graph, values in totals.values():
+        for operator, value in zip(graph.operators, values.tolist(), strict=True):
+            sums[operator.family] += value
+    return {family: value for family, value in sums.items() if value > 0.0}
 
 
 def price_graph(graph: Graph, model: DeviceModel, communicators: Mapping[str, Communicator]) -> PricedGraph:

@@ -1,9 +1,11 @@
 """A synchronous training step in closed form: micro-batches through a 1F1B pipeline, gradients, update.
 
-    t_step = (M + pp - 1) t_stage + t_send + t_reduce + t_update + t_host,   M = global_batch / (dp micro_batch)
+    t_step = t_host + sum(t_stage) + (M - 1) (t_host + max(t_stage)) + t_send + t_reduce + t_update
 
-with t_stage the forward and backward of one micro-batch through one of pp equal stages: the bubble of 1F1B and
-GPipe is (pp - 1)/M of the busy time (Narayanan et al., SC 2021, doi:10.1145/3458817.3476209, section 2.2).
+with M = global_batch / (dp micro_batch) and t_stage the forward and backward of one micro-batch on each of pp stages:
+of equal stages the bubble of 1F1B and GPipe is (pp - 1)/M of the busy time (Narayanan et al., SC 2021,
+doi:10.1145/3458817.3476209, section 2.2). t_host is what the host of a stage adds to each micro-batch beyond launches,
+which run ahead (see the laws); the hosts of all stages work side by side, so that filling the pipeline shows it once.
 Nothing overlaps here: gradient reduction starts after the last backward. Left out: the reduction of a tied embedding's
 gradient between first and last stage.
 """
@@ -19,6 +21,7 @@ from simulator.devices.model import DeviceModel
 from simulator.memory import held_parameters, stage_share, state_bytes_per_parameter
 from simulator.network.communicator import Communicator
 from simulator.scenario import Plan, TrainStep
+from simulator.steps.pipeline import stage_seconds
 from simulator.steps.pricing import PricedGraph, collective_seconds, price_graph
 from workloads.lowering.plan import Lowering, Sharding
 from workloads.lowering.training import lower_micro_batch, lower_update
@@ -30,8 +33,9 @@ from workloads.runtimes.record import FUSIONS
 class StepCost:
     """Seconds of a step and what they are made of.
 
-    ``micro`` is one micro-batch through the whole stack on one device of each stage; ``model_flops`` and
-    ``hardware_flops`` are of the whole step on all devices (see the MFU and HFU definitions).
+    ``micro`` is one micro-batch through the whole stack on one device of each stage; ``bubble_s`` is how long the mean
+    stage waits for others; ``model_flops`` and ``hardware_flops`` are of the whole step on all devices (see the MFU and
+    HFU definitions).
     """
 
     step_s: float
@@ -76,7 +80,7 @@ def price_step(
     weights, gradients, states = state_bytes_per_parameter(how.precision.attention)
     update = price_graph(lower_update(sum(trained), gradients, states, weights), model, communicators)
 
-    stage_s = micro.total_s / plan.pp
+    stages = stage_seconds(micro, plan.pp)
     send_s = 0.0
     if plan.pp > 1:
         size = plan.micro_batch * work.seq_len * work.model.hidden * how.precision.activation_bytes / plan.tp
@@ -84,9 +88,10 @@ def price_step(
         # The first micro-batch crosses pp - 1 boundaries there and back; behind it each adds one exchange.
         send_s = 2.0 * one * (count + plan.pp - 2)
     reduce_s = _reduction_s(trained, gradients, communicators, model)
-    bubble_s = (plan.pp - 1) * stage_s
+    through_s = sum(stages) + (count - 1) * max(stages)
+    bubble_s = through_s - count * micro.total_s / plan.pp
     host_s = model.runtime.host_step.value * count
-    step_s = count * stage_s + bubble_s + send_s + reduce_s + update.total_s + host_s
+    step_s = through_s + send_s + reduce_s + update.total_s + host_s
     static_w = float(model.record[0]["static_w"])
     busy_j = count * micro.total_j / plan.pp + update.total_j
     device_j = (busy_j + static_w * (bubble_s + send_s + reduce_s + host_s)) * plan.devices

@@ -9,7 +9,7 @@ from simulator.assemble import Answer, assemble, paid_usd, parts_of, pool_use
 from simulator.prepared import Prepared
 from simulator.result import MemoryUse, OperatorCost, PhaseCost, Result
 from simulator.scenario import TrainStep
-from simulator.steps.pricing import most_bound, phase_cost
+from simulator.steps.pricing import by_family, most_bound, phase_cost, runs_by_family
 from simulator.steps.train_step import StepCost, price_step, trained_parameters
 from simulator.timeline import Timeline
 
@@ -89,7 +89,7 @@ def _bound(cost: StepCost, pp: int) -> str:
 def _breakdown(prepared: Prepared, cost: StepCost) -> dict[str, float]:
     """Seconds of the step by family; they sum to the step time."""
     share = cost.micro_batches / prepared.pool.plan.pp
-    seconds = {family: value * share for family, value in cost.micro.seconds_by_family().items()}
+    seconds = {family: value * share for family, value in by_family([(cost.micro, 1.0)]).items()}
     seconds["collective"] = seconds.get("collective", 0.0) + cost.send_s + cost.reduce_s
     seconds["optimizer"] = cost.update.total_s
     seconds["bubble"] = cost.bubble_s
@@ -99,7 +99,7 @@ def _breakdown(prepared: Prepared, cost: StepCost) -> dict[str, float]:
 
 def _executions(cost: StepCost) -> dict[str, float]:
     """Executed operators per family."""
-    return {family: runs * cost.micro_batches for family, runs in cost.micro.runs_by_family().items()}
+    return {family: runs * cost.micro_batches for family, runs in runs_by_family([(cost.micro.graph, 1.0)]).items()}
 
 
 def forward_and_backward(whole: PhaseCost) -> tuple[PhaseCost, PhaseCost]:

@@ -11,6 +11,7 @@ from simulator import memory
 from simulator.prepared import Prepared, prepare
 from simulator.scenario import Plan, Scenario, TrainStep
 from simulator.simulate import simulate
+from simulator.steps.pipeline import stage_seconds
 from simulator.steps.pricing import collective_seconds
 from simulator.steps.train_step import StepCost, counted_flops, micro_batches, price_step, trained_parameters
 from simulator.steps.training_result import memory_use
@@ -34,9 +35,32 @@ def priced(scenario: Scenario) -> tuple[Prepared, StepCost]:
 def test_the_bubble_is_pp_less_one_over_the_micro_batches(
     one_pool: Callable[..., Scenario], pp: int, count: int
 ) -> None:
+    """... of equal stages; the head makes the last one of this small model longer, and all others wait for it."""
     _, cost = priced(one_pool(TrainStep(SMALL, count, 1024), "h100-sxm-80gb", pp=pp))
-    busy = count * cost.micro.total_s / pp
-    assert cost.bubble_s / busy == pytest.approx((pp - 1) / count)
+    stages = stage_seconds(cost.micro, pp)
+    assert sum(stages) == pytest.approx(cost.micro.total_s)
+    mean, longest = sum(stages) / pp, max(stages)
+    assert longest == stages[-1] > mean
+    assert cost.bubble_s == pytest.approx((pp - 1) * mean + (count - 1) * (longest - mean))
+
+
+def test_a_stage_of_two_layers_sets_the_pace(one_pool: Callable[..., Scenario]) -> None:
+    """16 layers on 15 stages: one has two, so that many micro-batches take as long as on 8 stages of two."""
+    work = TrainStep(SMALL, 480, 512)
+    stages = stage_seconds(priced(one_pool(work, "h100-sxm-80gb", pp=15))[1].micro, 15)
+    assert stages[1:-1] == pytest.approx([stages[1]] * 13)
+    assert stages[0] > 1.9 * stages[1]
+
+
+def test_the_hosts_of_all_stages_work_side_by_side(one_pool: Callable[..., Scenario]) -> None:
+    one, four = (priced(one_pool(TrainStep(SMALL, 8, 1024), "h100-sxm-80gb", pp=pp)) for pp in (1, 4))
+    assert one[1].host_s == four[1].host_s == 8 * one[0].pool.runtime.host_step.value
+    for prepared, cost in (one, four):
+        stages = stage_seconds(cost.micro, prepared.pool.plan.pp)
+        pace = max(stages) + prepared.pool.runtime.host_step.value
+        longer = priced(one_pool(TrainStep(SMALL, 9, 1024), "h100-sxm-80gb", pp=prepared.pool.plan.pp))[1]
+        grown = longer.step_s - longer.send_s - cost.step_s + cost.send_s
+        assert grown == pytest.approx(pace)
 
 
 def test_everything_sums_to_the_step(one_pool: Callable[..., Scenario]) -> None:
