@@ -141,3 +141,12 @@ def test_refuses_nodes_without_a_network() -> None:
     alone = type(spec)(id="x", name="x", groups=spec.groups, host_link=spec.host_link, nodes=2)
     with pytest.raises(InputError, match="no network between nodes"):
         Network(alone, links_of(spec), device, spec.groups[0], range(16)).communicator(16)
+
+
+def test_what_one_device_exchanges_with_others_of_its_node() -> None:
+    """A mesh has one path for each pair, a torus one way out, a switch the whole port."""
+    mesh, torus = network("mi300x-node", "mi300x"), network("tpu-v5e-8", "tpu-v5e")
+    switch = network("dgx-h100", "h100-sxm-80gb")
+    assert mesh.peer_bytes_per_s(4) == pytest.approx(mesh.port_bytes_per_s * 4 / 7)
+    assert torus.peer_bytes_per_s(4) == pytest.approx(torus.port_bytes_per_s / 4)
+    assert switch.peer_bytes_per_s(1) == switch.port_bytes_per_s
