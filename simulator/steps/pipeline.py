@@ -11,6 +11,7 @@ other, one job at a time: stages, and the links between them. Of n equal jobs th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -116,13 +117,14 @@ def round_seconds(seconds: Sequence[float], jobs: float) -> float:
     return max(sum(seconds), jobs * max(seconds))
 
 
-def trapezoid(count: int, points: int) -> tuple[list[int], list[float]]:
+@lru_cache(maxsize=512)
+def trapezoid(count: int, points: int) -> tuple[tuple[int, ...], tuple[float, ...]]:
     """Up to ``points`` of the indices 0 .. count - 1, and how many each stands for: the trapezoidal rule.
 
     Sums a function that is linear between the points exactly; weights sum to ``count``.
     """
     if count <= points:
-        return list(range(count)), [1.0] * count
+        return tuple(range(count)), (1.0,) * count
     chosen = np.unique(np.linspace(0, count - 1, points).round().astype(int))
     weights = np.zeros(len(chosen))
     weights[0] += 0.5
@@ -130,4 +132,4 @@ def trapezoid(count: int, points: int) -> tuple[list[int], list[float]]:
     gaps = np.diff(chosen) / 2.0
     weights[:-1] += gaps
     weights[1:] += gaps
-    return [int(index) for index in chosen], [float(weight) for weight in weights]
+    return tuple(chosen.tolist()), tuple(weights.tolist())

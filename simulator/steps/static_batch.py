@@ -70,7 +70,7 @@ class BatchCost:
 def decode_contexts(isl: int, osl: int) -> tuple[list[int], list[float]]:
     """Contexts at which decode is priced, and how many steps each stands for (trapezoidal weights, sum osl - 1)."""
     indices, weights = trapezoid(max(osl - 1, 0), CONTEXT_POINTS)
-    return [isl + 1 + index for index in indices], weights
+    return [isl + 1 + index for index in indices], list(weights)
 
 
 def host_seconds(runtime: Runtime, sequences: float) -> float:
@@ -95,7 +95,7 @@ def lower_prefill(arch: Architecture, steps: list[PrefillStep], how: Lowering) -
     graphs: list[Graph] = []
     shapes = dict.fromkeys((step.batch, step.q_len) for step in steps)
     for batch, q_len in shapes:
-        contexts = [step.kv_len for step in steps if (step.batch, step.q_len) == (batch, q_len)]
+        contexts = tuple(step.kv_len for step in steps if (step.batch, step.q_len) == (batch, q_len))
         graphs += lower_contexts(arch, prompt_phase(arch), batch, q_len, contexts, how)
     return graphs
 
@@ -111,7 +111,7 @@ def price_batch(
     contexts, weights = decode_contexts(work.isl, work.osl)
     prompts = lower_prefill(work.model, chunks, how)
     priced = price_graphs(
-        [*prompts, *lower_contexts(work.model, "decode", micro, 1, contexts, how)], model, communicators
+        [*prompts, *lower_contexts(work.model, "decode", micro, 1, tuple(contexts), how)], model, communicators
     )
     prefill = tuple(
         Step(graph, chunk.repeats, host_seconds(runtime, chunk.batch))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal
 
 from workloads import operators as op
@@ -15,8 +15,9 @@ from workloads.operators import OpKind
 Phase = Literal["prefill", "decode", "encode"]
 
 
+@lru_cache(maxsize=512)
 def lower_step(arch: Architecture, phase: Phase, batch: float, q_len: float, kv_len: float, how: Lowering) -> Graph:
-    """The graph of one forward step on one device, all pipeline stages in a row.
+    """The graph of one forward step on one device, all pipeline stages in a row; no hardware has a say in it.
 
     Args:
         phase: "prefill" (logits of the last token only), "decode" (q_len 1) or "encode" (no logits).
@@ -48,17 +49,18 @@ def lower_step(arch: Architecture, phase: Phase, batch: float, q_len: float, kv_
     return b.build()
 
 
+@lru_cache(maxsize=512)
 def lower_contexts(
-    arch: Architecture, phase: Phase, batch: float, q_len: float, contexts: Sequence[float], how: Lowering
-) -> list[Graph]:
+    arch: Architecture, phase: Phase, batch: float, q_len: float, contexts: tuple[float, ...], how: Lowering
+) -> tuple[Graph, ...]:
     """``lower_step`` at several ``kv_len``: equal graphs, which share all operators that do not see the context."""
     if not contexts:
-        return []
+        return ()
     base = lower_step(arch, phase, batch, q_len, contexts[0], how)
     if q_len > 1 and any(g.attention is not None and g.attention.kind == "mla" for g in arch.groups):
         # Long queries may absorb at one context and unfold the latents at another.
-        return [base, *(lower_step(arch, phase, batch, q_len, context, how) for context in contexts[1:])]
-    return [base, *(_at_context(base, arch, Tokens(batch, q_len, context), how) for context in contexts[1:])]
+        return (base, *(lower_step(arch, phase, batch, q_len, context, how) for context in contexts[1:]))
+    return (base, *(_at_context(base, arch, Tokens(batch, q_len, context), how) for context in contexts[1:]))
 
 
 def _at_context(base: Graph, arch: Architecture, tokens: Tokens, how: Lowering) -> Graph:

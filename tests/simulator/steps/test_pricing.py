@@ -1,0 +1,58 @@
+"""Graphs priced together cost what they cost alone; collectives of several axes; sums by family."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from simulator.network.communicator import collective_cost
+from simulator.prepared import prepare
+from simulator.scenario import Scenario, StaticBatch
+from simulator.steps.pricing import by_family, price_graph, price_graphs, runs_by_family
+from workloads.lowering.inference import lower_contexts, lower_step
+from workloads.models.catalogue import load_model
+from workloads.operators import COLLECTIVES, FAMILIES
+
+MOE = load_model("qwen1.5-moe-a2.7b")
+PARTS = ("time_s", "compute_s", "memory_s", "overhead_s", "communication_s", "energy_j")
+
+
+@pytest.mark.parametrize(("device", "plan"), [("h100-sxm-80gb", {"tp": 4, "ep": 4, "pp": 2}), ("xeon-8480-plus", {})])
+def test_together_as_alone(one_pool: Callable[..., Scenario], device: str, plan: dict[str, int]) -> None:
+    ready = prepare(one_pool(StaticBatch(MOE, 8, 64, 2), device, **plan))
+    graphs = [
+        lower_step(MOE, "prefill", 8, 64, 64, ready.how),
+        *lower_contexts(MOE, "decode", 8, 1, (65, 70, 900), ready.how),
+    ]
+    for graph, together in zip(graphs, price_graphs(graphs, ready.model, ready.communicators), strict=True):
+        alone = price_graph(graph, ready.model, ready.communicators)
+        for part in PARTS:
+            assert np.array_equal(getattr(alone, part), getattr(together, part))
+
+
+def test_collectives_take_what_their_own_group_takes(one_pool: Callable[..., Scenario]) -> None:
+    ready = prepare(one_pool(StaticBatch(MOE, 8, 64, 2), "h100-sxm-80gb", tp=4, ep=4, pp=2))
+    priced = price_graph(lower_step(MOE, "decode", 8, 1, 64, ready.how), ready.model, ready.communicators)
+    row = ready.model.record[0]
+    seen = set()
+    for operator, seconds in zip(priced.graph.operators, priced.communication_s, strict=True):
+        if operator.kind in COLLECTIVES:
+            cost = collective_cost(operator.kind, operator.message_bytes, ready.communicators[operator.axis])
+            factor = row["factors"][FAMILIES.index("collective")]
+            assert seconds == pytest.approx(cost.seconds / factor + row["gap_s"])
+            seen.add(operator.axis)
+        else:
+            assert seconds == 0.0
+    assert seen == {"tp", "ep", "pp"}
+
+
+def test_families_share_out_all_time_and_runs(one_pool: Callable[..., Scenario]) -> None:
+    ready = prepare(one_pool(StaticBatch(MOE, 8, 64, 2), "h100-sxm-80gb"))
+    graphs = lower_contexts(MOE, "decode", 8, 1, (65, 70), ready.how)
+    steps = list(zip(price_graphs(graphs, ready.model, {}), (2.0, 5.0), strict=True))
+    assert sum(by_family(steps).values()) == pytest.approx(sum(step.total_s * times for step, times in steps))
+    runs = runs_by_family((step.graph, times) for step, times in steps)
+    assert sum(runs.values()) == pytest.approx(7 * graphs[0].repeat.sum())
+    assert runs["moe"] == 7 * MOE.layers
