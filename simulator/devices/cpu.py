@@ -30,7 +30,7 @@ _SIMD_GAIN = 4.0
 """Most that narrow SIMD lanes gain over fp32 (int8 dot products); a higher peak is that of matrix tiles (AMX)."""
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def matrix_share(p: Any, dtype: int) -> float:
     """Share of the peak of large products: matrix tiles are harder to feed than SIMD lanes, but never slower."""
     if p.peaks[_FP32] <= 0.0:
@@ -39,7 +39,7 @@ def matrix_share(p: Any, dtype: int) -> float:
     return float(p.gemm_share if gain <= _SIMD_GAIN else max(p.tile_share, p.gemm_share * _SIMD_GAIN / gain))
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def gemm_share(p: Any, dtype: int, m: float, n: float, k: float, batch: float) -> float:
     """Share of the peak that a product reaches: register tile padding, balance over cores, depth ramp."""
     # Fewer rows than a register tile has run as dot products along k, which need no padding.
@@ -49,7 +49,7 @@ def gemm_share(p: Any, dtype: int, m: float, n: float, k: float, batch: float) -
     return share * k / (k + p.depth_half)  # type: ignore[no-any-return]
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def cost(ops: Any, devices: Any, out: Any) -> None:
     """Price all operators on all devices; see ``Law.cost``."""
     for d in range(devices.shape[0]):

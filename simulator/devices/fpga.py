@@ -16,7 +16,7 @@ from simulator.devices.registry import Law, register
 from simulator.kernels.roofline import ATTENTION_DECODE, ATTENTION_PREFILL, VECTOR, family_of, padded, price
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def cost(ops: Any, devices: Any, out: Any) -> None:
     """Price all operators on all devices; see ``Law.cost``."""
     for d in range(devices.shape[0]):

@@ -62,7 +62,7 @@ _MOST_PIECES = 128.0
 """Most pieces that one context is read in."""
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def fed(p: Any, dtype: int, rows: float, columns: float) -> float:
     """Share of the peak at which a multiprocessor can be fed the operands of a tile.
 
@@ -74,7 +74,7 @@ def fed(p: Any, dtype: int, rows: float, columns: float) -> float:
     return given / np.sqrt(given * given + needed * needed)  # type: ignore[no-any-return]
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def waves(p: Any, blocks: float) -> float:
     """Waves that ``blocks`` take, the last one between its share and a whole."""
     turns = blocks / p.units
@@ -84,7 +84,7 @@ def waves(p: Any, blocks: float) -> float:
     return np.floor(turns) + (p.wave_credit + (1.0 - p.wave_credit) * rest if rest > 0.0 else 0.0)  # type: ignore[no-any-return]
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def product(p: Any, dtype: int, m: float, n: float, k: float, batch: float) -> tuple[float, float]:
     """Share of the peak that a product reaches with its best tile, and multiprocessors that have a block then.
 
@@ -108,7 +108,7 @@ def product(p: Any, dtype: int, m: float, n: float, k: float, batch: float) -> t
     return share, busy
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def prefill_s(p: Any, ops: Any, i: int) -> float:
     """Seconds of math of flash attention: query tiles of one head are blocks, each passing over its visible keys.
 
@@ -129,10 +129,10 @@ def prefill_s(p: Any, ops: Any, i: int) -> float:
         tail = 0.5 * longest if blocks > p.units else 0.0
         seconds = max(computed * tile_s / p.units + tail, longest) + np.ceil(blocks / p.units) * p.attention_block_s
         best = min(best, seconds)
-    return best  # type: ignore[no-any-return]
+    return best
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def decode_s(p: Any, ops: Any, i: int) -> tuple[float, float]:
     """Seconds of reading the cache in decode attention, and of combining its pieces.
 
@@ -151,10 +151,10 @@ def decode_s(p: Any, ops: Any, i: int) -> tuple[float, float]:
         if seconds + extra < best + combine_s:
             best, combine_s = seconds, extra
         pieces *= 2.0
-    return best, combine_s  # type: ignore[no-any-return]
+    return best, combine_s
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def cost(ops: Any, devices: Any, out: Any) -> None:
     """Price all operators on all devices; see ``Law.cost``."""
     for d in range(devices.shape[0]):

@@ -61,13 +61,13 @@ OPTIMIZER: Final = FAMILIES.index("optimizer")
 COLLECTIVE: Final = FAMILIES.index("collective")
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def family_of(kind: int) -> int:
     """Family code of an operator kind code."""
     return _FAMILY_OF[kind]  # type: ignore[no-any-return]
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def price(ops: Any, i: int, p: Any, share: float, stream: float, floor_s: float, overlap: float, out: Any) -> None:
     """Price operator ``i`` on device record ``p`` into column i of ``out`` [5, n].
 
@@ -109,13 +109,13 @@ def price(ops: Any, i: int, p: Any, share: float, stream: float, floor_s: float,
     out[ENERGY, i] = dynamic_j + p.static_w * (kernel_s + overhead_s)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def padded(size: float, tile: float) -> float:
     """``size`` rounded up to a multiple of ``tile``."""
     return float(np.ceil(size / tile) * tile)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def quantised(work: float, units: float) -> float:
     """Wave quantisation: share of ``units`` that are busy while ``work`` equal pieces run in whole waves."""
     return work / (np.ceil(work / units) * units)  # type: ignore[no-any-return]
