@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -54,7 +55,7 @@ def cost_on_devices(models: Sequence[DeviceModel], columns: OpColumns) -> Floats
 
     Raises:
         ValueError: the devices are of different classes.
-        InputError: an operator computes in a dtype that a device has no rate for.
+        InputError: an operator computes in a dtype that a device has no rate for, or a time is no number.
     """
     classes = {model.spec.device_class for model in models}
     if len(classes) != 1:
@@ -67,6 +68,12 @@ def cost_on_devices(models: Sequence[DeviceModel], columns: OpColumns) -> Floats
     records = models[0].record if len(models) == 1 else np.concatenate([model.record for model in models])
     out = np.empty((len(models), 5, columns.kind.shape[0]))
     law_of(classes.pop()).cost(columns, records, out)
+    if not math.isfinite(out.sum()):
+        names = ", ".join(model.spec.id for model in models)
+        raise InputError(
+            f"times on {names} cannot be computed with these inputs; a size or a number of a spec is absurdly "
+            "large or small"
+        )
     return out
 
 
