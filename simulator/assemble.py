@@ -53,8 +53,10 @@ def assemble(prepared: Sequence[Prepared], answer: Answer) -> Result:
     powers = {**answer.powers, **_energy_powers(prepared, answer, energy)}
     metrics = {**answer.metrics, "carbon_g": costs.carbon_g(energy.facility, scenario.site.carbon.value)}
     _check_finite(metrics)
+    several = {id(parts): parts for parts in (answer.parts, *answer.own_parts.values())}
+    spread = {key: log_sd(parts) for key, parts in several.items()}
     intervals: dict[str, Interval] = {
-        name: _interval(name, value, log_sd(answer.own_parts.get(name, answer.parts)), powers[name])
+        name: _interval(name, value, spread[id(answer.own_parts.get(name, answer.parts))], powers[name])
         for name, value in metrics.items()
         if value is not None and name in powers
     }

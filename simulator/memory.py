@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from hardware_specs.dtypes import BITS
@@ -20,6 +21,7 @@ class Held(NamedTuple):
     extra: float
 
 
+@lru_cache(maxsize=1024)
 def held_parameters(arch: Architecture, sharding: Sharding) -> Held:
     """What the fullest device holds: experts are cut over ep (or tp) ways, norms not at all, everything else over tp;
     layers over pp stages, rounded up. Heads are padded and key-value heads repeated as in lowering."""

@@ -10,6 +10,7 @@ from simulator.placement.rules import Placer
 from simulator.prepared import Prepared
 from simulator.result import MemoryUse
 from simulator.scenario import StaticBatch
+from simulator.steps.prefill import chunk_tokens
 from workloads.lowering.plan import Precision, Sharding
 from workloads.models.architecture import Architecture, LayerGroup
 from workloads.models.parameters import count_parameters
@@ -119,9 +120,7 @@ def pool_memory(prepared: Prepared, work: StaticBatch, homes: Homes, batch: int)
         if pool.name in homes[reader, layer]
     )
     held = held_parameters(prepared, arch, homes)
-    rows = batch * work.isl
-    if pool.runtime.prefill_chunk:
-        rows = min(rows, max(pool.runtime.prefill_chunk, batch))
+    rows = max(chunk_tokens(batch, work.isl, pool.runtime.prefill_chunk, pool.plan.pp, arch.is_encoder), batch)
     return MemoryUse(
         weights=held_bytes(held, p),
         kv=batch * cache,

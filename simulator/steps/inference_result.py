@@ -11,6 +11,7 @@ from simulator.prepared import Prepared
 from simulator.result import MemoryUse, Result
 from simulator.scenario import StaticBatch
 from simulator.steps.batch_metrics import BatchTotals, batch_metrics, largest_batch
+from simulator.steps.prefill import chunk_tokens
 from simulator.steps.pricing import by_family, joined, most_bound, phase_cost, runs_by_family
 from simulator.steps.static_batch import BatchCost, price_batch, prompt_phase
 from simulator.timeline import Timeline
@@ -47,6 +48,7 @@ def inference_result(prepared: Prepared, work: StaticBatch, timeline: Timeline) 
     by_phase = _breakdowns(cost)
     breakdown = _sum_of(by_phase.values())
     executions = _executions(cost)
+    own = {phase: parts_of(prepared, by_phase[phase], executions[phase]) for phase in by_phase}
     device_j = _device_joules(prepared, cost)
     mbu = _mbu(prepared, work, cost.tpot_s) if cost.tpot_s else None
     totals = BatchTotals(cost.ttft_s, cost.tpot_s, cost.e2e_s, {pool.name: device_j}, max_batch(prepared, work))
@@ -57,11 +59,7 @@ def inference_result(prepared: Prepared, work: StaticBatch, timeline: Timeline) 
         duration_s=cost.e2e_s, bound=bound, breakdown=breakdown,
         parts=parts_of(prepared, breakdown, _sum_of(executions.values())), phases=tuple(phases), powers=POWERS,
         reasons=reasons, timeline=timeline,
-        own_parts={
-            metric: parts_of(prepared, by_phase[phase], executions[phase])
-            for phase in by_phase
-            for metric in PHASE_METRICS[phase]
-        },
+        own_parts={metric: own[phase] for phase in own for metric in PHASE_METRICS[phase]},
     )  # fmt: skip
     return assemble((prepared,), answer)
 
@@ -69,11 +67,9 @@ def inference_result(prepared: Prepared, work: StaticBatch, timeline: Timeline) 
 def memory_use(prepared: Prepared, work: StaticBatch) -> MemoryUse:
     """Bytes on the fullest device when every sequence has reached its full length."""
     arch, precision, sharding = work.model, prepared.precision, prepared.how.sharding
-    runtime, dp = prepared.pool.runtime, prepared.pool.plan.dp
-    replica = -(-work.batch // dp)
-    rows = replica * work.isl
-    if runtime.prefill_chunk:
-        rows = min(rows, max(runtime.prefill_chunk, replica))
+    runtime, plan = prepared.pool.runtime, prepared.pool.plan
+    replica = -(-work.batch // plan.dp)
+    rows = max(chunk_tokens(replica, work.isl, runtime.prefill_chunk, plan.pp, arch.is_encoder), replica)
     return MemoryUse(
         weights=memory.weight_bytes(arch, precision, sharding),
         kv=replica * memory.kv_bytes_per_sequence(arch, work.isl + work.osl, precision, sharding),

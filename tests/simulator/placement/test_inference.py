@@ -89,6 +89,37 @@ def test_the_cache_moves_while_the_prefill_goes_on(pools: Callable[..., Scenario
     )
 
 
+@pytest.mark.parametrize("isl", [200, 1100])
+@pytest.mark.parametrize("osl", [1, 8])
+def test_chunked_prefill_is_the_closed_form_on_one_pool_and_moves_what_each_step_makes(
+    pools: Callable[..., Scenario], isl: int, osl: int
+) -> None:
+    """Short prompts packed into chunks of 256, long ones cut into them; both have steps that repeat."""
+    work = StaticBatch(MODEL, 6, isl, osl)
+    scenario = with_chunk(pools(work, *LAB), 256)
+    result, closed = simulate(scenario), alone(scenario, 0)
+    for name in ("ttft_s", "e2e_s"):
+        assert result.metrics[name] == pytest.approx(closed.metrics[name], rel=1e-9)
+    assert result.pools[0].energy_j == pytest.approx(closed.pools[0].energy_j, rel=1e-9)
+    gemms = [o for phase in result.phases for o in phase.operators if phase.name == "prefill" and o.name == "mlp.down"]
+    assert [o.repeat for o in gemms] == [16 * -(-6 * isl // 256)]
+    if osl > 1:
+        # The main program has the last step alone: what 256 leaves of all tokens, at their share of the caches.
+        split = simulate(msgspec.structs.replace(scenario, rules=SPLIT))
+        whole = memory_use(prepare_pool(scenario, scenario.pools[0]), StaticBatch(MODEL, 6, isl, 0)).kv
+        assert sum(moved(split, "kv cache")) == pytest.approx(whole * (6 * isl % 256) / (6 * isl))
+        assert split.metrics["ttft_s"] == pytest.approx(closed.metrics["ttft_s"])
+
+
+def with_chunk(scenario: Scenario, tokens: int) -> Scenario:
+    """The same scenario under software that takes ``tokens`` prompt tokens in a step."""
+    changed = tuple(
+        msgspec.structs.replace(pool, runtime=msgspec.structs.replace(pool.runtime, prefill_chunk=tokens))
+        for pool in scenario.pools
+    )
+    return msgspec.structs.replace(scenario, pools=changed)
+
+
 def test_experts_elsewhere_move_each_token_once_there_and_once_back(pools: Callable[..., Scenario]) -> None:
     """Hidden values of every token, however many experts it goes to, in every layer and both ways."""
     moe = load_model("qwen1.5-moe-a2.7b")
