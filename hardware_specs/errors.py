@@ -31,12 +31,14 @@ class UnknownName(InputError):
         name: what was asked for.
         known: all names that exist.
         hint: the command that lists them, e.g. ``"silicost devices list"``.
+        place: where the name stands, e.g. ``"lab.toml: pool gpu"``.
     """
 
-    def __init__(self, what: str, name: str, known: Iterable[str], hint: str = "") -> None:
+    def __init__(self, what: str, name: str, known: Iterable[str], hint: str = "", place: str = "") -> None:
         self.what, self.name = what, name
         self.nearest = nearest(name, known)
-        message = f"unknown {what} {clipped(name)!r}"
+        message = f"{place}: " if place else ""
+        message += f"unknown {what} {clipped(name)!r}"
         if self.nearest:
             message += "; did you mean " + " or ".join(repr(n) for n in self.nearest) + "?"
         if hint:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from hardware_specs.errors import InputError
@@ -31,16 +33,37 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         InputError: the place cannot be written.
     """
+    write_texts({path: text})
+
+
+def write_texts(texts: Mapping[Path, str]) -> None:
+    """Write several files that belong together: all are on the disk under temporary names before the first replaces
+    what was there, so that a failure leaves the old files.
+
+    Raises:
+        InputError: a place cannot be written.
+    """
+    written: dict[Path, Path] = {}
+    try:
+        for path, text in texts.items():
+            _write_beside(path, text, written)
+        for path, temporary in written.items():
+            temporary.replace(path)
+    finally:
+        for temporary in written.values():
+            temporary.unlink(missing_ok=True)
+
+
+def _write_beside(path: Path, text: str, written: dict[Path, Path]) -> None:
+    """Write ``text`` to a new file in the folder of ``path`` and note its name in ``written``."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        written[path] = Path(temporary)
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        Path(temporary).chmod(0o644)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from None

@@ -52,6 +52,14 @@ _SAMPLES: Final = {
     "g_per_j": "400 g/kWh", "number": "0.85", "j_per_flop": "0.5 pJ/FLOP", "j_per_byte": "7 pJ/bit",
 }  # fmt: skip
 
+_IN_WORDS: Final = {
+    "bytes": "a size", "bytes_per_s": "a bandwidth", "flops": "a rate of operations", "flop": "a count of operations",
+    "hz": "a frequency", "s": "a time", "w": "a power", "j": "an energy", "usd": "an amount of money",
+    "usd_per_s": "a price per time", "usd_per_j": "a price of energy", "g_per_j": "a carbon intensity",
+    "number": "a plain number", "j_per_flop": "an energy per operation", "j_per_byte": "an energy per byte",
+    "m2": "an area", "m": "a length",
+}  # fmt: skip
+
 
 def parse_quantity(text: str | float | int, dimension: str, place: str = "") -> float:
     """The SI value of ``text``.
@@ -85,7 +93,8 @@ def parse_quantity(text: str | float | int, dimension: str, place: str = "") -> 
         raise UnitError(f"{prefix}unknown unit {unit!r} in {text!r}; write for example {sample!r}")
     found, factor = _UNITS[unit]
     if found != dimension:
-        raise UnitError(f"{prefix}{text!r} is a quantity of {found}, not {dimension}; write for example {sample!r}")
+        what = f"is {_IN_WORDS[found]}, not {_IN_WORDS[dimension]}" if unit else "has no unit"
+        raise UnitError(f"{prefix}{text!r} {what}; write for example {sample!r}")
     value = float(match[1].replace("_", "")) * factor
     if not math.isfinite(value):
         raise UnitError(f"{prefix}{text!r} is not finite")

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hardware_specs.errors import DoesNotFit
+from hardware_specs.files import write_texts
 from reports.numbers import Cell, cell_of, quantity
 from silicost.fixes import cheapest_fix
-from silicost.output import Format, csv_text, print_json, print_table, write_out, write_text
+from silicost.output import Format, csv_text, print_json, print_table, write_out
 from simulator.metrics import BY_NAME
 from simulator.result import Interval, Result
 from simulator.scenario import Scenario
@@ -33,7 +34,7 @@ class Row(NamedTuple):
     note: str = ""
 
 
-def answer(scenario: Scenario, how: Format, out: str = "", lead: str = "") -> None:
+def answer(scenario: Scenario, how: Format, out: str | None = None, lead: str = "") -> None:
     """Simulate, print, and write ``out``/result.json and report.html; warnings go to stderr.
 
     Raises:
@@ -56,13 +57,13 @@ def warn(result: Result) -> None:
 
 
 def write_files(folder: Path, results: list[Result], title: str, lead: str) -> None:
-    """``result.json`` (an array if there are several) and ``report.html`` in ``folder``."""
-    from reports.page import write_report
+    """``result.json`` (an array if there are several) and ``report.html`` in ``folder``, both or none."""
+    from reports.page import render_report
     from silicost.output import json_text
 
     whole = [result.as_json() for result in results]
-    write_text(folder / "result.json", json_text(whole if len(whole) > 1 else whole[0]))
-    write_report(folder / "report.html", results, title, lead)
+    data, page = json_text(whole if len(whole) > 1 else whole[0]), render_report(results, title, lead)
+    write_texts({folder / "result.json": data, folder / "report.html": page})
 
 
 def show(result: Result, how: Format) -> None:

@@ -6,12 +6,17 @@ Exit status: 0 answered, 2 bad input, 3 no feasible design. Data goes to stdout,
 from __future__ import annotations
 
 import io
+import os
 import sys
+from pathlib import Path
 
 import typer
 
-from hardware_specs.errors import DoesNotFit, InputError
+from hardware_specs.errors import DoesNotFit, InputError, clipped
+from hardware_specs.files import is_folder
+from silicost import kernel_cache
 from silicost.commands import catalogues, demo, run, simulate, train
+from silicost.output import drop_output
 
 LONGEST_MESSAGE = 2000
 """An error is one line of at most so many characters."""
@@ -52,19 +57,60 @@ def options(
 
 def main() -> None:
     """Entry point of the ``silicost`` command."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without "µ" is no reason to fail
+    _check_streams()
     try:
-        _check_arguments(sys.argv[1:])
-        status = app(prog_name="silicost", standalone_mode=False)
+        status = _run()
     except InputError as error:
         status = _complain(str(error), 2)
     except DoesNotFit as error:
         status = _complain(str(error), 3)
     except USAGE_ERROR as error:
         status = _misused(error)
-    sys.exit(status or 0)
+    except SystemExit as end:
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        drop_output()  # the reader of a help text has what it wanted
+        status = 0
+    finally:
+        kernel_cache.forget_new_cache()
+    sys.exit(status)
+
+
+def _run() -> int:
+    """Run the command; a cache of kernels that cannot be used starts it once more with another."""
+    try:
+        _check_arguments(sys.argv[1:])
+        _check_data_folder()
+        return int(app(prog_name="silicost", standalone_mode=False) or 0)
+    except Exception as error:
+        if not kernel_cache.is_cache_failure(error):
+            raise
+        kernel_cache.run_again(error)
+
+
+def _check_streams() -> None:
+    """Refuse to run without an output, whose place a file that is opened later would take."""
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115
+    if sys.stdout is None:
+        sys.exit(_complain("standard output is closed", 2))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without "µ" is no reason to fail
+
+
+def _check_data_folder() -> None:
+    """Refuse a user data directory that is a file; say where there is none though one was named.
+
+    Raises:
+        InputError: it is no folder.
+    """
+    chosen = os.environ.get("SILICOST_DATA_DIR")
+    if not chosen or is_folder(Path(chosen)):
+        return
+    if Path(chosen).exists():
+        raise InputError(f"SILICOST_DATA_DIR {clipped(chosen)}: must be a folder")
+    sys.stderr.write(f"silicost: warning: SILICOST_DATA_DIR {clipped(chosen)}: there is no such folder\n")
 
 
 def _check_arguments(arguments: list[str]) -> None:

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
@@ -19,6 +20,10 @@ _WIDTH = 200
 """Columns of a table that goes to a file or pipe."""
 _LONGEST_WORD = 24
 """A word longer than this may be folded [characters]."""
+_LONGEST_NAME = 40
+"""As much of the names in the first column stands unfolded [characters]."""
+_QUANTITY = re.compile(r"-?[0-9][0-9,.]*(?:e[-+]?[0-9]+)?(?: [^ ]{1,12})?")
+"""A number with or without its unit."""
 
 
 class Format(StrEnum):
@@ -78,7 +83,10 @@ def print_table(rows: Sequence[dict[str, Any]], title: str = "", header: bool = 
     keys = columns_that_fit(lines, console.width)
     for index, key in enumerate(keys):
         numeric = all(_is_number(row[key]) or row[key] is None for row in rows)
-        table.add_column(key, justify="right" if numeric else "left", overflow="fold", no_wrap=index == 0)
+        longest = _LONGEST_NAME if index == 0 else _LONGEST_WORD
+        needed = min(_needed(key, lines, longest), console.width)
+        whole = max(len(line[key]) for line in lines) <= needed
+        table.add_column(key, justify="right" if numeric else "left", overflow="fold", no_wrap=whole, min_width=needed)
     for line in lines:
         table.add_row(*(Text(line[key]) for key in keys))
     console.print(table)
@@ -92,12 +100,18 @@ def columns_that_fit(lines: Sequence[dict[str, str]], width: int) -> list[str]:
     fitting: list[str] = []
     used = 0
     for key in lines[0] if lines else ():
-        words = [word for line in lines for word in (line[key].split() if fitting else [line[key]])]
-        used += min(max(map(len, [*words, *key.split()]), default=0), _LONGEST_WORD) + 2
+        used += _needed(key, lines, _LONGEST_WORD if fitting else _LONGEST_NAME) + 2
         if fitting and used - 2 > width:
             break
         fitting.append(key)
     return fitting
+
+
+def _needed(key: str, lines: Sequence[dict[str, str]], longest: int) -> int:
+    """Columns in which no number is parted from its unit and no word is folded that is not longer than ``longest``."""
+    numbers = [len(line[key]) for line in lines if _QUANTITY.fullmatch(line[key])]
+    words = [len(word) for line in lines if not _QUANTITY.fullmatch(line[key]) for word in line[key].split()]
+    return max([min(max([0, *words, *map(len, key.split())]), longest), *numbers])
 
 
 def write_out(text: str) -> None:
@@ -110,9 +124,14 @@ def write_out(text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
         if not isinstance(error, BrokenPipeError):
             raise InputError(f"standard output: cannot be written ({error.strerror})") from None
+
+
+def drop_output() -> None:
+    """Let what is still to be written go nowhere, so that the interpreter's last flush cannot fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _is_number(value: Any) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from silicost.commands import flags
+
 MODEL = "llama-3.1-8b"
 DEVICES = (
     ("xeon-6980p", "", "one server CPU"),
@@ -20,7 +22,7 @@ LEAD = (
 )
 
 
-def demo(out: str = typer.Option("runs/demo", "--out", help="Folder for result.json and report.html.")) -> None:
+def demo(out: flags.Out = "runs/demo") -> None:
     """An 8B model on one device of each class, on a mixed GPU + TPU system, and a training step; writes a report."""
     from pathlib import Path
 
@@ -52,7 +54,7 @@ def demo(out: str = typer.Option("runs/demo", "--out", help="Folder for result.j
             results.append(simulate(scenario, timeline=True))
             progress.advance(job)
         progress.update(job, description="drawing the report")
-        folder = Path(out)
+        folder = Path(out or "")
         write_files(folder, results, "One model on five device classes", LEAD)
         progress.advance(job)
     print_rows([summary(result) for result in results], Format.TABLE)

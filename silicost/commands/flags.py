@@ -32,7 +32,16 @@ def number(name: str, help: str) -> Any:
     return typer.Option(name, help=help, parser=whole, metavar="N")
 
 
-Model = Annotated[str, typer.Option("--model", help="Model name, or path of a Hugging Face config.json.")]
+def folder(text: str | None) -> str | None:
+    """The name of a folder; an empty one is a slip, for example of a variable that is not set."""
+    if text == "":
+        raise typer.BadParameter("'' is no folder; write for example runs/mine")
+    return text
+
+
+Model = Annotated[
+    str, typer.Option("--model", help="Model name, or path of a model TOML, a Hugging Face config.json or its folder.")
+]
 Device = Annotated[str, typer.Option("--device", help="Device name, or path of a device TOML.")]
 Count = Annotated[int | None, number("--count", "Devices; default tp x pp x dp. Alone: all of them tp.")]
 Tp = Annotated[int | None, number("--tp", "Tensor parallel ways.")]
@@ -49,7 +58,9 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", help="What-if: device.memory.bandwidth=6TB/s, or =2x; also runtime., link., system., site."),
 ]
-Out = Annotated[str, typer.Option("--out", help="Folder for result.json and report.html.")]
+Out = Annotated[
+    str | None, typer.Option("--out", help="Folder for result.json and report.html.", callback=folder, metavar="FOLDER")
+]
 HowToPrint = Annotated[Format, typer.Option("--format", help="table, json or csv", parser=format_of, metavar="FORMAT")]
 
 

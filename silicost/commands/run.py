@@ -12,7 +12,7 @@ from silicost.output import Format
 
 def run(
     scenario: Annotated[str, typer.Argument(help="A scenario TOML, or the name of a shipped one; 'list' lists them.")],
-    out: flags.Out = "",
+    out: flags.Out = None,
     format: flags.HowToPrint = Format.TABLE,
 ) -> None:
     """Run a scenario: any workload, placed on any devices of a system (docs: scenario files)."""

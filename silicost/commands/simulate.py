@@ -29,7 +29,7 @@ def simulate(
     site: flags.Site = "us-average",
     price: flags.Price = "",
     set: flags.Set = None,
-    out: flags.Out = "",
+    out: flags.Out = None,
     format: flags.HowToPrint = Format.TABLE,
 ) -> None:
     """Time, memory, energy and dollars of a static batch: BATCH prompts of ISL tokens, OSL tokens out of each."""

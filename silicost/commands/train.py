@@ -29,7 +29,7 @@ def train(
     site: flags.Site = "us-average",
     price: flags.Price = "",
     set: flags.Set = None,
-    out: flags.Out = "",
+    out: flags.Out = None,
     format: flags.HowToPrint = Format.TABLE,
 ) -> None:
     """Time, memory, energy and dollars of one training step under data, tensor, pipeline and expert parallelism."""

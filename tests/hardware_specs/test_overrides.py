@@ -38,7 +38,7 @@ def test_a_law_parameter_may_be_new() -> None:
         ("compute.peaks", "2x", ["needs one more name after 'peaks'", "bf16"]),
         ("compute.peaks.fp7", "2x", ["no field 'fp7'"]),
         ("memory.kind", "HBM9", ["'kind' is 'HBM3'", "no number to change"]),
-        ("memory.bandwidth", "6 W", ["quantity of w, not bytes_per_s"]),
+        ("memory.bandwidth", "6 W", ["is a power, not a bandwidth"]),
         ("memory.bandwidth", "0x", ["must be positive"]),
         ("memory.bandwidth", "-1 TB/s", ["must be positive"]),
         ("price.purchase", "2x", ["no value is known that could be scaled"]),

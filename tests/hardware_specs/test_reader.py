@@ -70,7 +70,7 @@ def test_a_fit_covers_its_tables_and_devices() -> None:
         ('category = "host"', 'category = "hots"', ["category", "'hots' is not allowed", "'host'", "scale-out"]),
         ('name = "A link"', "name = 3", ["my-link.toml: name", "must be text", "3"]),
         ('"10 GB/s"', '"10 GiW"', ["my-link.toml: bandwidth", "unknown unit 'GiW'", "3.35 TB/s"]),
-        ('"10 GB/s"', '"10 W"', ["quantity of w, not bytes_per_s"]),
+        ('"10 GB/s"', '"10 W"', ["is a power, not a bandwidth"]),
         ('"10 GB/s"', "10", ["10 has no unit"]),
         ('"10 GB/s"', '"0 GB/s"', ["'0 GB/s' must be positive"]),
         ('"1 us"', '"-1 us"', ["must be zero or more"]),

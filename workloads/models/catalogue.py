@@ -36,7 +36,7 @@ def load_model(name: str | Path) -> Architecture:
             return _from_config(path)
         if os.sep in text and path.suffix != ".toml" and not is_file(path):
             raise InputError(
-                f"{clipped(text)}: no such file or folder; allowed: a name (silicost models list), a .toml file, "
+                f"{clipped(text)}: is no file and no folder; allowed: a name (silicost models list), a .toml file, "
                 "a config.json, or a folder with one"
             )
     return check_architecture(_CATALOGUE.load(name), f"model {text}")
