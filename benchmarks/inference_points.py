@@ -147,7 +147,7 @@ def weight_format(name: str, bytes_per_weight: float | None) -> tuple[str, str]:
     if not key:
         raise Unpredictable("weight format unpublished")
     if key in PLAIN:
-        return PLAIN[key], ""
+        return PLAIN[key], PLAIN[key]
     words = key.replace(" - small", "_s").replace(" - medium", "_m").split(" - ")[0]
     try:
         return "bf16", load_format(words).id

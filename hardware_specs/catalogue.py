@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from hardware_specs.errors import InputError, UnknownName, clipped
-from hardware_specs.files import is_file
+from hardware_specs.files import is_file, is_path
 from hardware_specs.reader import read_record
 
 Record = TypeVar("Record", bound=msgspec.Struct)
@@ -63,16 +63,21 @@ class Catalogue(Generic[Record]):
             UnknownName: no such record; carries the nearest names.
             InputError: the file is broken.
         """
-        path = self._find(name)
+        path = self.path_of(name)
         if path not in self._loaded:
             self._loaded[path] = read_record(path, self.record)
         return self._loaded[path]
 
-    def _find(self, name: str | Path) -> Path:
+    def path_of(self, name: str | Path) -> Path:
+        """The file of the record called ``name``, or ``name`` itself where it is the path of a file.
+
+        Raises:
+            UnknownName, InputError: as ``load``.
+        """
         text = str(name)
         if text in self.paths:
             return self.paths[text]
-        if text.endswith(".toml") or os.sep in text:
+        if is_path(text):
             path = Path(name)
             if not is_file(path):
                 raise InputError(f"{clipped(text)}: no such {self.what} file")

@@ -27,6 +27,16 @@ def is_folder(path: Path) -> bool:
         return False
 
 
+def is_path(name: str) -> bool:
+    """Whether ``name`` says a file or folder rather than a name of a catalogue."""
+    return os.sep in name or name.endswith((".toml", ".json"))
+
+
+def beside(name: str, folder: Path) -> str:
+    """``name``, a path taken from ``folder`` on if it is one: what files name lies beside them."""
+    return str(folder / name) if is_path(name) else name
+
+
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` to ``path`` through a temporary file, so that nobody ever sees half of it.
 

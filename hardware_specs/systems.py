@@ -6,10 +6,13 @@ import math
 from itertools import product
 from pathlib import Path
 
+import msgspec
+
 from hardware_specs.catalogue import Catalogue
-from hardware_specs.devices import device_names
+from hardware_specs.devices import device_names, load_device
 from hardware_specs.errors import InputError, UnknownName
 from hardware_specs.facts import Fact, Mark
+from hardware_specs.files import beside, is_path
 from hardware_specs.hosts import host_of
 from hardware_specs.links import link_names, load_link
 from hardware_specs.records import DeviceSpec, HostSpec, LinkSpec, SharedLink, SystemNode, SystemSpec
@@ -30,13 +33,28 @@ def load_system(name: str | Path) -> SystemSpec:
         UnknownName: no such system, or it names a device or link that does not exist.
         InputError: a broken file, or counts and shapes that contradict each other.
     """
+    return load_system_and_devices(name)[0]
+
+
+def load_system_and_devices(name: str | Path) -> tuple[SystemSpec, dict[str, DeviceSpec]]:
+    """As ``load_system``; with the devices that a system file names by paths (from its own folder on), by id."""
     system = _CATALOGUE.load(name)
-    check_system(system)
-    return system
+    own: dict[str, DeviceSpec] = {}
+    groups = []
+    for group in system.groups:
+        if is_path(group.device):
+            device = load_device(beside(group.device, _CATALOGUE.path_of(name).parent))
+            own[device.id] = device
+            names = {"device": device.id, "id": device.id if group.id == group.device else group.id}
+            group = msgspec.structs.replace(group, **names)
+        groups.append(group)
+    system = msgspec.structs.replace(system, groups=tuple(groups))
+    check_system(system, frozenset(own))
+    return system, own
 
 
-def check_system(system: SystemSpec) -> None:
-    """Refuse a system whose counts, shapes, devices or links make no sense.
+def check_system(system: SystemSpec, own: frozenset[str] = frozenset()) -> None:
+    """Refuse a system whose counts, shapes, devices or links make no sense; ``own`` devices are in no catalogue.
 
     Raises:
         UnknownName: an unknown device or link.
@@ -48,7 +66,7 @@ def check_system(system: SystemSpec) -> None:
     for i, group in enumerate(system.groups):
         if group.count < 1:
             raise InputError(f"{place}: groups[{i}].count: must be at least 1, not {group.count}")
-        if group.device not in device_names():
+        if group.device not in own and group.device not in device_names():
             raise UnknownName(
                 f"device in groups[{i}] of {place}", group.device, device_names(), "silicost devices list"
             )

@@ -11,6 +11,7 @@ from hardware_specs.systems import links_of, system_for
 from simulator.result import Result
 from simulator.scenario import Plan, Pool, Scenario, StaticBatch, TrainStep
 from simulator.simulate import simulate
+from workloads.formats import load_format
 
 _MOST_WAYS = 64
 _FORMATS = ("fp8", "int8", "int4")
@@ -47,8 +48,10 @@ def _cost(result: Result) -> float:
 def _candidates(scenario: Scenario) -> Iterator[tuple[str, Scenario]]:
     yield from _smaller_work(scenario)
     pool = scenario.pools[0]
-    if isinstance(scenario.workload, StaticBatch) and not pool.formats.weight:
-        for name in _FORMATS:
+    work = scenario.workload
+    if isinstance(work, StaticBatch) and pool.formats.weight in ("", work.model.quantization):
+        bits = load_format(pool.formats.weight or pool.formats.dtype).bits_per_weight
+        for name in (name for name in _FORMATS if load_format(name).bits_per_weight < bits):
             formats = msgspec.structs.replace(pool.formats, weight=name)
             yield f"--weight-dtype {name}", _with_pool(scenario, msgspec.structs.replace(pool, formats=formats))
     ways = pool.plan.tp * 2

@@ -6,140 +6,27 @@ Docs: scenario files. Unknown keys, keys of another kind of workload and wrong t
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import TypeVar
 
 import msgspec
 
 from hardware_specs.devices import load_device
 from hardware_specs.errors import InputError, UnknownName
+from hardware_specs.files import beside, is_path
 from hardware_specs.overrides import apply_overrides
 from hardware_specs.reader import convert, read_toml
-from hardware_specs.records import SystemNode, SystemSpec
-from hardware_specs.sites import DEFAULT_SITE
-from hardware_specs.systems import group_of, load_system, system_for
-from silicost.scenarios import changed_links, changed_site, check_whole, make_pool, split_changes
-from simulator.scenario import Formats, Plan, Pool, Rule, Scenario, StaticBatch, TrainStep, TrainThenInfer, Workload
-from workloads.lowering.dataflow import Dataflow, DataflowInput, DataflowOperator
-from workloads.lowering.dataflow_record import Optimizer
+from hardware_specs.records import DeviceSpec, SystemNode, SystemSpec
+from hardware_specs.systems import group_of, load_system_and_devices, system_for
+from silicost.scenario_tables import TRAFFIC, PoolTable, ScenarioTable, SystemTable, TrafficTable, WorkloadTable
+from silicost.scenarios import changed_links, changed_site, check_whole, make_pool, shipped_format, split_changes
+from simulator.scenario import Formats, Plan, Pool, Scenario, StaticBatch, TrainStep, TrainThenInfer, Workload
+from workloads.lowering.dataflow import Dataflow
 from workloads.models.catalogue import load_model
 
-Kind = Literal["inference", "training", "train-then-infer", "dataflow"]
-
-
-class WorkloadTable(msgspec.Struct, frozen=True):
-    """[workload]: the kind, and the model or the operators."""
-
-    kind: Kind
-    model: str = ""
-    inputs: tuple[DataflowInput, ...] = ()
-    operators: tuple[DataflowOperator, ...] = ()
-    train: bool = False
-    optimizer: Optimizer = "sgd"
-    input_bytes_per_sample: float = 0.0
-    lora_rank: int = 0
-
-
-class TrafficTable(msgspec.Struct, frozen=True):
-    """[traffic]: how much of the workload comes when; see ``TRAFFIC`` for which keys belong to which kind of workload.
-
-    ``kind`` "static": everything is there at the start.
-    """
-
-    kind: Literal["static"] = "static"
-    batch: int | None = None
-    isl: int | None = None
-    osl: int | None = None
-    global_batch: int | None = None
-    seq_len: int | None = None
-    steps: int | None = None
-    samples: int | None = None
-    epochs: int | None = None
-
-
-TRAFFIC: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "inference": (("batch", "isl", "osl"), ()),
-    "training": (("global_batch", "seq_len"), ()),
-    "train-then-infer": (("global_batch", "seq_len", "steps", "batch", "isl", "osl"), ()),
-    "dataflow": (("batch",), ("steps", "samples", "epochs")),
-}
-"""Required and optional keys of [traffic] by kind of workload; ``kind`` belongs to all."""
-
-
-class SystemTable(msgspec.Struct, frozen=True):
-    """[system]: a shipped or own system by ``name``, or ``count`` of one ``device`` in its usual host."""
-
-    name: str = ""
-    device: str = ""
-    count: int | None = None
-    set: dict[str, str] = {}
-
-
-class PoolTable(msgspec.Struct, frozen=True):
-    """[[plan.pools]]: devices that work as one; what it leaves out is as in [plan] and [runtime].
-
-    ``group`` is the group of the system that holds them; ``device`` does where only one group has it.
-    """
-
-    device: str = ""
-    group: str = ""
-    name: str = ""
-    count: int | None = None
-    runtime: str = ""
-    dtype: str = ""
-    weight_dtype: str = ""
-    kv_dtype: str = ""
-    tp: int | None = None
-    pp: int | None = None
-    dp: int | None = None
-    ep: int | None = None
-    price: str = ""
-
-
-class PlanTable(msgspec.Struct, frozen=True):
-    """[plan]: parallelism and number formats of every pool, the pools, and who does what.
-
-    ``micro_batch`` and ``recompute`` are for workloads that train a model.
-    """
-
-    dtype: str = "bf16"
-    weight_dtype: str = ""
-    kv_dtype: str = ""
-    tp: int | None = None
-    pp: int = 1
-    dp: int = 1
-    ep: int = 1
-    micro_batch: int | None = None
-    recompute: str | None = None
-    pools: tuple[PoolTable, ...] = ()
-    place: tuple[Rule, ...] = ()
-
-
-class RuntimeTable(msgspec.Struct, frozen=True):
-    """[runtime]: ``name`` for every device; default each device's usual one."""
-
-    name: str = ""
-
-
-class SiteTable(msgspec.Struct, frozen=True):
-    """[site]: where the system stands."""
-
-    name: str = DEFAULT_SITE
-
-
-class ScenarioTable(msgspec.Struct, frozen=True):
-    """The whole file."""
-
-    workload: WorkloadTable
-    traffic: TrafficTable
-    system: SystemTable
-    title: str = ""
-    description: str = ""
-    runtime: RuntimeTable = RuntimeTable()
-    plan: PlanTable = PlanTable()
-    site: SiteTable = SiteTable()
-    seed: int = 0
+Record = TypeVar("Record", bound=msgspec.Struct)
 
 
 def shipped_scenarios() -> tuple[str, ...]:
@@ -162,21 +49,58 @@ def load_scenario(name: str) -> tuple[Scenario, str]:
             raise UnknownName("scenario", name, known, "a .toml file, or one of " + ", ".join(known))
         path = Path(str(resources.files("silicost").joinpath(f"data/scenarios/{name}.toml")))
     table = convert(read_toml(path), ScenarioTable, path.name, {})
-    return build(table, path.name), table.description
+    return build(table, path.name, path.parent), table.description
 
 
-def build(table: ScenarioTable, place: str) -> Scenario:
-    """The scenario that a file's tables describe; ``place`` names the file in errors."""
+def build(table: ScenarioTable, place: str, folder: Path) -> Scenario:
+    """The scenario that a file's tables describe; ``place`` names the file in errors, paths begin in ``folder``."""
+    table, own = _by_id(_with_paths(table, folder))
     work = workload_of(table.workload, table.traffic, place)
     _check_training_keys(table, place)
     changes = f"{place}: system.set: "
     changed = split_changes(table.system.set, changes)
-    system = apply_overrides(_system(table.system, place), changed["system"], f"{changes}system.")
-    pools = tuple(_pool(row, table, system, changed, place) for row in _pool_rows(table, system, place))
+    system, devices = _system(table.system, own, place)
+    system = apply_overrides(system, changed["system"], f"{changes}system.")
+    own |= devices
+    shipped = shipped_format(work)
+    pools = tuple(_pool(row, table, system, own, changed, place, shipped) for row in _pool_rows(table, system, place))
     return Scenario(
         work, system, changed_links(system, changed["link"], changes), pools,
         changed_site(table.site.name, changed["site"], changes), table.plan.place, table.title, table.seed,
     )  # fmt: skip
+
+
+def _with_paths(table: ScenarioTable, folder: Path) -> ScenarioTable:
+    """Every path in the file as it is seen from the current directory."""
+
+    def moved(record: Record, *fields: str) -> Record:
+        return msgspec.structs.replace(record, **{field: beside(getattr(record, field), folder) for field in fields})
+
+    pools = tuple(moved(pool, "device", "runtime") for pool in table.plan.pools)
+    return msgspec.structs.replace(
+        table,
+        workload=moved(table.workload, "model"),
+        system=moved(table.system, "name", "device"),
+        runtime=moved(table.runtime, "name"),
+        plan=msgspec.structs.replace(table.plan, pools=pools),
+        site=moved(table.site, "name"),
+    )
+
+
+def _by_id(table: ScenarioTable) -> tuple[ScenarioTable, dict[str, DeviceSpec]]:
+    """The tables with devices by their ids, and those devices that the file names by paths."""
+    own: dict[str, DeviceSpec] = {}
+
+    def named(record: Record) -> Record:
+        name: str = getattr(record, "device")  # noqa: B009  # of either kind of table
+        if not is_path(name):
+            return record
+        spec = load_device(name)
+        own[spec.id] = spec
+        return msgspec.structs.replace(record, device=spec.id)
+
+    plan = msgspec.structs.replace(table.plan, pools=tuple(map(named, table.plan.pools)))
+    return msgspec.structs.replace(table, system=named(table.system), plan=plan), own
 
 
 def workload_of(work: WorkloadTable, traffic: TrafficTable, place: str) -> Workload:
@@ -242,16 +166,18 @@ def _steps(traffic: TrafficTable, place: str) -> int:
     return 1 if steps is None else steps
 
 
-def _system(table: SystemTable, place: str) -> SystemSpec:
+def _system(table: SystemTable, own: Mapping[str, DeviceSpec], place: str) -> tuple[SystemSpec, dict[str, DeviceSpec]]:
+    """The system, and the devices that its own file names by paths."""
     if bool(table.name) == bool(table.device):
         found = "both" if table.name else "none"
         raise InputError(f"{place}: system: needs either 'name' or 'device' (with 'count'); it has {found}")
     if table.name:
         if table.count is not None:
             raise InputError(f"{place}: system.count: a named system has its own; pools take one in [[plan.pools]]")
-        return load_system(table.name)
+        return load_system_and_devices(table.name)
     check_whole({f"{place}: system.count": table.count})
-    return system_for(load_device(table.device), table.count or 1)
+    device = own[table.device] if table.device in own else load_device(table.device)
+    return system_for(device, table.count or 1), {}
 
 
 def _pool_rows(table: ScenarioTable, system: SystemSpec, place: str) -> tuple[PoolTable, ...]:
@@ -268,8 +194,9 @@ def _pool_rows(table: ScenarioTable, system: SystemSpec, place: str) -> tuple[Po
 
 
 def _pool(
-    row: PoolTable, table: ScenarioTable, system: SystemSpec, changed: dict[str, dict[str, str]], place: str
-) -> Pool:
+    row: PoolTable, table: ScenarioTable, system: SystemSpec, devices: Mapping[str, DeviceSpec],
+    changed: dict[str, dict[str, str]], place: str, shipped: str,
+) -> Pool:  # fmt: skip
     group = _group(row, system, place)
     device, plan, where = group.device, table.plan, f"{place}: pool {_name_of(row)}"
     own = ((row.pp, plan.pp), (row.dp, plan.dp), (row.ep, plan.ep))
@@ -281,8 +208,10 @@ def _pool(
     check_whole({f"{where}: tp": tp})
     meant = {path: text for path, text in changed["device"].items() if _meant(path, device, system)}
     changes = {path.removeprefix(f"{device}."): text for path, text in meant.items()}
-    spec = apply_overrides(load_device(device), changes, f"{place}: system.set: device.")
-    formats = Formats(row.dtype or plan.dtype, row.weight_dtype or plan.weight_dtype, row.kv_dtype or plan.kv_dtype)
+    unchanged = devices[device] if device in devices else load_device(device)
+    spec = apply_overrides(unchanged, changes, f"{place}: system.set: device.")
+    weight = row.weight_dtype or plan.weight_dtype or shipped
+    formats = Formats(row.dtype or plan.dtype, weight, row.kv_dtype or plan.kv_dtype)
     runtime = row.runtime or table.runtime.name
     training = table.workload.kind == "training" or table.workload.train
     cut = Plan(tp, pp, dp, ep, plan.micro_batch or 1, plan.recompute or "none")
@@ -302,13 +231,15 @@ def _group(row: PoolTable, system: SystemSpec, place: str) -> SystemNode:
     if row.group:
         groups = {group.id: group for group in system.groups}
         if row.group not in groups:
-            raise UnknownName(f"{place}: group of system {system.id}", row.group, groups, f"it has {', '.join(groups)}")
+            has = f"system {system.id} has {', '.join(groups)}"
+            raise UnknownName("group", row.group, groups, has, f"{place}: pool {_name_of(row)!r}")
         return group_of(system, row.device or groups[row.group].device, row.group)
     devices = [group.device for group in system.groups]
     if not row.device:
         raise InputError(f"{place}: plan.pools: a pool needs 'group' or 'device' (devices here: {', '.join(devices)})")
     if row.device not in devices:
-        raise UnknownName(f"{place}: device of system {system.id}", row.device, devices, f"it has {', '.join(devices)}")
+        has = f"system {system.id} has {', '.join(devices)}"
+        raise UnknownName("device", row.device, devices, has, f"{place}: pool {_name_of(row)!r}")
     return group_of(system, row.device)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,7 +42,9 @@ def inference_scenario(
 
     Raises:
         InputError: an unknown name, or numbers that contradict each other.
+        TypeError: a keyword that ``one_pool`` does not take.
     """
+    _check_keywords("inference_scenario", hardware)
     return one_pool(StaticBatch(_model(model), batch, isl, osl), device, **hardware)
 
 
@@ -49,7 +52,22 @@ def training_scenario(
     model: str | Architecture, device: str, *, global_batch: int, seq_len: int, lora_rank: int = 0, **hardware: Any
 ) -> Scenario:
     """One optimizer step on ``global_batch`` sequences of ``seq_len`` tokens; the rest as ``inference_scenario``."""
+    _check_keywords("training_scenario", hardware)
     return one_pool(TrainStep(_model(model), global_batch, seq_len, lora_rank), device, **hardware)
+
+
+def _check_keywords(function: str, given: Mapping[str, Any]) -> None:
+    """Refuse keywords that ``one_pool`` does not have, in the name of the function that was called.
+
+    Raises:
+        TypeError: with the nearest and all that are allowed.
+    """
+    known = [name for name, p in signature(one_pool).parameters.items() if p.kind is Parameter.KEYWORD_ONLY]
+    for name in given:
+        if name not in known:
+            close = nearest(name, known)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise TypeError(f"{function}() has no keyword {name!r}{hint} (allowed: {', '.join(known)})")
 
 
 def one_pool(
@@ -63,6 +81,7 @@ def one_pool(
     Args:
         count: devices; default tp x pp x dp. With ``count`` alone, all of them are tensor parallel.
         runtime: catalogue name; default the device's usual one.
+        weight_dtype: storage format; default that in which the model is shipped, else ``dtype``.
         system: catalogue name; default the usual host, links and network around such devices.
         price: "2.5 USD/h" per device; default the catalogue's.
         micro_batch, recompute: of training, as in ``Plan``.
@@ -79,7 +98,7 @@ def one_pool(
     devices = count if count is not None else plan.devices
     whole = load_system(system) if system else system_for(spec, devices)
     whole = apply_overrides(whole, changed["system"], "--set system.")
-    formats = Formats(dtype, weight_dtype, kv_dtype)
+    formats = Formats(dtype, weight_dtype or shipped_format(work), kv_dtype)
     pool = make_pool(
         spec.id,
         spec,
@@ -93,6 +112,11 @@ def one_pool(
         group=group_of(whole, spec.id).id,
     )
     return Scenario(work, whole, changed_links(whole, changed["link"]), (pool,), changed_site(site, changed["site"]))
+
+
+def shipped_format(work: Workload) -> str:
+    """The storage format in which the model of an inference is shipped; "" where that is the dtype's own."""
+    return work.model.quantization if isinstance(work, StaticBatch) else ""
 
 
 def make_pool(

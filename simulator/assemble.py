@@ -12,13 +12,14 @@ from hardware_specs.dtypes import COMPUTE_DTYPES
 from hardware_specs.errors import InputError
 from hardware_specs.version import package_version
 from simulator import costs
-from simulator.checks import warnings_of
-from simulator.configuration import configuration_of, kind_of
+from simulator.checks import pool_warnings, warnings_of
+from simulator.configuration import configuration_of, kind_of, weights_in_words
 from simulator.identity import laws_hash
 from simulator.metrics import BY_NAME
 from simulator.prepared import Prepared
 from simulator.provenance import provenance_of
 from simulator.result import Energy, Interval, MemoryUse, PhaseCost, PoolUse, Result, Roof
+from simulator.scenario import Scenario
 from simulator.timeline import Timeline
 from simulator.uncertainty.intervals import Part, interval, log_sd
 
@@ -60,17 +61,24 @@ def assemble(prepared: Sequence[Prepared], answer: Answer) -> Result:
         for name, value in metrics.items()
         if value is not None and name in powers
     }
+    title = scenario.title or answer.title + weights_in_words(scenario)
     fullest = max(answer.pools, key=lambda pool: pool.memory.total / pool.capacity_bytes)
     return Result(
-        kind=kind_of(scenario), title=scenario.title or answer.title, scenario_hash=scenario.hash, seed=scenario.seed,
+        kind=kind_of(scenario), title=title, scenario_hash=scenario.hash, seed=scenario.seed,
         laws_hash=laws_hash(), silicost_version=package_version(), configuration=configuration_of(scenario),
         metrics=metrics, memory=fullest.memory,
         memory_capacity_bytes=fullest.capacity_bytes, fits=all(pool.fits for pool in answer.pools),
         energy=energy, bound=answer.bound, breakdown=answer.breakdown, intervals=intervals,
         provenance=provenance_of(prepared), pools=answer.pools, phases=answer.phases,
         roofs=tuple(roof for each in prepared for roof in roofs_of(each)), timeline=answer.timeline,
-        reasons=answer.reasons, warnings=(*answer.warnings, *warnings_of(scenario.workload)),
+        reasons=answer.reasons, warnings=(*answer.warnings, *_warnings(scenario)),
     )  # fmt: skip
+
+
+def _warnings(scenario: Scenario) -> tuple[str, ...]:
+    """What is unusual about the workload and about what each pool does with it, each thing once."""
+    of_pools = (warning for pool in scenario.pools for warning in pool_warnings(pool, scenario.workload))
+    return (*warnings_of(scenario.workload), *dict.fromkeys(of_pools))
 
 
 def _interval(name: str, value: float, sd: float, power: float) -> Interval:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from hardware_specs.errors import InputError, clipped
+from hardware_specs.records import DeviceSpec
+from simulator.devices.model import native_dtype
 from simulator.scenario import Pool, Scenario, StaticBatch, TrainStep, TrainThenInfer, Workload
+from workloads.lowering.dataflow import Dataflow
 from workloads.runtimes.catalogue import check_numbers
 
 LARGEST = 100_000_000
 """Upper bound of every count that a user gives (sequences, tokens of one, steps)."""
+COUNTS = {
+    "compute": ("units", "arrays", "array_rows", "array_cols"), "ports": ("scaleup_domain", "pcie_lanes"),
+}  # fmt: skip
+"""Facts of a device that count things, by table."""
 MOST_TOKENS = 10**12
 """Upper bound of the tokens of one batch: a thousand times what the largest systems hold."""
 
@@ -79,12 +86,31 @@ def warnings_of(work: Workload) -> tuple[str, ...]:
     return (f"{length} tokens of context: {work.model.id} was made for at most {work.model.max_positions}",)
 
 
+def pool_warnings(pool: Pool, work: Workload) -> tuple[str, ...]:
+    """What the reader of a result should know of one pool: math in another dtype than asked, replicas without work."""
+    spec, dtype = pool.device, pool.formats.dtype
+    native, found = native_dtype(spec, dtype), []
+    if native != dtype:
+        why = f"its {dtype} units are slower" if dtype in spec.compute.peaks else f"it has no {dtype} units"
+        found.append(f"{dtype} runs as {native} on {spec.id}: {why}")
+    batch = work.infer if isinstance(work, TrainThenInfer) else work
+    if isinstance(batch, StaticBatch) and batch.batch < pool.plan.dp:
+        idle = pool.plan.dp - batch.batch
+        found.append(
+            f"{idle} of {pool.plan.dp} replicas of pool {pool.name} stand idle: batch {batch.batch} is smaller than "
+            f"dp {pool.plan.dp}"
+        )
+    return tuple(found)
+
+
 def check_pools(scenario: Scenario) -> None:
-    """Refuse pools that together hold more devices than there are, and two of one name.
+    """Refuse pools that together hold more devices than there are, and two of one name; and rules on layers that the
+    model does not have.
 
     Raises:
-        InputError: with the group, the pools and what the system has.
+        InputError: with the group, the pools and what the system has; with the rule and the layers that there are.
     """
+    _check_layers(scenario)
     names = [pool.name for pool in scenario.pools]
     for name in names:
         if names.count(name) > 1:
@@ -100,16 +126,40 @@ def check_pools(scenario: Scenario) -> None:
             )
 
 
+def _check_layers(scenario: Scenario) -> None:
+    """Layers that no model has place nothing, and no one notices where others of the rule do."""
+    if isinstance(scenario.workload, Dataflow):
+        return
+    last = scenario.workload.model.layers - 1
+    for index, rule in enumerate(scenario.rules):
+        if rule.layers and rule.layers[-1] > last:
+            raise InputError(
+                f"[plan] place[{index}]: layers {list(rule.layers)}: must be within 0 and {last}, the layers of "
+                f"{scenario.workload.model.id}"
+            )
+
+
 def check_hardware(scenario: Scenario, pool: Pool) -> None:
-    """Refuse fractions above one and a PUE below it, which what-if changes can produce.
+    """Refuse counts that are no whole numbers, fractions above one and a PUE below it, which what-if changes can
+    produce.
 
     Raises:
         InputError: with the record, the field, its value and what is allowed.
     """
     check_numbers(pool.runtime)
     check_count("--micro-batch", pool.plan.micro_batch)
+    _check_device(pool.device)
     for name, link in scenario.links.items():
         if link.achieved_fraction.value > 1.0:
             raise InputError(f"link {name}: achieved_fraction {link.achieved_fraction.text} must be in (0, 1]")
     if scenario.site.pue.value < 1.0:
         raise InputError(f"site {scenario.site.id}: pue {scenario.site.pue.text} must be at least 1")
+
+
+def _check_device(spec: DeviceSpec) -> None:
+    counts = {
+        f"{table}.{name}": getattr(getattr(spec, table), name) for table, names in COUNTS.items() for name in names
+    }
+    for path, fact in counts.items():
+        if fact is not None and not (fact.value >= 1.0 and fact.value.is_integer()):
+            raise InputError(f"device {spec.id}: {path} {fact.text}: must be a whole number of at least 1")

@@ -18,16 +18,27 @@ def configuration_of(scenario: Scenario) -> dict[str, Any]:
     """The question: workload, system, site, and the pool or the list of ``pools``."""
     asked = _work(scenario.workload) | {"system": scenario.system.id, "site": scenario.site.id}
     if scenario.mixed:
-        return asked | {"pools": [{"name": pool.name, **_pool(pool)} for pool in scenario.pools]}
-    return asked | _pool(scenario.pools[0])
+        return asked | {"pools": [{"name": pool.name, **_pool(pool, scenario.workload)} for pool in scenario.pools]}
+    return asked | _pool(scenario.pools[0], scenario.workload)
 
 
-def _pool(pool: Pool) -> dict[str, Any]:
+def weights_in_words(scenario: Scenario) -> str:
+    """ ", int8 weights": what titles say of weights that are stored in another format than the dtype; else ""."""
+    narrow = [pool.formats.weight for pool in scenario.pools if pool.formats.weight not in ("", pool.formats.dtype)]
+    return f", {' and '.join(dict.fromkeys(narrow))} weights" if narrow else ""
+
+
+def _pool(pool: Pool, work: Workload) -> dict[str, Any]:
+    weight = pool.formats.weight
+    note = {}
+    if isinstance(work, StaticBatch) and weight and weight == work.model.quantization:
+        note = {"weight_note": f"{weight} is the format in which {work.model.id} is shipped"}
     return {
         "device": pool.device.id, "device_class": pool.device.device_class, "count": pool.count,
         "runtime": pool.runtime.id, "dtype": pool.formats.dtype,
         "weight_dtype": pool.formats.weight or pool.formats.dtype,
         "kv_dtype": pool.formats.kv or "16 bit", "plan": msgspec.structs.asdict(pool.plan),
+        **note,
     }  # fmt: skip
 
 

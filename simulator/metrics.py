@@ -30,7 +30,7 @@ METRICS: tuple[Metric, ...] = (
            "Output tokens of all sequences divided by E2E, prefill included."),
     Metric("total_tokens_per_s", "Total throughput", "tokens/s", "higher",
            "Input and output tokens of all sequences divided by E2E."),
-    Metric("tokens_per_s_per_device", "Output throughput per device", "tokens/s", "higher",
+    Metric("tokens_per_s_per_device", "Throughput per device", "tokens/s", "higher",
            "Inference: output_tokens_per_s divided by the number of devices. Training: trained tokens per second "
            "divided by the number of devices."),
     Metric("mfu_prefill", "MFU of the prefill", "fraction", "higher",

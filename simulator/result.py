@@ -156,7 +156,7 @@ class Result(msgspec.Struct, frozen=True):
 
     @property
     def asked(self) -> dict[str, str]:
-        """The configuration in words, for tables: each different word of several pools once."""
+        """The configuration in words, for tables: each different word of several pools once, counts pool by pool."""
         words = {key: str(value) for key, value in self.configuration.items() if not isinstance(value, (dict, list))}
         rows = self.configuration.get("pools", [self.configuration])
         for key in dict.fromkeys(key for row in rows for key in row):
@@ -165,7 +165,8 @@ class Result(msgspec.Struct, frozen=True):
                 plans = [", ".join(f"{name} {value}" for name, value in plan.items()) for plan in values]
                 words[key] = " | ".join(dict.fromkeys(plans))
             else:
-                words[key] = " + ".join(dict.fromkeys(map(str, values)))
+                several = map(str, values)
+                words[key] = " + ".join(several if key == "count" else dict.fromkeys(several))
         return words
 
     def as_json(self) -> dict[str, Any]:

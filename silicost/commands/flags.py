@@ -50,7 +50,10 @@ Dp = Annotated[int, number("--dp", "Data parallel ways.")]
 Ep = Annotated[int, number("--ep", "Expert parallel ways, inside tp x dp.")]
 Runtime = Annotated[str, typer.Option("--runtime", help="Software runtime; default the device's usual one.")]
 Dtype = Annotated[str, typer.Option("--dtype", help="Compute dtype: bf16, fp16, fp8, fp32 ...")]
-WeightDtype = Annotated[str, typer.Option("--weight-dtype", help="Weight format: fp8, int4, q4_k_m ...")]
+WeightDtype = Annotated[
+    str,
+    typer.Option("--weight-dtype", help="Weight format: fp8, int4, q4_k_m ...; default the model's own, else dtype."),
+]
 System = Annotated[str, typer.Option("--system", help="System name or TOML; default the device's usual host.")]
 Site = Annotated[str, typer.Option("--site", help="Site: electricity price, PUE, carbon intensity.")]
 Price = Annotated[str, typer.Option("--price", help="Price of one device, e.g. '2.5 USD/h'; default the catalogue's.")]

@@ -94,3 +94,27 @@ def test_the_version_is_read_when_it_is_asked_for() -> None:
     code = "import silicost, sys; before = 'importlib.metadata' in sys.modules; print(before, silicost.__version__)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     assert ran.stdout.split() == ["False", silicost.__version__]
+
+
+def test_names_are_listed() -> None:
+    assert dir(silicost) == sorted(FROZEN)
+
+
+def test_a_keyword_that_does_not_exist() -> None:
+    with pytest.raises(TypeError, match=r"inference_scenario\(\) has no keyword 'wieght_dtype'; .*'weight_dtype'"):
+        silicost.inference_scenario("gpt2", "a10g", batch=1, isl=8, osl=2, wieght_dtype="int8")
+    with pytest.raises(TypeError, match=r"training_scenario\(\) has no keyword 'osl'.* \(allowed: count, tp"):
+        silicost.training_scenario("gpt2", "a10g", global_batch=4, seq_len=128, osl=2)
+
+
+@pytest.mark.parametrize(("model", "shipped"), [("gpt-oss-20b", "mxfp4"), ("llama-3.2-1b", "")])
+def test_models_run_in_the_format_they_are_shipped_in(model: str, shipped: str) -> None:
+    result = silicost.simulate(silicost.inference_scenario(model, "h200-sxm-141gb", batch=1, isl=64, osl=4))
+    asked = result.configuration
+    assert asked["weight_dtype"] == (shipped or "bf16")
+    assert asked.get("weight_note", "") == (f"{shipped} is the format in which {model} is shipped" if shipped else "")
+    assert result.title.endswith(f", {shipped} weights") == bool(shipped)
+    wide = silicost.inference_scenario(model, "h200-sxm-141gb", batch=1, isl=64, osl=4, weight_dtype="bf16")
+    assert silicost.simulate(wide).memory.weights >= result.memory.weights * (2.0 if shipped else 1.0)
+    trained = silicost.training_scenario(model, "h200-sxm-141gb", global_batch=1, seq_len=64)
+    assert trained.pools[0].formats.weight == ""

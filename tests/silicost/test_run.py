@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from silicost.scenario_file import shipped_scenarios
 
 Run = Callable[..., Any]
@@ -41,3 +43,27 @@ def test_metrics_of_each_kind(silicost: Run) -> None:
     lifecycle = silicost("run gpt-train-gpu-infer-tpu --format json").json
     assert {"step_time_s", "ttft_s", "handover_s", "makespan_s"} <= lifecycle.keys()
     assert {pool["device"] for pool in lifecycle["pools"]} == {"h100-sxm-80gb", "tpu-v5e"}
+
+
+def test_what_cannot_be_written_whole_leaves_the_old(silicost: Run, tmp_path: Path, monkeypatch: Any) -> None:
+    (tmp_path / "result.json").write_text("old")
+    (tmp_path / "report.html").mkdir()
+    ran = silicost("run two-devices", "--out", str(tmp_path))
+    assert ran.status == 2
+    assert "report.html: cannot be written (Is a directory)" in ran.err
+    assert (tmp_path / "result.json").read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 2
+
+    def broken(*_: object) -> str:
+        raise RuntimeError("a figure cannot be drawn")
+
+    (tmp_path / "report.html").rmdir()
+    monkeypatch.setattr("reports.page.render_report", broken)
+    with pytest.raises(RuntimeError, match="cannot be drawn"):
+        silicost("run two-devices", "--out", str(tmp_path))
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("result.json", "old")]
+
+
+def test_counts_are_shown_pool_by_pool(silicost: Run) -> None:
+    out = silicost("run gpt-train-gpu-infer-tpu").out
+    assert [line.split()[1:] for line in out.splitlines() if line.startswith("count ")] == [["8", "+", "8"]]

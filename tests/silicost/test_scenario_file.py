@@ -152,7 +152,8 @@ RULES = [
     ('pool = "tpu-v5e"\nlayers = [-1, 2]', "layers [-1, 2] must be"),
     ('pool = "tpu-v5e"\nlayers = [1]', "layers [1] must be [first, last]"),
     ('pool = "tpu-v5e"\nlayers = [1.5, 2]', "place[0].layers[0]: must be a whole number"),
-    ('pool = "tpu-v5e"\nlayers = [32, 40]', "places no operator of this workload"),
+    ('pool = "tpu-v5e"\nlayers = [0, 99]', "layers [0, 99]: must be within 0 and 31, the layers of llama-3.1-8b"),
+    ('pool = "tpu-v5e"\nlayers = [32, 40]', "layers [32, 40]: must be within 0 and 31, the layers of llama-3.1-8b"),
     ('pool = "tpu-v5e"\noperator = "mlp.upp"', "'mlp.upp' places no operator of this workload"),
     ('pool = "tpu-v5e"\nphase = "backward"', "'backward' places no operator"),
     ('pool = "tpu-v5e"\nphases = "decode"', "place[0].phases: unknown key; did you mean 'phase'"),
@@ -166,14 +167,14 @@ def test_rules_that_place_nothing(write: Write, refused: Callable[..., str], rul
 
 
 POOLS = [
-    ('device = "h100"', "unknown mine.toml: device of system gpu-tpu-lab 'h100'; did you mean 'h100-sxm-80gb'"),
-    ('device = "a10g"', "it has h100-sxm-80gb, tpu-v5e"),
+    ('device = "h100"', "mine.toml: pool 'h100': unknown device 'h100'; did you mean 'h100-sxm-80gb'"),
+    ('device = "a10g"', "(system gpu-tpu-lab has h100-sxm-80gb, tpu-v5e)"),
     ('device = "tpu-v5e"\ncount = 0', "pool tpu-v5e: count 0: must be"),
     ('device = "tpu-v5e"\ntp = 0', "pool tpu-v5e: tp 0: must be"),
     ('device = "tpu-v5e"\ncount = 4096\ntp = 32', "32 devices, but --count is 4096"),
     ('device = "tpu-v5e"\nprice = "3 EUR/h"', "mine.toml: pool tpu-v5e: price: unknown unit 'EUR/h'"),
     ('name = "x"', "a pool needs 'group' or 'device' (devices here: h100-sxm-80gb, tpu-v5e)"),
-    ('group = "h100"', "group of system gpu-tpu-lab 'h100'; did you mean 'h100-sxm-80gb'"),
+    ('group = "h100"', "mine.toml: pool 'h100': unknown group 'h100'; did you mean 'h100-sxm-80gb'"),
     ('group = "tpu-v5e"\ndevice = "a10g"', "group 'tpu-v5e' of system gpu-tpu-lab has tpu-v5e, not a10g"),
     ('name = "a"\ngroup = "tpu-v5e"\n[[plan.pools]]\nname = "b"\ndevice = "tpu-v5e"',
      "has 1 x tpu-v5e; 1 of pool a + 1 of pool b = 2 are asked for"),
@@ -276,7 +277,7 @@ def test_a_file_of_one_pool_is_what_the_flags_say(write: Write, silicost: Callab
     assert from_file.json == from_flags.json
 
 
-def test_paths_are_as_seen_from_where_one_stands(
+def test_paths_begin_where_the_file_lies(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, silicost: Callable[..., object]
 ) -> None:
     model = tmp_path / "models" / "tiny"
@@ -284,7 +285,7 @@ def test_paths_are_as_seen_from_where_one_stands(
     config = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
     keys = ", ".join(f'"{key}": {value}' for key, value in config.items())
     (model / "config.json").write_text(f'{{"model_type": "llama", "vocab_size": 100, {keys}}}')
-    file = shutil.move(write(TRAINING, ("llama-3.1-8b", "models/tiny/config.json"), ("count = 8", "count = 1")), model)
+    file = shutil.move(write(TRAINING, ("llama-3.1-8b", "./config.json"), ("count = 8", "count = 1")), model)
     monkeypatch.chdir(tmp_path)
     ran = silicost(f"run {Path(file).relative_to(tmp_path)} --format json --out results")
     assert ran.status == 0, ran.err
@@ -296,3 +297,89 @@ def test_the_api_refuses_as_the_command_does(write: Write) -> None:
     scenario, _ = load_scenario(str(write(INFERENCE, more='[[plan.place]]\npool = "tpu-v5e"\noperator = "none"')))
     with pytest.raises(InputError, match="'none' places no operator"):
         simulate(scenario)
+
+
+ACME = """
+device_class = "gpu"
+vendor = "Acme"
+name = "Acme One"
+default_runtime = "torch-compile-2.4"
+[compute]
+units = { value = "100", assumed = "a test" }
+[compute.peaks]
+bf16 = { value = "400 TFLOP/s", assumed = "a test" }
+int8 = { value = "800 TOP/s", assumed = "a test" }
+[memory]
+kind = "HBM3"
+capacity = { value = "96 GiB", assumed = "a test" }
+bandwidth = { value = "2 TB/s", assumed = "a test" }
+"""
+LAB = """
+name = "Acme and TPU"
+host_link = "pcie4-x16"
+[[groups]]
+device = "../chips/acme.toml"
+count = 2
+link = "pcie4-x16"
+topology = "pcie-tree"
+[[groups]]
+device = "tpu-v5e"
+count = 1
+link = "pcie4-x16"
+topology = "none"
+"""
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Path:
+    """A folder of one's own: chips/acme.toml, racks/lab.toml that names it."""
+    for place, text in (("chips/acme.toml", ACME), ("racks/lab.toml", LAB)):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        (tmp_path / place).write_text(text)
+    return tmp_path
+
+
+SHORT = INFERENCE.replace('name = "gpu-tpu-lab"', "SYSTEM")
+
+
+@pytest.mark.parametrize(
+    ("system", "more", "devices"),
+    [
+        ('device = "./chips/acme.toml"\ncount = 2', "", ["acme"]),
+        ('name = "racks/lab.toml"', "", ["acme", "tpu-v5e"]),
+        ('name = "racks/lab.toml"', '[[plan.pools]]\ndevice = "chips/acme.toml"\nname = "a"', ["acme"]),
+        ('name = "racks/lab.toml"', '[[plan.pools]]\ngroup = "acme"\ncount = 1', ["acme"]),
+        ('device = "chips/acme.toml"\nset = { "device.acme.memory.bandwidth" = "2x" }', "", ["acme"]),
+    ],
+)
+def test_devices_and_systems_by_path(
+    lab: Path, monkeypatch: pytest.MonkeyPatch, system: str, more: str, devices: list[str]
+) -> None:
+    (lab / "mine.toml").write_text(SHORT.replace("SYSTEM", system) + more)
+    elsewhere = lab / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    scenario, _ = load_scenario("../mine.toml")
+    assert [pool.device.id for pool in scenario.pools] == devices
+    acme = next(pool.device for pool in scenario.pools if pool.device.id == "acme")
+    assert acme.memory.bandwidth.value == (4e12 if "2x" in system else 2e12)
+    if len(devices) == 1:
+        assert simulate(scenario).metrics["tpot_s"]
+
+
+def test_a_system_by_path_on_the_command_line(lab: Path, silicost: Callable[..., Any]) -> None:
+    command = "simulate --model llama-3.2-1b --isl 64 --osl 4 --format json"
+    ran = silicost(f"{command} --device {lab}/chips/acme.toml --system {lab}/racks/lab.toml --count 2")
+    assert ran.status == 0, ran.err
+    assert ran.json["configuration"]["system"] == "lab"
+
+
+@pytest.mark.parametrize(
+    ("system", "fragment"),
+    [
+        ('device = "chips/none.toml"', "chips/none.toml: no such device file"),
+        ('name = "x/y.toml"', "no such system file"),
+    ],
+)
+def test_paths_that_lead_nowhere(write: Write, refused: Callable[..., str], system: str, fragment: str) -> None:
+    assert fragment in refused("run", str(write(SHORT.replace("SYSTEM", system))))

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from hardware_specs.errors import InputError
+from silicost.scenarios import inference_scenario
 from simulator.assemble import host_w
 from simulator.prepared import prepare_pool
 from simulator.scenario import Plan, Rule, Scenario, StaticBatch
@@ -56,3 +57,40 @@ def test_pools_pay_for_their_shares_of_the_hosts(pools: Pools) -> None:
     assert mixed.system.host_power is not None
     assert sum(hosts_w(mixed).values()) == pytest.approx(mixed.system.host_power.value)
     assert len(set(hosts_w(mixed).values())) == 1
+
+
+def test_layers_that_the_model_does_not_have(pools: Pools) -> None:
+    whole = pools(WORK, "gpu-tpu-lab", [(H100, 1), ("tpu-v5e", 1)])
+    rules = (Rule("tpu-v5e", layers=(0, 99)),)
+    with pytest.raises(InputError, match=r"layers \[0, 99\]: must be within 0 and 15, the layers of llama-3.2-1b"):
+        simulate(msgspec.structs.replace(whole, rules=rules))
+
+
+@pytest.mark.parametrize("name", ["units", "array_rows"])
+@pytest.mark.parametrize("value", ["1.5", "0.5"])
+def test_devices_are_made_of_whole_parts(name: str, value: str) -> None:
+    changes = {f"device.compute.{name}": value}
+    with pytest.raises(InputError, match=f"compute.{name} {value}: must be a whole number of at least 1"):
+        simulate(inference_scenario("llama-3.2-1b", "tpu-v5e", batch=1, isl=64, osl=2, changes=changes))
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "warned"),
+    [
+        ("v100-sxm-32gb", "bf16", "bf16 runs as fp16 on v100-sxm-32gb: it has no bf16 units"),
+        ("v100-sxm-32gb", "fp16", ""),
+        ("h100-sxm-80gb", "bf16", ""),
+        ("gtx-1080-ti", "fp16", "fp16 runs as fp32 on gtx-1080-ti: "),
+    ],
+)
+def test_math_in_another_dtype_than_asked_is_said(device: str, dtype: str, warned: str) -> None:
+    result = simulate(inference_scenario("llama-3.2-1b", device, batch=1, isl=64, osl=2, dtype=dtype))
+    said = [warning for warning in result.warnings if " runs as " in warning]
+    assert len(said) == bool(warned)
+    assert all(warning.startswith(warned) for warning in said)
+
+
+@pytest.mark.parametrize(("batch", "idle"), [(1, 2), (3, 0)])
+def test_replicas_without_work_are_said(batch: int, idle: int) -> None:
+    result = simulate(inference_scenario("llama-3.2-1b", H100, batch=batch, isl=64, osl=2, dp=3))
+    assert (f"{idle} of 3 replicas" in " ".join(result.warnings)) == bool(idle)
