@@ -36,8 +36,11 @@ def metrics_of(results: Sequence[Result]) -> tuple[str, ...]:
 
 
 def best_of(results: Sequence[Result], name: str) -> int | None:
-    """The place of the best result by the metric ``name`` among those that fit; None without a competition."""
-    better = metric_of(name).better
+    """The place of the best result by the metric ``name`` among those that fit; None without a competition.
+
+    Fractions of a device's own peak (MFU, MBU) have no best: they compare a device with itself.
+    """
+    better = metric_of(name).better if metric_of(name).dimension != "fraction" else ""
     cells = [cell_of(result, name).value if result.fits else None for result in results]
     known = [(value, place) for place, value in enumerate(cells) if value is not None]
     if len(known) < 2 or not better:

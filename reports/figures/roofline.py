@@ -194,7 +194,7 @@ def _draw_roofs(axes: Axes, panel: Panel, limits: Limits) -> None:
             written.append(value)
             axes.text(
                 limits.right, value * 1.06, f"{short(', '.join(peaks[value]), 28)}  {quantity(value, 'flops')}",
-                ha="right", va="bottom", fontsize=8.5, color=colour("ink" if strong else "muted"), zorder=2.5,
+                ha="right", va="bottom", fontsize=8.5, color=colour("ink" if strong else "muted"), zorder=4,
             )  # fmt: skip
 
 
@@ -212,7 +212,7 @@ def _write_on_slope(axes: Axes, slope: Roof, limits: Limits, top: float) -> None
     axes.text(
         x, x * slope.value * (0.86 if memory else 1.08), text,
         rotation=angle, rotation_mode="anchor", ha="right" if at_end else "left", va="top" if memory else "bottom",
-        fontsize=8.5, color=colour("ink" if memory else "muted"), zorder=2.5,
+        fontsize=8.5, color=colour("ink" if memory else "muted"), zorder=4,
     )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from markupsafe import Markup
 
@@ -15,6 +15,11 @@ from reports.templating import render
 from reports.text import labels_of
 from simulator.metrics import Metric
 from simulator.result import Result
+
+LEFT_OUT: Final = frozenset(
+    {"prefill_tokens_per_s", "decode_tokens_per_s", "total_tokens_per_s", "tokens_per_s_per_device"}
+)
+"""Metrics of inference that follow from others; the details of a result list them."""
 
 
 class Row(NamedTuple):
@@ -51,7 +56,7 @@ def tables_of(results: Sequence[Result]) -> list[Table]:
     for kind in dict.fromkeys(result.kind for result in results):
         places = [place for place, result in enumerate(results) if result.kind == kind]
         group = [results[place] for place in places]
-        names = metrics_of(group)
+        names = [name for name in metrics_of(group) if kind != "inference" or name not in LEFT_OUT]
         middles = {name: _middle(group, name) for name in names}
         best = {name: best_of(group, name) for name in names}
         rows = [
@@ -97,7 +102,8 @@ FIGURE = Figure(
     "All results side by side",
     5,
     "Each cell gives the median and below it the 80\u00a0% interval; a triangle marks the best median among designs "
-    "that fit, which means little where intervals overlap. Press a heading to sort.",
+    "that fit, which means little where intervals overlap. Fractions of a "
+    "device's own peak have no best. Press a heading to sort; the details below have more metrics.",
     applies,
     draw,
 )

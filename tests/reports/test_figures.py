@@ -14,6 +14,7 @@ import reports
 from reports.figure import Figure, all_figures
 from reports.figures import comparison, memory, roofline, table, time_breakdown, timeline
 from reports.headline import best_of
+from reports.parts import family_seconds
 from simulator.result import Result
 from simulator.timeline import Span, Timeline
 
@@ -77,9 +78,45 @@ def test_dots_lie_within_the_axes(seven: list[Result]) -> None:
 def test_bars_of_time_are_whole(seven: list[Result]) -> None:
     for result in seven:
         bars = time_breakdown.bars_of(result)
-        assert [bar.name for bar in bars] == ["whole", *(phase.name for phase in result.phases)]
+        phases = [bar.name for bar in bars if bar.name != "outside"]
+        assert phases == ["whole", *(phase.name for phase in result.phases)]
         for bar in bars:
             assert sum(part.width for part in bar.families) == pytest.approx(100.0)
+
+
+def test_bars_of_phases_hold_what_no_operator_takes(one: Result) -> None:
+    prompt, whole = one.metrics["ttft_s"], one.metrics["e2e_s"]
+    assert prompt is not None
+    assert whole is not None
+    metrics = {**one.metrics, "ttft_s": prompt + 0.25, "e2e_s": whole + 1.0}
+    breakdown = {**one.breakdown, "transfer": 1.0}
+    waited = msgspec.structs.replace(one, metrics=metrics, breakdown=breakdown)
+    bars = {bar.name: bar for bar in time_breakdown.bars_of(waited)}
+    added = {name: float(_seconds_of(bar, "transfers")) for name, bar in bars.items()}
+    assert added == {"whole": 1.0, "prefill": 0.25, "decode": 0.75}
+    twice = msgspec.structs.replace(one, phases=tuple(phase for phase in one.phases for _ in range(2)))
+    assert [bar.name for bar in time_breakdown.bars_of(twice)] == ["whole", "prefill", "decode"]
+
+
+def _seconds_of(bar: time_breakdown.Bar, family: str) -> float:
+    hint = next(part.hint for part in bar.families if part.name == family)
+    number, unit = hint.removeprefix(f"{family}: ").split(",")[0].split()
+    return float(number) * {"s": 1.0, "ms": 1e-3}[unit]
+
+
+def test_training_bars_sum_to_the_step(seven: list[Result]) -> None:
+    step = next(result for result in seven if result.kind == "training")
+    inside = family_seconds(operator for phase in step.phases for operator in phase.operators)
+    assert [bar.name for bar in time_breakdown.bars_of(msgspec.structs.replace(step, breakdown=inside))] == [
+        "whole", *(phase.name for phase in step.phases)
+    ]  # fmt: skip
+    *_, last = time_breakdown.bars_of(msgspec.structs.replace(step, breakdown={**inside, "bubble": 3.0}))
+    assert (last.name, last.time, [part.name for part in last.families]) == ("outside", "3.00 s", ["pipeline bubble"])
+
+
+def test_fractions_of_an_own_peak_have_no_best(seven: list[Result]) -> None:
+    for name in ("mfu_prefill", "mbu_decode"):
+        assert best_of(seven[:5], name) is None
 
 
 def test_memory_beyond_the_capacity_is_said(seven: list[Result]) -> None:

@@ -17,6 +17,11 @@ def test_demo(silicost: Callable[..., Any], tmp_path: Path) -> None:
     assert classes == {"cpu", "gpu", "tpu", "fpga", "asic"}
     assert {result["kind"] for result in results} == {"inference", "training"}
     assert all(result["fits"] for result in results)
+    inferences = [result["configuration"] for result in results if result["kind"] == "inference"]
+    questions = {(asked["model"], asked["batch"], asked["isl"], asked["osl"]) for asked in inferences}
+    assert questions == {("llama-3.1-8b", 4, 1024, 128)}
+    assert {pool["weight_dtype"] for asked in inferences for pool in asked.get("pools", [asked])} == {"int8"}
+    assert "in int8 weights everywhere" in (tmp_path / "demo" / "report.html").read_text()
     page = (tmp_path / "demo" / "report.html").read_text()
     assert not re.search(r"""(?:src|href)\s*=\s*["']?(?:https?:)?//""", page)
     assert not re.search(r"url\(\s*['\"]?(?:https?:)?//", page)
