@@ -46,7 +46,16 @@ def write_text(path: Path, text: str) -> None:
     write_texts({path: text})
 
 
-def write_texts(texts: Mapping[Path, str]) -> None:
+def write_bytes(path: Path, data: bytes) -> None:
+    """As ``write_text``, for what is no text.
+
+    Raises:
+        InputError: the place cannot be written.
+    """
+    write_texts({path: data})
+
+
+def write_texts(texts: Mapping[Path, str | bytes]) -> None:
     """Write several files that belong together: all are on the disk under temporary names before the first replaces
     what was there, so that a failure leaves the old files.
 
@@ -64,7 +73,7 @@ def write_texts(texts: Mapping[Path, str]) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def _write_beside(path: Path, text: str, written: dict[Path, Path]) -> None:
+def _write_beside(path: Path, text: str | bytes, written: dict[Path, Path]) -> None:
     """Write ``text`` to a new file in the folder of ``path`` and note its name in ``written``."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,8 +81,8 @@ def _write_beside(path: Path, text: str, written: dict[Path, Path]) -> None:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
         written[path] = Path(temporary)
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(text.encode("utf-8") if isinstance(text, str) else text)
         Path(temporary).chmod(0o644)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from None

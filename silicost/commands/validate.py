@@ -1,0 +1,140 @@
+"""``silicost validate``: predictions beside measurements."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hardware_specs.errors import InputError, clipped, nearest
+from hardware_specs.files import is_folder, write_bytes
+from silicost.commands import flags
+from silicost.output import Format, csv_text, print_json, print_rows, write_out
+
+if TYPE_CHECKING:
+    from simulator.validation.validate import Scored
+
+QUIET_S = 2.0
+"""Progress is told after so long, and then as often [s]."""
+
+
+def validate(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH ...", help="Points files (CSV, Parquet) or folders.")],
+    kind: Annotated[str, typer.Option("--kind", help="ops, inference, training or serving; default as columns say.")]
+    = "",
+    models: Annotated[str, typer.Option("--models", help="Table of architectures that the points name.")] = "",
+    group_by: Annotated[str, typer.Option("--group-by", help="Columns to group by; also runtime, regime, fitted.")]
+    = "source,device,op",
+    where: Annotated[str, typer.Option("--where", help="Rows to take: 'quality=A|B,batch_kind=exact'.")] = "",
+    exclude_fitted: Annotated[
+        bool, typer.Option("--exclude-fitted", help="Leave out rows that a fit of device or runtime has seen.")
+    ] = False,
+    rows_out: Annotated[str, typer.Option("--rows-out", help="Parquet file of all rows and their predictions.")] = "",
+    format: flags.HowToPrint = Format.TABLE,
+) -> None:  # fmt: skip
+    """How far predictions are off measurements: errors, bias, rank correlation, coverage of the intervals."""
+    from simulator.validation.architectures import read_models
+    from simulator.validation.points import read_points, select
+    from simulator.validation.validate import predict, report_of
+
+    _check_kind(kind)
+    if rows_out and (not rows_out.endswith(".parquet") or is_folder(Path(rows_out))):
+        raise InputError(f"--rows-out {clipped(rows_out)}: must be a file that ends in .parquet")
+    found = select(read_points([Path(path) for path in paths], kind), where)
+    own = read_models(Path(models)) if models else {}
+    progress = _Progress()
+    scored = predict(found, own, exclude_fitted, progress.tell)
+    report = report_of(scored, [name.strip() for name in group_by.split(",") if name.strip()])
+    if rows_out:
+        write_bytes(Path(rows_out), _parquet(scored))
+    _show(report, format)
+    progress.end(sum(len(each.outcome) for each in scored))
+
+
+def _check_kind(kind: str) -> None:
+    from simulator.validation.points import KINDS
+
+    if kind and kind not in KINDS:
+        close = nearest(kind, KINDS, 1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise InputError(f"--kind {clipped(kind)!r}: is not allowed{hint} (allowed: {', '.join(KINDS)})")
+
+
+def _parquet(scored: Sequence[Scored]) -> bytes:
+    """All rows as a Parquet file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from simulator.validation.validate import rows_of
+
+    buffer = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pandas(rows_of(scored), preserve_index=False), buffer)
+    return bytes(buffer.getvalue().to_pybytes())
+
+
+class _Progress:
+    """Says on standard error how far long work is."""
+
+    def __init__(self) -> None:
+        self.began = self.told = time.monotonic()
+
+    def tell(self, name: str, done: int, rows: int) -> None:
+        """Say that ``done`` of the rows of a file are done, now and then."""
+        now = time.monotonic()
+        if now - self.told >= QUIET_S:
+            self.told = now
+            sys.stderr.write(f"silicost: {clipped(name)}: {done:,} of {rows:,} rows\n")
+
+    def end(self, rows: int) -> None:
+        """Say how long all took, if it was long."""
+        if self.told > self.began:
+            sys.stderr.write(f"silicost: {rows:,} rows in {time.monotonic() - self.began:.1f} s\n")
+
+
+def _show(report: dict[str, Any], how: Format) -> None:
+    """Print a report: its JSON form, its groups as CSV, or tables."""
+    if how is Format.JSON:
+        print_json(report)
+    elif how is Format.CSV:
+        write_out(csv_text([_flat(group) for group in _same_keys(report["groups"])]))
+    else:
+        _print_tables(report)
+
+
+def _print_tables(report: dict[str, Any]) -> None:
+    for kind in dict.fromkeys(group["kind"] for group in report["groups"]):
+        rows = [_line(group, "kind") for group in report["groups"] if group["kind"] == kind]
+        print_rows(rows, Format.TABLE, kind)
+    overall = report["overall"]
+    parts = {"all rows": overall, "seen by a fit": overall["fitted"], "held out": overall["held_out"]}
+    print_rows([{"rows": name, **_line(part)} for name, part in parts.items()], Format.TABLE, "over all rows")
+    title = "mean over (source, device) groups"
+    print_rows([_line(overall["source_device_groups"])], Format.TABLE, title)
+    for title, reasons in (("skipped", overall["skip_reasons"]), ("left out", report["left_out"])):
+        if reasons:
+            print_rows([{"rows": n, "reason": reason} for reason, n in reasons.items()], Format.TABLE, title)
+
+
+def _line(group: dict[str, Any], *without: str) -> dict[str, Any]:
+    """A group as a line of a table: numbers of three digits, reasons in a table of their own."""
+    return {
+        name: float(f"{value:.3g}") if isinstance(value, float) else value
+        for name, value in group.items()
+        if name not in without and not isinstance(value, dict)
+    }
+
+
+def _flat(group: dict[str, Any]) -> dict[str, Any]:
+    """A group as a line of CSV: reasons as text."""
+    reasons = "; ".join(f"{count} x {reason}" for reason, count in group["skip_reasons"].items())
+    return group | {"skip_reasons": reasons}
+
+
+def _same_keys(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Groups of several kinds under the union of their keys."""
+    keys = dict.fromkeys(key for group in groups for key in group)
+    return [{key: group.get(key) for key in keys} for group in groups]

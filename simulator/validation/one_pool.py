@@ -1,0 +1,47 @@
+"""From the words of a row to a scenario on equal devices in their usual system."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hardware_specs.devices import load_device
+from hardware_specs.records import DeviceSpec
+from hardware_specs.sites import DEFAULT_SITE, load_site
+from hardware_specs.systems import group_of, links_of, system_for
+from simulator.scenario import Formats, Plan, Pool, Scenario, Workload
+from simulator.validation.cells import Unpredictable
+from simulator.validation.ops import DEVICES
+from workloads.models.architecture import Architecture
+from workloads.models.catalogue import load_model
+from workloads.runtimes.record import Runtime
+
+Models = Mapping[str, Architecture]
+
+
+def device_of(name: str) -> DeviceSpec:
+    """The device that a row names.
+
+    Raises:
+        InputError: none, or an unknown one.
+    """
+    if not name:
+        raise Unpredictable("device missing")
+    return load_device(DEVICES.get(name, name))
+
+
+def model_of(name: str, models: Models) -> Architecture:
+    """The model that a row names: of ``models`` (a models file), else of the catalogue.
+
+    Raises:
+        InputError: none, or an unknown one.
+    """
+    if not name:
+        raise Unpredictable("model missing")
+    return models[name] if name in models else load_model(name)
+
+
+def one_pool(work: Workload, spec: DeviceSpec, runtime: Runtime, plan: Plan, formats: Formats, count: int) -> Scenario:
+    """``work`` on ``count`` devices; nothing of it is paid for."""
+    system = system_for(spec, count)
+    pool = Pool(spec.id, spec, count, runtime, formats, plan, group=group_of(system, spec.id).id)
+    return Scenario(work, system, links_of(system), (pool,), load_site(DEFAULT_SITE))

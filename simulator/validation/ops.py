@@ -1,0 +1,177 @@
+"""Predictions of measured operators: all rows of one device under one software are priced in one call.
+
+A row is the time of a kernel, as events around it or an in-situ profile give it: from the start of the kernel to its
+end. So a prediction is the law's time under the kernel factors of the runtime, without the launch of the runtime and
+without the gap to the next kernel, which belong to the graph around it. The shortest kernel (``floor_s`` of the law)
+belongs to the kernel. A collective is what the network says, divided by the runtime's factor; the launch that every
+collective begins with is part of it, as in nccl-tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from hardware_specs.devices import load_device
+from hardware_specs.errors import InputError
+from hardware_specs.facts import Fact, Mark
+from hardware_specs.records import DeviceSpec
+from hardware_specs.systems import links_of, system_for
+from simulator.devices.model import compile_device, cost_on_devices
+from simulator.kernels import collectives
+from simulator.kernels.roofline import COMPUTE, MEMORY, OVERHEAD, TIME
+from simulator.network.communicator import Communicator
+from simulator.network.topology import Network
+from simulator.uncertainty.intervals import Part, interval, log_sd
+from simulator.validation.cells import reason_of
+from simulator.validation.op_checks import complete, faults_of
+from simulator.validation.operators import COLLECTIVES, OPS, SIZES, Numbers, Sizes, numbers_of
+from simulator.validation.outcome import Floats, Outcome, Words, blank, is_fitted, provenance_of
+from simulator.validation.points import Points, numbers
+from workloads.graph import columns_of
+from workloads.operators import FAMILY
+from workloads.runtimes.match import match_runtime
+from workloads.runtimes.record import Runtime
+
+Rows = npt.NDArray[np.int64]
+
+DEVICES = {"p4": "p4-pcie-8gb"}
+"""Device names of some files that stand for a device of the catalogue."""
+
+_REGIMES = np.array(["compute", "memory", "overhead"], object)
+_NOTHING = Fact(0.0, "s", "0 s", Mark.ASSUMED, "the time of a kernel alone")
+_FAMILY = {int(kind): family for kind, family in FAMILY.items()}
+
+
+class _Table:
+    """The columns that pricing reads, shape [n] each, and the outcome that it fills."""
+
+    def __init__(self, points: Points) -> None:
+        self.words: Words = np.array([word.lower() for word in points.text("op")], object)
+        cells = {name: points.text(name) for name in (*SIZES, "device", "measured_s")}
+        sizes = {name: numbers(texts) for name, texts in cells.items() if name != "device"}
+        complete(sizes)
+        self.sizes: Floats = np.column_stack([sizes[name] for name in SIZES])
+        self.dtypes: Words = np.array([text.lower() for text in points.text("dtype")], object)
+        self.notes: Words = np.array(points.text("note"), object)
+        self.sources: Words = np.array(points.sources(), object)
+        self.name = points.name
+        self.outcome = blank(len(self.words))
+        self.outcome.observed[:] = sizes["measured_s"]
+        self.outcome.skip_reason[:] = faults_of(self.words, cells, sizes)
+
+
+def predict_ops(points: Points, progress: Callable[[int], None] = lambda done: None) -> Outcome:
+    """Predictions of operator rows; ``progress`` is told how many are done."""
+    table = _Table(points)
+    usable = table.outcome.skip_reason == ""
+    done = 0
+    for pair, rows in _rows_by_pair(points.text("device"), points.text("software")).items():
+        _predict(table, *pair, rows[usable[rows]])
+        done += len(rows)
+        progress(done)
+    return table.outcome
+
+
+def _rows_by_pair(devices: list[str], softwares: list[str]) -> dict[tuple[str, str], Rows]:
+    """The rows of each device under each software."""
+    rows: dict[tuple[str, str], list[int]] = {}
+    for i, pair in enumerate(zip(devices, softwares, strict=True)):
+        rows.setdefault(pair, []).append(i)
+    return {pair: np.array(members, np.int64) for pair, members in rows.items()}
+
+
+def _predict(table: _Table, device: str, software: str, rows: Rows) -> None:
+    """Fill in ``rows``, which are of one device under one software."""
+    out = table.outcome
+    try:
+        spec = load_device(DEVICES.get(device, device))
+    except InputError as error:
+        out.skip_reason[rows] = reason_of(error)
+        return
+    runtime, named = match_runtime(software, spec)
+    out.runtime[rows], out.device_class[rows] = runtime.id, spec.device_class
+    out.provenance[rows] = provenance_of(spec, runtime, named)
+    for source in dict.fromkeys(table.sources[rows].tolist()):
+        out.fitted[rows[table.sources[rows] == source]] = is_fitted(runtime.id, spec.id, source, table.name)
+    together = np.isin(table.words[rows], list(COLLECTIVES))
+    _price_kernels(table, spec, runtime, rows[~together])
+    _price_collectives(table, spec, runtime, rows[together])
+
+
+def _price_kernels(table: _Table, spec: DeviceSpec, runtime: Runtime, rows: Rows) -> None:
+    """What one device does alone: one call to the law."""
+    numbers_on = cache(lambda dtype, note: numbers_of(dtype, note, spec))
+    priced, operators = [], []
+    for i in rows.tolist():
+        word, note = table.words[i], table.notes[i]
+        try:
+            formats = Numbers("fp32") if word == "stream_copy" else numbers_on(table.dtypes[i], note)
+        except InputError as error:
+            table.outcome.skip_reason[i] = reason_of(error)
+            continue
+        operators.append(OPS[word].make(Sizes._make(table.sizes[i].tolist()), formats, note))
+        priced.append(i)
+    if operators:
+        columns = columns_of(operators)
+        cost = cost_on_devices((compile_device(spec, kernels_alone(runtime)),), columns)[0]
+        regimes = _REGIMES[cost[[COMPUTE, MEMORY, OVERHEAD]].argmax(axis=0)]
+        families = np.array([_FAMILY[kind] for kind in columns.kind.tolist()], object)
+        _fill(table.outcome, np.array(priced), cost[TIME], regimes, families, spec)
+
+
+def kernels_alone(runtime: Runtime) -> Runtime:
+    """``runtime`` with its kernels and their factors, but nothing between them."""
+    return msgspec.structs.replace(runtime, graph_mode=True, graph_launch=_NOTHING)
+
+
+def _price_collectives(table: _Table, spec: DeviceSpec, runtime: Runtime, rows: Rows) -> None:
+    """What several devices do together, by the size of the group."""
+    message = table.sizes[:, SIZES.index("message_bytes")]
+    sizes = table.sizes[rows][:, [SIZES.index("n_devices"), SIZES.index("nodes")]].round().astype(np.int64)
+    for count, nodes in sorted(set(map(tuple, sizes.tolist()))):
+        members = rows[(sizes == (count, nodes)).all(axis=1)]
+        try:
+            group = group_of(spec, count, nodes, runtime.one_shot_all_reduce)
+        except InputError as error:
+            table.outcome.skip_reason[members] = reason_of(error)
+            continue
+        kinds = np.array([int(COLLECTIVES[word]) for word in table.words[members]], np.int64)
+        seconds = collectives.collective_seconds(
+            kinds, message[members], group.inner, group.outer, collectives.BASE_S, group.one_shot
+        )
+        regimes, families = (np.full(len(members), word, object) for word in ("communication", "collective"))
+        _fill(table.outcome, members, seconds / runtime.factors.collective.value, regimes, families, spec)
+
+
+def group_of(spec: DeviceSpec, count: int, nodes: int, one_shot: bool) -> Communicator:
+    """``count`` devices, spread evenly over ``nodes`` of their usual system or over more.
+
+    Raises:
+        InputError: fewer than two devices, or a number of nodes that does not divide them.
+    """
+    if count < 2:
+        raise InputError(f"n_devices {count}: must be at least 2")
+    if nodes < 1 or count % nodes:
+        raise InputError(f"nodes {nodes}: must divide the {count} devices")
+    system = system_for(spec, count)
+    if nodes > system.nodes:
+        system = msgspec.structs.replace(system, nodes=nodes)
+    group = system.groups[0]
+    stride = max(1, group.count * nodes // count) if nodes > 1 else 1
+    network = Network(system, links_of(system), spec, group, range(group.count * system.nodes))
+    return network.communicator(count, stride, one_shot)
+
+
+def _fill(out: Outcome, rows: Rows, seconds: Floats, regimes: Words, families: Words, spec: DeviceSpec) -> None:
+    """Times and intervals. The error of a single operator is the bias of its family and a part of its own."""
+    out.predicted[rows], out.regime[rows] = seconds, regimes
+    for family in dict.fromkeys(families.tolist()):
+        here, times = rows[families == family], seconds[families == family]
+        spread = interval(1.0, log_sd([Part(spec.id, spec.device_class, family, 1.0, 1.0)]))
+        out.low_80[here], out.high_80[here] = times * spread.p10, times * spread.p90
+        out.low_95[here], out.high_95[here] = times * spread.p2_5, times * spread.p97_5

@@ -1,0 +1,140 @@
+"""What a prediction says about each row of a points file, as columns beside the file's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from hardware_specs.devices import load_device
+from hardware_specs.facts import Fact, Fit
+from hardware_specs.records import DeviceSpec
+from simulator.result import Interval
+from workloads.runtimes.catalogue import load_runtime
+from workloads.runtimes.record import Runtime
+
+Floats = npt.NDArray[np.float64]
+Words = npt.NDArray[np.object_]
+Truths = npt.NDArray[np.bool_]
+
+
+class Prediction(NamedTuple):
+    """One row: what it was scored on (``observed``), what was predicted, or why nothing was (``skip_reason``).
+
+    ``left_out`` says why the row is no part of the scores at all: its run is scored by another row, for example.
+    """
+
+    observed: float = np.nan
+    predicted: float = np.nan
+    low_80: float = np.nan
+    high_80: float = np.nan
+    low_95: float = np.nan
+    high_95: float = np.nan
+    regime: str = ""
+    runtime: str = ""
+    device_class: str = ""
+    fitted: bool = False
+    provenance: str = ""
+    skip_reason: str = ""
+    left_out: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """Predictions of n rows as columns of shape [n], named as in ``Prediction``; NaN is no number."""
+
+    observed: Floats
+    predicted: Floats
+    low_80: Floats
+    high_80: Floats
+    low_95: Floats
+    high_95: Floats
+    regime: Words
+    runtime: Words
+    device_class: Words
+    fitted: Truths
+    provenance: Words
+    skip_reason: Words
+    left_out: Words
+
+    def __len__(self) -> int:
+        return len(self.observed)
+
+    def take(self, rows: Any) -> Outcome:
+        """The rows with these indices, or where a mask is true."""
+        return Outcome(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+    def frame(self) -> pd.DataFrame:
+        """As a table."""
+        return pd.DataFrame({field.name: getattr(self, field.name) for field in fields(self)})
+
+
+_TYPES = {"str": object, "float": np.float64, "bool": np.bool_}
+
+
+def blank(rows: int) -> Outcome:
+    """An outcome that predicts nothing, to be filled column by column."""
+    columns: dict[str, Any] = {}
+    for name, default in Prediction._field_defaults.items():
+        columns[name] = np.full(rows, default, _TYPES[type(default).__name__])
+    return Outcome(**columns)
+
+
+def outcome_of(rows: Sequence[Prediction]) -> Outcome:
+    """Rows as columns."""
+    outcome = blank(len(rows))
+    for place, name in enumerate(Prediction._fields):
+        getattr(outcome, name)[:] = [row[place] for row in rows]
+    return outcome
+
+
+def joined(parts: Sequence[Outcome]) -> Outcome:
+    """Several outcomes one below the other."""
+    names = [field.name for field in fields(Outcome)]
+    return Outcome(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
+
+def filled(row: Prediction, predicted: float, known: Interval | None, scale: float, regime: str) -> Prediction:
+    """``row`` with a predicted value, the ends of its interval times ``scale``, and what bounds it."""
+    row = row._replace(predicted=predicted, regime=regime)
+    if known is None:
+        return row
+    p2_5, p10, p90, p97_5 = (end * scale for end in msgspec.structs.astuple(known))
+    return row._replace(low_80=p10, high_80=p90, low_95=p2_5, high_95=p97_5)
+
+
+def provenance_of(spec: DeviceSpec, runtime: Runtime, named: bool) -> str:
+    """What a prediction rests on, in a line: fits of the device or the priors of its class, and the runtime.
+
+    ``named`` says that the software column named the runtime; otherwise it is the usual one of the device.
+    """
+    fitted = sorted({fit.id for fit in fits_in(spec)})
+    device = f"fits {', '.join(fitted)}" if fitted else f"priors of class {spec.device_class}"
+    chosen = runtime.id if named else f"{runtime.id} (its usual runtime; the row names none)"
+    return f"{spec.id}: {device}; runtime {chosen}"
+
+
+def fits_in(part: Any) -> set[Fit]:
+    """The fits that calibrated facts of a record rest on, at any depth."""
+    if isinstance(part, Fact):
+        return {part.fit} if part.fit else set()
+    if isinstance(part, msgspec.Struct):
+        return set().union(*(fits_in(getattr(part, name)) for name in part.__struct_fields__))
+    if isinstance(part, dict):
+        return set().union(*map(fits_in, part.values()))
+    if isinstance(part, tuple):
+        return set().union(*map(fits_in, part))
+    return set()
+
+
+@cache
+def is_fitted(runtime: str, device: str, *tables: str) -> bool:
+    """Whether a number of the runtime or of the device was set from rows of ``device`` in one of ``tables``."""
+    fits = fits_in(load_runtime(runtime)) | fits_in(load_device(device))
+    return any(fit.covers(table, device) for fit in fits for table in tables)

@@ -1,0 +1,204 @@
+"""Points files: measured rows as CSV, gzipped CSV or Parquet, and which kind of measurement a file holds.
+
+The columns are described in ``docs/validation.md``. Everything is read as text, an empty cell is "", and columns that
+nobody asked for are kept, so that a row can be written back as it was.
+"""
+
+from __future__ import annotations
+
+import warnings
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from hardware_specs.errors import InputError, clipped, nearest
+from hardware_specs.files import is_file, is_folder
+
+Floats = npt.NDArray[np.float64]
+
+REQUIRED: Final = {
+    "ops": ("op", "measured_s"),
+    "training": ("global_batch", "metric", "measured"),
+    "serving": ("arrival_s", "input_len", "output_len"),
+    "inference": ("model", "metric", "measured"),
+}
+"""Columns that tell the kinds apart, in the order in which they are tried; a file without them is of another kind."""
+
+KINDS: Final = tuple(sorted(REQUIRED))
+ENDINGS: Final = (".csv", ".csv.gz", ".parquet")
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """The rows of one file: all cells text, the index 0 ... n - 1.
+
+    ``name`` is the file without its ending (of a serving run the folder): the source of rows that name none, and what
+    fits call the table.
+    """
+
+    kind: str
+    name: str
+    table: pd.DataFrame
+
+    def text(self, column: str) -> list[str]:
+        """The cells of ``column``, without surrounding blanks; "" for a column that is not there."""
+        return _stripped(self.table, column) if column in self.table else [""] * len(self.table)
+
+    def sources(self) -> list[str]:
+        """Where each row comes from."""
+        return [source or self.name for source in self.text("source")]
+
+    def records(self) -> list[dict[str, str]]:
+        """The rows as mappings from column to cell, blanks stripped."""
+        return rows_of(self.table)
+
+
+def rows_of(table: pd.DataFrame) -> list[dict[str, str]]:
+    """A table of text as mappings from column to cell, blanks stripped."""
+    columns = list(table.columns)
+    cells = zip(*(_stripped(table, name) for name in columns), strict=True)
+    return [dict(zip(columns, row, strict=True)) for row in cells]
+
+
+def _stripped(table: pd.DataFrame, column: str) -> list[str]:
+    return [cell.strip() for cell in table[column].tolist()]
+
+
+def numbers(cells: Iterable[str]) -> Floats:
+    """Cells as numbers; NaN where there is none, or none that is finite."""
+    values = pd.to_numeric(pd.Series(list(cells), dtype=object), errors="coerce").to_numpy(np.float64)
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def read_points(places: Sequence[Path], kind: str = "") -> list[Points]:
+    """All points of files and of the files of folders; files of a folder that hold none are passed over.
+
+    Raises:
+        InputError: a file that cannot be read or is of another kind than ``kind``; no file, or no row.
+    """
+    found = [points for place in places for points in _in_place(place, kind)]
+    if not any(len(points.table) for points in found):
+        raise InputError(f"{', '.join(map(str, places)) or 'no file'}: no rows to validate")
+    return found
+
+
+def _in_place(place: Path, kind: str) -> list[Points]:
+    """The points of a file, of a folder of files, of a serving run, or of a folder of serving runs."""
+    if not is_folder(place):
+        return [read_file(place, kind)]
+    runs = [run for run in (place, *sorted(place.iterdir())) if is_file(run / "requests.csv")]
+    if runs:
+        return [read_file(run / "requests.csv", kind) for run in runs]
+    files = [file for file in sorted(place.iterdir()) if file.name.endswith(ENDINGS) and is_file(file)]
+    found = []
+    for file in files:
+        table = read_table(file)
+        its_kind = kind_of(table.columns)
+        if its_kind and its_kind == (kind or its_kind):
+            found.append(_points(file, its_kind, table))
+    if not found:
+        what = f"{kind} points" if kind else "points"
+        raise InputError(f"{place}: no file with {what} ({', '.join(ENDINGS)}) in this folder")
+    return found
+
+
+def read_file(file: Path, kind: str = "") -> Points:
+    """The points of one file.
+
+    Raises:
+        InputError: not readable, or without the columns of its kind.
+    """
+    table = read_table(file)
+    its_kind = kind_of(table.columns)
+    if kind and its_kind != kind and not set(REQUIRED[kind]) <= set(table.columns):
+        lacks = ", ".join(name for name in REQUIRED[kind] if name not in table.columns)
+        seems = f"; its columns are those of {its_kind} points" if its_kind else ""
+        raise InputError(f"{file}: no {kind} points: it lacks {lacks}{seems}")
+    if not kind and not its_kind:
+        needs = "; ".join(f"{name}: {', '.join(columns)}" for name, columns in REQUIRED.items())
+        raise InputError(f"{file}: columns of no kind of points (needed are, for {needs})")
+    return _points(file, kind or its_kind, table)
+
+
+def kind_of(columns: Iterable[str]) -> str:
+    """The kind of points that has these columns; "" for none."""
+    there = set(columns)
+    return next((kind for kind, needed in REQUIRED.items() if there >= set(needed)), "")
+
+
+def _points(file: Path, kind: str, table: pd.DataFrame) -> Points:
+    if kind == "serving":
+        return Points(kind, file.resolve().parent.name, table)
+    return Points(kind, next(file.name.removesuffix(end) for end in ENDINGS[::-1] if file.name.endswith(end)), table)
+
+
+def read_table(file: Path) -> pd.DataFrame:
+    """A CSV or Parquet file as a table of text.
+
+    Raises:
+        InputError: it is none, or broken.
+    """
+    if not is_file(file):
+        raise InputError(f"{clipped(str(file))}: no such file or folder")
+    if not file.name.endswith(ENDINGS):
+        raise InputError(f"{file}: must end in {', '.join(ENDINGS)}")
+    try:
+        if file.name.endswith(".parquet"):
+            return _as_text(pd.read_parquet(file))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # rows that are longer than the header
+            table = pd.read_csv(file, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig")
+    except (OSError, EOFError, zlib.error, ValueError, NotImplementedError, pd.errors.ParserWarning) as error:
+        reason = " ".join((str(getattr(error, "strerror", None) or error)).split())
+        raise InputError(f"{file}: cannot be read ({clipped(reason)})") from None
+    return table.fillna("")
+
+
+def _as_text(table: pd.DataFrame) -> pd.DataFrame:
+    """Typed columns as text; nulls and NaN are empty cells."""
+    texts: dict[str, Any] = {}
+    for place, name in enumerate(map(str, table.columns)):
+        column = table.iloc[:, place]
+        empty = column.isna().to_numpy()
+        cells = column.astype(object).to_numpy()
+        texts[name] = ["" if none else str(cell) for cell, none in zip(cells, empty, strict=True)]
+    return pd.DataFrame(texts, dtype=str)
+
+
+def select(found: Sequence[Points], where: str) -> list[Points]:
+    """The rows whose columns have the wanted values: "quality=A|B,batch_kind=exact".
+
+    Numbers are compared as numbers, everything else as text.
+
+    Raises:
+        InputError: not of this form, a column that no file has, or no row left.
+    """
+    for condition in filter(None, (part.strip() for part in where.split(","))):
+        column, equals, values = (part.strip() for part in condition.partition("="))
+        if not equals or not column:
+            raise InputError(f"--where {clipped(condition)!r}: must be COLUMN=VALUE, for example quality=A|B")
+        known = sorted({name for points in found for name in points.table.columns})
+        if column not in known:
+            close = nearest(column, known, 1)
+            hint = f"; did you mean {close[0]!r}?" if close else f" (there are {clipped(', '.join(known))})"
+            raise InputError(f"--where {clipped(condition)}: no file has a column {clipped(column)!r}{hint}")
+        found = [_matching(points, column, [value.strip() for value in values.split("|")]) for points in found]
+    if not any(len(points.table) for points in found):
+        raise InputError(f"--where {clipped(where)}: no row is left")
+    return list(found)
+
+
+def _matching(points: Points, column: str, values: Sequence[str]) -> Points:
+    cells = points.text(column)
+    wanted, as_numbers = set(values), set(numbers(values)) - {np.nan}
+    kept = [
+        cell in wanted or (bool(as_numbers) and number in as_numbers)
+        for cell, number in zip(cells, numbers(cells).tolist(), strict=True)
+    ]
+    return Points(points.kind, points.name, points.table[np.array(kept, bool)].reset_index(drop=True))

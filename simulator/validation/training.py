@@ -1,0 +1,114 @@
+"""Predictions of measured training steps.
+
+Scored is the step time: ``step_time_s_derived`` where a row has it, else what ``measured`` says as step_time_s or
+tokens_per_s_per_device. A run that several rows report is scored once, by the row with ``primary`` = 1; the other rows
+and those of other metrics are left out. An unstated recomputation is none; a stated layout decides, data parallelism is
+the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hardware_specs.errors import InputError
+from hardware_specs.records import DeviceSpec
+from simulator.scenario import Formats, Plan, Scenario, TrainStep
+from simulator.simulate import simulate
+from simulator.validation.architectures import architecture_of
+from simulator.validation.cells import MOST_DEVICES, Row, Unpredictable, measured_value, reason_of, whole
+from simulator.validation.one_pool import Models, device_of, model_of, one_pool
+from simulator.validation.outcome import Outcome, Prediction, filled, is_fitted, outcome_of, provenance_of
+from simulator.validation.points import Points
+from workloads.runtimes.catalogue import default_runtime
+from workloads.runtimes.match import match_runtime
+from workloads.runtimes.record import Runtime
+
+METRIC = "step_time_s"
+"""What training rows are scored on."""
+STATED = ("micro_batch", "global_batch", "seq_len", "tp", "pp")
+"""Columns that a prediction needs."""
+
+
+def predict_training(points: Points, models: Models, progress: Callable[[int], None] = lambda done: None) -> Outcome:
+    """Predictions of training rows; ``progress`` is told how many are done.
+
+    Args:
+        models: architectures by name, for rows without columns of their own.
+    """
+    predictions = []
+    for row, source in zip(points.records(), points.sources(), strict=True):
+        predictions.append(_predict(row, (source, points.name), models))
+        progress(len(predictions))
+    return outcome_of(predictions)
+
+
+def _predict(row: Row, tables: tuple[str, str], models: Models) -> Prediction:
+    """Predict one row; what cannot be predicted says why. ``tables`` are what fits may call its table."""
+    if row.get("primary") in ("0", "0.0"):
+        return Prediction(left_out="another row is the primary one of this run")
+    known = Prediction()
+    try:
+        observed = step_time_s(row)
+        if observed is None:
+            return Prediction(left_out="no step time")
+        known = known._replace(observed=observed)
+        spec = device_of(row.get("device", ""))
+        runtime, named = match_runtime(row.get("framework", ""), spec)
+        if not named:
+            runtime = default_runtime(spec, training=True)
+        known = known._replace(
+            runtime=runtime.id, device_class=spec.device_class, provenance=provenance_of(spec, runtime, named),
+            fitted=is_fitted(runtime.id, spec.id, *tables),
+        )  # fmt: skip
+        result = simulate(scenario_of(row, spec, runtime, models))
+    except InputError as error:
+        return known._replace(skip_reason=reason_of(error))
+    predicted = result.metrics[METRIC]
+    if predicted is None:
+        return known._replace(skip_reason=result.reasons.get(METRIC, "no value"))
+    return filled(known, predicted, result.intervals.get(METRIC), 1.0, next(iter(result.bound.values())))
+
+
+def step_time_s(row: Row) -> float | None:
+    """The measured step [s]; None where the row has none.
+
+    Raises:
+        Unpredictable: a number that is none, or not positive.
+    """
+    if row.get("step_time_s_derived"):
+        return measured_value(row, "step_time_s_derived")
+    if "step_time_s_derived" in row or row.get("metric") not in (METRIC, "tokens_per_s_per_device"):
+        return None
+    measured = measured_value(row, "measured")
+    if row["metric"] == METRIC:
+        return measured
+    tokens = whole(row, "global_batch", 0) * whole(row, "seq_len", 0)
+    return tokens / (measured * whole(row, "n_devices", 1, MOST_DEVICES)) if tokens else None
+
+
+def scenario_of(row: Row, spec: DeviceSpec, runtime: Runtime, models: Models) -> Scenario:
+    """The scenario of a row.
+
+    Raises:
+        Unpredictable: something that the prediction needs is unpublished or not modelled.
+        InputError: a plan that is impossible.
+    """
+    for name in STATED:
+        if not row.get(name):
+            raise Unpredictable(f"{name} unpublished")
+    if whole(row, "cp", 1) > 1:
+        raise Unpredictable("context parallelism is not modelled")
+    if row.get("task") == "lora":
+        raise Unpredictable("rank of the adapters unpublished")
+    count, tp, pp = (whole(row, name, 1, MOST_DEVICES) for name in ("n_devices", "tp", "pp"))
+    recompute = row.get("recompute", "")
+    plan = Plan(
+        tp, pp, max(count // (tp * pp), 1), whole(row, "ep", 1, MOST_DEVICES), whole(row, "micro_batch", 1),
+        recompute if recompute in ("selective", "full") else "none",
+    )  # fmt: skip
+    own = bool(row.get("layers") and row.get("hidden"))
+    model = architecture_of(row, row.get("model", "")) if own else model_of(row.get("model", ""), models)
+    precision = row.get("precision", "") or "bf16"
+    formats = Formats("bf16", "fp8") if precision == "fp8" else Formats(precision)
+    work = TrainStep(model, whole(row, "global_batch", 1), whole(row, "seq_len", 1))
+    return one_pool(work, spec, runtime, plan, formats, count)
