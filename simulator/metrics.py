@@ -18,7 +18,8 @@ class Metric(NamedTuple):
 
 METRICS: tuple[Metric, ...] = (
     Metric("ttft_s", "Time to first token", "s", "lower",
-           "From the arrival of the whole batch to its first output token: the prefill step, host time included."),
+           "From the arrival of the whole batch to the first output token of its last sequence: all prefill steps "
+           "(chunks), host time included."),
     Metric("tpot_s", "Time per output token", "s", "lower",
            "(E2E - TTFT) / (output_len - 1): mean decode step as one sequence sees it; null for one output token."),
     Metric("e2e_s", "End-to-end latency", "s", "lower", "From arrival to the last output token of the batch."),
