@@ -106,7 +106,7 @@ def test_a_config_by_file_and_folder(tmp_path: Path) -> None:
     ("make", "fragment"),
     [
         (lambda p: p / "none.toml", "no such model file"),
-        (lambda p: p / "none" / "deep", "no such file or folder; allowed: a name"),
+        (lambda p: p / "none" / "deep", "is no file and no folder; allowed: a name"),
         (lambda p: p / "none.json", "cannot be read (No such file or directory)"),
         (lambda p: p, "this folder has no config.json"),
     ],

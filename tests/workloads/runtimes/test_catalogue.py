@@ -155,7 +155,7 @@ def test_default_of_a_device_must_exist() -> None:
 
 
 BROKEN = [
-    ('launch = { value = "10 us"', 'launch = { value = "10 GB"', "not s"),
+    ('launch = { value = "10 us"', 'launch = { value = "10 GB"', "is a size, not a time"),
     ('launch = { value = "10 us"', 'launch = { value = "-10 us"', "zero or more"),
     ('launch = { value = "10 us"', 'launch = { value = "nan us"', "no quantity"),
     ('launch = { value = "10 us"', "launch = { value = 10", "no unit"),
