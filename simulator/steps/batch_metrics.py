@@ -16,6 +16,7 @@ from workloads.models.architecture import Architecture
 from workloads.runtimes.record import FUSIONS
 
 NO_DECODE: Final = "only one output token: there is no decode step"
+NO_LIMIT: Final = "memory does not limit it: prompts run in chunks and nothing of them is kept"
 NO_TOKENS: Final = "an encoder produces no tokens"
 
 MOST_BATCH: Final = 1 << 22
@@ -69,11 +70,13 @@ def batch_metrics(
         "mfu_prefill": model_flops(prepared[0], work, "prefill") / (ttft_s * peak["prefill"]),
         "mfu_decode": model_flops(prepared[0], work, "decode") / (tpot * peak["decode"]) if tpot else None,
         "mbu_decode": mbu,
-        "max_batch": float(largest),
+        "max_batch": float(largest) if largest < MOST_BATCH else None,
         "j_per_output_token": device_j / tokens,
         "usd_per_million_output_tokens": paid / tokens * 1e6 if paid is not None else None,
     }
     reasons = {"usd_per_million_output_tokens": unknown} if unknown else {}
+    if largest >= MOST_BATCH:
+        reasons["max_batch"] = NO_LIMIT
     if no_mbu:
         reasons["mbu_decode"] = no_mbu
     if not tpot:
