@@ -26,7 +26,7 @@ def validate(
     paths: Annotated[list[str], typer.Argument(metavar="PATH ...", help="Points files (CSV, Parquet) or folders.")],
     kind: Annotated[str, typer.Option("--kind", help="ops, inference, training or serving; default as columns say.")]
     = "",
-    models: Annotated[str, typer.Option("--models", help="Table of architectures that the points name.")] = "",
+    models: Annotated[str, typer.Option("--models", help="Table of architectures that the catalogue lacks.")] = "",
     group_by: Annotated[str, typer.Option("--group-by", help="Columns to group by; also runtime, regime, fitted.")]
     = "source,device,op",
     where: Annotated[str, typer.Option("--where", help="Rows to take: 'quality=A|B,batch_kind=exact'.")] = "",

@@ -10,6 +10,7 @@ say follows GPT without ``gated_mlp`` (layer norm, no rotary positions) and Llam
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from hardware_specs.errors import InputError
 from simulator.validation.cells import Row, Unpredictable, number, reason_of, whole
@@ -17,9 +18,12 @@ from simulator.validation.points import read_table, rows_of
 from workloads.models.architecture import Architecture, Attention, Experts, FeedForward, LayerGroup
 from workloads.models.checks import check_architecture
 
+ATTENTION: Final = ("", "mha", "gqa", "mqa", "mla")
+"""Attention that the columns can describe; they cannot hybrid and state space models."""
+
 
 def read_models(file: Path) -> dict[str, Architecture]:
-    """The models of a file by name; rows without layers hold only a parameter count and are passed over.
+    """The models of a file by name, but for rows without sizes and those of other attention than ``ATTENTION``.
 
     Raises:
         InputError: the file cannot be read, lacks ``id`` or ``layers``, or a row is no model.
@@ -30,7 +34,7 @@ def read_models(file: Path) -> dict[str, Architecture]:
             raise InputError(f"{file}: no models: it lacks the column {name!r}")
     models = {}
     for place, row in enumerate(rows_of(table), start=2):
-        if row["id"] and row["layers"]:
+        if row["id"] and row["layers"] and row.get("attention", "") in ATTENTION:
             try:
                 models[row["id"]] = check_architecture(architecture_of(row, row["id"]), f"model {row['id']}")
             except InputError as error:

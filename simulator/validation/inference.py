@@ -98,7 +98,7 @@ def predict_inference(points: Points, models: Models, progress: Callable[[int], 
     """Predictions of inference rows; ``progress`` is told how many are done.
 
     Args:
-        models: architectures by name, before those of the catalogue.
+        models: architectures by name, for models that the catalogue lacks.
     """
     predictor = Predictor(models)
     predictions = []

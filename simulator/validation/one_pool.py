@@ -12,7 +12,7 @@ from simulator.scenario import Formats, Plan, Pool, Scenario, Workload
 from simulator.validation.cells import Unpredictable
 from simulator.validation.ops import DEVICES
 from workloads.models.architecture import Architecture
-from workloads.models.catalogue import load_model
+from workloads.models.catalogue import load_model, model_names
 from workloads.runtimes.record import Runtime
 
 Models = Mapping[str, Architecture]
@@ -30,14 +30,14 @@ def device_of(name: str) -> DeviceSpec:
 
 
 def model_of(name: str, models: Models) -> Architecture:
-    """The model that a row names: of ``models`` (a models file), else of the catalogue.
+    """The model that a row names: of the catalogue, else of ``models`` (a models file), whose columns say less.
 
     Raises:
         InputError: none, or an unknown one.
     """
     if not name:
         raise Unpredictable("model missing")
-    return models[name] if name in models else load_model(name)
+    return models[name] if name in models and name not in model_names() else load_model(name)
 
 
 def one_pool(work: Workload, spec: DeviceSpec, runtime: Runtime, plan: Plan, formats: Formats, count: int) -> Scenario:

@@ -58,7 +58,7 @@ def predict(
     """Predictions of points of any kind.
 
     Args:
-        models: architectures by name, before those of the catalogue.
+        models: architectures by name, for models that the catalogue lacks.
         exclude_fitted: leave the rows out of the scores that a fit of their runtime or device has seen.
         progress: is told a file's name, how many of its rows are done, and how many there are.
     """
