@@ -41,7 +41,7 @@ LAW_DTYPE: Final = np.dtype(
                 "joules_per_byte", "cache_joules_per_byte", "static_w", "cap_w", "weight_factor", "tile_share",
                 "feed_bytes_per_s", "vector_decode", "wave_s", "wave_credit", "stream_units", "gemm_floor_s",
                 "attention_width_half", "attention_block_s", "attention_floor_s", "attention_overlap",
-                "kv_unit_gain", "kv_piece", "kv_combine_s",
+                "elementwise_flops", "kv_unit_gain", "kv_piece", "kv_combine_s",
             )
         ],
     ]
@@ -52,6 +52,10 @@ TIME, COMPUTE, MEMORY, OVERHEAD, ENERGY = range(5)
 """Rows of a cost array [devices, 5, operators]: seconds (overhead included), parts [s], energy [J]."""
 
 _FAMILY_OF: Final = np.array([FAMILIES.index(FAMILY[kind]) for kind in OpKind], np.int64)
+_WORK_OF_A_FLOP: Final = np.array(
+    [{OpKind.NORM: 1.4, OpKind.ROPE: 2.0, OpKind.SOFTMAX: 1.4}.get(kind, 1.0) for kind in OpKind]
+)
+"""What a FLOP of a vector operator costs beside that of a plain one: reductions across a row, loads of sines."""
 ATTENTION_PREFILL: Final = FAMILIES.index("attention_prefill")
 ATTENTION_DECODE: Final = FAMILIES.index("attention_decode")
 VECTOR: Final = FAMILIES.index("vector")
@@ -90,6 +94,8 @@ def price(ops: Any, i: int, p: Any, share: float, stream: float, floor_s: float,
     factor = p.factors[family]
     streamed = p.weight_factor if family in (GEMM, MOE) else factor
     vector_rate = p.vector_peak * (p.dequantize_share if ops.dequantize[i] else p.vector_share)
+    if family == VECTOR:
+        vector_rate = min(vector_rate, p.elementwise_flops / _WORK_OF_A_FLOP[ops.kind[i]])
     compute_s = max(flops / (peak * share) if flops > 0.0 else 0.0, vector / vector_rate) / factor
     memory_s = (ops.weight_bytes[i] / (p.bandwidth * stream) + moved / (fast * stream)) / streamed
     slow, quick = max(compute_s, memory_s), min(compute_s, memory_s)
