@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -81,8 +82,12 @@ def test_rows_that_a_fit_has_seen_are_told_apart_and_may_be_left_out(tables: lis
 
 
 def test_groups_by_any_label(tables: list[Points]) -> None:
-    report = report_of(predict(tables[:1], {}), ["device_class", "regime", "my note"])
-    assert labels(report, "device_class", "regime", "my note") == [("", "", "kept"), ("gpu", "memory", "kept")]
+    scored = predict(tables[:1], {})
+    assert labels(report_of(scored, ["device_class", "my note"]), "device_class", "my note") == [
+        ("", "kept"), ("gpu", "kept"),
+    ]  # fmt: skip
+    regimes = {group["regime"]: group["n"] + group["skipped"] for group in report_of(scored, ["regime"])["groups"]}
+    assert regimes == Counter(scored[0].outcome.regime.tolist())
     assert labels(report_of(predict(tables, {}), ["fitted"]), "kind", "fitted") == [
         ("ops", "False"), ("inference", "True"), ("serving", "False"),
     ]  # fmt: skip
