@@ -23,7 +23,7 @@ QUIET_S = 2.0
 
 
 def validate(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH ...", help="Points files (CSV, Parquet) or folders.")],
+    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Points files (CSV, Parquet) or folders.")],
     kind: Annotated[str, typer.Option("--kind", help="ops, inference, training or serving; default as columns say.")]
     = "",
     models: Annotated[str, typer.Option("--models", help="Table of architectures that the catalogue lacks.")] = "",
