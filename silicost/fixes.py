@@ -33,7 +33,7 @@ def cheapest_fix(scenario: Scenario) -> str:
         if result.fits:
             found.append((_cost(result), words))
     if not found:
-        return "; no single change tried here fits (fewer sequences, narrower weights, more devices)"
+        return "; none of the single changes tried fits (smaller or recomputed batches, narrower weights, other ways)"
     return "; the cheapest change that fits: " + min(found)[1]
 
 
@@ -54,6 +54,11 @@ def _candidates(scenario: Scenario) -> Iterator[tuple[str, Scenario]]:
         for name in (name for name in _FORMATS if load_format(name).bits_per_weight < bits):
             formats = msgspec.structs.replace(pool.formats, weight=name)
             yield f"--weight-dtype {name}", _with_pool(scenario, msgspec.structs.replace(pool, formats=formats))
+    for ways in (2, 4, 8):
+        if pool.plan.dp % ways == 0:
+            plan = msgspec.structs.replace(pool.plan, tp=pool.plan.tp * ways, dp=pool.plan.dp // ways)
+            words = f"--tp {plan.tp} --dp {plan.dp} on the same devices"
+            yield words, _with_pool(scenario, msgspec.structs.replace(pool, plan=plan))
     ways = pool.plan.tp * 2
     while ways <= _MOST_WAYS:
         plan = msgspec.structs.replace(pool.plan, tp=ways)

@@ -19,9 +19,14 @@ _NUMBA_CACHE = ("numba", "core", "caching.py")
 
 
 def is_cache_failure(error: BaseException) -> bool:
-    """Whether ``error`` came out of numba's reading or writing of compiled kernels."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return any(Path(frame.filename).parts[-3:] == _NUMBA_CACHE for frame in frames)
+    """Whether ``error``, or what it was raised from, came out of numba's reading or writing of compiled kernels."""
+    seen: BaseException | None = error
+    while seen is not None:
+        frames = traceback.extract_tb(seen.__traceback__)
+        if any(Path(frame.filename).parts[-3:] == _NUMBA_CACHE for frame in frames):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
 
 
 def run_again(error: BaseException) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hardware_specs.dtypes import PASSES
 from hardware_specs.errors import InputError, clipped
 from hardware_specs.records import DeviceSpec
 from simulator.devices.model import native_dtype
@@ -92,7 +93,9 @@ def pool_warnings(pool: Pool, work: Workload) -> tuple[str, ...]:
     native, found = native_dtype(spec, dtype), []
     if native != dtype:
         why = f"its {dtype} units are slower" if dtype in spec.compute.peaks else f"it has no {dtype} units"
-        found.append(f"{dtype} runs as {native} on {spec.id}: {why}")
+        passes = PASSES.get((dtype, native), 1.0)
+        how = f"{passes:g} {native} products each" if passes > 1.0 else native
+        found.append(f"{dtype} runs as {how} on {spec.id}: {why}")
     batch = work.infer if isinstance(work, TrainThenInfer) else work
     if isinstance(batch, StaticBatch) and batch.batch < pool.plan.dp:
         idle = pool.plan.dp - batch.batch

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from simulator.formats import wide_dtype
 from simulator.scenario import Pool, Scenario, StaticBatch, TrainStep, TrainThenInfer, Workload
 
 
@@ -37,7 +38,8 @@ def _pool(pool: Pool, work: Workload) -> dict[str, Any]:
         "device": pool.device.id, "device_class": pool.device.device_class, "count": pool.count,
         "runtime": pool.runtime.id, "dtype": pool.formats.dtype,
         "weight_dtype": pool.formats.weight or pool.formats.dtype,
-        "kv_dtype": pool.formats.kv or "16 bit", "plan": msgspec.structs.asdict(pool.plan),
+        "kv_dtype": pool.formats.kv or wide_dtype(pool.formats.dtype, pool.device),
+        "plan": msgspec.structs.asdict(pool.plan),
         **note,
     }  # fmt: skip
 

@@ -11,6 +11,12 @@ from workloads.formats import load_format
 from workloads.lowering.plan import Precision
 
 
+def wide_dtype(dtype: str, spec: DeviceSpec) -> str:
+    """The dtype of attention, activations and an unquantised cache beside math in ``dtype``."""
+    wide_exists = any(candidate in spec.compute.peaks for candidate in FALLBACKS["bf16"])
+    return "bf16" if BITS[dtype] < 16 and wide_exists else dtype
+
+
 def precision_of(formats: Formats, spec: DeviceSpec) -> Precision:
     """The number formats of a run on ``spec``.
 
@@ -24,8 +30,7 @@ def precision_of(formats: Formats, spec: DeviceSpec) -> Precision:
     if formats.dtype not in COMPUTE_DTYPES:
         raise UnknownName("dtype", formats.dtype, COMPUTE_DTYPES, "one of " + ", ".join(COMPUTE_DTYPES))
     native_dtype(spec, formats.dtype)
-    narrow = BITS[formats.dtype] < 16
-    wide = "bf16" if narrow and any(dtype in spec.compute.peaks for dtype in FALLBACKS["bf16"]) else formats.dtype
+    wide = wide_dtype(formats.dtype, spec)
     weight = load_format(formats.weight or formats.dtype)
     compute, dequantize = formats.dtype, False
     if weight.compute_dtype and weight.compute_dtype in spec.compute.peaks and BITS[weight.compute_dtype] < 16:

@@ -27,7 +27,7 @@ class Formats(msgspec.Struct, frozen=True):
     """Number formats as people name them.
 
     ``dtype`` is the compute dtype; ``weight`` a storage format ("" = as dtype); ``kv`` that of the cache
-    ("" = 16 bit).
+    ("" = that of activations: 16 bit, or fp32 where that is computed in).
     """
 
     dtype: str = "bf16"

@@ -24,7 +24,7 @@ def simulate(
     runtime: flags.Runtime = "",
     dtype: flags.Dtype = "bf16",
     weight_dtype: flags.WeightDtype = "",
-    kv_dtype: Annotated[str, typer.Option("--kv-dtype", help="KV cache format: fp8, int8 ...; default 16 bit.")] = "",
+    kv_dtype: Annotated[str, typer.Option("--kv-dtype", help="KV cache format; default that of activations.")] = "",
     system: flags.System = "",
     site: flags.Site = "us-average",
     price: flags.Price = "",

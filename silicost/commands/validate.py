@@ -44,6 +44,11 @@ def validate(
     _check_kind(kind)
     if rows_out and (not rows_out.endswith(".parquet") or is_folder(Path(rows_out))):
         raise InputError(f"--rows-out {clipped(rows_out)}: must be a file that ends in .parquet")
+    if rows_out:
+        # Whether the place can be written is better known before the work than after it.
+        probe = Path(rows_out).with_name(f".{Path(rows_out).name[:100]}.probe")
+        write_bytes(probe, b"")
+        probe.unlink()
     found = select(read_points([Path(path) for path in paths], kind), where)
     own = read_models(Path(models)) if models else {}
     progress = _Progress()

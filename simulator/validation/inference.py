@@ -8,6 +8,7 @@ sockets.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -176,16 +177,21 @@ def point_of(row: Row, device: str, runtime: str) -> Point:
 
 
 def _plan(row: Row) -> Plan:
-    """How the devices share the work: as stated, the rest of them pipeline stages; unstated, all tensor parallel."""
+    """How the devices share the work: as stated; the first of tp, pp, dp that is not takes the rest of the devices.
+
+    Raises:
+        Unpredictable: the stated ways do not multiply to the devices, or do not divide them.
+    """
     count = whole(row, "n_devices", 1, MOST_DEVICES)
-    tp, pp, dp, ep = (whole(row, name, 1, MOST_DEVICES) for name in ("tp", "pp", "dp", "ep"))
-    if not row.get("tp"):
-        tp = max(count // (pp * dp), 1)
-    elif count % (tp * dp) == 0:
-        pp = count // (tp * dp)
-    if tp * pp * dp != count:
-        tp, pp, dp = count, 1, 1
-    return Plan(tp, pp, dp, ep)
+    ways = {name: whole(row, name, 1, MOST_DEVICES) for name in ("tp", "pp", "dp")}
+    open_ways = [name for name in ways if not row.get(name)]
+    if open_ways:
+        stated = math.prod(ways[name] for name in ways if name not in open_ways)
+        ways[open_ways[0]] = max(count // stated, 1)
+    if math.prod(ways.values()) != count:
+        words = " x ".join(f"{name} {value}" for name, value in ways.items())
+        raise Unpredictable(f"{words} are not the {count} devices")
+    return Plan(ways["tp"], ways["pp"], ways["dp"], whole(row, "ep", 1, MOST_DEVICES))
 
 
 def _lengths(row: Row) -> tuple[int, int]:

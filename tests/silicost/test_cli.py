@@ -84,7 +84,8 @@ def test_closed_streams(stream: int) -> None:
         assert ran.stderr == b"silicost: standard output is closed\n"
 
 
-def test_a_damaged_kernel_cache_is_left_alone_and_the_answer_comes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b"no kernel", b""])
+def test_a_damaged_kernel_cache_is_left_alone_and_the_answer_comes(tmp_path: Path, content: bytes) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache"), "TMPDIR": str(scratch)}
@@ -92,7 +93,7 @@ def test_a_damaged_kernel_cache_is_left_alone_and_the_answer_comes(tmp_path: Pat
     files = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
     assert files
     for path in files:
-        path.write_bytes(b"no kernel")
+        path.write_bytes(content)
     ran = as_process(SMALL, capture_output=True, env=environment)
     assert (ran.returncode, ran.stdout) == (0, whole.stdout)
     assert ran.stderr.startswith(b"silicost: warning: the cache of compiled kernels cannot be used")

@@ -11,6 +11,7 @@ from hardware_specs.devices import load_device
 from hardware_specs.errors import InputError
 from simulator.scenario import Formats, Plan, StaticBatch
 from simulator.simulate import simulate
+from simulator.validation.cells import Unpredictable
 from simulator.validation.inference import METRICS, WHAT_FITS, point_of, predict_inference, weight_format
 from simulator.validation.one_pool import one_pool
 from simulator.validation.points import Points
@@ -62,7 +63,9 @@ def test_devices_that_no_way_names_hold_layers_one_after_another() -> None:
     assert point(n_devices="4", tp="2").plan == Plan(2, 2)
     assert point(n_devices="4", pp="4").plan == Plan(1, 4)
     assert point(n_devices="8", tp="2", dp="4", ep="8").plan == Plan(2, 1, 4, 8)
-    assert point(n_devices="6", tp="4").plan == Plan(6)
+    for stated in ({"n_devices": "6", "tp": "4"}, {"n_devices": "8", "tp": "3", "pp": "2", "dp": "1"}):
+        with pytest.raises(Unpredictable, match=f"are not the {stated['n_devices']} devices"):
+            point(**stated)
 
 
 def test_a_saturated_engine_runs_what_fits(points: MakePoints) -> None:
