@@ -58,5 +58,6 @@ def forget_new_cache() -> None:
 
 
 def _in_words(error: BaseException) -> str:
+    error = error.__cause__ or error
     text = (error.strerror if isinstance(error, OSError) else "") or str(error) or type(error).__name__
     return " ".join(text.split())[:200]

@@ -96,8 +96,10 @@ def test_a_damaged_kernel_cache_is_left_alone_and_the_answer_comes(tmp_path: Pat
         path.write_bytes(content)
     ran = as_process(SMALL, capture_output=True, env=environment)
     assert (ran.returncode, ran.stdout) == (0, whole.stdout)
-    assert ran.stderr.startswith(b"silicost: warning: the cache of compiled kernels cannot be used")
-    assert ran.stderr.count(b"\n") == 1
+    # An end of file reaches typer, which answers with an empty line of its own.
+    said = ran.stderr.strip()
+    assert said.startswith(b"silicost: warning: the cache of compiled kernels cannot be used")
+    assert said.count(b"\n") == 0
     assert list(scratch.iterdir()) == []
 
 
