@@ -22,6 +22,7 @@ import numpy as np
 from numba import njit
 
 from hardware_specs.dtypes import BITS, CODE, COMPUTE_DTYPES
+from hardware_specs.facts import Fit
 from hardware_specs.records import DeviceSpec
 from simulator.devices.priors import COMMON, constant, vector_peak
 from simulator.devices.registry import Law, Parameter, register
@@ -204,6 +205,20 @@ def elementwise_flops(spec: DeviceSpec) -> float:
     return min(vector_peak(spec), _ELEMENTWISE_PER_CYCLE * spec.compute.units.value * clock.value)
 
 
+FITS = (
+    Fit(
+        "gpu-products-and-elementwise", ("vidur",), date="2026-11-25",
+        rule="blocks, waves, floors, issue slots: rounded from fits of the three devices and the bias of their kernels",
+        devices=("a100-sxm-80gb", "h100-sxm-80gb", "a40"),
+    ),
+    Fit(
+        "gpu-attention", ("aiconfigurator", "frontier"), date="2026-11-25",
+        rule="shares, head width, blocks and pieces of attention: rounded from fits of the five devices",
+        devices=("a100-sxm-80gb", "h100-sxm-80gb", "h200-sxm-141gb", "a800-sxm-80gb", "h800-sxm-80gb"),
+    ),
+)  # fmt: skip
+"""Measured rows that class priors of this law were set from."""
+
 LAW = register(
     Law(
         "gpu",
@@ -242,6 +257,7 @@ LAW = register(
             constant("floor_s", "s", 2.0e-6, "shortest kernel: fill and drain of the memory pipeline"),
         ),
         cost,
-        "tile and wave quantisation, split-K, flash attention",
+        "tile and wave quantisation, flash attention, issue slots",
+        FITS,
     )
 )

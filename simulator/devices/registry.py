@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from hardware_specs.facts import Fit
 from hardware_specs.records import DeviceSpec
 
 
@@ -21,13 +22,15 @@ class Law(NamedTuple):
     """The physics of one device class.
 
     ``cost(ops, devices, out)`` prices every operator of ``ops`` (OpColumns of n) on every record of ``devices``
-    (shape [d], dtype LAW_DTYPE) into ``out`` [d, 5, n]. ``parameters`` are the class priors.
+    (shape [d], dtype LAW_DTYPE) into ``out`` [d, 5, n]. ``parameters`` are the class priors, ``fits`` say from which
+    measured rows numbers of them were set: such rows test nothing.
     """
 
     device_class: str
     parameters: tuple[Parameter, ...]
     cost: Callable[[Any, Any, Any], None]
     reference: str
+    fits: tuple[Fit, ...] = ()
 
 
 _LAWS: dict[str, Law] = {}

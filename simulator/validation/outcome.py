@@ -15,6 +15,7 @@ import pandas as pd
 from hardware_specs.devices import load_device
 from hardware_specs.facts import Fact, Fit
 from hardware_specs.records import DeviceSpec
+from simulator.devices.registry import law_of
 from simulator.result import Interval
 from workloads.runtimes.catalogue import load_runtime
 from workloads.runtimes.record import Runtime
@@ -135,6 +136,7 @@ def fits_in(part: Any) -> set[Fit]:
 
 @cache
 def is_fitted(runtime: str, device: str, *tables: str) -> bool:
-    """Whether a number of the runtime or of the device was set from rows of ``device`` in one of ``tables``."""
-    fits = fits_in(load_runtime(runtime)) | fits_in(load_device(device))
+    """Whether a number of the runtime, the device or its law was set from rows of ``device`` in one of ``tables``."""
+    spec = load_device(device)
+    fits = {*fits_in(load_runtime(runtime)), *fits_in(spec), *law_of(spec.device_class).fits}
     return any(fit.covers(table, device) for fit in fits for table in tables)

@@ -24,6 +24,9 @@ def test_fits_are_found_at_any_depth() -> None:
         ("vllm-2023", "a100-sxm-80gb", ("splitwise-sim",), True),
         ("vllm-0.19", "a100-sxm-80gb", ("splitwise-sim",), False),
         ("llamacpp-metal-2024", "apple-m3", ("llamacpp_apple_4167",), True),
+        ("ideal", "a40", ("vidur",), True),  # the law of its class
+        ("ideal", "rtx-4090", ("vidur",), False),
+        ("ideal", "tpu-v6e", ("vidur",), False),
     ],
 )
 def test_rows_count_as_fitted_by_table_and_device(
