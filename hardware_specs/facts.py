@@ -9,6 +9,7 @@ In TOML a fact is an inline table whose value is text with a unit, and exactly o
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
@@ -36,6 +37,9 @@ class Fit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     ``sources`` names measured tables as the ``source`` column of a points file does; ``devices`` the devices whose
     rows were used (empty: all of those tables); ``rows`` how many, None where nobody counted; ``rule`` how.
+
+    A fit that left groups of rows out says by which columns rows were grouped (``split_by``, see
+    ``group_digest``), and the digests of the groups that it used; ``rows_sha256`` is that of the rows used.
     """
 
     id: str
@@ -44,10 +48,18 @@ class Fit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     date: str
     devices: tuple[str, ...] = ()
     rows: int | None = None
+    split_by: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    rows_sha256: str = ""
 
     def covers(self, source: str, device: str) -> bool:
         """Whether rows of ``device`` in the table ``source`` were looked at."""
         return source in self.sources and (not self.devices or device in self.devices)
+
+
+def group_digest(key: str) -> str:
+    """Short digest of the key of a group of rows: what ``Fit.groups`` lists instead of the rows themselves."""
+    return hashlib.sha256(key.encode()).hexdigest()[:8]
 
 
 class Fact(msgspec.Struct, frozen=True):

@@ -111,7 +111,7 @@ def _energy_powers(prepared: Sequence[Prepared], answer: Answer, energy: Energy)
     static to the last joule.
     """
     static_j = sum(
-        min(pool.energy_j, float(each.model.record[0]["static_w"]) * pool.count * answer.duration_s)
+        min(pool.energy_j, float(each.model.record["static_w"]) * pool.count * answer.duration_s)
         for each, pool in zip(prepared, answer.pools, strict=True)
     )
     hosts_j = energy.node - energy.device
@@ -185,6 +185,6 @@ def roofs_of(prepared: Prepared) -> tuple[Roof, ...]:
     roofs.append(Roof(spec.id, spec.memory.kind or "memory", "memory", spec.memory.bandwidth.value))
     if spec.cache is not None:
         roofs.append(
-            Roof(spec.id, spec.cache.kind or "cache", "cache", float(prepared.model.record[0]["cache_bandwidth"]))
+            Roof(spec.id, spec.cache.kind or "cache", "cache", float(prepared.model.record["cache_bandwidth"]))
         )
     return tuple(roofs)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from hardware_specs.calibrations import calibrations_digest
 from hardware_specs.errors import InputError
 from hardware_specs.facts import Fact
 from hardware_specs.records import DeviceSpec, LinkSpec, SiteSpec, SystemNode, SystemSpec
@@ -147,15 +148,18 @@ class Scenario(msgspec.Struct, frozen=True):
 
     @property
     def hash(self) -> str:
-        """Hash of the content of every part, storage formats included, and of the laws: the key of caches and studies.
+        """Hash of the content of every part, storage formats and calibrations included, and of the laws.
 
-        Titles, notes and citations do not count.
+        It is the key of caches and studies. Titles, notes and citations do not count.
 
         Raises:
             UnknownName: a storage format that does not exist.
         """
         names = {name for pool in self.pools for name in msgspec.structs.astuple(pool.formats)} - {""}
-        return content_hash(self, [load_format(name) for name in sorted(names)])
+        formats = [load_format(name) for name in sorted(names)]
+        devices = [pool.device for pool in self.pools]
+        fitted = [calibrations_digest(name) for spec in devices for name in (spec.id, spec.device_class)]
+        return content_hash(self, formats, fitted)
 
     def group_of(self, pool: Pool) -> SystemNode:
         """The group of the system that holds the devices of ``pool``.

@@ -2,7 +2,8 @@
 
 The residual is the log ratio of predicted to measured seconds, so that a point of a microsecond counts as one of a
 second. A soft-L1 least-squares run from the prior is refined by Nelder-Mead on the mean absolute log ratio, which
-outliers hardly move. Parameters stay inside bounds through a logistic map of an unbounded variable.
+outliers hardly move. Parameters stay inside their physical range through a logistic map of an unbounded variable; a
+range of more than a decade is mapped by its logarithm.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from scipy.optimize import least_squares, minimize
 
 from simulator.devices.model import DeviceModel, cost_on_devices
+from simulator.devices.registry import Parameter
 from simulator.kernels.roofline import TIME
 from workloads.graph import OpColumns
 
@@ -22,61 +24,84 @@ Floats = npt.NDArray[np.float64]
 
 SOFT_LOG_RATIO = 0.05
 """Log ratio from which on a point counts linearly instead of quadratically."""
+_DECADE = 10.0
 
 
-class Free(NamedTuple):
-    """A parameter to fit: its name in the law and the physical range it may take."""
+class Sample(NamedTuple):
+    """Measured operators of one device under one runtime: columns and seconds of one execution, shape [n] each."""
 
-    name: str
-    low: float
-    high: float
+    model: DeviceModel
+    columns: OpColumns
+    measured_s: Floats
 
 
-class Fit(NamedTuple):
-    """Fitted values by name, and the log ratios that they leave, shape [samples]."""
+class Fitted(NamedTuple):
+    """Fitted values by name, and the log ratios of predicted to measured that they leave, shape [all samples]."""
 
     values: dict[str, float]
     residuals: Floats
 
 
-def fit_parameters(
-    model: DeviceModel, columns: OpColumns, measured_s: Floats, free: Sequence[Free], most_steps: int = 700
-) -> Fit:
-    """Fit ``free`` parameters of a device's law to measured seconds of operators.
+class _Ranges:
+    """Parameters between their bounds as unbounded variables, and back."""
+
+    def __init__(self, free: Sequence[Parameter]) -> None:
+        if any(not p.low < p.high for p in free):
+            raise ValueError("every free parameter needs low < high")
+        self.names = [p.name for p in free]
+        self.logs = np.array([p.low > 0.0 and p.high / p.low > _DECADE for p in free])
+        low, high = (np.array([getattr(p, end) for p in free]) for end in ("low", "high"))
+        self.low = np.where(self.logs, np.log(np.where(self.logs, low, 1.0)), low)
+        self.high = np.where(self.logs, np.log(high), high)
+
+    def free(self, values: Floats) -> Floats:
+        scaled = np.where(self.logs, np.log(np.where(self.logs, np.maximum(values, 1e-300), 1.0)), values)
+        inside = np.clip((scaled - self.low) / (self.high - self.low), 0.02, 0.98)
+        return np.log(inside / (1.0 - inside))  # type: ignore[no-any-return]
+
+    def values(self, u: Floats) -> Floats:
+        inside = self.low + (self.high - self.low) / (1.0 + np.exp(-np.clip(u, -30.0, 30.0)))
+        return np.where(self.logs, np.exp(np.where(self.logs, inside, 0.0)), inside)
+
+
+def log_ratios(samples: Sequence[Sample], values: dict[str, float]) -> Floats:
+    """Log of predicted over measured seconds with ``values`` in every record, one sample after the other."""
+    found = []
+    for sample in samples:
+        records = sample.model.records.copy()
+        for name, value in values.items():
+            records[name] = value
+        trial = DeviceModel(sample.model.spec, sample.model.runtime, records, sample.model.choice, ())
+        found.append(np.log(cost_on_devices((trial,), sample.columns)[0, TIME] / sample.measured_s))
+    return np.concatenate(found)
+
+
+def fit_parameters(samples: Sequence[Sample], free: Sequence[Parameter], most_steps: int = 700) -> Fitted:
+    """Fit ``free`` parameters of a device class's law to measured operators, one value for all samples.
 
     Args:
-        model: the device under the runtime that was measured; its other parameters stay as they are.
-        columns: operators, shape [n] each.
-        measured_s: seconds of one execution of each, shape [n]; positive.
-        most_steps: bound on Nelder-Mead steps.
+        samples: with the models' other parameters staying as they are; the first model's values are the start.
+        most_steps: bound on the steps of each of two Nelder-Mead runs.
 
     Raises:
-        ValueError: a measured time that is not positive, or a range without room.
+        ValueError: no sample, a measured time that is not positive, or a range without room.
     """
-    if not np.all(measured_s > 0.0):
+    if not samples:
+        raise ValueError("a fit needs at least one sample")
+    if any(not np.all(sample.measured_s > 0.0) for sample in samples):
         raise ValueError("measured seconds must be positive")
-    if any(not p.low < p.high for p in free):
-        raise ValueError("every free parameter needs low < high")
-    low, high = (np.array([getattr(p, end) for p in free]) for end in ("low", "high"))
-    record = model.record.copy()
-    trial = DeviceModel(model.spec, model.runtime, record, ())
-    log_measured = np.log(measured_s)
+    ranges = _Ranges(free)
 
-    def values(u: Floats) -> Floats:
-        return low + (high - low) / (1.0 + np.exp(-np.clip(u, -30.0, 30.0)))  # type: ignore[no-any-return]
+    def named(u: Floats) -> dict[str, float]:
+        return dict(zip(ranges.names, map(float, ranges.values(u)), strict=True))
 
     def residuals(u: Floats) -> Floats:
-        for parameter, value in zip(free, values(u), strict=True):
-            record[parameter.name] = value
-        predicted = cost_on_devices((trial,), columns)[0, TIME]
-        return np.log(predicted) - log_measured  # type: ignore[no-any-return]
+        return log_ratios(samples, named(u))
 
-    start = np.array([float(model.record[0][p.name]) for p in free])
-    inside = np.clip((start - low) / (high - low), 0.02, 0.98)
-    u = np.log(inside / (1.0 - inside))
+    first = samples[0].model.records[samples[0].model.which(samples[0].columns)[0]]
+    u = ranges.free(np.array([float(first[name]) for name in ranges.names]))
     u = least_squares(residuals, u, loss="soft_l1", f_scale=SOFT_LOG_RATIO, diff_step=1e-2, max_nfev=60).x
     target: Callable[[Floats], float] = lambda v: float(np.abs(residuals(v)).mean())  # noqa: E731
     for _ in range(2):
         u = minimize(target, u, method="Nelder-Mead", options={"maxiter": most_steps, "xatol": 1e-3, "fatol": 1e-6}).x
-    fitted = dict(zip((p.name for p in free), map(float, values(u)), strict=True))
-    return Fit(fitted, residuals(u))
+    return Fitted(named(u), residuals(u))

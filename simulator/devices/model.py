@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,29 +12,44 @@ import numpy.typing as npt
 
 from hardware_specs.dtypes import BITS, COMPUTE_DTYPES, FALLBACKS, PASSES
 from hardware_specs.errors import InputError, nearest
+from hardware_specs.facts import Fact, Mark
 from hardware_specs.records import DeviceSpec
+from simulator.devices.calibrated import UNCALIBRATED, Choice, Chosen, choice_of
 from simulator.devices.priors import half_precision_peak, joules_per_flop
-from simulator.devices.registry import law_of
+from simulator.devices.registry import Parameter, law_of
 from simulator.kernels.roofline import LAW_DTYPE, RUNTIME_FAMILIES
 from simulator.result import Provenance
 from workloads.graph import OpColumns
 from workloads.operators import FAMILIES
+from workloads.runtimes.catalogue import load_runtime
 from workloads.runtimes.record import Runtime
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class DeviceModel:
     """One device under one runtime.
 
-    ``record`` has shape [1] and dtype LAW_DTYPE; ``provenance`` lists what its numbers rest on.
+    ``records`` has shape [1 + entries] and dtype LAW_DTYPE: the class priors first, then each calibration of
+    ``choice``; ``provenance`` lists what its numbers rest on.
     """
 
     spec: DeviceSpec
     runtime: Runtime
-    record: npt.NDArray[np.void]
+    records: npt.NDArray[np.void]
+    choice: Choice = field(repr=False)
     provenance: tuple[Provenance, ...] = field(repr=False)
+
+    @property
+    def record(self) -> Any:
+        """The record of facts and class priors."""
+        return self.records[0]
+
+    def which(self, columns: OpColumns) -> Ints:
+        """The number of the record that each operator is priced with, shape [n]."""
+        return self.choice.table[columns.kind, columns.dtype, columns.dequantize]
 
     def cost(self, columns: OpColumns) -> Floats:
         """Price every operator: rows TIME, COMPUTE, MEMORY, OVERHEAD [s], ENERGY [J]; shape [5, n]."""
@@ -62,12 +77,17 @@ def cost_on_devices(models: Sequence[DeviceModel], columns: OpColumns) -> Floats
         raise ValueError(f"devices of one call must be of one class, not {sorted(classes)}")
     used = columns.dtype[columns.flops > 0.0]
     for model in models:
-        missing = used[model.record["peaks"][0][used] <= 0.0]
+        missing = used[model.record["peaks"][used] <= 0.0]
         if missing.size:
             native_dtype(model.spec, COMPUTE_DTYPES[int(missing[0])])
-    records = models[0].record if len(models) == 1 else np.concatenate([model.record for model in models])
+    records = models[0].records if len(models) == 1 else np.concatenate([model.records for model in models])
+    which = np.empty((len(models), columns.kind.shape[0]), np.int64)
+    before = 0
+    for row, model in zip(which, models, strict=True):
+        np.add(model.which(columns), before, out=row)
+        before += len(model.records)
     out = np.empty((len(models), 5, columns.kind.shape[0]))
-    law_of(classes.pop()).cost(columns, records, out)
+    law_of(classes.pop()).cost(columns, which, records, out)
     if not math.isfinite(out.sum()):
         names = ", ".join(model.spec.id for model in models)
         raise InputError(
@@ -101,21 +121,20 @@ def _fastest(spec: DeviceSpec, dtype: str) -> str:
     return usable[0] if usable else ""
 
 
-def compile_device(spec: DeviceSpec, runtime: Runtime) -> DeviceModel:
-    """Turn facts, class priors, fitted parameters and the runtime into one record for the kernels."""
+def compile_device(spec: DeviceSpec, runtime: Runtime, calibrated: bool = True) -> DeviceModel:
+    """Turn facts, class priors, calibrations, the device's own parameters and the runtime into records for kernels.
+
+    A parameter that the device itself names (a spec file, ``--set``) holds before a calibration, this before a prior.
+    ``calibrated`` off: class priors alone, where fits begin.
+    """
     law = law_of(spec.device_class)
-    record = np.zeros(1, LAW_DTYPE)
-    row: Any = record[0]
+    choice = choice_of(spec, runtime) if calibrated else UNCALIBRATED
+    records = np.zeros(1 + len(choice.entries), LAW_DTYPE)
+    row: Any = records[0]
     provenance = [_fact_note(f"{spec.id} memory bandwidth", spec.memory.bandwidth, "device.memory.bandwidth")]
     row["bandwidth"] = spec.memory.bandwidth.value
     known = {parameter.name: parameter for parameter in law.parameters}
-    for name, fact in spec.parameters.items():
-        if name not in known:
-            close = nearest(name, known)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise InputError(f"{spec.id}: no law parameter {name!r}{hint} (allowed: {', '.join(known)})")
-        if fact.dimension != known[name].dimension:
-            raise InputError(f"{spec.id}: parameter {name} = {fact.text!r} must be a {known[name].dimension}")
+    _check_parameters(spec.parameters, known, spec.id)
     for parameter in law.parameters:
         fitted = spec.parameters.get(parameter.name)
         value = fitted.value if fitted else parameter.prior(spec)
@@ -137,7 +156,41 @@ def compile_device(spec: DeviceSpec, runtime: Runtime) -> DeviceModel:
         for dtype, fact in spec.compute.peaks.items()
     ]
     provenance += _fill_runtime(runtime, row)
-    return DeviceModel(spec, runtime, record, tuple(provenance))
+    records[1:] = row
+    for record, chosen in zip(records[1:], choice.entries, strict=True):
+        provenance += _fill_calibration(chosen, spec, runtime, known, record)
+    return DeviceModel(spec, runtime, records, choice, tuple(provenance))
+
+
+def _check_parameters(given: Mapping[str, Fact], known: Mapping[str, Parameter], place: str) -> None:
+    """Refuse parameters that the law does not have, and values of another dimension."""
+    for name, fact in given.items():
+        if name not in known:
+            close = nearest(name, known)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise InputError(f"{place}: no law parameter {name!r}{hint} (allowed: {', '.join(known)})")
+        if fact.dimension != known[name].dimension:
+            raise InputError(f"{place}: parameter {name} = {fact.text!r} must be a {known[name].dimension}")
+
+
+def _fill_calibration(
+    chosen: Chosen, spec: DeviceSpec, runtime: Runtime, known: Mapping[str, Parameter], row: Any
+) -> list[Provenance]:
+    """Parameters of an entry, and the runtime's factors relative to those of the runtime that it was measured under."""
+    entry = chosen.entry
+    place = f"calibration {entry.fit.id}"
+    _check_parameters(entry.facts, known, place)
+    for name, fact in entry.facts.items():
+        if name not in spec.parameters:
+            row[name] = fact.value
+    if entry.runtimes:
+        measured = runtime if chosen.own_runtime else load_runtime(entry.runtimes[0])
+        for family in RUNTIME_FAMILIES:
+            row["factors"][FAMILIES.index(family)] /= getattr(measured.factors, family).value
+        row["weight_factor"] /= measured.factors.weight_stream
+    what = f"{spec.id} {', '.join(entry.operators)}" + (f" in {', '.join(entry.dtypes)}" if entry.dtypes else "")
+    values = ", ".join(f"{name} {text}" for name, text in entry.parameters.items())
+    return [Provenance(what, values, Mark.CALIBRATED.value, f"fit {entry.fit.id}: {entry.fit.rule}", "")]
 
 
 def _peak(spec: DeviceSpec, dtype: str, native: str) -> float:

@@ -10,25 +10,36 @@ from hardware_specs.records import DeviceSpec
 
 
 class Parameter(NamedTuple):
-    """A law parameter: its prior is a function of the datasheet, replaced by a fitted value where one exists."""
+    """A law parameter: its prior is a function of the datasheet, replaced by a fitted value where one exists.
+
+    ``low`` and ``high`` are the physical range in which a fit may move it; equal ones say that fits leave it alone.
+    """
 
     name: str
     dimension: str
     prior: Callable[[DeviceSpec], float]
     meaning: str
+    low: float = 0.0
+    high: float = 0.0
+
+    @property
+    def free(self) -> bool:
+        """Whether fits may move it."""
+        return self.low < self.high
 
 
 class Law(NamedTuple):
     """The physics of one device class.
 
-    ``cost(ops, devices, out)`` prices every operator of ``ops`` (OpColumns of n) on every record of ``devices``
-    (shape [d], dtype LAW_DTYPE) into ``out`` [d, 5, n]. ``parameters`` are the class priors, ``fits`` say from which
+    ``cost(ops, which, records, out)`` prices every operator of ``ops`` (OpColumns of n) on d devices into ``out``
+    [d, 5, n]; ``records`` (shape [r], dtype LAW_DTYPE) holds the records of all devices, ``which`` [d, n] says which
+    of them holds for an operator on a device. ``parameters`` are the class priors, ``fits`` say from which
     measured rows numbers of them were set: such rows test nothing.
     """
 
     device_class: str
     parameters: tuple[Parameter, ...]
-    cost: Callable[[Any, Any, Any], None]
+    cost: Callable[[Any, Any, Any, Any], None]
     reference: str
     fits: tuple[Fit, ...] = ()
 

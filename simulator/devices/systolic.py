@@ -65,11 +65,11 @@ def attention_share(p: Any, q_len: float, keys: float, width: float) -> float:
 
 
 @njit(cache=True, error_model="numpy")
-def cost(ops: Any, devices: Any, out: Any) -> None:
+def cost(ops: Any, which: Any, records: Any, out: Any) -> None:
     """Price all operators on all devices; see ``Law.cost``."""
-    for d in range(devices.shape[0]):
-        p = devices[d]
+    for d in range(out.shape[0]):
         for i in range(ops.kind.shape[0]):
+            p = records[which[d, i]]
             family = family_of(ops.kind[i])
             share, stream = p.gemm_share, p.stream_share
             if family == ATTENTION_PREFILL:

@@ -72,8 +72,17 @@ def family_of(kind: int) -> int:
 
 
 @njit(cache=True, error_model="numpy")
+def is_resident(ops: Any, i: int, p: Any) -> bool:
+    """Whether what operator ``i`` reads and writes beside weights is in the cache: half of it holds them."""
+    family = _FAMILY_OF[ops.kind[i]]
+    moved = ops.read_bytes[i] + ops.write_bytes[i]
+    fits = moved <= 0.5 * p.cache_bytes and p.cache_bandwidth > p.bandwidth
+    return fits and family != OPTIMIZER and family != ATTENTION_DECODE  # type: ignore[no-any-return]
+
+
+@njit(cache=True, error_model="numpy")
 def price(ops: Any, i: int, p: Any, share: float, stream: float, floor_s: float, overlap: float, out: Any) -> None:
-    """Price operator ``i`` on device record ``p`` into column i of ``out`` [5, n].
+    """Price operator ``i`` on device record ``p`` into column i of ``out`` [5, n] by the shares of its roofs.
 
     Args:
         share: part of the peak that the class law grants the product, in (0, 1].
@@ -85,33 +94,55 @@ def price(ops: Any, i: int, p: Any, share: float, stream: float, floor_s: float,
     if family >= COLLECTIVE:
         out[:, i] = 0.0
         return
-    peak = p.peaks[ops.dtype[i]]
     flops, vector = ops.flops[i], ops.vector_flops[i]
     moved = ops.read_bytes[i] + ops.write_bytes[i]
-    resident = moved <= 0.5 * p.cache_bytes and family != OPTIMIZER and family != ATTENTION_DECODE
-    resident = resident and p.cache_bandwidth > p.bandwidth
-    fast = p.cache_bandwidth if resident else p.bandwidth
-    factor = p.factors[family]
-    streamed = p.weight_factor if family in (GEMM, MOE) else factor
+    fast = p.cache_bandwidth if is_resident(ops, i, p) else p.bandwidth
     vector_rate = p.vector_peak * (p.dequantize_share if ops.dequantize[i] else p.vector_share)
     if family == VECTOR:
         vector_rate = min(vector_rate, p.elementwise_flops / _WORK_OF_A_FLOP[ops.kind[i]])
-    compute_s = max(flops / (peak * share) if flops > 0.0 else 0.0, vector / vector_rate) / factor
-    memory_s = (ops.weight_bytes[i] / (p.bandwidth * stream) + moved / (fast * stream)) / streamed
+    compute_s = max(flops / (p.peaks[ops.dtype[i]] * share) if flops > 0.0 else 0.0, vector / vector_rate)
+    memory_s = ops.weight_bytes[i] / (p.bandwidth * stream) + moved / (fast * stream)
+    settle(ops, i, p, compute_s, memory_s, floor_s, overlap, ops.weight_bytes[i] / p.bandwidth + moved / fast, out)
+
+
+@njit(cache=True, error_model="numpy")
+def settle(
+    ops: Any,
+    i: int,
+    p: Any,
+    compute_s: float,
+    memory_s: float,
+    fixed_s: float,
+    overlap: float,
+    bytes_s: float,
+    out: Any,
+) -> None:
+    """Join the parts of operator ``i`` under the runtime's factors, the roofs and the power limit into ``out`` [5, n].
+
+    Args:
+        compute_s, memory_s: seconds of math and of moving bytes by the class law, runtime factors not included.
+        fixed_s: what each call takes beside them [s].
+        overlap: exponent q of the family.
+        bytes_s: seconds that the bytes take at full bandwidth: no runtime is faster [s].
+    """  # fmt: skip
+    family = _FAMILY_OF[ops.kind[i]]
+    flops, calls = ops.flops[i], ops.calls[i]
+    peak = p.peaks[ops.dtype[i]]
+    moved = ops.read_bytes[i] + ops.write_bytes[i]
+    compute_s /= p.factors[family]
+    memory_s /= p.weight_factor if family in (GEMM, MOE) else p.factors[family]
     slow, quick = max(compute_s, memory_s), min(compute_s, memory_s)
     joined = slow * (1.0 + (quick / slow) ** overlap) ** (1.0 / overlap) if slow > 0.0 else 0.0
-    roof = max(flops / peak if flops > 0.0 else 0.0, ops.weight_bytes[i] / p.bandwidth + moved / fast)
-    kernel_s = max(joined + ops.calls[i] * floor_s, roof)
-    byte_j = p.cache_joules_per_byte if resident else p.joules_per_byte
+    kernel_s = max(joined + calls * fixed_s, flops / peak if flops > 0.0 else 0.0, bytes_s)
+    byte_j = p.cache_joules_per_byte if is_resident(ops, i, p) else p.joules_per_byte
     dynamic_j = flops * p.joules_per_flop[ops.dtype[i]] + ops.weight_bytes[i] * p.joules_per_byte + moved * byte_j
     if p.cap_w > p.static_w:
         kernel_s = max(kernel_s, dynamic_j / (p.cap_w - p.static_w))
-    calls = ops.calls[i]
     overhead_s = calls * p.gap_s + (0.0 if p.graph_mode > 0.0 else max(0.0, calls * p.launch_s - kernel_s))
     out[TIME, i] = kernel_s + overhead_s
     out[COMPUTE, i] = compute_s
     out[MEMORY, i] = memory_s
-    out[OVERHEAD, i] = overhead_s + calls * floor_s
+    out[OVERHEAD, i] = overhead_s + calls * fixed_s
     out[ENERGY, i] = dynamic_j + p.static_w * (kernel_s + overhead_s)
 
 

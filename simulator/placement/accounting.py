@@ -79,7 +79,7 @@ def _joules(run: Run, unit: Unit, busy_s: float) -> float:
     tasks = run.execution.program.tasks[run.first : run.last]
     spent = sum(task.energy_j for task in tasks if task.lanes[0].unit == unit.name)
     works = any(lane.unit == unit.name for task in tasks for lane in task.lanes)
-    waiting_w = float(unit.prepared.model.record[0]["static_w"]) if works else idle_w(unit.prepared.pool.device)
+    waiting_w = float(unit.prepared.model.record["static_w"]) if works else idle_w(unit.prepared.pool.device)
     return (spent + waiting_w * max(0.0, run.seconds / run.times - busy_s)) * run.times
 
 

@@ -76,7 +76,7 @@ def collective_flow(operator: Operator, sender: Unit, receiver: Unit | None = No
     Alone on the links it takes as long as the closed form: the runtime's factor and the launch gap included.
     """
     prepared = sender.prepared
-    row = prepared.model.record[0]
+    row = prepared.model.record
     factor, gap_s = float(row["factors"][COLLECTIVE]), float(row["gap_s"])
     group: Communicator = prepared.communicators[operator.axis]
     cost = collective_cost(operator.kind, operator.message_bytes, group)

@@ -90,7 +90,7 @@ def max_batch(prepared: Prepared, work: StaticBatch) -> int:
 
 def _device_joules(prepared: Prepared, cost: BatchCost) -> float:
     """Energy of all devices: what operators spend, and static power in host gaps and pipeline bubbles."""
-    static_w = float(prepared.model.record[0]["static_w"])
+    static_w = float(prepared.model.record["static_w"])
     return (cost.busy_j + static_w * (cost.e2e_s - cost.busy_s)) * prepared.pool.count
 
 

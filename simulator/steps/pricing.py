@@ -142,7 +142,7 @@ def _rows(
                 columns.kind[where], columns.message_bytes[where], communicators[axis], model
             )
     rows[TIME] += rows[_COMMUNICATION]
-    rows[ENERGY] += rows[_COMMUNICATION] * float(model.record["static_w"][0])
+    rows[ENERGY] += rows[_COMMUNICATION] * float(model.record["static_w"])
     return rows
 
 
@@ -160,11 +160,11 @@ def collective_seconds(kind: OpKind, message_bytes: float, group: Communicator, 
 
 def _collectives(kind: Ints, message_bytes: Floats, group: Communicator, model: DeviceModel) -> Floats:
     """Collectives of one group, shape [n] each."""
-    factor = float(model.record["factors"][0, _COLLECTIVE])
+    factor = float(model.record["factors"][_COLLECTIVE])
     alone = collectives.collective_seconds(
         kind, message_bytes, group.inner, group.outer, collectives.BASE_S, group.one_shot
     )
-    return alone / factor + float(model.record["gap_s"][0])
+    return alone / factor + float(model.record["gap_s"])
 
 
 def phase_cost(

@@ -92,7 +92,7 @@ def price_step(
     bubble_s = through_s - count * micro.total_s / plan.pp
     host_s = model.runtime.host_step.value * count
     step_s = through_s + send_s + reduce_s + update.total_s + host_s
-    static_w = float(model.record[0]["static_w"])
+    static_w = float(model.record["static_w"])
     busy_j = count * micro.total_j / plan.pp + update.total_j
     device_j = (busy_j + static_w * (bubble_s + send_s + reduce_s + host_s)) * plan.devices
     model_flops, hardware_flops = counted_flops(work, how, plan.recompute)

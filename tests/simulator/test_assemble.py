@@ -65,7 +65,7 @@ def test_energy_intervals_are_as_wide_as_its_static_share(one_pool: Pools) -> No
         known = result.intervals[metric]
         return math.log(known.p97_5 / known.p2_5)
 
-    static_w = float(prepare(scenario).model.record[0]["static_w"])
+    static_w = float(prepare(scenario).model.record["static_w"])
     static_j = static_w * (result.metrics["e2e_s"] or 0.0)
     hosts_j = result.energy.node - result.energy.device
     assert 0.0 < static_j < result.energy.device

@@ -6,25 +6,31 @@ import numpy as np
 import pytest
 
 from hardware_specs.devices import load_device
-from simulator.calibration.fit import Free, fit_parameters
+from simulator.calibration.fit import Sample, fit_parameters
 from simulator.devices.model import DeviceModel, compile_device
+from simulator.devices.registry import Parameter
 from simulator.kernels.roofline import TIME
 from workloads import operators as op
 from workloads.graph import OpColumns, columns_of
 from workloads.runtimes.catalogue import load_runtime
 
+
+def free(name: str, low: float, high: float) -> Parameter:
+    return Parameter(name, "number", lambda _: 0.0, "", low, high)
+
+
 FREE = (
-    Free("gemm_share", 0.3, 1.0),
-    Free("wave_s", 1e-8, 2e-5),
-    Free("stream_share", 0.4, 1.0),
-    Free("gemm_floor_s", 1e-7, 2e-5),
+    free("gemm_share", 0.3, 1.0),
+    free("wave_s", 1e-8, 2e-5),
+    free("stream_share", 0.4, 1.0),
+    free("gemm_floor_s", 1e-7, 2e-5),
 )
 TRUTH = {"gemm_share": 0.71, "wave_s": 2.5e-6, "stream_share": 0.66, "gemm_floor_s": 6e-6}
 
 
 @pytest.fixture(scope="module")
 def model() -> DeviceModel:
-    return compile_device(load_device("a100-sxm-80gb"), load_runtime("ideal"))
+    return compile_device(load_device("a100-sxm-80gb"), load_runtime("ideal"), calibrated=False)
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +42,14 @@ def columns() -> OpColumns:
 
 
 def truth(model: DeviceModel, columns: OpColumns) -> np.ndarray:
-    record = model.record.copy()
+    records = model.records.copy()
     for name, value in TRUTH.items():
-        record[name] = value
-    return DeviceModel(model.spec, model.runtime, record, ()).cost(columns)[TIME]
+        records[name] = value
+    return DeviceModel(model.spec, model.runtime, records, model.choice, ()).cost(columns)[TIME]
 
 
 def test_parameters_are_recovered(model: DeviceModel, columns: OpColumns) -> None:
-    fit = fit_parameters(model, columns, truth(model, columns), FREE)
+    fit = fit_parameters([Sample(model, columns, truth(model, columns))], FREE)
     assert np.abs(fit.residuals).max() < 0.02
     for name, value in TRUTH.items():
         assert fit.values[name] == pytest.approx(value, rel=0.1), name
@@ -53,19 +59,19 @@ def test_noise_and_outliers_hardly_move_them(model: DeviceModel, columns: OpColu
     rng = np.random.default_rng(1)
     measured = truth(model, columns) * np.exp(rng.normal(0.0, 0.03, len(columns.m)))
     measured[::12] *= 3.0
-    fit = fit_parameters(model, columns, measured, FREE)
+    fit = fit_parameters([Sample(model, columns, measured)], FREE)
     assert fit.values["gemm_share"] == pytest.approx(TRUTH["gemm_share"], rel=0.1)
     assert fit.values["stream_share"] == pytest.approx(TRUTH["stream_share"], rel=0.1)
 
 
 def test_the_device_is_left_as_it_was(model: DeviceModel, columns: OpColumns) -> None:
-    before = model.record.copy()
-    fit_parameters(model, columns, truth(model, columns), FREE[:1], most_steps=20)
-    assert model.record == before
+    before = model.records.copy()
+    fit_parameters([Sample(model, columns, truth(model, columns))], FREE[:1], most_steps=20)
+    assert np.array_equal(model.records, before)
 
 
 def test_what_cannot_be_fitted_is_refused(model: DeviceModel, columns: OpColumns) -> None:
     with pytest.raises(ValueError, match="positive"):
-        fit_parameters(model, columns, np.zeros(len(columns.m)), FREE)
+        fit_parameters([Sample(model, columns, np.zeros(len(columns.m)))], FREE)
     with pytest.raises(ValueError, match="low < high"):
-        fit_parameters(model, columns, truth(model, columns), [Free("gemm_share", 1.0, 0.3)])
+        fit_parameters([Sample(model, columns, truth(model, columns))], [free("gemm_share", 1.0, 0.3)])

@@ -79,7 +79,7 @@ def price(model: DeviceModel, chosen: Sequence[Operator]) -> Floats:
 
 def roofs(model: DeviceModel, o: Operator) -> tuple[float, float]:
     """Shortest times that the peak and the memories allow: activations that fit may stay in the cache."""
-    row = model.record[0]
+    row = model.record
     compute = o.flops / model.peak_flops(o.dtype) if o.flops else 0.0
     fits = o.read_bytes + o.write_bytes <= float(row["cache_bytes"])
     fastest = max(float(row["bandwidth"]), float(row["cache_bandwidth"]) if fits else 0.0)
@@ -88,7 +88,7 @@ def roofs(model: DeviceModel, o: Operator) -> tuple[float, float]:
 
 def dynamic_j(model: DeviceModel, o: Operator) -> float:
     """The least that an operator can spend: activations may come from the cache, weights never do."""
-    row = model.record[0]
+    row = model.record
     code = int(columns_of((o,)).dtype[0])
     activations = (o.moved_bytes - o.weight_bytes) * min(row["joules_per_byte"], row["cache_joules_per_byte"])
     return float(o.flops * row["joules_per_flop"][code] + o.weight_bytes * row["joules_per_byte"] + activations)
@@ -110,7 +110,7 @@ def test_no_operator_beats_its_roofs_or_costs_less_than_its_work(
     assert cost[COMPUTE] >= compute * BOUND
     assert cost[TIME] >= cost[OVERHEAD] * BOUND
     assert cost[ENERGY] >= dynamic_j(model, o) * BOUND
-    assert cost[ENERGY] >= float(model.record[0]["static_w"]) * cost[TIME] * BOUND
+    assert cost[ENERGY] >= float(model.record["static_w"]) * cost[TIME] * BOUND
 
 
 @pytest.mark.parametrize("name", CHOSEN)
@@ -119,7 +119,7 @@ def test_no_operator_beats_its_roofs_or_costs_less_than_its_work(
 def test_power_stays_under_the_cap(models: Models, name: str, data: st.DataObject) -> None:
     model = models[name]
     cost = price(model, (data.draw(operators(some_dtype(model.spec))),))[:, 0]
-    assert cost[ENERGY] <= float(model.record[0]["cap_w"]) * cost[TIME] / BOUND
+    assert cost[ENERGY] <= float(model.record["cap_w"]) * cost[TIME] / BOUND
 
 
 def scaled(fact: Fact, factor: float) -> Fact:
@@ -155,12 +155,13 @@ def test_more_power_is_never_slower(specs: Specs, name: str) -> None:
     dtype = some_dtype(spec)
     columns = columns_of((op.gemm("x", 8192, 8192, 8192, dtype), op.norm("n", 8192, 8192, "fp32")))
     low, high = (
-        compile_device(spec, load_runtime("ideal")).record.copy(),
-        compile_device(spec, load_runtime("ideal")).record.copy(),
+        compile_device(spec, load_runtime("ideal")).records.copy(),
+        compile_device(spec, load_runtime("ideal")).records.copy(),
     )
     high["cap_w"] *= 1.5
     out = np.empty((2, 5, 2))
-    law_of(spec.device_class).cost(columns, np.concatenate([low, high]), out)
+    which = np.array([[0, 0], [1, 1]])
+    law_of(spec.device_class).cost(columns, which, np.concatenate([low[:1], high[:1]]), out)
     assert np.all(out[1, TIME] <= out[0, TIME])
 
 
@@ -255,7 +256,7 @@ def test_fitted_parameters_replace_priors_and_say_so(specs: Specs) -> None:
     fact = Fact(0.5, "number", "0.5", Mark.CALIBRATED, "fit of a test")
     spec = msgspec.structs.replace(specs["h100-sxm-80gb"], parameters={"gemm_share": fact})
     model = compile_device(spec, load_runtime("ideal"))
-    assert float(model.record[0]["gemm_share"]) == 0.5
+    assert float(model.record["gemm_share"]) == 0.5
     note = next(p for p in model.provenance if p.what == "h100-sxm-80gb gemm_share")
     assert (note.mark, note.origin) == ("calibrated", "fit of a test")
     prior = compile_device(specs["h100-sxm-80gb"], load_runtime("ideal"))
@@ -280,7 +281,7 @@ def test_matrix_tiles_slow_only_their_own_dtypes(models: Models) -> None:
     for dtype in ("fp32", "bf16"):
         o = op.gemm("x", 8192, 8192, 8192, dtype)
         shares[dtype] = o.flops / model.peak_flops(dtype) / price(model, (o,))[COMPUTE, 0]
-    row = model.record[0]
+    row = model.record
     assert shares["bf16"] < float(row["tile_share"]) < shares["fp32"] < float(row["gemm_share"])
 
 
@@ -301,7 +302,7 @@ def test_a_higher_tile_peak_is_never_slower_even_where_tiles_begin(specs: Specs)
 def test_memory_parts_count_cached_activations_faster(models: Models) -> None:
     """A norm that fits in the L2 of an H100 moves at its bandwidth; one of many times its size at that of DRAM."""
     model = models["h100-sxm-80gb"]
-    row = model.record[0]
+    row = model.record
     small, large = (op.norm("n", rows, 4096) for rows in (256, 65536))
     cost = price(model, (small, large))
     assert small.moved_bytes < float(row["cache_bytes"]) / 2 < large.moved_bytes
@@ -313,6 +314,6 @@ def test_memory_parts_count_cached_activations_faster(models: Models) -> None:
 def test_the_power_cap_leaves_the_cache_its_bandwidth(models: Models, name: str) -> None:
     """A copy inside the cache takes as long as the law's memory time says: its bytes are no DRAM bytes."""
     model = models[name]
-    cached = op.stream_copy("c", 0.45 * float(model.record[0]["cache_bytes"]))
+    cached = op.stream_copy("c", 0.45 * float(model.record["cache_bytes"]))
     cost = price(model, (cached,))[:, 0]
     assert cost[TIME] - cost[OVERHEAD] == pytest.approx(cost[MEMORY], rel=1e-3)

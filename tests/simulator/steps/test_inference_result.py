@@ -125,7 +125,7 @@ def test_waiting_devices_draw_power(one_pool: Callable[..., Scenario]) -> None:
     work = StaticBatch(WORK.model, 1, 512, 8)
     one, four = (simulate(one_pool(work, "h100-sxm-80gb", pp=pp)) for pp in (1, 4))
     assert four.energy.device > one.energy.device
-    static = prepare(one_pool(work, "h100-sxm-80gb")).model.record[0]["static_w"]
+    static = prepare(one_pool(work, "h100-sxm-80gb")).model.record["static_w"]
     assert four.energy.device >= static * 4 * (four.metrics["e2e_s"] or 0.0)
 
 

@@ -1,0 +1,106 @@
+"""Calibrations: law parameters fitted to measured operators of one device, or of a whole class, under a runtime.
+
+A file (``data/calibrations/<device>.toml``, or ``<class>.toml`` for a class) lists entries. Each says for which
+operators, number formats and runtimes its parameters hold, by which fit they were found, and how far predictions were
+off on rows that this fit had not seen. Entries of the user's own directory replace those of the same file name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from hardware_specs.catalogue import Catalogue
+from hardware_specs.facts import Fact, Fit, Mark
+from hardware_specs.units import dimension_of, parse_quantity
+
+
+class Residuals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How far predictions were off on ``rows`` rows in ``groups`` groups that the fit had not seen.
+
+    With r = ln(measured / predicted): ``mape`` and ``median`` are the mean and median of |exp(-r) - 1|; ``shared`` is
+    the standard deviation of the error that all rows of one operator family have in common, ``own`` that of what is
+    left; ``quantiles`` are r at 2.5, 10, 90 and 97.5%, widened for the size of the sample (split conformal).
+    """
+
+    rows: int
+    groups: int
+    mape: float
+    median: float
+    shared: float
+    own: float
+    quantiles: tuple[float, ...]
+
+
+class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
+    """Fitted parameters of a law, for some operators.
+
+    Args:
+        operators: operator kinds, lower case ("gemm", "attention_decode").
+        parameters: value with unit by the name of the law parameter.
+        fit: rows used, split rule, digests, date.
+        residuals: on the rows that the fit left out.
+        dtypes: compute dtypes; empty: all.
+        runtimes: runtimes whose kernels were measured; empty: the kernels of any, under the runtime's own factors.
+        weights: "packed": weights that are unpacked before the product; "plain": weights that are not.
+    """
+
+    operators: tuple[str, ...]
+    parameters: dict[str, str]
+    fit: Fit
+    residuals: Residuals
+    dtypes: tuple[str, ...] = ()
+    runtimes: tuple[str, ...] = ()
+    weights: Literal["plain", "packed"] = "plain"
+
+    @cached_property
+    def facts(self) -> dict[str, Fact]:
+        """The parameters as facts.
+
+        Raises:
+            UnitError: a value that is no quantity.
+        """
+        place = f"calibration {self.fit.id}"
+        return {
+            name: Fact(
+                parse_quantity(text, dimension_of(text), f"{place}: {name}"), dimension_of(text), text,
+                Mark.CALIBRATED, self.fit.rule, self.fit.date, self.fit,
+            )
+            for name, text in self.parameters.items()
+        }  # fmt: skip
+
+
+class Calibrations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The entries of one file; ``id`` is the device or the class that they are of."""
+
+    id: str
+    calibrations: tuple[Calibration, ...]
+    notes: str = ""
+
+
+_CATALOGUE = Catalogue("calibration", Calibrations, Path(__file__).parent / "data" / "calibrations")
+
+
+def calibration_names() -> tuple[str, ...]:
+    """Devices and classes with calibrations, sorted."""
+    return _CATALOGUE.names()
+
+
+def calibrations_of(name: str) -> tuple[Calibration, ...]:
+    """Entries of a device or class; none where nothing was measured.
+
+    Raises:
+        InputError: a broken file.
+    """
+    return _CATALOGUE.load(name).calibrations if name in _CATALOGUE.paths else ()
+
+
+@cache
+def calibrations_digest(name: str) -> str:
+    """Hash of the file of a device or class; "" where there is none."""
+    path = _CATALOGUE.paths.get(name)
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path else ""

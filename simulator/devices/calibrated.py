@@ -1,0 +1,98 @@
+"""Which calibration holds for an operator on a device under a runtime.
+
+An entry of the device itself goes before one of its class; among these one of the same runtime before one of another
+version of the same stack, before any other. What no entry covers is priced with the class priors.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from hardware_specs.calibrations import Calibration, calibrations_of
+from hardware_specs.dtypes import COMPUTE_DTYPES
+from hardware_specs.errors import InputError, nearest
+from hardware_specs.records import DeviceSpec
+from workloads.operators import OpKind
+from workloads.runtimes.record import Runtime
+
+Index = npt.NDArray[np.int64]
+
+KINDS: Final = {kind.name.lower(): int(kind) for kind in OpKind}
+PLAIN, PACKED = 0, 1
+
+
+class Chosen(NamedTuple):
+    """An entry that holds somewhere, whether it is of the device itself, and whether of this very runtime."""
+
+    entry: Calibration
+    own_device: bool
+    own_runtime: bool
+
+
+class Choice(NamedTuple):
+    """The entries in use, and for [operator kind, compute dtype, packed] the number of one plus 1, or 0 for none."""
+
+    entries: tuple[Chosen, ...]
+    table: Index
+
+
+UNCALIBRATED: Final = Choice((), np.zeros((len(KINDS), len(COMPUTE_DTYPES), 2), np.int64))
+"""No entry for anything."""
+
+
+def choice_of(spec: DeviceSpec, runtime: Runtime) -> Choice:
+    """The entries that hold for ``spec`` under ``runtime``.
+
+    Raises:
+        InputError: a broken file, or an entry for something that does not exist.
+    """
+    return _choice(spec.id, spec.device_class, runtime.id)
+
+
+@lru_cache(maxsize=512)
+def _choice(device: str, device_class: str, runtime: str) -> Choice:
+    found = [(entry, True) for entry in calibrations_of(device)]
+    found += [(entry, False) for entry in calibrations_of(device_class)]
+    index = np.zeros((len(KINDS), len(COMPUTE_DTYPES), 2), np.int64)
+    best = np.zeros(index.shape)
+    for number, (entry, own) in enumerate(found, start=1):
+        place = f"calibration {entry.fit.id}"
+        kinds = [_code(name, KINDS, f"{place}: operators") for name in entry.operators]
+        codes = {name: code for code, name in enumerate(COMPUTE_DTYPES)}
+        dtypes = [_code(name, codes, f"{place}: dtypes") for name in entry.dtypes or COMPUTE_DTYPES]
+        where = np.ix_(kinds, dtypes, [PACKED if entry.weights == "packed" else PLAIN])
+        score = 1.0 + 10.0 * own + _nearness(entry.runtimes, runtime)
+        better = best[where] < score
+        index[where] = np.where(better, number, index[where])
+        best[where] = np.maximum(best[where], score)
+    used = np.unique(index[index > 0])
+    renumber = np.zeros(len(found) + 1, np.int64)
+    renumber[used] = np.arange(1, len(used) + 1)
+    entries = tuple(Chosen(found[i - 1][0], found[i - 1][1], runtime in found[i - 1][0].runtimes) for i in used)
+    return Choice(entries, renumber[index])
+
+
+def _nearness(runtimes: tuple[str, ...], runtime: str) -> float:
+    """3 for the runtime itself, 2 for another version of its stack, 1 for an entry of no runtime, 0 for others."""
+    if runtime in runtimes:
+        return 3.0
+    if not runtimes:
+        return 1.0
+    return 2.0 * (stack_of(runtime) in {stack_of(other) for other in runtimes})
+
+
+def stack_of(runtime: str) -> str:
+    """The software of a runtime without its version: "vllm-0.6" -> "vllm"."""
+    return runtime.rsplit("-", 1)[0]
+
+
+def _code(name: str, known: dict[str, int], place: str) -> int:
+    if name not in known:
+        close = nearest(name, known)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise InputError(f"{place}: no such name {name!r}{hint} (allowed: {', '.join(known)})")
+    return known[name]
