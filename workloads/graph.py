@@ -47,6 +47,10 @@ class OpColumns(NamedTuple):
     weight_bits: Floats
     calls: Floats
 
+    def take(self, rows: Ints) -> OpColumns:
+        """The operators with these indices."""
+        return OpColumns(**{name: column[rows] for name, column in self._asdict().items()})
+
 
 _INTEGERS = ("kind", "group", "dequantize")
 _FIELDS = tuple(name for name in OpColumns._fields if name != "dtype")

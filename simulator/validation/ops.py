@@ -16,9 +16,10 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from hardware_specs.calibrations import Calibration
 from hardware_specs.devices import load_device
 from hardware_specs.errors import InputError
-from hardware_specs.facts import Fact, Mark
+from hardware_specs.facts import Fact, Mark, group_digest
 from hardware_specs.records import DeviceSpec
 from hardware_specs.systems import links_of, system_for
 from simulator.devices.model import compile_device, cost_on_devices
@@ -28,11 +29,12 @@ from simulator.network.communicator import Communicator
 from simulator.network.topology import Network
 from simulator.uncertainty.intervals import Part, interval, log_sd
 from simulator.validation.cells import reason_of
+from simulator.validation.groups import group_keys
 from simulator.validation.op_checks import complete, faults_of
 from simulator.validation.operators import COLLECTIVES, OPS, SIZES, Numbers, Sizes, numbers_of
 from simulator.validation.outcome import Floats, Outcome, Words, blank, is_fitted, provenance_of
 from simulator.validation.points import Points, numbers
-from workloads.graph import columns_of
+from workloads.graph import OpColumns, columns_of
 from workloads.operators import FAMILY
 from workloads.runtimes.match import match_runtime
 from workloads.runtimes.record import Runtime
@@ -47,7 +49,7 @@ _NOTHING = Fact(0.0, "s", "0 s", Mark.ASSUMED, "the time of a kernel alone")
 _FAMILY = {int(kind): family for kind, family in FAMILY.items()}
 
 
-class _Table:
+class OpTable:
     """The columns that pricing reads, shape [n] each, and the outcome that it fills."""
 
     def __init__(self, points: Points) -> None:
@@ -67,17 +69,17 @@ class _Table:
 
 def predict_ops(points: Points, progress: Callable[[int], None] = lambda done: None) -> Outcome:
     """Predictions of operator rows; ``progress`` is told how many are done."""
-    table = _Table(points)
+    table = OpTable(points)
     usable = table.outcome.skip_reason == ""
     done = 0
-    for pair, rows in _rows_by_pair(points.text("device"), points.text("software")).items():
+    for pair, rows in rows_by_pair(points.text("device"), points.text("software")).items():
         _predict(table, *pair, rows[usable[rows]])
         done += len(rows)
         progress(done)
     return table.outcome
 
 
-def _rows_by_pair(devices: list[str], softwares: list[str]) -> dict[tuple[str, str], Rows]:
+def rows_by_pair(devices: list[str], softwares: list[str]) -> dict[tuple[str, str], Rows]:
     """The rows of each device under each software."""
     rows: dict[tuple[str, str], list[int]] = {}
     for i, pair in enumerate(zip(devices, softwares, strict=True)):
@@ -85,7 +87,7 @@ def _rows_by_pair(devices: list[str], softwares: list[str]) -> dict[tuple[str, s
     return {pair: np.array(members, np.int64) for pair, members in rows.items()}
 
 
-def _predict(table: _Table, device: str, software: str, rows: Rows) -> None:
+def _predict(table: OpTable, device: str, software: str, rows: Rows) -> None:
     """Fill in ``rows``, which are of one device under one software."""
     out = table.outcome
     try:
@@ -103,8 +105,24 @@ def _predict(table: _Table, device: str, software: str, rows: Rows) -> None:
     _price_collectives(table, spec, runtime, rows[together])
 
 
-def _price_kernels(table: _Table, spec: DeviceSpec, runtime: Runtime, rows: Rows) -> None:
+def _price_kernels(table: OpTable, spec: DeviceSpec, runtime: Runtime, rows: Rows) -> None:
     """What one device does alone: one call to the law."""
+    columns, priced = operators_in(table, spec, rows)
+    if not len(priced):
+        return
+    model = compile_device(spec, kernels_alone(runtime))
+    cost = cost_on_devices((model,), columns)[0]
+    regimes = _REGIMES[cost[[COMPUTE, MEMORY, OVERHEAD]].argmax(axis=0)]
+    families = np.array([_FAMILY[kind] for kind in columns.kind.tolist()], object)
+    which = model.which(columns)
+    _fill(table.outcome, priced[which == 0], cost[TIME][which == 0], regimes[which == 0], families[which == 0], spec)
+    for number, chosen in enumerate(model.choice.entries, start=1):
+        here = which == number
+        _fill_calibrated(table, priced[here], cost[TIME][here], regimes[here], chosen.entry, spec)
+
+
+def operators_in(table: OpTable, spec: DeviceSpec, rows: Rows) -> tuple[OpColumns, Rows]:
+    """The operators of ``rows`` as columns, and which rows they are: the others get a reason and are skipped."""
     numbers_on = cache(lambda dtype, note: numbers_of(dtype, note, spec))
     priced, operators = [], []
     for i in rows.tolist():
@@ -116,12 +134,22 @@ def _price_kernels(table: _Table, spec: DeviceSpec, runtime: Runtime, rows: Rows
             continue
         operators.append(OPS[word].make(Sizes._make(table.sizes[i].tolist()), formats, note))
         priced.append(i)
-    if operators:
-        columns = columns_of(operators)
-        cost = cost_on_devices((compile_device(spec, kernels_alone(runtime)),), columns)[0]
-        regimes = _REGIMES[cost[[COMPUTE, MEMORY, OVERHEAD]].argmax(axis=0)]
-        families = np.array([_FAMILY[kind] for kind in columns.kind.tolist()], object)
-        _fill(table.outcome, np.array(priced), cost[TIME], regimes, families, spec)
+    return columns_of(operators), np.array(priced, np.int64)
+
+
+def _fill_calibrated(
+    table: OpTable, rows: Rows, seconds: Floats, regimes: Words, entry: Calibration, spec: DeviceSpec
+) -> None:
+    """Times, intervals from the residuals of the fit, what they rest on, and which rows the fit has seen."""
+    out = table.outcome
+    out.predicted[rows], out.regime[rows] = seconds, regimes
+    for name, end in zip(("low_95", "low_80", "high_80", "high_95"), entry.residuals.quantiles, strict=True):
+        getattr(out, name)[rows] = seconds * np.exp(end)
+    keys = group_keys(table.sizes[rows], table.notes[rows], entry.fit.split_by)
+    digests = np.array([group_digest(key) for key in keys], object)
+    covered = [entry.fit.covers(source, spec.id) for source in table.sources[rows].tolist()]
+    out.fitted[rows] = np.array(covered, bool) & np.isin(digests, entry.fit.groups)
+    out.provenance[rows] = [f"{text}; fit {entry.fit.id}" for text in out.provenance[rows].tolist()]
 
 
 def kernels_alone(runtime: Runtime) -> Runtime:
@@ -129,7 +157,7 @@ def kernels_alone(runtime: Runtime) -> Runtime:
     return msgspec.structs.replace(runtime, graph_mode=True, graph_launch=_NOTHING)
 
 
-def _price_collectives(table: _Table, spec: DeviceSpec, runtime: Runtime, rows: Rows) -> None:
+def _price_collectives(table: OpTable, spec: DeviceSpec, runtime: Runtime, rows: Rows) -> None:
     """What several devices do together, by the size of the group."""
     message = table.sizes[:, SIZES.index("message_bytes")]
     sizes = table.sizes[rows][:, [SIZES.index("n_devices"), SIZES.index("nodes")]].round().astype(np.int64)

@@ -1,0 +1,174 @@
+"""From measured operators to a calibration: fitted parameters, and an honest account of how far off they are.
+
+The first fold of groups is held out for good. The parameters are fitted to the other folds; their residuals, of which
+intervals are made, come from fits that leave one more fold out in turn. What a class is given for devices that were
+never measured is fitted to several devices at once, and its residuals come from leaving one device out in turn.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from hardware_specs.calibrations import Calibration, Residuals
+from hardware_specs.facts import Fit, group_digest
+from simulator.calibration.fit import Sample, fit_parameters, log_ratios
+from simulator.calibration.residuals import residuals_of
+from simulator.calibration.split import HELD_OUT, folds_of, spread_over
+from simulator.devices.registry import Parameter
+from workloads.graph import OpColumns
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+MOST_ROWS = 3000
+"""Rows of a device that a fit looks at, spread over the logarithm of the measured time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """Measured operators of one device under one runtime, and the key of each one's group."""
+
+    sample: Sample
+    keys: tuple[str, ...]
+    sources: tuple[str, ...]
+
+    def take(self, rows: Ints) -> Measured:
+        """The rows with these indices."""
+        model, columns, measured_s = self.sample
+        picked = Sample(model, OpColumns(*(column[rows] for column in columns)), measured_s[rows])
+        chosen = rows.tolist()
+        return Measured(picked, tuple(self.keys[i] for i in chosen), tuple(self.sources[i] for i in chosen))
+
+    @property
+    def folds(self) -> Ints:
+        """The fold of each row."""
+        return folds_of(self.keys)
+
+    @property
+    def seen(self) -> Measured:
+        """The rows that fits may look at."""
+        return self.take(np.flatnonzero(self.folds != HELD_OUT))
+
+    @property
+    def device(self) -> str:
+        """The device that was measured."""
+        return self.sample.model.spec.id
+
+
+def calibrate(
+    rows: Measured,
+    free: Sequence[Parameter],
+    about: Fit,
+    operators: tuple[str, ...],
+    dtypes: tuple[str, ...],
+    weights: str,
+) -> tuple[Calibration, Residuals | None]:
+    """A calibration of one device under one runtime, and how far off it is on the groups held out for good.
+
+    Args:
+        about: id, sources, rule, date and split columns of the fit; rows and digests are filled in.
+
+    Raises:
+        ValueError: too few rows, or a range without room.
+    """
+    folds = rows.folds
+    seen = np.flatnonzero(folds != HELD_OUT)
+    values = _fitted([rows.take(seen)], free)
+    inner = folds[seen]
+    if len(set(inner.tolist())) < 2:
+        inner = 1 + np.arange(len(seen)) % 3
+    ratios, groups = [], []
+    for fold in sorted(set(inner.tolist())):
+        out = rows.take(seen[inner == fold])
+        ratios.append(log_ratios([out.sample], _fitted([rows.take(seen[inner != fold])], free)))
+        groups += out.keys
+    entry = Calibration(
+        operators=operators,
+        parameters=_texts(values, free),
+        fit=_filled(about, [rows.take(seen)]),
+        residuals=residuals_of(np.concatenate(ratios), groups),
+        dtypes=dtypes,
+        runtimes=(rows.sample.model.runtime.id,),
+        weights="packed" if weights == "packed" else "plain",
+    )
+    held = rows.take(np.flatnonzero(folds == HELD_OUT))
+    if not held.keys:
+        return entry, None
+    shipped = {name: fact.value for name, fact in entry.facts.items()}
+    return entry, residuals_of(log_ratios([held.sample], shipped), held.keys)
+
+
+def calibrate_class(
+    rows: Sequence[Measured],
+    free: Sequence[Parameter],
+    about: Fit,
+    operators: tuple[str, ...],
+    dtypes: tuple[str, ...],
+    weights: str,
+) -> Calibration:
+    """A calibration of a class from the seen rows of several devices; residuals from leaving each device out.
+
+    Raises:
+        ValueError: rows of fewer than two devices.
+    """
+    devices = sorted({each.device for each in rows})
+    if len(devices) < 2:
+        raise ValueError("what holds for a class is shown on at least two devices")
+    ratios, groups = [], []
+    for device in devices:
+        values = _fitted([each for each in rows if each.device != device], free)
+        for each in rows:
+            if each.device == device:
+                ratios.append(log_ratios([each.sample], values))
+                groups += [device] * len(each.keys)
+    values = _fitted(rows, free)
+    return Calibration(
+        operators=operators,
+        parameters=_texts(values, free),
+        fit=_filled(about, rows),
+        residuals=residuals_of(np.concatenate(ratios), groups),
+        dtypes=dtypes,
+        weights="packed" if weights == "packed" else "plain",
+    )
+
+
+def _fitted(rows: Sequence[Measured], free: Sequence[Parameter]) -> dict[str, float]:
+    most = MOST_ROWS // len(rows)
+    samples = [each.take(spread_over(each.sample.measured_s, most)).sample for each in rows]
+    return fit_parameters(samples, free).values
+
+
+def _filled(about: Fit, rows: Sequence[Measured]) -> Fit:
+    """``about`` with the rows and groups that were used."""
+    groups = sorted({group_digest(key) for each in rows for key in each.keys})
+    digest = hashlib.sha256()
+    for each in rows:
+        for name in ("kind", "dtype", "m", "n", "k", "batch"):
+            digest.update(np.ascontiguousarray(getattr(each.sample.columns, name)).tobytes())
+        digest.update(each.sample.measured_s.tobytes())
+    return msgspec.structs.replace(
+        about,
+        devices=tuple(sorted({each.device for each in rows})),
+        sources=tuple(sorted({source for each in rows for source in each.sources})),
+        rows=sum(len(each.keys) for each in rows),
+        groups=tuple(groups),
+        rows_sha256=digest.hexdigest(),
+    )
+
+
+_UNITS = {"s": (1e6, " us"), "bytes_per_s": (1.0, " B/s"), "bytes": (1.0, " B"), "flops": (1.0, " FLOP/s")}
+
+
+def _texts(values: Mapping[str, float], free: Sequence[Parameter]) -> dict[str, str]:
+    """Values with their units, four digits."""
+    texts = {}
+    for parameter in free:
+        scale, unit = _UNITS.get(parameter.dimension, (1.0, ""))
+        texts[parameter.name] = f"{values[parameter.name] * scale:.4g}{unit}"
+    return texts

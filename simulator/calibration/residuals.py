@@ -1,0 +1,68 @@
+"""What is left of measured over predicted on rows that a fit has not seen, as numbers that an interval is made of.
+
+Split conformal prediction: the interval of a new point is cut from the residuals of points that the fit has not seen
+either; Vovk, Gammerman, Shafer, "Algorithmic Learning in a Random World", 2005; Lei et al., JASA 113(523), 2018,
+doi:10.1080/01621459.2017.1307116. Rows of one group are alike, so that a sample of few groups says less than its rows
+seem to: the ends move out by (1 + 1 / groups).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from hardware_specs.calibrations import Residuals
+
+Floats = npt.NDArray[np.float64]
+
+LEVELS: Final = (0.025, 0.1, 0.9, 0.975)
+
+
+def residuals_of(log_ratio: Floats, groups: Sequence[str]) -> Residuals:
+    """Residuals of rows.
+
+    Args:
+        log_ratio: ln(predicted / measured) of rows that the fit has not seen, shape [n].
+        groups: group of each row: rows of one share an error.
+
+    Raises:
+        ValueError: no rows.
+    """
+    if not len(log_ratio):
+        raise ValueError("no row was left out: nothing says how far off the fit is")
+    r = -log_ratio
+    off = np.abs(np.expm1(log_ratio))
+    names = np.array(groups, object)
+    unique = sorted(set(groups))
+    means = np.array([r[names == name].mean() for name in unique])
+    within = np.array([r[names == name].var() for name in unique])
+    centre = float(r.mean())
+    shared = float(np.sqrt(np.mean((means - centre) ** 2) + centre**2))
+    return Residuals(
+        rows=len(r),
+        groups=len(unique),
+        mape=_short(off.mean()),
+        median=_short(np.median(off)),
+        shared=_short(shared),
+        own=_short(np.sqrt(within.mean())),
+        quantiles=tuple(_short(end) for end in _ends(r, len(unique))),
+    )
+
+
+def _ends(r: Floats, groups: int) -> list[float]:
+    """Quantiles at ``LEVELS``, moved out for the size of the sample."""
+    ordered = np.sort(r)
+    n = len(ordered)
+    ends = []
+    for level in LEVELS:
+        rank = np.floor((n + 1) * level) - 1 if level < 0.5 else np.ceil((n + 1) * level) - 1
+        ends.append(float(ordered[int(np.clip(rank, 0, n - 1))]))
+    middle = float(np.median(ordered))
+    return [middle + (end - middle) * (1.0 + 1.0 / groups) for end in ends]
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.4g}")
