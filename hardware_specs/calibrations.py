@@ -43,7 +43,8 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=
         operators: operator kinds, lower case ("gemm", "attention_decode").
         parameters: value with unit by the name of the law parameter.
         fit: rows used, split rule, digests, date.
-        residuals: on the rows that the fit left out.
+        residuals: of fits that left out other groups of the rows used, in turn: intervals are cut from them.
+        held_out: of these very parameters on the groups that no fit saw; None where too few groups were measured.
         dtypes: compute dtypes; empty: all.
         runtimes: runtimes whose kernels were measured; empty: the kernels of any, under the runtime's own factors.
         weights: "packed": weights that are unpacked before the product; "plain": weights that are not.
@@ -56,6 +57,7 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=
     dtypes: tuple[str, ...] = ()
     runtimes: tuple[str, ...] = ()
     weights: Literal["plain", "packed"] = "plain"
+    held_out: Residuals | None = None
 
     @cached_property
     def facts(self) -> dict[str, Fact]:

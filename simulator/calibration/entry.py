@@ -10,18 +10,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from hardware_specs.calibrations import Calibration, Residuals
+from hardware_specs.calibrations import Calibration
 from hardware_specs.facts import Fit, group_digest
 from simulator.calibration.fit import Sample, fit_parameters, log_ratios
 from simulator.calibration.residuals import residuals_of
 from simulator.calibration.split import HELD_OUT, folds_of, spread_over
 from simulator.devices.registry import Parameter
-from workloads.graph import OpColumns
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -41,7 +41,7 @@ class Measured:
     def take(self, rows: Ints) -> Measured:
         """The rows with these indices."""
         model, columns, measured_s = self.sample
-        picked = Sample(model, OpColumns(*(column[rows] for column in columns)), measured_s[rows])
+        picked = Sample(model, columns.take(rows), measured_s[rows])
         chosen = rows.tolist()
         return Measured(picked, tuple(self.keys[i] for i in chosen), tuple(self.sources[i] for i in chosen))
 
@@ -61,15 +61,16 @@ class Measured:
         return self.sample.model.spec.id
 
 
-def calibrate(
-    rows: Measured,
-    free: Sequence[Parameter],
-    about: Fit,
-    operators: tuple[str, ...],
-    dtypes: tuple[str, ...],
-    weights: str,
-) -> tuple[Calibration, Residuals | None]:
-    """A calibration of one device under one runtime, and how far off it is on the groups held out for good.
+class Scope(NamedTuple):
+    """What a calibration holds for; see ``Calibration``."""
+
+    operators: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    weights: Literal["plain", "packed"] = "plain"
+
+
+def calibrate(rows: Measured, free: Sequence[Parameter], about: Fit, scope: Scope) -> Calibration:
+    """A calibration of one device under one runtime.
 
     Args:
         about: id, sources, rule, date and split columns of the fit; rows and digests are filled in.
@@ -83,35 +84,29 @@ def calibrate(
     inner = folds[seen]
     if len(set(inner.tolist())) < 2:
         inner = 1 + np.arange(len(seen)) % 3
-    ratios, groups = [], []
+    ratios: list[Floats] = []
+    groups: list[str] = []
     for fold in sorted(set(inner.tolist())):
         out = rows.take(seen[inner == fold])
         ratios.append(log_ratios([out.sample], _fitted([rows.take(seen[inner != fold])], free)))
         groups += out.keys
     entry = Calibration(
-        operators=operators,
+        operators=scope.operators,
         parameters=_texts(values, free),
         fit=_filled(about, [rows.take(seen)]),
         residuals=residuals_of(np.concatenate(ratios), groups),
-        dtypes=dtypes,
+        dtypes=scope.dtypes,
         runtimes=(rows.sample.model.runtime.id,),
-        weights="packed" if weights == "packed" else "plain",
+        weights=scope.weights,
     )
     held = rows.take(np.flatnonzero(folds == HELD_OUT))
     if not held.keys:
-        return entry, None
+        return entry
     shipped = {name: fact.value for name, fact in entry.facts.items()}
-    return entry, residuals_of(log_ratios([held.sample], shipped), held.keys)
+    return msgspec.structs.replace(entry, held_out=residuals_of(log_ratios([held.sample], shipped), held.keys))
 
 
-def calibrate_class(
-    rows: Sequence[Measured],
-    free: Sequence[Parameter],
-    about: Fit,
-    operators: tuple[str, ...],
-    dtypes: tuple[str, ...],
-    weights: str,
-) -> Calibration:
+def calibrate_class(rows: Sequence[Measured], free: Sequence[Parameter], about: Fit, scope: Scope) -> Calibration:
     """A calibration of a class from the seen rows of several devices; residuals from leaving each device out.
 
     Raises:
@@ -120,7 +115,8 @@ def calibrate_class(
     devices = sorted({each.device for each in rows})
     if len(devices) < 2:
         raise ValueError("what holds for a class is shown on at least two devices")
-    ratios, groups = [], []
+    ratios: list[Floats] = []
+    groups: list[str] = []
     for device in devices:
         values = _fitted([each for each in rows if each.device != device], free)
         for each in rows:
@@ -129,12 +125,12 @@ def calibrate_class(
                 groups += [device] * len(each.keys)
     values = _fitted(rows, free)
     return Calibration(
-        operators=operators,
+        operators=scope.operators,
         parameters=_texts(values, free),
         fit=_filled(about, rows),
         residuals=residuals_of(np.concatenate(ratios), groups),
-        dtypes=dtypes,
-        weights="packed" if weights == "packed" else "plain",
+        dtypes=scope.dtypes,
+        weights=scope.weights,
     )
 
 

@@ -1,0 +1,206 @@
+"""Fit the shipped calibrations to measured operators.
+
+    python benchmarks/fit_operators.py POINTS... [--out FOLDER] [--only TEXT] [--date DATE]
+
+Every (device, runtime, operators, dtypes, weights) with enough rows becomes an entry of ``<device>.toml``; what at
+least two devices measured becomes an entry of ``<class>.toml``, fitted to their seen rows together, with residuals of
+devices left out. ``--only`` fits what contains this text in "device runtime operators dtypes" and keeps the other
+entries as they are. What is printed: rows and groups seen, the error of fits that left groups out, and that on the
+groups held out for good.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+import numpy as np
+import pandas as pd
+
+from hardware_specs.calibrations import Calibration, calibrations_of
+from hardware_specs.devices import load_device
+from hardware_specs.dtypes import COMPUTE_DTYPES
+from hardware_specs.errors import InputError
+from hardware_specs.facts import Fact, Fit, Mark
+from hardware_specs.files import write_text
+from simulator.calibration.entry import Measured, Scope, calibrate, calibrate_class
+from simulator.calibration.fit import Sample
+from simulator.calibration.write import calibrations_text
+from simulator.devices.model import compile_device
+from simulator.devices.registry import Parameter, law_of
+from simulator.validation.groups import group_keys, split_of
+from simulator.validation.operators import OPS
+from simulator.validation.ops import DEVICES, OpTable, kernels_alone, operators_in, rows_by_pair
+from simulator.validation.points import Points, read_points
+from workloads.graph import OpColumns
+from workloads.operators import FAMILY, OpKind
+from workloads.runtimes.match import match_runtime
+from workloads.runtimes.record import Factors, Runtime
+
+FEWEST_ROWS: Final = 30
+RULE: Final = "groups of rows ordered by digest, every fourth held out; mean absolute log ratio minimised on the others"
+CLASS_RULE: Final = "one value for all devices measured, on rows that their own fits saw; residuals of devices left out"
+_ONE: Final = Fact(1.0, "number", "1", Mark.ASSUMED, "a fit to this runtime's own kernels")
+
+
+class Target(NamedTuple):
+    """What one entry is fitted for; ``device`` may be a class, ``runtime`` "" for any."""
+
+    device: str
+    runtime: str
+    operators: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    packed: bool
+
+    @property
+    def label(self) -> str:
+        """For ``--only`` and for the eye."""
+        words = (self.device, self.runtime or "any", "+".join(self.operators), "+".join(self.dtypes))
+        return " ".join(words) + (" packed" if self.packed else "")
+
+    @property
+    def family(self) -> str:
+        """The operator family."""
+        return FAMILY[OpKind[self.operators[0].upper()]]
+
+    @property
+    def scope(self) -> Scope:
+        """What the entry holds for."""
+        return Scope(self.operators, self.dtypes, "packed" if self.packed else "plain")
+
+
+class Rows(NamedTuple):
+    """Rows of one target: as operators, and which rows of the table they are."""
+
+    runtime: Runtime
+    columns: OpColumns
+    table: OpTable
+    numbers: np.ndarray
+
+    def measured(self, device: str, split_by: tuple[str, ...], neutral: bool) -> Measured:
+        """For a fit: with the runtime's factors, or ``neutral``."""
+        runtime = kernels_alone(self.runtime)
+        if neutral:
+            ones = Factors(**dict.fromkeys(Factors.__struct_fields__, _ONE))
+            runtime = msgspec.structs.replace(runtime, factors=ones)
+        model = compile_device(load_device(device), runtime, calibrated=False)
+        keys = group_keys(self.table.sizes[self.numbers], self.table.notes[self.numbers], split_by)
+        sources = self.table.sources[self.numbers].tolist()
+        sample = Sample(model, self.columns, self.table.outcome.observed[self.numbers])
+        return Measured(sample, tuple(keys), tuple(sources))
+
+
+def main() -> None:
+    """Fit and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("points", nargs="+", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("hardware_specs/data/calibrations"))
+    parser.add_argument("--only", default="")
+    parser.add_argument("--date", default=time.strftime("%Y-%m-%d"))
+    arguments = parser.parse_args()
+    try:
+        found = fit_all(dict(measured_rows(arguments.points)), arguments.only, arguments.date)
+        write(found, arguments.out, partly=bool(arguments.only))
+    except InputError as error:
+        sys.exit(f"error: {error}")
+
+
+def measured_rows(places: Sequence[Path]) -> Iterator[tuple[Target, Rows]]:
+    """The rows of points files by target; few rows, and families without free parameters, are left out."""
+    tables = [each.table.assign(source=each.sources()) for each in read_points(places, "ops")]
+    points = Points("ops", "measured operators", pd.concat(tables, ignore_index=True).fillna(""))
+    table = OpTable(points)
+    usable = (table.outcome.skip_reason == "") & np.isin(table.words, list(OPS))
+    parts: dict[Target, list[tuple[Runtime, OpColumns, np.ndarray]]] = defaultdict(list)
+    for (device, software), rows in rows_by_pair(points.text("device"), points.text("software")).items():
+        if not usable[rows].any():
+            continue
+        spec = load_device(DEVICES.get(device, device))
+        runtime = match_runtime(software, spec)[0]
+        columns, priced = operators_in(table, spec, rows[usable[rows]])
+        codes = np.column_stack([columns.kind, columns.dtype, columns.dequantize])
+        unique, inverse = np.unique(codes, axis=0, return_inverse=True)
+        for number, (kind, dtype, packed) in enumerate(unique.tolist()):
+            here = np.flatnonzero(inverse.ravel() == number)
+            target = Target(spec.id, runtime.id, _together(kind), _alike(dtype), bool(packed))
+            parts[target].append((runtime, columns.take(here), priced[here]))
+    for target, pieces in sorted(parts.items(), key=lambda item: item[0]):
+        runtimes, columns_, numbers = zip(*pieces, strict=True)
+        if sum(map(len, numbers)) >= FEWEST_ROWS and _free(target):
+            joined = OpColumns(*(np.concatenate(each) for each in zip(*columns_, strict=True)))
+            yield target, Rows(runtimes[0], joined, table, np.concatenate(numbers))
+
+
+def _together(kind: int) -> tuple[str, ...]:
+    """Kinds that share one entry with ``kind``: products with and without a batch."""
+    products = (OpKind.GEMM, OpKind.BATCHED_GEMM)
+    return tuple(each.name.lower() for each in (products if kind in products else (OpKind(kind),)))
+
+
+def _alike(dtype: int) -> tuple[str, ...]:
+    """Dtypes that share one entry with ``dtype``: the two 16-bit ones."""
+    name = COMPUTE_DTYPES[dtype]
+    return ("bf16", "fp16") if name in ("bf16", "fp16") else (name,)
+
+
+def _free(target: Target) -> list[Parameter]:
+    """The parameters of the law that fits of the family may move."""
+    parameters = law_of(load_device(target.device).device_class).parameters
+    return [parameter for parameter in parameters if parameter.free and parameter.family == target.family]
+
+
+def fit_all(measured: Mapping[Target, Rows], only: str, date: str) -> dict[str, list[Calibration]]:
+    """Entries by device and class."""
+    found: dict[str, list[Calibration]] = defaultdict(list)
+    together: dict[Target, list[Measured]] = defaultdict(list)
+    for target, rows in measured.items():
+        numbers = rows.numbers
+        split_by = split_of(target.family, rows.table.sizes[numbers], rows.table.notes[numbers])
+        general = target._replace(device=load_device(target.device).device_class, runtime="")
+        together[general].append(rows.measured(target.device, split_by, neutral=False).seen)
+        if only in target.label:
+            about = Fit(id=target.label.replace(" ", "-"), sources=(), rule=RULE, date=date, split_by=split_by)
+            own = rows.measured(target.device, split_by, neutral=True)
+            found[target.device].append(_told(target, calibrate(own, _free(target), about, target.scope)))
+    for general, parts in together.items():
+        devices = {each.device for each in parts}
+        if len(devices) > 1 and only in general.label:
+            about = Fit(id=general.label.replace(" ", "-"), sources=(), rule=CLASS_RULE, date=date)
+            free = _free(general._replace(device=min(devices)))
+            found[general.device].append(_told(general, calibrate_class(parts, free, about, general.scope)))
+    return found
+
+
+def _told(target: Target, entry: Calibration) -> Calibration:
+    """``entry``, after telling how far off it is."""
+    held = entry.held_out
+    last = f"; held out {held.mape:.1%} of {held.rows} rows in {held.groups} groups" if held else ""
+    of = ",".join(entry.fit.split_by) or ", ".join(entry.fit.devices)
+    left = entry.residuals
+    print(
+        f"{target.label}: {entry.fit.rows} rows, {len(entry.fit.groups)} groups of {of}; left out in turn "
+        f"{left.mape:.1%} (shared {left.shared:.2f}, own {left.own:.2f}){last}; {entry.parameters}",
+        flush=True,
+    )
+    return entry
+
+
+def write(found: Mapping[str, Sequence[Calibration]], folder: Path, partly: bool) -> None:
+    """One file per device and class; ``partly``: entries that were not fitted anew stay."""
+    for name, entries in found.items():
+        new = {entry.fit.id for entry in entries}
+        kept = [entry for entry in calibrations_of(name) if partly and entry.fit.id not in new]
+        ordered = sorted([*kept, *entries], key=lambda entry: entry.fit.id)
+        folder.mkdir(parents=True, exist_ok=True)
+        notes = "Written by benchmarks/fit_operators.py from measured operators; no measured row is in here."
+        write_text(folder / f"{name}.toml", calibrations_text(ordered, notes))
+
+
+if __name__ == "__main__":
+    main()
