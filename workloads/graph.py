@@ -46,6 +46,8 @@ class OpColumns(NamedTuple):
     message_bytes: Floats
     weight_bits: Floats
     calls: Floats
+    experts: Floats
+    imbalance: Floats
 
     def take(self, rows: Ints) -> OpColumns:
         """The operators with these indices."""

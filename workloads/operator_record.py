@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
+import numpy as np
+
 from hardware_specs.dtypes import BITS
 
 
@@ -67,6 +69,9 @@ FAMILY: Final[dict[OpKind, str]] = {
     OpKind.TRANSFER: "transfer",
 }  # fmt: skip
 
+FAMILY_CODES: Final = np.array([FAMILIES.index(FAMILY[kind]) for kind in OpKind], np.int64)
+"""Place of the family in ``FAMILIES`` by operator kind."""
+
 COLLECTIVES: Final = frozenset(kind for kind, family in FAMILY.items() if family == "collective")
 
 
@@ -82,6 +87,8 @@ class Operator:
     buffer (all-to-all). ``weight_bits`` below 16 with ``dequantize`` means weights are unpacked to ``dtype``.
     ``calls`` is how many equal kernels the operator is launched as, one after the other (experts in a loop).
     ``copies`` is how many of the m rows stem from one row of activations (experts per token).
+    ``experts`` is how many experts lie on the device (``batch`` of them are active), ``imbalance`` the rows of the
+    hottest over the mean of the active ones.
     """
 
     name: str
@@ -106,6 +113,8 @@ class Operator:
     dequantize: bool = False
     calls: float = 1.0
     copies: float = 1.0
+    experts: float = 1.0
+    imbalance: float = 1.0
 
     @property
     def family(self) -> str:

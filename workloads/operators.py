@@ -8,7 +8,6 @@ column of a points file (docs: file formats), so that a measured row is one call
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 from hardware_specs.dtypes import BITS
@@ -16,11 +15,13 @@ from workloads.operator_record import (
     COLLECTIVES,
     FAMILIES,
     FAMILY,
+    FAMILY_CODES,
     Operator,
     OpKind,
     activation_bytes,
     element_bytes,
 )
+from workloads.routing import active_experts, expert_load
 from workloads.vector_operators import (
     activation,
     causal_convolution,
@@ -36,7 +37,8 @@ from workloads.vector_operators import (
 )
 
 __all__ = [
-    "COLLECTIVES", "FAMILIES", "FAMILY", "OpKind", "Operator", "activation", "activation_bytes", "active_experts",
+    "COLLECTIVES", "FAMILIES", "FAMILY", "FAMILY_CODES", "OpKind", "Operator", "activation",
+    "activation_bytes", "active_experts",
     "attention", "attention_backward", "causal_convolution", "collective", "convolution", "element_bytes",
     "elementwise", "embedding", "gemm", "mla_decode", "moe_gemm", "norm", "optimizer_update", "rope", "sampling",
     "softmax", "ssm_scan", "stream_copy", "transfer", "vector_search", "visible_pairs",
@@ -78,16 +80,6 @@ def gemm(
     )  # fmt: skip
 
 
-def active_experts(tokens: float, experts: float, top_k: float) -> float:
-    """Expected number of distinct experts that ``tokens`` independent uniform top-k choices touch.
-
-    ``E (1 - (1 - k/E)^tokens)``: each expert is missed by one token with probability 1 - k/E.
-    """
-    if experts <= 0:
-        return 0.0
-    return float(experts * -math.expm1(tokens * math.log1p(-min(top_k / experts, 1.0 - 1e-12))))
-
-
 def moe_gemm(
     name: str,
     tokens: float,
@@ -102,6 +94,7 @@ def moe_gemm(
     dequantize: bool = False,
     local_share: float = 1.0,
     calls: float = 1.0,
+    routing: str = "uniform",
 ) -> Operator:
     """Grouped expert MLP on one device: up (and gate), activation and down projections in one grouped call.
 
@@ -113,11 +106,16 @@ def moe_gemm(
         experts: routed experts in total; ``local_share`` of them live here.
         projections: 3 for gated experts, 2 otherwise; 1 for the projection hidden -> width alone.
         calls: kernels it takes; one per expert and projection where the runtime loops over experts.
+        routing: how tokens choose experts, see ``workloads.routing``.
+
+    Raises:
+        InputError: a routing that does not exist.
     """
     bits = float(BITS[dtype]) if weight_bits is None else weight_bits
     each = activation_bytes(dtype)
     rows = tokens * top_k * local_share
-    active = active_experts(tokens, experts, top_k) * local_share
+    load = expert_load(tokens, experts, top_k, routing)
+    active = load.active * local_share
     weights = active * projections * width * hidden
     alone = projections == 1
     inner = 0.0 if alone else (projections - 1) * width
@@ -129,6 +127,7 @@ def moe_gemm(
         read_bytes=rows * (hidden + inner) * each,
         write_bytes=rows * (width if alone else hidden + inner) * each,
         weight_bits=bits, dequantize=dequantize, calls=max(calls, 1.0), copies=top_k,
+        experts=experts * local_share, imbalance=load.imbalance,
     )  # fmt: skip
 
 

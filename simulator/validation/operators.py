@@ -3,8 +3,10 @@
 What the columns do not say: a norm called layer norm has a bias, an RMS norm has none; ``batched_gemm`` multiplies
 activations with activations; the rotary part of a latent key (MLA) is 64 wide, as DeepSeek V2 and V3 have it, so that
 ``mla_prefill`` has values of head_dim - 64 and ``mla_decode`` a latent of head_dim - 64. The ``note`` column is read
-for two things: ``kv_cache=fp8`` is the format of the cache, "gate+up only" and "down only" say that an expert product
-is a part of the expert; without them it is the whole expert.
+for four things: ``kv_cache=fp8`` is the format of the cache; ``aic fp8_block`` says that fp8 weights have a scale per
+block; "gate+up only" and "down only" say that an expert product is a part of the expert, without them it is the whole
+expert; "routing balanced" and "routing power_law_1.2" say how tokens chose experts, as "tokens_per_expert=" says that
+they were dealt out evenly. Any other routing counts as uniform.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ from workloads.operators import Operator, OpKind
 
 MLA_ROPE_DIM: Final = 64.0
 _CACHE = re.compile(r"kv_cache=([\w.]+)")
+_SCALED = re.compile(r"\baic (fp8_block)\b")
+_ROUTING = re.compile(r"\brouting (balanced|power_law_\d+(?:\.\d+)?)")
 
 SIZES: Final = (
     "m", "n", "k", "batch", "heads", "kv_heads", "head_dim", "q_len", "kv_len", "rows", "cols", "experts", "top_k",
@@ -88,9 +92,11 @@ def _moe_gemm(s: Sizes, f: Numbers, note: str) -> Operator:
         projections, width = 1, 2.0 * s.n
     elif "down only" in note:
         projections, width, hidden = 1, s.k, s.n
+    stated = _ROUTING.search(note)
+    routing = stated[1] if stated else "balanced" if "tokens_per_expert=" in note else "uniform"
     return op.moe_gemm(
         "moe_gemm", s.m, width, hidden, s.experts, s.top_k, f.compute, projections=projections,
-        weight_bits=f.weight_bits, dequantize=f.dequantize,
+        weight_bits=f.weight_bits, dequantize=f.dequantize, routing=routing,
     )  # fmt: skip
 
 
@@ -168,6 +174,7 @@ def numbers_of(dtype: str, note: str, spec: DeviceSpec) -> Numbers:
     kv_bits = load_format(named[1]).bits_per_weight if named else 16.0
     if dtype in COMPUTE_DTYPES:
         native_dtype(spec, dtype)
-        return Numbers(dtype, kv_bits=kv_bits)
+        scaled = _SCALED.search(note)
+        return Numbers(dtype, load_format(scaled[1]).bits_per_weight if scaled else None, kv_bits=kv_bits)
     precision = precision_of(Formats("bf16", dtype), spec)
     return Numbers(precision.compute, precision.weight_bits, precision.dequantize, kv_bits)
