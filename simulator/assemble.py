@@ -21,7 +21,7 @@ from simulator.provenance import provenance_of
 from simulator.result import Energy, Interval, MemoryUse, PhaseCost, PoolUse, Result, Roof
 from simulator.scenario import Scenario
 from simulator.timeline import Timeline
-from simulator.uncertainty.intervals import Part, interval, log_sd
+from simulator.uncertainty.intervals import Error, Part, interval, log_sd, prior_error
 
 
 @dataclass(frozen=True)
@@ -165,11 +165,17 @@ def pool_use(prepared: Prepared, memory: MemoryUse, energy_j: float, busy_s: flo
     )  # fmt: skip
 
 
-def parts_of(prepared: Prepared, seconds: dict[str, float], operators: dict[str, float]) -> tuple[Part, ...]:
-    """Parts of a duration spent on one pool, by family."""
+def parts_of(prepared: Prepared, seconds: Mapping[str, float], errors: Mapping[str, Error]) -> tuple[Part, ...]:
+    """Parts of a duration spent on one pool, by family; without an error of its own a family has that of its class."""
     device = prepared.pool.device
     return tuple(
-        Part(device.id, device.device_class, family, value, operators.get(family, 1.0))
+        Part(
+            device.id,
+            device.device_class,
+            family,
+            value,
+            errors[family] if family in errors else prior_error(device.device_class, family),
+        )
         for family, value in seconds.items()
     )
 

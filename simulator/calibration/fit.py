@@ -68,10 +68,11 @@ def log_ratios(samples: Sequence[Sample], values: dict[str, float]) -> Floats:
     """Log of predicted over measured seconds with ``values`` in every record, one sample after the other."""
     found = []
     for sample in samples:
-        records = sample.model.records.copy()
+        model = sample.model
+        records = model.records.copy()
         for name, value in values.items():
             records[name] = value
-        trial = DeviceModel(sample.model.spec, sample.model.runtime, records, sample.model.choice, ())
+        trial = DeviceModel(model.spec, model.runtime, records, model.choice, model.errors, ())
         found.append(np.log(cost_on_devices((trial,), sample.columns)[0, TIME] / sample.measured_s))
     return np.concatenate(found)
 

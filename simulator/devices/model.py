@@ -14,13 +14,14 @@ from hardware_specs.dtypes import BITS, COMPUTE_DTYPES, FALLBACKS, PASSES
 from hardware_specs.errors import InputError, nearest
 from hardware_specs.facts import Fact, Mark
 from hardware_specs.records import DeviceSpec
-from simulator.devices.calibrated import UNCALIBRATED, Choice, Chosen, choice_of
+from simulator.devices.calibrated import PLAIN, UNCALIBRATED, Choice, Chosen, choice_of
 from simulator.devices.priors import half_precision_peak, joules_per_flop
 from simulator.devices.registry import Parameter, law_of
 from simulator.kernels.roofline import LAW_DTYPE, RUNTIME_FAMILIES
 from simulator.result import Provenance
+from simulator.uncertainty.intervals import Error, prior_error
 from workloads.graph import OpColumns
-from workloads.operators import FAMILIES
+from workloads.operators import FAMILIES, FAMILY
 from workloads.runtimes.catalogue import load_runtime
 from workloads.runtimes.record import Runtime
 
@@ -33,13 +34,15 @@ class DeviceModel:
     """One device under one runtime.
 
     ``records`` has shape [1 + entries] and dtype LAW_DTYPE: the class priors first, then each calibration of
-    ``choice``; ``provenance`` lists what its numbers rest on.
+    ``choice``; ``errors`` [1 + entries, families, 2] are the standard deviations of log errors, shared and own, of what
+    they price; ``provenance`` lists what its numbers rest on.
     """
 
     spec: DeviceSpec
     runtime: Runtime
     records: npt.NDArray[np.void]
     choice: Choice = field(repr=False)
+    errors: Floats = field(repr=False)
     provenance: tuple[Provenance, ...] = field(repr=False)
 
     @property
@@ -50,6 +53,12 @@ class DeviceModel:
     def which(self, columns: OpColumns) -> Ints:
         """The number of the record that each operator is priced with, shape [n]."""
         return self.choice.table[columns.kind, columns.dtype, columns.dequantize]
+
+    def error(self, family: str, dtype: str) -> Error:
+        """The error of a family of which only the dtype is known: the mean over its kinds."""
+        kinds = [int(kind) for kind, other in FAMILY.items() if other == family]
+        records = self.choice.table[kinds, COMPUTE_DTYPES.index(dtype), PLAIN]
+        return Error(*self.errors[records, FAMILIES.index(family)].mean(axis=0).tolist())
 
     def cost(self, columns: OpColumns) -> Floats:
         """Price every operator: rows TIME, COMPUTE, MEMORY, OVERHEAD [s], ENERGY [J]; shape [5, n]."""
@@ -159,7 +168,16 @@ def compile_device(spec: DeviceSpec, runtime: Runtime, calibrated: bool = True) 
     records[1:] = row
     for record, chosen in zip(records[1:], choice.entries, strict=True):
         provenance += _fill_calibration(chosen, spec, runtime, known, record)
-    return DeviceModel(spec, runtime, records, choice, tuple(provenance))
+    return DeviceModel(spec, runtime, records, choice, _errors(spec.device_class, choice), tuple(provenance))
+
+
+def _errors(device_class: str, choice: Choice) -> Floats:
+    """Errors by record and family: of class priors by the table of the class, of calibrations by their residuals."""
+    errors = np.empty((1 + len(choice.entries), len(FAMILIES), 2))
+    errors[0] = [prior_error(device_class, family) for family in FAMILIES]
+    for row, chosen in zip(errors[1:], choice.entries, strict=True):
+        row[:] = (chosen.entry.residuals.shared, chosen.entry.residuals.own)
+    return errors
 
 
 def _check_parameters(given: Mapping[str, Fact], known: Mapping[str, Parameter], place: str) -> None:

@@ -21,7 +21,7 @@ import numpy as np
 from numba import njit
 
 from hardware_specs.dtypes import COMPUTE_DTYPES
-from workloads.operators import FAMILIES, FAMILY, OpKind
+from workloads.operators import FAMILIES, FAMILY_CODES, OpKind
 
 RUNTIME_FAMILIES: Final = ("gemm", "moe", "attention_prefill", "attention_decode", "vector", "collective")
 """Families that a runtime has a factor for, in the order of ``factors`` below."""
@@ -51,7 +51,6 @@ LAW_DTYPE: Final = np.dtype(
 TIME, COMPUTE, MEMORY, OVERHEAD, ENERGY = range(5)
 """Rows of a cost array [devices, 5, operators]: seconds (overhead included), parts [s], energy [J]."""
 
-_FAMILY_OF: Final = np.array([FAMILIES.index(FAMILY[kind]) for kind in OpKind], np.int64)
 _WORK_OF_A_FLOP: Final = np.array(
     [{OpKind.NORM: 1.4, OpKind.ROPE: 2.0, OpKind.SOFTMAX: 1.4}.get(kind, 1.0) for kind in OpKind]
 )
@@ -68,13 +67,13 @@ COLLECTIVE: Final = FAMILIES.index("collective")
 @njit(cache=True, error_model="numpy")
 def family_of(kind: int) -> int:
     """Family code of an operator kind code."""
-    return _FAMILY_OF[kind]  # type: ignore[no-any-return]
+    return FAMILY_CODES[kind]  # type: ignore[no-any-return]
 
 
 @njit(cache=True, error_model="numpy")
 def is_resident(ops: Any, i: int, p: Any) -> bool:
     """Whether what operator ``i`` reads and writes beside weights is in the cache: half of it holds them."""
-    family = _FAMILY_OF[ops.kind[i]]
+    family = FAMILY_CODES[ops.kind[i]]
     moved = ops.read_bytes[i] + ops.write_bytes[i]
     fits = moved <= 0.5 * p.cache_bytes and p.cache_bandwidth > p.bandwidth
     return fits and family != OPTIMIZER and family != ATTENTION_DECODE  # type: ignore[no-any-return]
@@ -90,7 +89,7 @@ def price(ops: Any, i: int, p: Any, share: float, stream: float, floor_s: float,
         floor_s: shortest call of the operator's family [s].
         overlap: exponent q of the family: 1 adds compute and memory time, infinity hides the shorter.
     """
-    family = _FAMILY_OF[ops.kind[i]]
+    family = FAMILY_CODES[ops.kind[i]]
     if family >= COLLECTIVE:
         out[:, i] = 0.0
         return
@@ -125,7 +124,7 @@ def settle(
         overlap: exponent q of the family.
         bytes_s: seconds that the bytes take at full bandwidth: no runtime is faster [s].
     """  # fmt: skip
-    family = _FAMILY_OF[ops.kind[i]]
+    family = FAMILY_CODES[ops.kind[i]]
     flops, calls = ops.flops[i], ops.calls[i]
     peak = p.peaks[ops.dtype[i]]
     moved = ops.read_bytes[i] + ops.write_bytes[i]

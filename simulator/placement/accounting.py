@@ -11,7 +11,8 @@ from simulator.engine.tasks import Execution
 from simulator.placement.program import Units
 from simulator.placement.units import Unit
 from simulator.prepared import Prepared
-from simulator.uncertainty.intervals import Part
+from simulator.uncertainty.intervals import Part, prior_error
+from workloads.operators import FAMILIES
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ def attribute(
     """Seconds along the critical paths by family, and by device and family with the operators behind them."""
     owner = {unit.name: each for each in prepared for unit in units[each.pool.name]}
     breakdown: dict[str, float] = {}
-    seconds: dict[tuple[str, str, str], list[float]] = {}
+    seconds: dict[tuple[str, str], float] = {}
+    owners: dict[tuple[str, str], Prepared] = {}
     for run in runs:
         e = run.execution
         on_path = 0.0
@@ -100,13 +102,21 @@ def attribute(
             task = e.program.tasks[i]
             on_path += span
             breakdown[task.family] = breakdown.get(task.family, 0.0) + span
-            device = owner.get(task.lanes[0].unit, prepared[0]).pool.device
-            name = device.id if task.lanes[0].unit in owner else "links"
-            entry = seconds.setdefault((name, device.device_class, task.family), [0.0, 0.0])
-            entry[0], entry[1] = entry[0] + span, entry[1] + run.times
+            each = owner.get(task.lanes[0].unit, prepared[0])
+            key = (each.pool.device.id if task.lanes[0].unit in owner else "links", task.family)
+            seconds[key] = seconds.get(key, 0.0) + span
+            owners[key] = each
         if abs(run.seconds - on_path) > 1e-9 * abs(run.seconds):
             breakdown["idle"] = breakdown.get("idle", 0.0) + run.seconds - on_path
-    return breakdown, tuple(Part(*key, *entry) for key, entry in seconds.items())
+    return breakdown, tuple(_part(*key, spent, owners[key]) for key, spent in seconds.items())
+
+
+def _part(name: str, family: str, seconds: float, prepared: Prepared) -> Part:
+    """What a family takes on a device or on the links, with the error of its calibrations, else of its class."""
+    device_class = prepared.pool.device.device_class
+    known = family in FAMILIES and name != "links"
+    error = prepared.model.error(family, prepared.precision.compute) if known else prior_error(device_class, family)
+    return Part(name, device_class, family, seconds, error)
 
 
 def bound_of(execution: Execution, first: int = 0, last: int | None = None) -> str:

@@ -12,7 +12,7 @@ from simulator.result import MemoryUse, Result
 from simulator.scenario import StaticBatch
 from simulator.steps.batch_metrics import BatchTotals, batch_metrics, largest_batch
 from simulator.steps.prefill import chunk_tokens
-from simulator.steps.pricing import by_family, joined, most_bound, phase_cost, runs_by_family
+from simulator.steps.pricing import by_family, errors_by_family, joined, most_bound, phase_cost
 from simulator.steps.static_batch import BatchCost, price_batch, prompt_phase
 from simulator.timeline import Timeline
 from workloads.lowering.inference import lower_step
@@ -47,8 +47,12 @@ def inference_result(prepared: Prepared, work: StaticBatch, timeline: Timeline) 
         bound["decode"] = most_bound([(middle.priced, 1.0)], middle.host_s)
     by_phase = _breakdowns(cost)
     breakdown = _sum_of(by_phase.values())
-    executions = _executions(cost)
-    own = {phase: parts_of(prepared, by_phase[phase], executions[phase]) for phase in by_phase}
+    errors = {
+        phase: errors_by_family([(s.priced, s.times) for s in steps], prepared.model)
+        for phase, steps in (("prefill", cost.prefill), ("decode", cost.decode))
+    }
+    whole = errors_by_family([(s.priced, s.times) for s in (*cost.prefill, *cost.decode)], prepared.model)
+    own = {phase: parts_of(prepared, by_phase[phase], errors[phase]) for phase in by_phase}
     device_j = _device_joules(prepared, cost)
     mbu = _mbu(prepared, work, cost.tpot_s) if cost.tpot_s else None
     totals = BatchTotals(cost.ttft_s, cost.tpot_s, cost.e2e_s, {pool.name: device_j}, max_batch(prepared, work))
@@ -57,7 +61,7 @@ def inference_result(prepared: Prepared, work: StaticBatch, timeline: Timeline) 
         title=f"{work.model.id} on {pool.count} x {pool.device.id}",
         metrics=metrics, pools=(pool_use(prepared, memory_use(prepared, work), device_j, cost.busy_s),),
         duration_s=cost.e2e_s, bound=bound, breakdown=breakdown,
-        parts=parts_of(prepared, breakdown, _sum_of(executions.values())), phases=tuple(phases), powers=POWERS,
+        parts=parts_of(prepared, breakdown, whole), phases=tuple(phases), powers=POWERS,
         reasons=reasons, timeline=timeline,
         own_parts={metric: own[phase] for phase in own for metric in PHASE_METRICS[phase]},
     )  # fmt: skip
@@ -119,15 +123,6 @@ def _breakdowns(cost: BatchCost) -> dict[str, dict[str, float]]:
         if host_s > 0.0:
             found[phase]["host"] = host_s
     return found
-
-
-def _executions(cost: BatchCost) -> dict[str, dict[str, float]]:
-    """Executed operators of each phase by family, for the part of the error that averages out."""
-    return {
-        phase: runs_by_family((step.priced.graph, step.times) for step in steps)
-        for phase, steps in (("prefill", cost.prefill), ("decode", cost.decode))
-        if steps
-    }
 
 
 def _sum_of(rows: Iterable[Mapping[str, float]]) -> dict[str, float]:

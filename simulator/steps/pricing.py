@@ -15,8 +15,9 @@ from simulator.kernels import collectives
 from simulator.kernels.roofline import COMPUTE, ENERGY, MEMORY, OVERHEAD, TIME
 from simulator.network.communicator import Communicator
 from simulator.result import OperatorCost, PhaseCost
+from simulator.uncertainty.intervals import Error
 from workloads.graph import Graph, OpColumns, columns_of
-from workloads.operators import COLLECTIVES, FAMILIES, Operator, OpKind
+from workloads.operators import COLLECTIVES, FAMILIES, FAMILY_CODES, Operator, OpKind
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -81,25 +82,40 @@ def most_bound(
 
 def by_family(steps: Iterable[tuple[PricedGraph, float]]) -> dict[str, float]:
     """Serial seconds of some steps, each so many times, per operator family; families without time left out."""
-    return _sums((step.graph, step.time_s * (step.graph.repeat * times)) for step, times in steps)
+    sums = np.zeros(len(FAMILIES))
+    for graph, seconds in _joined_steps(steps):
+        sums += np.bincount(FAMILY_CODES[graph.columns.kind], seconds, len(FAMILIES))
+    return {family: value for family, value in zip(FAMILIES, sums.tolist(), strict=True) if value > 0.0}
 
 
-def runs_by_family(steps: Iterable[tuple[Graph, float]]) -> dict[str, float]:
-    """Executed operators of some steps, each so many times, per family."""
-    return _sums((graph, graph.repeat * times) for graph, times in steps)
+def errors_by_family(steps: Iterable[tuple[PricedGraph, float]], model: DeviceModel) -> dict[str, Error]:
+    """Error of the seconds that each family takes in some steps, each so many times.
+
+    What operators share is their mean by time; what is each one's own averages out, but a repeated operator repeats its
+    error, and graphs of equal structure (decode steps) repeat their operators.
+    """
+    total, shared, own = (np.zeros(len(FAMILIES)) for _ in range(3))
+    for graph, seconds in _joined_steps(steps):
+        families = FAMILY_CODES[graph.columns.kind]
+        errors = model.errors[model.which(graph.columns), families]
+        total += np.bincount(families, seconds, len(FAMILIES))
+        shared += np.bincount(families, seconds * errors[:, 0], len(FAMILIES))
+        own += np.bincount(families, (seconds * errors[:, 1]) ** 2, len(FAMILIES))
+    return {
+        family: Error(float(shared[i] / total[i]), float(np.sqrt(own[i]) / total[i]))
+        for i, family in enumerate(FAMILIES)
+        if total[i] > 0.0
+    }
 
 
-def _sums(parts: Iterable[tuple[Graph, Floats]]) -> dict[str, float]:
-    """Sums per family of what each operator has, shape [n]; graphs of equal structure are added up first."""
+def _joined_steps(steps: Iterable[tuple[PricedGraph, float]]) -> list[tuple[Graph, Floats]]:
+    """Seconds of each operator over all steps, shape [n]; graphs of equal structure are added up."""
     totals: dict[int, tuple[Graph, Floats]] = {}
-    for graph, values in parts:
-        before = totals.get(id(graph.blocks))
-        totals[id(graph.blocks)] = (graph, values if before is None else before[1] + values)
-    sums = dict.fromkeys(FAMILIES, 0.0)
-    for graph, values in totals.values():
-        for operator, value in zip(graph.operators, values.tolist(), strict=True):
-            sums[operator.family] += value
-    return {family: value for family, value in sums.items() if value > 0.0}
+    for step, times in steps:
+        values = step.time_s * (step.graph.repeat * times)
+        before = totals.get(id(step.graph.blocks))
+        totals[id(step.graph.blocks)] = (step.graph, values if before is None else before[1] + values)
+    return list(totals.values())
 
 
 def price_graph(graph: Graph, model: DeviceModel, communicators: Mapping[str, Communicator]) -> PricedGraph:
@@ -161,9 +177,7 @@ def collective_seconds(kind: OpKind, message_bytes: float, group: Communicator, 
 def _collectives(kind: Ints, message_bytes: Floats, group: Communicator, model: DeviceModel) -> Floats:
     """Collectives of one group, shape [n] each."""
     factor = float(model.record["factors"][_COLLECTIVE])
-    alone = collectives.collective_seconds(
-        kind, message_bytes, group.inner, group.outer, collectives.BASE_S, group.one_shot
-    )
+    alone = collectives.collective_seconds(kind, message_bytes, group.inner, group.outer, group.library)
     return alone / factor + float(model.record["gap_s"])
 
 

@@ -9,7 +9,7 @@ from simulator.assemble import Answer, assemble, paid_usd, parts_of, pool_use
 from simulator.prepared import Prepared
 from simulator.result import MemoryUse, OperatorCost, PhaseCost, Result
 from simulator.scenario import TrainStep
-from simulator.steps.pricing import by_family, most_bound, phase_cost, runs_by_family
+from simulator.steps.pricing import by_family, errors_by_family, most_bound, phase_cost
 from simulator.steps.train_step import StepCost, price_step, trained_parameters
 from simulator.timeline import Timeline
 
@@ -30,11 +30,12 @@ def training_result(prepared: Prepared, work: TrainStep, timeline: Timeline) -> 
         (prepared,), work, cost.step_s, {pool.name: cost.device_j}, cost.model_flops, cost.hardware_flops
     )
     breakdown = _breakdown(prepared, cost)
+    errors = errors_by_family([(cost.micro, 1.0)], prepared.model)
     answer = Answer(
         title=f"training step of {work.model.id} on {pool.count} x {device.id}",
         metrics=metrics, pools=(pool_use(prepared, memory_use(prepared, work), cost.device_j, cost.busy_s),),
         duration_s=cost.step_s, bound={"step": _bound(cost, pool.plan.pp)}, breakdown=breakdown,
-        parts=parts_of(prepared, breakdown, _executions(cost)), phases=phases, powers=POWERS, reasons=reasons,
+        parts=parts_of(prepared, breakdown, errors), phases=phases, powers=POWERS, reasons=reasons,
         timeline=timeline,
     )  # fmt: skip
     return assemble((prepared,), answer)
@@ -95,11 +96,6 @@ def _breakdown(prepared: Prepared, cost: StepCost) -> dict[str, float]:
     seconds["bubble"] = cost.bubble_s
     seconds["host"] = cost.host_s
     return {family: value for family, value in seconds.items() if value > 0.0}
-
-
-def _executions(cost: StepCost) -> dict[str, float]:
-    """Executed operators per family."""
-    return {family: runs * cost.micro_batches for family, runs in runs_by_family([(cost.micro.graph, 1.0)]).items()}
 
 
 def forward_and_backward(whole: PhaseCost) -> tuple[PhaseCost, PhaseCost]:

@@ -1,13 +1,14 @@
 """Intervals of a prediction: a log-normal error with a bias that operators of a family share.
 
 The seconds of a run are T = sum of parts T_p, a part being what one operator family takes on one device. The log error
-of a part is a bias shared by all its operators (standard deviation b_p), plus an independent part of the same size per
-operator that averages out over its n_p operators. Biases of different families on one device correlate (clock, power
-and driver are shared), those of different devices less. So::
+of a part has a component that all its operators share (standard deviation s_p) and one of each distinct operator's own
+(o_i; the layers of a model repeat one operator, and so its error). Shared errors of different families on one device
+correlate (clock, power and driver are shared), those of different devices less. So with w = seconds / T::
 
-    sd(log T)^2 = sum_p sum_q w_p w_q b_p b_q rho_pq + sum_p w_p^2 b_p^2 / n_p,   w_p = T_p / T
+    sd(log T)^2 = sum_p sum_q w_p w_q s_p s_q rho_pq + sum_i (w_i o_i)^2
 
-and a root-sum-square over operators, which assumes that no error is shared, is never used.
+and a root-sum-square over operators, which assumes that no error is shared, is never used. A whole run errs beyond its
+operators (what the host does between them, clocks that fall, the version of the software): ``WHOLE_RUN`` by class.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ Z80: Final = 1.2815515655446004
 Z95: Final = 1.959963984540054
 
 FAMILY_CORRELATION: Final = 0.5
-"""Assumed correlation of the biases of two families on one device."""
+"""Assumed correlation of the shared errors of two families on one device."""
 
 DEVICE_CORRELATION: Final = 0.2
-"""Assumed correlation of biases on two devices: they share the lowering and the form of the law."""
+"""Assumed correlation of errors on two devices: they share the lowering and the form of the law."""
 
 BIAS: Final[dict[str, dict[str, float]]] = {
     "gpu": {"gemm": 0.25, "moe": 0.45, "attention_prefill": 0.5, "attention_decode": 0.5, "vector": 0.4},
@@ -34,26 +35,34 @@ BIAS: Final[dict[str, dict[str, float]]] = {
     "fpga": {"gemm": 0.6, "moe": 0.8, "attention_prefill": 0.8, "attention_decode": 0.8, "vector": 0.8},
     "asic": {"gemm": 0.5, "moe": 0.6, "attention_prefill": 0.7, "attention_decode": 0.7, "vector": 0.6},
 }
-"""Standard deviation of the shared log error by class and family, for devices without samples. Assumed: class-level
-judgement, to be replaced by residuals of fits."""
+"""Standard deviation of the shared log error by class and family where no calibration holds. Assumed: class-level
+judgement."""
 
 OTHER_BIAS: Final = 0.6
 """For families that the table lacks (collectives, transfers, optimizer, host)."""
 
 
+class Error(NamedTuple):
+    """Standard deviations of the log error of operators: what they share, and what is each one's own."""
+
+    shared: float
+    own: float
+
+
+def prior_error(device_class: str, family: str) -> Error:
+    """The error of a family where no calibration holds: as much of its own as shared."""
+    bias = BIAS[device_class].get(family, OTHER_BIAS)
+    return Error(bias, bias)
+
+
 class Part(NamedTuple):
-    """What the operators of one family take on one device: seconds, and how many of them ran."""
+    """What the operators of one family take on one device: seconds, and the error of their sum."""
 
     device: str
     device_class: str
     family: str
     seconds: float
-    operators: float
-
-    @property
-    def bias(self) -> float:
-        """Standard deviation of the shared log error."""
-        return BIAS[self.device_class].get(self.family, OTHER_BIAS)
+    error: Error
 
 
 def log_sd(parts: Iterable[Part]) -> float:
@@ -62,11 +71,11 @@ def log_sd(parts: Iterable[Part]) -> float:
     total = sum(part.seconds for part in ordered)
     variance = 0.0
     for i, p in enumerate(ordered):
-        w = p.seconds / total * p.bias
-        variance += w * w * (1.0 + 1.0 / max(p.operators, 1.0))
+        w = p.seconds / total
+        variance += w * w * (p.error.shared**2 + p.error.own**2)
         for q in ordered[:i]:
             rho = FAMILY_CORRELATION if p.device == q.device else DEVICE_CORRELATION
-            variance += 2.0 * rho * w * q.seconds / total * q.bias
+            variance += 2.0 * rho * w * p.error.shared * q.seconds / total * q.error.shared
     return math.sqrt(variance)
 
 

@@ -27,7 +27,7 @@ from simulator.kernels import collectives
 from simulator.kernels.roofline import COMPUTE, MEMORY, OVERHEAD, TIME
 from simulator.network.communicator import Communicator
 from simulator.network.topology import Network
-from simulator.uncertainty.intervals import Part, interval, log_sd
+from simulator.uncertainty.intervals import Part, interval, log_sd, prior_error
 from simulator.validation.cells import reason_of
 from simulator.validation.groups import group_keys
 from simulator.validation.op_checks import complete, faults_of
@@ -200,6 +200,7 @@ def _fill(out: Outcome, rows: Rows, seconds: Floats, regimes: Words, families: W
     out.predicted[rows], out.regime[rows] = seconds, regimes
     for family in dict.fromkeys(families.tolist()):
         here, times = rows[families == family], seconds[families == family]
-        spread = interval(1.0, log_sd([Part(spec.id, spec.device_class, family, 1.0, 1.0)]))
+        error = prior_error(spec.device_class, family)
+        spread = interval(1.0, log_sd([Part(spec.id, spec.device_class, family, 1.0, error)]))
         out.low_80[here], out.high_80[here] = times * spread.p10, times * spread.p90
         out.low_95[here], out.high_95[here] = times * spread.p2_5, times * spread.p97_5

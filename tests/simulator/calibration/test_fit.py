@@ -45,7 +45,7 @@ def truth(model: DeviceModel, columns: OpColumns) -> np.ndarray:
     records = model.records.copy()
     for name, value in TRUTH.items():
         records[name] = value
-    return DeviceModel(model.spec, model.runtime, records, model.choice, ()).cost(columns)[TIME]
+    return DeviceModel(model.spec, model.runtime, records, model.choice, model.errors, ()).cost(columns)[TIME]
 
 
 def test_parameters_are_recovered(model: DeviceModel, columns: OpColumns) -> None:

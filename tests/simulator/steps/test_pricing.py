@@ -10,7 +10,7 @@ import pytest
 from simulator.network.communicator import collective_cost
 from simulator.prepared import prepare
 from simulator.scenario import Scenario, StaticBatch
-from simulator.steps.pricing import by_family, price_graph, price_graphs, runs_by_family
+from simulator.steps.pricing import by_family, errors_by_family, price_graph, price_graphs
 from workloads.lowering.inference import lower_contexts, lower_step
 from workloads.models.catalogue import load_model
 from workloads.operators import COLLECTIVES, FAMILIES
@@ -53,6 +53,8 @@ def test_families_share_out_all_time_and_runs(one_pool: Callable[..., Scenario])
     graphs = lower_contexts(MOE, "decode", 8, 1, (65, 70), ready.how)
     steps = list(zip(price_graphs(graphs, ready.model, {}), (2.0, 5.0), strict=True))
     assert sum(by_family(steps).values()) == pytest.approx(sum(step.total_s * times for step, times in steps))
-    runs = runs_by_family((step.graph, times) for step, times in steps)
-    assert sum(runs.values()) == pytest.approx(7 * graphs[0].repeat.sum())
-    assert runs["moe"] == 7 * MOE.layers
+    errors = errors_by_family(steps, ready.model)
+    assert errors.keys() == by_family(steps).keys()
+    assert errors["moe"].shared == ready.model.error("moe", "bf16").shared
+    assert errors["moe"].own == pytest.approx(ready.model.error("moe", "bf16").own), "layers repeat one operator"
+    assert errors["gemm"].own < ready.model.error("gemm", "bf16").own, "different products err each their own way"

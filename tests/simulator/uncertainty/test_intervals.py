@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.uncertainty.intervals import BIAS, DEVICE_CORRELATION, FAMILY_CORRELATION, Part, interval, log_sd
+from simulator.uncertainty.intervals import (
+    BIAS,
+    DEVICE_CORRELATION,
+    FAMILY_CORRELATION,
+    OTHER_BIAS,
+    Error,
+    Part,
+    interval,
+    log_sd,
+    prior_error,
+)
 
 parts = st.lists(
     st.builds(
@@ -17,40 +27,40 @@ parts = st.lists(
         st.sampled_from(sorted(BIAS)),
         st.sampled_from(["gemm", "vector", "collective"]),
         st.floats(1e-6, 1e3),
-        st.floats(1.0, 1e6),
+        st.builds(Error, st.floats(0.01, 1.0), st.floats(0.0, 1.0)),
     ),
     min_size=1,
     max_size=8,
 )
 
 
-@given(st.sampled_from(sorted(BIAS)), st.floats(1e-6, 1e3), st.integers(1, 10**6))
-def test_one_part(device_class: str, seconds: float, n: int) -> None:
-    part = Part("d", device_class, "gemm", seconds, n)
-    assert log_sd([part]) == pytest.approx(part.bias * math.sqrt(1.0 + 1.0 / n))
+@given(st.floats(1e-6, 1e3), st.floats(0.0, 1.0), st.floats(0.0, 1.0))
+def test_one_part(seconds: float, shared: float, own: float) -> None:
+    assert log_sd([Part("d", "gpu", "gemm", seconds, Error(shared, own))]) == pytest.approx(math.hypot(shared, own))
 
 
 def test_two_parts_by_hand() -> None:
-    a, b = Part("d", "gpu", "gemm", 1.0, 1e12), Part("d", "gpu", "vector", 3.0, 1e12)
-    x, y = 0.25 * a.bias, 0.75 * b.bias
+    a, b = (Part("d", "gpu", family, t, Error(s, 0.0)) for family, t, s in (("gemm", 1.0, 0.2), ("vector", 3.0, 0.4)))
+    x, y = 0.25 * 0.2, 0.75 * 0.4
     assert log_sd([a, b]) == pytest.approx(math.sqrt(x * x + y * y + 2.0 * FAMILY_CORRELATION * x * y))
     elsewhere = b._replace(device="e")
     assert log_sd([a, elsewhere]) == pytest.approx(math.sqrt(x * x + y * y + 2.0 * DEVICE_CORRELATION * x * y))
 
 
-@given(st.floats(1e-6, 1e3), st.integers(1, 10**6))
-def test_many_operators_of_a_family_never_average_the_bias_away(seconds: float, n: int) -> None:
-    part = Part("d", "gpu", "gemm", seconds, n)
-    assert log_sd([part]) >= part.bias
+def test_a_class_without_samples_doubts_itself_as_its_table_says() -> None:
+    for device_class, table in BIAS.items():
+        assert prior_error(device_class, "gemm").shared == table["gemm"]
+        assert prior_error(device_class, "transfer").shared == OTHER_BIAS
 
 
 @given(parts)
 def test_lies_between_independence_and_full_dependence(case: list[Part]) -> None:
     total = sum(part.seconds for part in case)
-    shares = [part.seconds / total * part.bias for part in case]
+    shared = [part.seconds / total * part.error.shared for part in case]
+    own = math.sqrt(sum((part.seconds / total * part.error.own) ** 2 for part in case))
     sd = log_sd(case)
-    assert sd >= math.sqrt(sum(s * s for s in shares)) * (1.0 - 1e-12)
-    assert sd <= sum(shares) * math.sqrt(2.0) * (1.0 + 1e-12)
+    assert sd >= math.hypot(math.sqrt(sum(s * s for s in shared)), own) * (1.0 - 1e-12)
+    assert sd <= math.hypot(sum(shared), own) * (1.0 + 1e-12)
 
 
 @given(parts, st.randoms(use_true_random=False))
@@ -76,4 +86,4 @@ def test_more_doubt_is_a_wider_interval(value: float, sd: float, more: float) ->
 
 def test_no_time_no_doubt() -> None:
     assert log_sd([]) == 0.0
-    assert log_sd([Part("d", "gpu", "gemm", 0.0, 1.0)]) == 0.0
+    assert log_sd([Part("d", "gpu", "gemm", 0.0, Error(1.0, 1.0))]) == 0.0

@@ -14,7 +14,7 @@ from simulator.devices.model import compile_device
 from simulator.kernels.roofline import TIME
 from simulator.network.communicator import collective_cost
 from simulator.network.topology import Network
-from simulator.uncertainty.intervals import Part, interval, log_sd
+from simulator.uncertainty.intervals import Part, interval, log_sd, prior_error
 from simulator.validation.ops import group_of, kernels_alone, predict_ops
 from simulator.validation.points import Points
 from workloads.graph import columns_of
@@ -60,7 +60,7 @@ def test_kernels_are_timed_without_what_lies_between_them(points: MakePoints) ->
 def test_intervals_are_those_of_the_family(points: MakePoints) -> None:
     outcome = predict_ops(points("ops", [GEMM, REDUCE]))
     for i, family in enumerate(("gemm", "collective")):
-        sd = log_sd([Part("h100-sxm-80gb", "gpu", family, 1.0, 1.0)])
+        sd = log_sd([Part("h100-sxm-80gb", "gpu", family, 1.0, prior_error("gpu", family))])
         ends = interval(float(outcome.predicted[i]), sd)
         assert (outcome.low_80[i], outcome.high_80[i]) == pytest.approx((ends.p10, ends.p90))
         assert (outcome.low_95[i], outcome.high_95[i]) == pytest.approx((ends.p2_5, ends.p97_5))
