@@ -11,6 +11,8 @@ from hardware_specs.errors import InputError, clipped
 Row = Mapping[str, str]
 
 MOST_DEVICES = 1_000_000
+LEAST_MEASURED, MOST_MEASURED = 1e-15, 1e15
+"""No time, rate or energy of a computation lies outside."""
 _COMMANDS = re.compile(r" \((use --|silicost )[^)]*\)")
 
 
@@ -37,7 +39,19 @@ def number(row: Row, name: str) -> float | None:
 
 
 def whole(row: Row, name: str, default: int, most: int = 10**9) -> int:
-    """The count in a cell, rounded; ``default`` for an empty one.
+    """The count in a cell; ``default`` for an empty one.
+
+    Raises:
+        Unpredictable: not from 1 to ``most``, or a fraction.
+    """
+    value = number(row, name)
+    if value is not None and value >= 1.0 and value != round(value):
+        raise Unpredictable(f"{name} {clipped(row[name])!r}: must be a whole number")
+    return mean(row, name, default, most)
+
+
+def mean(row: Row, name: str, default: int, most: int = 10**9) -> int:
+    """As ``whole``, of a cell that may hold the mean of counts, which is rounded.
 
     Raises:
         Unpredictable: not from 1 to ``most``.
@@ -54,13 +68,16 @@ def measured_value(row: Row, name: str) -> float:
     """What was measured.
 
     Raises:
-        Unpredictable: missing, or not positive.
+        Unpredictable: missing, not positive, or absurdly small or large.
     """
     value = number(row, name)
     if value is None:
         raise Unpredictable(f"{name} missing")
     if not value > 0.0:
         raise Unpredictable(f"{name} {clipped(row[name])!r}: must be positive")
+    if not LEAST_MEASURED <= value <= MOST_MEASURED:
+        allowed = f"from {LEAST_MEASURED:.0e} to {MOST_MEASURED:.0e}"
+        raise Unpredictable(f"{name} {clipped(row[name])!r}: must be {allowed}")
     return value
 
 

@@ -17,7 +17,7 @@ from hardware_specs.errors import InputError, UnknownName
 from simulator.result import Result
 from simulator.scenario import Formats, Plan, Scenario, StaticBatch
 from simulator.simulate import simulate
-from simulator.validation.cells import MOST_DEVICES, Row, Unpredictable, measured_value, number, reason_of, whole
+from simulator.validation.cells import MOST_DEVICES, Row, Unpredictable, mean, measured_value, number, reason_of, whole
 from simulator.validation.one_pool import Models, device_of, model_of, one_pool
 from simulator.validation.outcome import Outcome, Prediction, filled, is_fitted, outcome_of, provenance_of
 from simulator.validation.points import Points
@@ -164,7 +164,7 @@ def point_of(row: Row, device: str, runtime: str) -> Point:
         UnknownName: an unknown number format.
     """
     if row.get("batch"):
-        batch = whole(row, "batch", 1)
+        batch = mean(row, "batch", 1)
     elif row.get("batch_kind") == "saturated":
         batch = WHAT_FITS
     else:

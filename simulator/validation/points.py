@@ -1,17 +1,23 @@
 """Points files: measured rows as CSV, gzipped CSV or Parquet, and which kind of measurement a file holds.
 
+A pipe is a file without a name: its first bytes say its form. The published figures that ship are points files too.
+
 The columns are described in ``docs/validation.md``. Everything is read as text, an empty cell is "", and columns that
 nobody asked for are kept, so that a row can be written back as it was.
 """
 
 from __future__ import annotations
 
-import warnings
+import gzip
+import io
+import stat
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +38,10 @@ REQUIRED: Final = {
 
 KINDS: Final = tuple(sorted(REQUIRED))
 ENDINGS: Final = (".csv", ".csv.gz", ".parquet")
+PIPE: Final = "pipe"
+"""The name of points that come through a pipe."""
+_GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
+"""First bytes of files of these forms."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +98,16 @@ def read_points(places: Sequence[Path], kind: str = "") -> list[Points]:
     return found
 
 
+def read_published(kind: str = "") -> list[Points]:
+    """The published figures that ship with the package, of all kinds or of one.
+
+    Raises:
+        InputError: there are none of this kind.
+    """
+    with as_file(files("simulator.validation") / "published") as folder:
+        return _in_place(folder, kind)
+
+
 def _in_place(place: Path, kind: str) -> list[Points]:
     """The points of a file, of a folder of files, of a serving run, or of a folder of serving runs."""
     if not is_folder(place):
@@ -135,40 +155,72 @@ def kind_of(columns: Iterable[str]) -> str:
 def _points(file: Path, kind: str, table: pd.DataFrame) -> Points:
     if kind == "serving":
         return Points(kind, file.resolve().parent.name, table)
-    return Points(kind, next(file.name.removesuffix(end) for end in ENDINGS[::-1] if file.name.endswith(end)), table)
+    return Points(kind, PIPE if _is_pipe(file) else file.name.removesuffix(_ending(file.name)), table)
+
+
+def _ending(name: str) -> str:
+    """The one of ``ENDINGS`` that a file's name has, "" for none."""
+    return next((end for end in reversed(ENDINGS) if name.endswith(end)), "")
+
+
+def _is_pipe(file: Path) -> bool:
+    """Whether ``file`` is a pipe or what a shell puts in its place, under a name that says nothing of its form."""
+    try:
+        mode = file.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISFIFO(mode) or (stat.S_ISREG(mode) and file.parts[1:2] in (("dev",), ("proc",)))
 
 
 def read_table(file: Path) -> pd.DataFrame:
-    """A CSV or Parquet file as a table of text.
+    """A CSV or Parquet file, or what comes through a pipe, as a table of text.
 
     Raises:
-        InputError: it is none, or broken.
+        InputError: it is none, or broken, or has two columns of one name.
     """
-    if not is_file(file):
+    pipe = _is_pipe(file)
+    if not pipe and not is_file(file):
         raise InputError(f"{clipped(str(file))}: no such file or folder")
-    if not file.name.endswith(ENDINGS):
+    if not pipe and not _ending(file.name):
         raise InputError(f"{file}: must end in {', '.join(ENDINGS)}")
     try:
-        if file.name.endswith(".parquet"):
-            return _as_text(pd.read_parquet(file))
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # rows that are longer than the header
-            table = pd.read_csv(file, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig")
-    except (OSError, EOFError, zlib.error, ValueError, NotImplementedError, pd.errors.ParserWarning) as error:
+        data = file.read_bytes()
+        form = _form_of(data) if pipe else _ending(file.name)
+        if form == ".parquet":
+            table = _as_text(pd.read_parquet(io.BytesIO(data)))
+        else:
+            table = _parsed(gzip.decompress(data) if form == ".csv.gz" else data)
+    except (OSError, EOFError, zlib.error, ValueError, NotImplementedError) as error:
         reason = " ".join((str(getattr(error, "strerror", None) or error)).split())
         raise InputError(f"{file}: cannot be read ({clipped(reason)})") from None
-    return table.fillna("")
+    for name, times in Counter(table.columns).items():
+        if times > 1:
+            raise InputError(f"{file}: {times} columns are called {clipped(name)!r}; names must differ")
+    return table
+
+
+def _form_of(data: bytes) -> str:
+    """The ending that a file with this content should have."""
+    return ".csv.gz" if data.startswith(_GZIP) else ".parquet" if data.startswith(_PARQUET) else ".csv"
+
+
+def _parsed(data: bytes) -> pd.DataFrame:
+    """A CSV as a table of text; the header is read as a row, so that its names stay as they are."""
+    rows = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False, header=None, encoding="utf-8-sig").fillna("")
+    table = rows.iloc[1:].reset_index(drop=True)
+    table.columns = pd.Index([name or f"Unnamed: {place}" for place, name in enumerate(rows.iloc[0].tolist())])
+    return table
 
 
 def _as_text(table: pd.DataFrame) -> pd.DataFrame:
     """Typed columns as text; nulls and NaN are empty cells."""
-    texts: dict[str, Any] = {}
-    for place, name in enumerate(map(str, table.columns)):
+    texts: dict[int, list[str]] = {}
+    for place in range(table.shape[1]):
         column = table.iloc[:, place]
         empty = column.isna().to_numpy()
         cells = column.astype(object).to_numpy()
-        texts[name] = ["" if none else str(cell) for cell, none in zip(cells, empty, strict=True)]
-    return pd.DataFrame(texts, dtype=str)
+        texts[place] = ["" if none else str(cell) for cell, none in zip(cells, empty, strict=True)]
+    return pd.DataFrame(texts, dtype=str).set_axis(list(map(str, table.columns)), axis=1)
 
 
 def select(found: Sequence[Points], where: str) -> list[Points]:

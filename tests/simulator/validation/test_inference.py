@@ -96,6 +96,8 @@ def test_weight_formats_by_name_or_by_width() -> None:
         ({"metric": "ttft"}, "unknown metric 'ttft'; did you mean 'ttft_s'"),
         ({"measured": ""}, "measured missing"),
         ({"measured": "-1"}, "measured '-1': must be positive"),
+        ({"measured": "1e-320"}, "measured '1e-320': must be from 1e-15 to 1e+15"),
+        ({"n_devices": "2.5"}, "n_devices '2.5': must be a whole number"),
         ({"measured": "fast"}, "measured 'fast': must be a number"),
         ({"batch": ""}, "batch unpublished"),
         ({"batch": "0"}, "batch '0': must be from 1"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pandas as pd
 import pytest
 
 from hardware_specs.errors import InputError
-from simulator.validation.points import Points, kind_of, numbers, read_points, select
+from simulator.validation.points import Points, kind_of, numbers, read_points, read_published, select
 
 CsvFile = Callable[..., Path]
 OPS = [{"op": "gemm", "measured_s": "1e-5", "m": "8", "my note": " a "}, {"op": "add", "measured_s": "", "m": ""}]
@@ -54,6 +56,34 @@ def test_csv_gzip_and_parquet_say_the_same(csv_file: CsvFile, tmp_path: Path) ->
     assert {tuple(each.text("op")) for each in tables} == {("gemm", "add")}
 
 
+@pytest.mark.parametrize("form", [".csv", ".csv.gz", ".parquet"])
+def test_a_pipe_says_its_form_by_its_first_bytes(csv_file: CsvFile, tmp_path: Path, form: str) -> None:
+    plain, pipe = csv_file(OPS), tmp_path / "fifo"
+    typed = pd.read_csv(plain)
+    if form == ".parquet":
+        typed.to_parquet(tmp_path / "t.parquet")
+    data = {
+        ".csv": plain.read_bytes,
+        ".csv.gz": lambda: gzip.compress(plain.read_bytes()),
+        ".parquet": lambda: (tmp_path / "t.parquet").read_bytes(),
+    }[form]()
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(data,))
+    writer.start()
+    (found,) = read_points([pipe])
+    writer.join()
+    assert (found.kind, found.name, found.text("op")) == ("ops", "pipe", ["gemm", "add"])
+
+
+def test_published_figures_ship() -> None:
+    found = read_published()
+    assert {each.kind for each in found} == {"ops", "inference", "training"}
+    assert all("" not in each.text("citation") for each in found)
+    assert {each.kind for each in read_published("ops")} == {"ops"}
+    with pytest.raises(InputError, match="no file with serving points"):
+        read_published("serving")
+
+
 def test_a_folder_gives_its_points_files_and_passes_over_the_rest(csv_file: CsvFile, tmp_path: Path) -> None:
     csv_file(OPS, "a.csv")
     csv_file(RUNS, "b.csv")
@@ -82,6 +112,7 @@ def test_serving_runs_are_folders(tmp_path: Path) -> None:
         ("t.csv", b"op,measured_s\n\xff\xfe,1\n", "cannot be read"),
         ("t.csv.gz", b"op,measured_s\n", "cannot be read"),
         ("t.parquet", b"PAR1 no", "cannot be read"),
+        ("t.csv", b"op,m,measured_s,m\ngemm,1,2,3\n", "2 columns are called 'm'"),
         ("t.txt", b"op,measured_s\n", "must end in .csv, .csv.gz, .parquet"),
         ("t.csv", b"id,layers\nx,1\n", "columns of no kind of points"),
     ],

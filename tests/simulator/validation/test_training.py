@@ -67,6 +67,7 @@ def test_step_time_from_what_a_row_says() -> None:
         ({"device": "a1000"}, "unknown device"),
         ({"n_devices": "6"}, "must be equal"),
         ({"tp": "0"}, "tp '0': must be from 1"),
+        ({"pp": "1.5"}, "pp '1.5': must be a whole number"),
         ({"hidden": "x"}, "hidden 'x': must be a number"),
         ({"precision": "fp7"}, "unknown dtype"),
         ({"step_time_s_derived": "0"}, "must be positive"),
