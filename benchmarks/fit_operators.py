@@ -152,7 +152,7 @@ def _alike(dtype: int) -> tuple[str, ...]:
 def _free(target: Target) -> list[Parameter]:
     """The parameters of the law that fits of the family may move."""
     parameters = law_of(load_device(target.device).device_class).parameters
-    return [parameter for parameter in parameters if parameter.free and parameter.family == target.family]
+    return [parameter for parameter in parameters if parameter.free and target.family in parameter.families]
 
 
 def fit_all(measured: Mapping[Target, Rows], only: str, date: str) -> dict[str, list[Calibration]]:

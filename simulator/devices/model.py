@@ -15,7 +15,6 @@ from hardware_specs.errors import InputError, nearest
 from hardware_specs.facts import Fact, Mark
 from hardware_specs.records import DeviceSpec
 from simulator.devices.calibrated import PLAIN, UNCALIBRATED, Choice, Chosen, choice_of
-from simulator.devices.priors import half_precision_peak, joules_per_flop
 from simulator.devices.registry import Parameter, law_of
 from simulator.kernels.roofline import LAW_DTYPE, RUNTIME_FAMILIES
 from simulator.result import Provenance
@@ -217,15 +216,10 @@ def _peak(spec: DeviceSpec, dtype: str, native: str) -> float:
 
 
 def _fill_peaks(spec: DeviceSpec, row: Any) -> None:
-    """Peaks per dtype (0 where impossible) and the energy of a FLOP, which falls with the width of the operands."""
-    base = joules_per_flop(spec)
-    reference = half_precision_peak(spec)
+    """Peaks per dtype; 0 where impossible."""
     for code, dtype in enumerate(COMPUTE_DTYPES):
         native = _fastest(spec, dtype)
-        peak = _peak(spec, dtype, native) if native else 0.0
-        row["peaks"][code] = peak
-        scale = reference / peak if peak else BITS[dtype] / 16.0
-        row["joules_per_flop"][code] = base * min(max(scale, 0.25), 8.0)
+        row["peaks"][code] = _peak(spec, dtype, native) if native else 0.0
 
 
 def _fill_runtime(runtime: Runtime, row: Any) -> list[Provenance]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hardware_specs.records import DeviceSpec
 from simulator.devices.registry import Parameter
+from simulator.kernels.power import POWER_LIMIT, POWER_MATH, POWER_MEMORY
 
 _TDP_OF_A_TERABYTE_W = 310.0
 _TDP_EXPONENT = 0.56
@@ -51,28 +52,11 @@ def vector_peak(spec: DeviceSpec) -> float:
 
 
 def static_w(spec: DeviceSpec) -> float:
-    """Power of a busy device that does not depend on what it does: idle plus clocks and leakage [W]."""
-    return idle_w(spec) + 0.12 * (tdp_w(spec) - idle_w(spec))
+    """Power of a busy device that does not depend on what it does: idle plus clocks and leakage [W].
 
-
-def joules_per_flop(spec: DeviceSpec) -> float:
-    """Energy of one 16-bit FLOP [J]: 85% of peak spends what the power limit leaves above the static draw."""
-    return (tdp_w(spec) - static_w(spec)) / (0.85 * half_precision_peak(spec))
-
-
-def joules_per_byte(spec: DeviceSpec) -> float:
-    """Energy of one byte from main memory to the registers [J]: streaming spends 55% of the dynamic budget."""
-    return 0.55 * (tdp_w(spec) - static_w(spec)) / spec.memory.bandwidth.value
-
-
-def cache_joules_per_byte(spec: DeviceSpec) -> float:
-    """Energy of one byte from the on-chip memory [J]: as from main memory, less the share of faster bandwidth.
-
-    A byte on chip costs a fraction of one from DRAM (Horowitz, ISSCC 2014, doi:10.1109/ISSCC.2014.6757323); streaming
-    at the cache's bandwidth then spends the same budget as streaming from main memory.
+    An H200 draws 0.275 of its rated power so (``simulator.kernels.power``): 0.16 of what lies between idle and rated.
     """
-    faster = cache_bandwidth(spec) / spec.memory.bandwidth.value
-    return joules_per_byte(spec) / max(1.0, faster)
+    return idle_w(spec) + 0.16 * (tdp_w(spec) - idle_w(spec))
 
 
 def units(spec: DeviceSpec) -> float:
@@ -100,10 +84,19 @@ COMMON = (
     Parameter("cache_bandwidth", "bytes_per_s", cache_bandwidth, "bandwidth of the on-chip memory"),
     Parameter("static_w", "w", static_w, "power while busy that does not depend on the work"),
     Parameter("cap_w", "w", tdp_w, "power limit"),
-    Parameter("joules_per_byte", "j_per_byte", joules_per_byte, "energy of a byte from main memory"),
-    Parameter("cache_joules_per_byte", "j_per_byte", cache_joules_per_byte, "energy of a byte from on-chip memory"),
+    Parameter("rated_w", "w", tdp_w, "sustained power that the part is built for"),
+    Parameter("power_math", "number", lambda _: POWER_MATH, "share of that which math at the full peak would add"),
+    Parameter("power_memory", "number", lambda _: POWER_MEMORY, "share that bytes at the full bandwidth add"),
+    Parameter("power_limit", "number", lambda _: POWER_LIMIT, "share that a device at its limit draws on average"),
 )
 """Priors that do not depend on the class's physics."""
+
+
+def free(
+    name: str, dimension: str, value: float, low: float, high: float, families: tuple[str, ...], meaning: str
+) -> Parameter:
+    """A prior that is one number for the whole class, and which fits of ``families`` may move from low to high."""
+    return Parameter(name, dimension, lambda _: value, meaning, low, high, families)
 
 
 def constant(name: str, dimension: str, value: float, meaning: str) -> Parameter:

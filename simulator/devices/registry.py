@@ -13,7 +13,7 @@ class Parameter(NamedTuple):
     """A law parameter: its prior is a function of the datasheet, replaced by a fitted value where one exists.
 
     ``low`` and ``high`` are the physical range in which a fit may move it; equal ones say that fits leave it alone.
-    ``family`` is the operator family whose fits move it.
+    ``families`` are the operator families whose fits move it.
     """
 
     name: str
@@ -22,7 +22,7 @@ class Parameter(NamedTuple):
     meaning: str
     low: float = 0.0
     high: float = 0.0
-    family: str = ""
+    families: tuple[str, ...] = ()
 
     @property
     def free(self) -> bool:

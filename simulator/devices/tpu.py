@@ -21,10 +21,20 @@ from typing import Any
 
 from numba import njit
 
-from simulator.devices.priors import COMMON, constant
-from simulator.devices.registry import Law, Parameter, register
-from simulator.devices.systolic import array_parameters, cost, gemm_share
-from simulator.kernels.roofline import MOE, family_of, padded
+from hardware_specs.facts import Fit
+from simulator.devices.priors import COMMON, constant, free
+from simulator.devices.registry import Law, register
+from simulator.devices.systolic import array_parameters, gemm_share
+from simulator.kernels.roofline import (
+    ATTENTION_DECODE,
+    ATTENTION_PREFILL,
+    COLLECTIVE,
+    MOE,
+    family_of,
+    is_resident,
+    padded,
+    settle,
+)
 
 Parts = tuple[float, float, float, float]
 
@@ -98,35 +108,64 @@ def vector(p: Any, ops: Any, i: int) -> Parts:
     return compute_s, moved / (p.bandwidth * p.vector_stream_share), p.vector_launch_s, p.vector_overlap
 
 
-def _free(name: str, dimension: str, value: float, low: float, high: float, meaning: str) -> Parameter:
-    """A parameter whose prior is one number for the class and which fits may move."""
-    return constant(name, dimension, value, meaning)._replace(low=low, high=high)
+@njit(cache=True, error_model="numpy")
+def cost(ops: Any, which: Any, records: Any, out: Any) -> None:
+    """Price all operators on all devices; see ``Law.cost``."""
+    for d in range(out.shape[0]):
+        for i in range(ops.kind.shape[0]):
+            p = records[which[d, i]]
+            family = family_of(ops.kind[i])
+            if family >= COLLECTIVE:
+                out[d, :, i] = 0.0
+                continue
+            if family == ATTENTION_PREFILL:
+                parts = prefill(p, ops, i)
+            elif family == ATTENTION_DECODE:
+                parts = decode(p, ops, i)
+            elif ops.flops[i] > 0.0:
+                parts = gemm(p, ops, i)
+            else:
+                parts = vector(p, ops, i)
+            fastest = max(p.bandwidth, p.cache_bandwidth) if is_resident(ops, i, p) else p.bandwidth
+            bytes_s = ops.weight_bytes[i] / p.bandwidth + (ops.read_bytes[i] + ops.write_bytes[i]) / fastest
+            settle(ops, i, p, parts[0], parts[1], parts[2], parts[3], bytes_s, out[d])
 
+
+_PRODUCTS, _PREFILL, _DECODE, _VECTOR = ("gemm", "moe"), ("attention_prefill",), ("attention_decode",), ("vector",)
+_ATTENTION = (*_PREFILL, *_DECODE)
+_SEQUENCE = "start and end of one sequence in it"
 
 PARAMETERS = (
-    _free("gemm_share", "number", 0.81, 0.4, 1.0, "share of the dense peak that products of whole tiles sustain"),
-    _free("gemm_stream_share", "number", 0.93, 0.5, 1.0, "share of the bandwidth that weights in wide strips reach"),
-    _free("gemm_strip_half", "number", 40.0, 1.0, 200.0, "columns of a strip of weights at which half of that is left"),
-    _free("gemm_launch_s", "s", 2.7e-6, 1e-7, 2e-5, "start and end of a product"),
-    _free("gemm_overlap", "number", 12.0, 1.0, 20.0, "how well math hides memory time in products"),
-    _free(
-        "prefill_share", "number", 0.125, 0.02, 0.8, "share of the filled arrays' peak that prefill attention reaches"
+    free("gemm_share", "number", 0.81, 0.4, 1.0, _PRODUCTS, "share of the dense peak that whole tiles sustain"),
+    free("gemm_stream_share", "number", 0.93, 0.5, 1.0, _PRODUCTS, "share of the bandwidth of weights in wide strips"),
+    free("gemm_strip_half", "number", 40.0, 1.0, 200.0, _PRODUCTS, "columns of a strip at which half of that is left"),
+    free("gemm_launch_s", "s", 2.7e-6, 1e-7, 2e-5, _PRODUCTS, "start and end of a product"),
+    constant("gemm_overlap", "number", 12.0, "how well math hides memory time in products"),
+    free(
+        "prefill_share", "number", 0.125, 0.02, 0.8, _PREFILL, "share of the filled arrays' peak that it reaches"
     ),
-    _free("prefill_surplus_keys", "number", 120.0, 0.0, 600.0, "keys that each query meets in vain: blocks, masks"),
-    _free("prefill_stream_share", "number", 0.46, 0.1, 1.0, "share of the bandwidth at which prefill reads the cache"),
-    _free("decode_stream_share", "number", 0.29, 0.05, 0.95, "share of the bandwidth at which decode reads the cache"),
-    _free("decode_staged_share", "number", 0.23, 0.0, 1.0, "share of on-chip memory below which a cache is staged"),
+    free("prefill_surplus_keys", "number", 120.0, 0.0, 600.0, _PREFILL, "keys that each query meets in vain"),
+    free("prefill_stream_share", "number", 0.46, 0.1, 1.0, _PREFILL, "share of the bandwidth at which it reads keys"),
+    free("decode_stream_share", "number", 0.29, 0.05, 0.95, _DECODE, "share of the bandwidth of reading the cache"),
+    constant("decode_staged_share", "number", 0.23, "share of on-chip memory below which a cache is staged"),
     constant("decode_overlap", "number", 8.0, "how well decode attention hides its math behind its reads"),
-    _free("attention_launch_s", "s", 3.0e-6, 1e-7, 2e-5, "start and end of an attention kernel"),
-    _free("attention_sequence_s", "s", 2.3e-6, 1e-7, 2e-5, "start and end of one sequence in it"),
-    _free(
-        "vector_stream_share", "number", 0.88, 0.3, 1.0, "share of bandwidth and vector rate of elementwise operators"
-    ),
-    _free("vector_launch_s", "s", 1.0e-6, 1e-7, 3e-4, "start and end of an elementwise operator"),
+    free("attention_launch_s", "s", 3.0e-6, 1e-7, 2e-5, _ATTENTION, "start and end of an attention kernel"),
+    free("attention_sequence_s", "s", 2.3e-6, 1e-7, 2e-5, _ATTENTION, _SEQUENCE),
+    free("vector_stream_share", "number", 0.88, 0.3, 1.0, _VECTOR, "share of bandwidth and vector rate"),
+    free("vector_launch_s", "s", 1.0e-6, 1e-7, 3e-4, _VECTOR, "start and end of an elementwise operator"),
     constant("vector_overlap", "number", 3.0, "how well elementwise operators hide math behind memory time"),
 )
 """Parameters of the families above. Shares of attention and of strips: as TPU v6e reaches them, rounded, for lack of
 measurements of another part; the 0.23 of decode is what 100 of 128 MiB leave."""
+
+FITS = (
+    Fit(
+        "tpu-products-and-attention", ("cocossim-fork", "llmservingsim"), date="2026-11-25",
+        rule="priors of products, attention and copies: rounded from fits of the one device that was measured",
+        devices=("tpu-v6e",),
+    ),
+)  # fmt: skip
+"""Measured rows that class priors of this law were set from."""
 
 LAW = register(
     Law(
@@ -134,17 +173,12 @@ LAW = register(
         (
             *(parameter for parameter in COMMON if parameter.name != "units"),
             *array_parameters(128.0, 128.0),
-            constant("gemm_share", "number", 0.90, "share of the dense peak that large products sustain"),
+            *PARAMETERS,
             constant("row_tile", "number", 8.0, "rows are padded to the sublanes"),
-            constant("attention_share", "number", 0.45, "share of the dense peak that flash attention sustains"),
-            constant("stream_share", "number", 0.85, "share of the bandwidth that weights stream at"),
-            constant("kv_share", "number", 0.60, "share of the bandwidth that decode attention reads the cache at"),
-            constant("vector_share", "number", 0.80, "share of bandwidth and vector rate of elementwise operators"),
             constant("dequantize_share", "number", 0.25, "share of the vector rate that weight unpacking reaches"),
-            constant("overlap_exponent", "number", 3.0, "how well compute hides memory time"),
-            constant("floor_s", "s", 1.0e-6, "shortest operator: DMA issue and array fill"),
         ),
         cost,
-        "systolic padding, weight loading, XLA schedule",
+        "systolic padding, strips of weights, sequential attention, XLA schedule",
+        FITS,
     )
 )

@@ -31,8 +31,8 @@ POWER_LIMIT = 0.985
 
 
 @njit(cache=True, error_model="numpy")
-def energy(p: Any, ops: Any, i: int, kernel_s: float, bytes_s: float) -> tuple[float, float]:
-    """Dynamic and static energy of operator ``i`` on device record ``p`` [J].
+def dynamic_energy(p: Any, ops: Any, i: int, kernel_s: float, bytes_s: float) -> float:
+    """What operator ``i`` spends on device record ``p`` beside the static draw of ``static_w`` [J].
 
     Args:
         p: reads ``peaks``, ``vector_peak``, ``static_w`` (draw of a busy board that does nothing), ``rated_w`` (TDP),
@@ -41,9 +41,9 @@ def energy(p: Any, ops: Any, i: int, kernel_s: float, bytes_s: float) -> tuple[f
         bytes_s: seconds that its bytes take at the full bandwidth of where they lie.
     """
     if kernel_s <= 0.0:
-        return 0.0, 0.0
+        return 0.0
     peak = p.peaks[ops.dtype[i]]
     math_s = ops.vector_flops[i] / p.vector_peak + (ops.flops[i] / peak if ops.flops[i] > 0.0 else 0.0)
     activity = p.power_math * np.sqrt(min(1.0, math_s / kernel_s)) + p.power_memory * min(1.0, bytes_s / kernel_s)
     spare_w = max(0.0, p.power_limit * p.rated_w - p.static_w)
-    return min(p.rated_w * activity, spare_w) * kernel_s, p.static_w * kernel_s
+    return min(p.rated_w * activity, spare_w) * kernel_s  # type: ignore[no-any-return]

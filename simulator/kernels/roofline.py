@@ -9,8 +9,8 @@ depth), B the memory bandwidth and b its attainable share::
     t         = max(t_kernel, flops / P, bytes / B)             g: the runtime's factor for streaming weights, or f
 
 Williams, Waterman, Patterson, "Roofline", CACM 52(4), 2009, doi:10.1145/1498765.1498785; the smooth maximum is
-the usual p-norm. An operator of c calls (experts in a loop) pays c floors and launches. Under a power cap the
-dynamic energy cannot be spent faster than cap - static watts.
+the usual p-norm. An operator of c calls (experts in a loop) pays c floors and launches. Energy: see
+``simulator.kernels.power``; under a power cap below the rated power it cannot be spent faster than cap - static watts.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy as np
 from numba import njit
 
 from hardware_specs.dtypes import COMPUTE_DTYPES
+from simulator.kernels.power import dynamic_energy
 from workloads.operators import FAMILIES, FAMILY_CODES, OpKind
 
 RUNTIME_FAMILIES: Final = ("gemm", "moe", "attention_prefill", "attention_decode", "vector", "collective")
@@ -29,7 +30,6 @@ RUNTIME_FAMILIES: Final = ("gemm", "moe", "attention_prefill", "attention_decode
 LAW_DTYPE: Final = np.dtype(
     [
         ("peaks", "f8", (len(COMPUTE_DTYPES),)),
-        ("joules_per_flop", "f8", (len(COMPUTE_DTYPES),)),
         ("factors", "f8", (len(FAMILIES),)),
         *[
             (name, "f8")
@@ -38,10 +38,15 @@ LAW_DTYPE: Final = np.dtype(
                 "gemm_share", "attention_share", "stream_share", "kv_share", "vector_share", "dequantize_share",
                 "depth_half", "row_tile", "column_tile", "depth_tile", "overlap_exponent", "floor_s",
                 "launch_s", "gap_s", "graph_mode",
-                "joules_per_byte", "cache_joules_per_byte", "static_w", "cap_w", "weight_factor", "tile_share",
+                "static_w", "cap_w", "rated_w", "power_math", "power_memory", "power_limit", "weight_factor",
+                "tile_share",
                 "feed_bytes_per_s", "vector_decode", "wave_s", "wave_credit", "stream_units", "gemm_floor_s",
                 "attention_width_half", "attention_block_s", "attention_floor_s", "attention_overlap",
                 "elementwise_flops", "kv_unit_gain", "kv_piece", "kv_combine_s",
+                "gemm_stream_share", "gemm_strip_half", "gemm_launch_s", "gemm_overlap", "prefill_share",
+                "prefill_surplus_keys", "prefill_stream_share", "decode_stream_share", "decode_staged_share",
+                "decode_overlap", "attention_launch_s", "attention_sequence_s", "vector_stream_share",
+                "vector_launch_s", "vector_overlap",
             )
         ],
     ]
@@ -126,15 +131,12 @@ def settle(
     """  # fmt: skip
     family = FAMILY_CODES[ops.kind[i]]
     flops, calls = ops.flops[i], ops.calls[i]
-    peak = p.peaks[ops.dtype[i]]
-    moved = ops.read_bytes[i] + ops.write_bytes[i]
     compute_s /= p.factors[family]
     memory_s /= p.weight_factor if family in (GEMM, MOE) else p.factors[family]
     slow, quick = max(compute_s, memory_s), min(compute_s, memory_s)
     joined = slow * (1.0 + (quick / slow) ** overlap) ** (1.0 / overlap) if slow > 0.0 else 0.0
-    kernel_s = max(joined + calls * fixed_s, flops / peak if flops > 0.0 else 0.0, bytes_s)
-    byte_j = p.cache_joules_per_byte if is_resident(ops, i, p) else p.joules_per_byte
-    dynamic_j = flops * p.joules_per_flop[ops.dtype[i]] + ops.weight_bytes[i] * p.joules_per_byte + moved * byte_j
+    kernel_s = max(joined + calls * fixed_s, flops / p.peaks[ops.dtype[i]] if flops > 0.0 else 0.0, bytes_s)
+    dynamic_j = dynamic_energy(p, ops, i, kernel_s, bytes_s)
     if p.cap_w > p.static_w:
         kernel_s = max(kernel_s, dynamic_j / (p.cap_w - p.static_w))
     overhead_s = calls * p.gap_s + (0.0 if p.graph_mode > 0.0 else max(0.0, calls * p.launch_s - kernel_s))

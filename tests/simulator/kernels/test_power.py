@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hardware_specs.dtypes import COMPUTE_DTYPES
-from simulator.kernels.power import POWER_LIMIT, POWER_MATH, POWER_MEMORY, energy
+from simulator.kernels.power import POWER_LIMIT, POWER_MATH, POWER_MEMORY, dynamic_energy
 from workloads import operators as op
 from workloads.graph import columns_of
 from workloads.operators import Operator
@@ -34,8 +34,8 @@ def record(**values: float) -> Any:
 
 def joules(o: Operator, kernel_s: float, bytes_s: float = 0.0, **values: float) -> tuple[float, float]:
     """Dynamic and static energy of one operator [J]."""
-    dynamic_j, static_j = energy(record(**values), columns_of((o,)), 0, kernel_s, bytes_s)
-    return float(dynamic_j), float(static_j)
+    row = record(**values)
+    return float(dynamic_energy(row, columns_of((o,)), 0, kernel_s, bytes_s)), float(row["static_w"]) * kernel_s
 
 
 GEMM = op.gemm("x", 1000, 1000, 1000)

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hardware_specs.dtypes import CODE
 from simulator.kernels import cache_directory
 from simulator.kernels.roofline import (
     COMPUTE,
@@ -127,21 +126,28 @@ def test_activations_that_fit_come_from_the_cache() -> None:
     assert cost(decode, cache_bytes=1e9, **cached)[MEMORY] == cost(decode)[MEMORY], "a KV cache is not resident"
 
 
-def test_energy_is_work_and_static_power() -> None:
-    row = {"joules_per_byte": 1e-9, "static_w": 100.0}
-    priced = cost(GEMM, **row)
-    assert priced[ENERGY] == pytest.approx(6e6 * 1e-9 + 100 * 6e-6)
-    device = record(static_w=100.0)
-    device["joules_per_flop"][0][CODE["bf16"]] = 1e-12
-    out = np.empty((5, 1))
-    price(columns_of((GEMM,)), 0, device[0], 1.0, 1.0, 0.0, 1e3, out)
-    assert out[ENERGY, 0] == pytest.approx(2e9 * 1e-12 + 100 * 6e-6)
+POWER = {
+    "static_w": 100.0,
+    "rated_w": 500.0,
+    "power_math": 1.0,
+    "power_memory": 0.6,
+    "power_limit": 1.0,
+    "cap_w": 500.0,
+}
+
+
+def test_energy_is_activity_and_static_power() -> None:
+    """2 us of math in 6 us of moving bytes at full bandwidth: above what the board may draw."""
+    assert cost(GEMM, **POWER)[ENERGY] == pytest.approx(500.0 * 6e-6)
+    slower = cost(GEMM, stream=0.1, **POWER)
+    assert slower[TIME] == pytest.approx(60e-6)
+    assert slower[ENERGY] / slower[TIME] == pytest.approx(100.0 + 500.0 * ((2.0 / 60.0) ** 0.5 + 0.6 * 0.1))
 
 
 def test_the_power_cap_stretches_the_time() -> None:
-    """6 mJ of dynamic energy at 200 W above the static draw take 30 us."""
-    priced = cost(GEMM, joules_per_byte=1e-9, static_w=100.0, cap_w=300.0)
-    assert priced[TIME] == pytest.approx(30e-6)
+    """400 W of dynamic power for 6 us are spent at 200 W in twice the time."""
+    priced = cost(GEMM, **POWER | {"cap_w": 300.0})
+    assert priced[TIME] == pytest.approx(12e-6)
     assert priced[ENERGY] / priced[TIME] == pytest.approx(300.0)
 
 
