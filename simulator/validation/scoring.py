@@ -11,6 +11,11 @@ The interval score is that of Winkler on the logarithm, so that rows of any size
 plus a penalty for what lies outside; smaller is better. Source: Gneiting and Raftery, "Strictly proper scoring rules,
 prediction, and estimation", JASA 102(477), 2007, eq. 43, doi:10.1198/016214506000001437. Kendall's tau-b is the rank
 correlation of predictions and measurements.
+
+What intervals of one's own are worth shows beside the constant band [p / c, p c] with the smallest c that holds as many
+measurements: its score on the same rows is what theirs must beat. Whether coverage is what was promised is an exact
+binomial test, two-sided. It takes rows as independent, which rows of one source and device are not: the number of these
+pairs says how many there are at worst.
 """
 
 from __future__ import annotations
@@ -24,22 +29,30 @@ from simulator.validation.outcome import Floats, Outcome, Words
 
 ALPHA: Final = 0.2
 """What an 80% interval leaves outside."""
+PROMISED: Final = {"80": 1.0 - ALPHA, "95": 0.95}
+"""Share of measurements that intervals should hold, by their name."""
 
 MOST_REASONS: Final = 20
 """Reasons that a group lists one by one."""
 
 FIGURES: Final = (
     "mape", "mape_with_skipped", "median_ape", "p90_ape", "median_abs_log_ratio", "bias", "kendall_tau",
-    "coverage_80", "coverage_95", "interval_score",
+    "coverage_80", "coverage_95", "interval_score", "constant_band_score",
 )  # fmt: skip
 """Names of the figures of a group of rows."""
 
+TESTS: Final = ("coverage_80_p", "coverage_95_p")
+"""Names of p-values, which have no mean."""
 
-def figures_of(rows: Outcome) -> dict[str, Any]:
+
+def figures_of(rows: Outcome, origins: Words) -> dict[str, Any]:
     """Figures of one group of rows, as fractions; null where no row was predicted.
 
     ``n`` rows were predicted and count in the figures, ``skipped`` were not; ``mape_with_skipped`` counts these as
-    100% off. ``fitted_rows`` of the predicted ones were seen by a fit.
+    100% off. ``fitted_rows`` of the predicted ones were seen by a fit; they come from ``source_devices`` origins.
+
+    Args:
+        origins: source and device of each row in a word, shape as ``rows``.
     """
     known = np.isfinite(rows.predicted) & (rows.predicted > 0.0)
     skipped = int((~known).sum())
@@ -50,20 +63,21 @@ def figures_of(rows: Outcome) -> dict[str, Any]:
         "skip_reasons": reasons_of(rows.skip_reason[~known]),
         **_errors(seen, skipped),
         "fitted_rows": int(seen.fitted.sum()),
+        "source_devices": len(set(origins[known].tolist())),
     }
 
 
 def _errors(seen: Outcome, skipped: int) -> dict[str, float | None]:
     """The figures of predicted rows."""
-    figures: dict[str, float | None] = dict.fromkeys(FIGURES)
+    figures: dict[str, float | None] = dict.fromkeys((*FIGURES, *TESTS))
     total = len(seen) + skipped
     if not len(seen):
         return figures | {"mape_with_skipped": 1.0 if total else None}
     ratio = seen.predicted / seen.observed
     ape = np.abs(ratio - 1.0)
     inside = {
-        level: float(np.mean((low <= seen.observed) & (seen.observed <= high)))
-        for level, low, high in (("80", seen.low_80, seen.high_80), ("95", seen.low_95, seen.high_95))
+        "80": int(((seen.low_80 <= seen.observed) & (seen.observed <= seen.high_80)).sum()),
+        "95": int(((seen.low_95 <= seen.observed) & (seen.observed <= seen.high_95)).sum()),
     }
     return {
         "mape": float(ape.mean()),
@@ -73,10 +87,26 @@ def _errors(seen: Outcome, skipped: int) -> dict[str, float | None]:
         "median_abs_log_ratio": float(np.median(np.abs(np.log(ratio)))),
         "bias": float(np.median(ratio)),
         "kendall_tau": kendall_tau(seen.observed, seen.predicted),
-        "coverage_80": inside["80"],
-        "coverage_95": inside["95"],
+        **{f"coverage_{level}": count / len(seen) for level, count in inside.items()},
         "interval_score": float(interval_scores(seen.observed, seen.low_80, seen.high_80).mean()),
+        "constant_band_score": constant_band_score(seen.observed, seen.predicted, inside["80"]),
+        **{f"coverage_{level}_p": coverage_p(count, len(seen), level) for level, count in inside.items()},
     }
+
+
+def coverage_p(inside: int, rows: int, level: str) -> float:
+    """How likely coverage is at least as far from what ``level`` promises as ``inside`` of ``rows``, if the promise
+    holds and rows are independent."""
+    from scipy.stats import binomtest
+
+    return float(binomtest(inside, rows, PROMISED[level]).pvalue)
+
+
+def constant_band_score(observed: Floats, predicted: Floats, inside: int) -> float:
+    """Mean interval score of the band [p / c, p c] whose c is the smallest that holds ``inside`` measurements."""
+    distance = np.sort(np.abs(np.log(observed / predicted)))
+    half = distance[inside - 1] if inside else 0.0
+    return float(np.mean(2.0 * half + 2.0 / ALPHA * np.maximum(distance - half, 0.0)))
 
 
 def interval_scores(observed: Floats, low: Floats, high: Floats) -> Floats:

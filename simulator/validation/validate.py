@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from hardware_specs.errors import InputError, clipped, nearest
 from simulator.validation.inference import predict_inference
 from simulator.validation.one_pool import Models
 from simulator.validation.ops import predict_ops
-from simulator.validation.outcome import Outcome, blank, joined
+from simulator.validation.outcome import Outcome, Words, blank, joined
 from simulator.validation.points import Points
 from simulator.validation.scoring import figures_of, mean_of, reasons_of
 from simulator.validation.training import METRIC, predict_training
@@ -50,6 +50,11 @@ class Scored:
         if name in COMPUTED:
             return [str(value) for value in getattr(self.outcome, name).tolist()]
         return self.points.text(name)
+
+    def origins(self) -> Words:
+        """Source and device of each row in a word, shape [n]."""
+        pairs = zip(self.label("source"), self.label("device"), strict=True)
+        return np.array([f"{source}\n{device}" for source, device in pairs], object)
 
 
 def predict(
@@ -95,48 +100,59 @@ def report_of(scored: Sequence[Scored], group_by: Sequence[str] = GROUP_BY) -> d
     """
     _check_labels(scored, group_by)
     groups = [
-        {"kind": kind, **labels, **figures_of(rows)}
-        for kind in dict.fromkeys(each.points.kind for each in scored)
-        for labels, rows in _groups([each for each in scored if each.points.kind == kind], group_by)
+        {"kind": kind, **group.labels, **figures_of(group.rows, group.origins)}
+        for kind, parts in _by_kind(scored)
+        for group in groups_of(parts, group_by)
     ]
+    pairs = [group for _, parts in _by_kind(scored) for group in groups_of(parts, ("source", "device"))]
     whole = joined([each.outcome for each in scored])
-    rows = whole.take(whole.left_out == "")
+    kept = whole.left_out == ""
+    rows, origins = whole.take(kept), np.concatenate([each.origins() for each in scored])[kept]
     seen = rows.fitted
     return {
         "schema": SCHEMA,
         "groups": groups,
         "overall": {
-            **figures_of(rows),
-            "source_device_groups": mean_of(_by_source_and_device(scored)),
-            "fitted": figures_of(rows.take(seen)),
-            "held_out": figures_of(rows.take(~seen)),
+            **figures_of(rows, origins),
+            "source_device_groups": mean_of([figures_of(pair.rows, pair.origins) for pair in pairs]),
+            "fitted": figures_of(rows.take(seen), origins[seen]),
+            "held_out": figures_of(rows.take(~seen), origins[~seen]),
         },
-        "left_out": reasons_of(whole.left_out[whole.left_out != ""]),
+        "left_out": reasons_of(whole.left_out[~kept]),
     }
 
 
-def _by_source_and_device(scored: Sequence[Scored]) -> list[dict[str, Any]]:
-    return [
-        figures_of(rows)
-        for kind in dict.fromkeys(each.points.kind for each in scored)
-        for _, rows in _groups([each for each in scored if each.points.kind == kind], ("source", "device"))
-    ]
+def _by_kind(scored: Sequence[Scored]) -> list[tuple[str, list[Scored]]]:
+    kinds = dict.fromkeys(each.points.kind for each in scored)
+    return [(kind, [each for each in scored if each.points.kind == kind]) for kind in kinds]
 
 
-def _groups(scored: Sequence[Scored], group_by: Sequence[str]) -> list[tuple[dict[str, str], Outcome]]:
+class Group(NamedTuple):
+    """Rows that are scored together: the labels that they share, and where each comes from."""
+
+    labels: dict[str, str]
+    rows: Outcome
+    origins: Words
+
+
+def groups_of(scored: Sequence[Scored], group_by: Sequence[str]) -> list[Group]:
     """The rows of one kind that are scored, by their labels, sorted."""
     names = [WHAT[scored[0].points.kind] if name in ("op", "metric") else name for name in group_by]
     names = list(dict.fromkeys(names))
     outcome = joined([each.outcome for each in scored])
+    origins = np.concatenate([each.origins() for each in scored])
     labels = pd.DataFrame(
         {name: [cell for each in scored for cell in each.label(name)] for name in names}, dtype=object
     )
     kept = np.flatnonzero(outcome.left_out == "")
     groups = labels.iloc[kept].groupby(names, sort=True).indices
     return [
-        (dict(zip(names, key if isinstance(key, tuple) else (key,), strict=True)), outcome.take(kept[rows]))
+        Group(
+            dict(zip(names, key if isinstance(key, tuple) else (key,), strict=True)),
+            outcome.take(kept[rows]), origins[kept[rows]],
+        )
         for key, rows in groups.items()
-    ]
+    ]  # fmt: skip
 
 
 def _check_labels(scored: Sequence[Scored], group_by: Sequence[str]) -> None:

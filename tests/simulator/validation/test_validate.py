@@ -21,7 +21,7 @@ CPU = {"engine": "llama.cpp", "device": "ryzen-9-7950x", "model": "llama-3.1-8b"
 GROUP = [
     "kind", "source", "device", "op", "n", "skipped", "skip_reasons", "mape", "mape_with_skipped", "median_ape",
     "p90_ape", "median_abs_log_ratio", "bias", "kendall_tau", "coverage_80", "coverage_95", "interval_score",
-    "fitted_rows",
+    "constant_band_score", "coverage_80_p", "coverage_95_p", "fitted_rows", "source_devices",
 ]  # fmt: skip
 
 
@@ -44,7 +44,7 @@ def test_form_of_the_report(tables: list[Points]) -> None:
     for group in report["groups"]:
         assert list(group) == [("metric" if name == "op" and group["kind"] != "ops" else name) for name in GROUP]
     assert list(report["overall"]) == [*GROUP[4:], "source_device_groups", "fitted", "held_out"]
-    assert list(report["overall"]["source_device_groups"]) == ["groups", "without_prediction", *GROUP[7:-1]]
+    assert list(report["overall"]["source_device_groups"]) == ["groups", "without_prediction", *GROUP[7:-4]]
 
 
 def test_groups_by_kind_source_device_and_op(tables: list[Points]) -> None:
