@@ -86,15 +86,17 @@ def calibrate(rows: Measured, free: Sequence[Parameter], about: Fit, scope: Scop
         inner = 1 + np.arange(len(seen)) % 3
     ratios: list[Floats] = []
     groups: list[str] = []
+    blocks: list[str] = []
     for fold in sorted(set(inner.tolist())):
         out = rows.take(seen[inner == fold])
         ratios.append(log_ratios([out.sample], _fitted([rows.take(seen[inner != fold])], free)))
         groups += out.keys
+        blocks += [str(fold)] * len(out.keys)
     entry = Calibration(
         operators=scope.operators,
         parameters=_texts(values, free),
         fit=_filled(about, [rows.take(seen)]),
-        residuals=residuals_of(np.concatenate(ratios), groups),
+        residuals=residuals_of(np.concatenate(ratios), groups, blocks),
         dtypes=scope.dtypes,
         runtimes=(rows.sample.model.runtime.id,),
         weights=scope.weights,
@@ -103,7 +105,8 @@ def calibrate(rows: Measured, free: Sequence[Parameter], about: Fit, scope: Scop
     if not held.keys:
         return entry
     shipped = {name: fact.value for name, fact in entry.facts.items()}
-    return msgspec.structs.replace(entry, held_out=residuals_of(log_ratios([held.sample], shipped), held.keys))
+    left = residuals_of(log_ratios([held.sample], shipped), held.keys, [str(HELD_OUT)] * len(held.keys))
+    return msgspec.structs.replace(entry, held_out=left)
 
 
 def calibrate_class(rows: Sequence[Measured], free: Sequence[Parameter], about: Fit, scope: Scope) -> Calibration:
@@ -128,7 +131,7 @@ def calibrate_class(rows: Sequence[Measured], free: Sequence[Parameter], about: 
         operators=scope.operators,
         parameters=_texts(values, free),
         fit=_filled(about, rows),
-        residuals=residuals_of(np.concatenate(ratios), groups),
+        residuals=residuals_of(np.concatenate(ratios), groups, groups),
         dtypes=scope.dtypes,
         weights=scope.weights,
     )

@@ -15,18 +15,20 @@ import numpy as np
 import numpy.typing as npt
 
 from hardware_specs.calibrations import Residuals
+from simulator.uncertainty.intervals import Z80
 
 Floats = npt.NDArray[np.float64]
 
 LEVELS: Final = (0.025, 0.1, 0.9, 0.975)
 
 
-def residuals_of(log_ratio: Floats, groups: Sequence[str]) -> Residuals:
+def residuals_of(log_ratio: Floats, groups: Sequence[str], blocks: Sequence[str]) -> Residuals:
     """Residuals of rows.
 
     Args:
         log_ratio: ln(predicted / measured) of rows that the fit has not seen, shape [n].
-        groups: group of each row: rows of one share an error.
+        groups: group of each row: rows of one are alike.
+        blocks: fold, or device, of each row: what rows of one have in common is the shared error.
 
     Raises:
         ValueError: no rows.
@@ -35,18 +37,16 @@ def residuals_of(log_ratio: Floats, groups: Sequence[str]) -> Residuals:
         raise ValueError("no row was left out: nothing says how far off the fit is")
     r = -log_ratio
     off = np.abs(np.expm1(log_ratio))
-    names = np.array(groups, object)
+    names = np.array(blocks, object)
+    means = np.array([_middle(r[names == name]) for name in sorted(set(blocks))])
+    within = np.array([_spread(r[names == name]) ** 2 for name in sorted(set(blocks))])
     unique = sorted(set(groups))
-    means = np.array([r[names == name].mean() for name in unique])
-    within = np.array([r[names == name].var() for name in unique])
-    centre = float(r.mean())
-    shared = float(np.sqrt(np.mean((means - centre) ** 2) + centre**2))
     return Residuals(
         rows=len(r),
         groups=len(unique),
         mape=_short(off.mean()),
         median=_short(np.median(off)),
-        shared=_short(shared),
+        shared=_short(np.sqrt(np.mean(means**2))),
         own=_short(np.sqrt(within.mean())),
         quantiles=tuple(_short(end) for end in _ends(r, len(unique))),
     )
@@ -62,6 +62,18 @@ def _ends(r: Floats, groups: int) -> list[float]:
         ends.append(float(ordered[int(np.clip(rank, 0, n - 1))]))
     middle = float(np.median(ordered))
     return [middle + (end - middle) * (1.0 + 1.0 / groups) for end in ends]
+
+
+def _middle(r: Floats) -> float:
+    """Mean of the middle half: outliers count as rows, not by how far out they are."""
+    low, high = np.quantile(r, (0.25, 0.75))
+    return float(r[(low <= r) & (r <= high)].mean())
+
+
+def _spread(r: Floats) -> float:
+    """Standard deviation of the normal that has these 10% and 90% quantiles."""
+    low, high = np.quantile(r, (0.1, 0.9))
+    return float(high - low) / (2.0 * Z80)
 
 
 def _short(value: float) -> float:

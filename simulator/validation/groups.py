@@ -36,23 +36,20 @@ def model_in(note: str) -> str:
 
 
 SPLITS: Final = {
-    "gemm": ((MODEL,), ("n", "k"), ("m", "n", "k")),
-    "moe": (("n", "k", "experts", "top_k"), ("m", "n", "k", "experts", "top_k")),
-    "attention_prefill": (("heads", "kv_heads", "head_dim"), ("batch", "q_len", "kv_len")),
-    "attention_decode": (("heads", "kv_heads", "head_dim"), ("batch", "kv_len")),
-    "vector": ((MODEL,), ("cols",), ("rows", "cols")),
+    "gemm": (((MODEL,), 4), (("n", "k"), 12), (("m", "n", "k"), 1)),
+    "moe": ((("n", "k", "experts", "top_k"), 4), (("m", "n", "k", "experts", "top_k"), 1)),
+    "attention_prefill": ((("heads", "kv_heads", "head_dim"), 4), (("batch", "q_len", "kv_len"), 1)),
+    "attention_decode": ((("heads", "kv_heads", "head_dim"), 4), (("batch", "kv_len"), 1)),
+    "vector": (((MODEL,), 4), (("cols",), 4), (("rows", "cols"), 1)),
 }
-"""Ways to group the rows of a family, the strictest first."""
-
-FEWEST_GROUPS: Final = 4
-"""With fewer groups the next way is tried."""
+"""Ways to group the rows of a family, the strictest first, and the fewest groups with which a way is taken."""
 
 
 def split_of(family: str, sizes: Floats, notes: Words) -> tuple[str, ...]:
     """The strictest way to group rows of ``family`` that leaves enough groups, else the last one."""
-    for split_by in SPLITS[family]:
+    for split_by, fewest in SPLITS[family]:
         keys = group_keys(sizes, notes, split_by)
         named = MODEL not in split_by or all(model_in(note) for note in notes.tolist())
-        if named and len(np.unique(keys)) >= FEWEST_GROUPS:
+        if named and len(np.unique(keys)) >= fewest:
             return split_by
-    return SPLITS[family][-1]
+    return SPLITS[family][-1][0]
