@@ -43,12 +43,13 @@ _WIDE_BLOCK = 1024.0
 _FEW_LOOKUPS = 16.0
 """Most rows that a look-up walks through one by one."""
 _DISPATCH_NORM, _DISPATCH_SOFTMAX, _DISPATCH_ACTIVATION = 2.7, 1.5, 1.3
-"""Host time before the launch beside that of an addition: layer norm allocates its moments. PyTorch 2.1 under four
-hosts."""
+"""Host time before the launch beside that of an addition: layer norm allocates its moments. Rounded from eager calls
+of PyTorch 2.1 to a T4, a V100 and an A100."""
 _DEPENDENT_LOADS = 1.4
-"""Floor of a look-up beside that of others: the index arrives before the row is asked for. Six GPUs."""
+"""Floor of a look-up beside that of others: the index arrives before the row is asked for. Rounded
+from short look-ups on A40, A100, H100 and RTX 4090."""
 _REDUCTION_STARTS = 3.0
-"""Start of a row with a reduction, in starts of one without: two barriers."""
+"""Start of a row with a reduction, in starts of one without: two barriers. Rounded from norms on an A100."""
 _MATH_SHARE = 0.25
 """Share of the vector peak that long element functions (state space scans) reach. Assumed: loads, exponentials and
 conversions take the other slots."""
@@ -155,8 +156,8 @@ def vector_bytes_s(p: Any, ops: Any, i: int) -> float:
 
 
 def clock_hz(spec: DeviceSpec) -> float:
-    """Boost clock [Hz]; 1.6 GHz where unknown, the middle of the shipped GPUs."""
-    return spec.compute.clock_boost.value if spec.compute.clock_boost else 1.6e9
+    """Boost clock [Hz]; 1.7 GHz where unknown, the median of the shipped GPUs."""
+    return spec.compute.clock_boost.value if spec.compute.clock_boost else 1.7e9
 
 
 def blocks_of(spec: DeviceSpec) -> float:
@@ -201,4 +202,5 @@ PARAMETERS: Final = (
     _rate("vector_softmax_rate", 7.0, "long softmaxes"),
     _rate("vector_lookup_rate", 12.0, "look-ups"),
 )
-"""Parameters of the law. Priors: rounded middle of the fits to serving kernels on six NVIDIA GPUs."""
+"""Parameters of the law. Priors: rounded middle of fits to the kernels of serving stacks on A40, A100, A800, H100, H800
+and RTX 4090; look-ups lie between index_select of older PyTorch (2.5) and today's kernels (memory-bound)."""
