@@ -62,10 +62,9 @@ EXPERTS = st.sampled_from([(8, 2), (16, 1), (128, 8), (512, 10)])
 TOKENS = st.sampled_from([1, 3, 16, 100, 512, 4096, 20000])
 
 
-@pytest.mark.parametrize("parameter", PARAMETERS, ids=lambda p: p.name)
+@pytest.mark.parametrize("parameter", [p for p in PARAMETERS if p.free], ids=lambda p: p.name)
 def test_priors_lie_in_their_ranges(parameter: Any) -> None:
     assert parameter.low < parameter.prior(H100) < parameter.high
-    assert parameter.name.startswith("moe_")
 
 
 @pytest.mark.parametrize(("experts_", "top_k"), [(128, 8), (8, 2), (512, 10)])
@@ -147,7 +146,7 @@ def test_one_projection_is_one_launch() -> None:
     assert parts[0] == pytest.approx(2 * parts[1], rel=0.1)
 
 
-RECOVERED = ("moe_share", "moe_block_s", "moe_stream_share", "moe_fixed_s", "moe_expert_s", "moe_row_s")
+RECOVERED = ("moe_share", "moe_block_s", "moe_stream_share", "moe_fixed_s", "moe_expert_s", "moe_passes")
 
 
 def test_parameters_come_back_from_their_own_times() -> None:
@@ -156,7 +155,7 @@ def test_parameters_come_back_from_their_own_times() -> None:
         op.moe_gemm("moe", tokens, *shape, routing=routing)
         for shape in shapes for tokens in (1, 8, 128, 1024, 8192) for routing in ("balanced", "power_law_1.2")
     ]  # fmt: skip
-    truth = np.array([0.55, 1.7e-6, 0.75, 4e-5, 1e-7, 4e-9])
+    truth = np.array([0.45, 1.7e-6, 0.75, 4e-5, 1e-7, 3.0])
     measured = np.log(seconds(asked, record(**dict(zip(RECOVERED, truth.tolist(), strict=True)))))
     start = np.array([PRIOR[name] for name in RECOVERED])
 

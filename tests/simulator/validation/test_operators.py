@@ -90,9 +90,28 @@ def test_parts_of_an_expert_add_up_to_the_whole() -> None:
 
 
 @pytest.mark.parametrize(
+    ("note", "routing"),
+    [
+        ("fused MoE gate+up GEMM, act, down GEMM (EP=1); routing balanced; aic fp8", "balanced"),
+        ("fused MoE gate+up GEMM, act, down GEMM (EP=1); routing power_law_1.2; aic fp8_block", "power_law_1.2"),
+        ("routing power_law_1; EP=1", "power_law_1"),
+        ("masked grouped GEMM; tokens_per_expert=16; EP over 8 GPUs, experts = local", "balanced"),
+        ("EP=1; routing uniform_topk", "uniform"),
+        ("EP=1; routing not stated", "uniform"),
+        ("", "uniform"),
+    ],
+)
+def test_routing_is_read_from_the_note(note: str, routing: str) -> None:
+    sizes = {"m": 10.0, "n": 1408.0, "k": 2048.0, "experts": 64.0, "top_k": 6.0}
+    assert made("moe_gemm", note=note, **sizes) == op.moe_gemm("x", 10, 1408, 2048, 64, 6, routing=routing)
+
+
+@pytest.mark.parametrize(
     ("device", "dtype", "note", "expected"),
     [
         ("h100-sxm-80gb", "fp8", "", Numbers("fp8")),
+        ("h100-sxm-80gb", "fp8", "routing balanced; aic fp8", Numbers("fp8")),
+        ("h100-sxm-80gb", "fp8", "aic fp8_block", Numbers("fp8", load_format("fp8_block").bits_per_weight)),
         ("h100-sxm-80gb", "bf16", "kv_cache=fp8; causal", Numbers("bf16", kv_bits=8.0)),
         ("a100-sxm-80gb", "int8", "", Numbers("int8")),
         ("a100-sxm-80gb", "int4_wo", "", Numbers("bf16", load_format("int4").bits_per_weight, True)),
