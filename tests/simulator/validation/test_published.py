@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +47,10 @@ def positive(row: Row, *names: str) -> list[float]:
     return values
 
 
+def has_energy(row: Row) -> bool:
+    return bool(row.get("power_w")) or row.get("metric") == "j_per_output_token"
+
+
 def is_of(kind: str) -> list[object]:
     return [pytest.param(each, id=each.name) for each in LEDGER if each.kind == kind]
 
@@ -79,7 +84,7 @@ def test_devices_are_of_the_catalogue_and_classes_theirs(file: Points) -> None:
 def test_classes_kinds_and_energies_are_balanced() -> None:
     classes: Counter[str] = Counter(load_device(row["device"]).device_class for row in rows())
     kinds = {kind: len(rows(kind)) for kind in LEAST_OF_KIND}
-    energies = sum(bool(row.get("power_w")) or row.get("metric") == "j_per_output_token" for row in rows())
+    energies = sum(map(has_energy, rows()))
     assert not [name for name, least in LEAST_OF_CLASS.items() if classes[name] < least], classes
     assert not [name for name, least in LEAST_OF_KIND.items() if kinds[name] < least], kinds
     assert energies >= LEAST_ENERGY_ROWS
@@ -158,3 +163,21 @@ def test_steps_stay_under_the_peaks(file: Points) -> None:
             matrices = 2.0 * hidden * hidden + (3.0 if row["gated_mlp"] == "1" else 2.0) * hidden * ffn
             flops = 6.0 * layers * matrices * seqs * length
             assert flops / step_s <= devices * highest_peak(spec), row
+
+
+def test_the_page_lists_each_publication_with_its_counts() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "published.md").read_text(encoding="utf-8")
+    listed = {cells[0]: cells[2:] for cells in map(_cells, page.splitlines()) if len(cells) == 6}
+    counts: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys((*LEAST_OF_KIND, "energy"), 0))
+    for kind in LEAST_OF_KIND:
+        for row in rows(kind):
+            of = counts[row["citation"].partition(";")[0].removeprefix("https://").removeprefix("github.com/")]
+            of[kind] += 1
+            of["energy"] += has_energy(row)
+    assert {name: listed.get(name) for name in counts} == {
+        name: [str(count or "") for count in of.values()] for name, of in counts.items()
+    }
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
