@@ -80,17 +80,17 @@ def prepare_pool(scenario: Scenario, pool: Pool) -> Prepared:
         precision,
         Lowering(precision, sharding, frozenset(pool.runtime.fusions)),
         network,
-        communicators_of(network, pool.plan, pool.runtime.one_shot_all_reduce),
+        communicators_of(network, pool.plan, pool.runtime.collectives),
     )
 
 
-def communicators_of(network: Network, plan: Plan, one_shot: bool = False) -> dict[str, Communicator]:
-    """One communicator per axis. Ranks are laid out tp fastest, then dp (expert groups inside tp x dp), then pp.
+def communicators_of(network: Network, plan: Plan, library: str) -> dict[str, Communicator]:
+    """One communicator of ``library`` per axis. Ranks run tp fastest, then dp (expert groups inside tp x dp), then pp.
 
     "edp" joins the devices that hold the same experts.
     """
-    network.communicator(plan.devices)
+    network.communicator(plan.devices, 1, library)
     layout = {"tp": (plan.tp, 1), "ep": (plan.ep, 1), "dp": (plan.dp, plan.tp), "pp": (plan.pp, plan.tp * plan.dp)}
     if plan.ep > 1:
         layout["edp"] = (plan.tp * plan.dp // plan.ep, plan.ep)
-    return {axis: network.communicator(size, stride, one_shot) for axis, (size, stride) in layout.items() if size > 1}
+    return {axis: network.communicator(size, stride, library) for axis, (size, stride) in layout.items() if size > 1}

@@ -6,14 +6,20 @@ pipelined over both levels, hence
 
     seconds = startup + max(inner_bytes / inner.bandwidth, outer_bytes / outer.bandwidth)
 
-Byte counts are wire bytes: payload divided by the efficiency of the protocol that carries it.
+Byte counts are wire bytes: payload divided by the efficiency of the protocol that carries it. What a collective
+library adds to the links (start-up times, efficiencies, the kernels that it has) is in ``Library``; the numbers are
+data, see ``workloads.collectives``.
+
+A protocol moves data with its own handshake: LL sends 8 bytes for 4 and needs no fence, LL128 sends 128 for 120,
+Simple fills whole chunks of a buffer and then raises a flag. So a message starts on LL, where a hop costs least, and
+ends on Simple, where a byte does. Every time is increasing and concave in the message, hence the cheapest one is,
+and continuous where one protocol follows another.
 
 Sources: R. Thakur, R. Rabenseifner, W. Gropp, "Optimization of collective communication operations in MPICH",
 IJHPCA 19(1), 2005 (ring, tree); E. Chan et al., "Collective communication: theory, practice, and experience",
-Concurrency and Computation 19(13), 2007 (bucket algorithm on meshes); NCCL src/graph/tuning.cc, commit 5067397
-(base latencies, protocol ratios, in-switch latency). Efficiencies are relative to the rate of a plain copy
-between two devices (p2pBandwidthLatencyTest) and were set from NCCL 2.26-2.29 nccl-tests curves of A100, H100,
-H200 and B200 at 2, 4 and 8 devices.
+Concurrency and Computation 19(13), 2007 (bucket algorithm on meshes); Z. Hu et al., "Demystifying NCCL", arXiv
+2507.04786, 2025 (protocols, channels, steps of the ring); NCCL src/graph/tuning.cc, commit 5067397 (the model by
+which NCCL chooses).
 """
 
 from __future__ import annotations
@@ -40,27 +46,6 @@ REDUCE_SCATTER: Final = int(OpKind.REDUCE_SCATTER)
 ALL_TO_ALL: Final = int(OpKind.ALL_TO_ALL)
 SEND_RECV: Final = int(OpKind.SEND_RECV)
 
-BASE_S: Final = 6.6e-6
-"""Launch and protocol set-up of one collective [s]: NCCL baseLatencies Ring/LL."""
-
-# Protocols LL, LL128, Simple: time beyond BASE_S [s] (NCCL 14.0 - 6.6 us; the fill of the first chunk of Simple
-# from the curves), latency of a hop relative to LL, and efficiency on device links and on network links
-# (LL sends 8 bytes for 4; LL128 sends 128 for 120; NCCL llMaxBws caps LL near 0.37 of a link's copy rate).
-PROTOCOL_BASE_S: Final = (0.0, 7.4e-6, 10.0e-6)
-PROTOCOL_HOP: Final = (1.0, 2.0, 3.4)
-DEVICE_EFFICIENCY: Final = (0.37, 0.76, 0.84)
-NETWORK_EFFICIENCY: Final = (0.5, 0.92, 1.0)
-
-IN_SWITCH_S: Final = 25e-6
-"""Latency of an in-switch reduction beyond BASE_S [s]: NCCL hwLatencies NVLS/Simple."""
-IN_SWITCH_EFFICIENCY: Final = 0.70
-"""Of the copy rate; from 512 MiB all-reduce curves of H100, H200 and B200 with 8 devices."""
-
-DIRECT_BASE_S: Final = 2.5e-6
-"""One barrier and launch of a one-shot all-reduce kernel [s]: TensorRT-LLM custom all-reduce, H100, 256 B."""
-DIRECT_EFFICIENCY: Final = 0.80
-DIRECT_MOST_BYTES: Final = 8.0 * 2**20
-"""Largest message that serving stacks give to their own all-reduce kernels [B]."""
 CHAIN: Final = 8.0
 """Devices that a tree visits one after the other (one host) before it branches."""
 
@@ -86,6 +71,55 @@ class Level(NamedTuple):
     in_network: float
 
 
+class Library(NamedTuple):
+    """What a collective library adds to the links between the devices.
+
+    Fields as ``workloads.collectives.record.VALUES`` says: times in seconds, rates in B/s, sizes in bytes;
+    efficiencies relative to the rate of a plain copy, hops to the latency of the link. ``flat_ring`` is 1.0 for: one
+    ring runs through all ranks of all nodes.
+    """
+
+    setup: float
+    ll128_start: float
+    simple_start: float
+    ll128_hop: float
+    simple_hop: float
+    ll_efficiency: float
+    ll128_efficiency: float
+    simple_efficiency: float
+    fill: float
+    own_share: float
+    network_ll128_hop: float
+    network_simple_hop: float
+    network_ll_efficiency: float
+    network_ll128_efficiency: float
+    network_simple_efficiency: float
+    in_switch_start: float
+    in_switch_efficiency: float
+    pair_start: float
+    pair_peer: float
+    pair_ll_rate: float
+    pair_simple_start: float
+    pair_efficiency: float
+    pair_own_share: float
+    send_simple_start: float
+    send_efficiency: float
+    one_shot_start: float
+    one_shot_peer: float
+    one_shot_efficiency: float
+    one_shot_most: float
+    two_shot_start: float
+    two_shot_peer: float
+    two_shot_efficiency: float
+    two_shot_most: float
+    arrival: float
+    flat_ring: float
+
+
+Cost = tuple[float, float, float, float, int]
+"""Seconds, start-up, wire bytes of one device on the inner and the outer level, algorithm."""
+
+
 @njit(cache=True)
 def passes(kind: int, n: float) -> float:
     """Share of the message that every one of ``n`` ranks sends in the ring (bucket) algorithm.
@@ -100,15 +134,19 @@ def passes(kind: int, n: float) -> float:
 
 
 @njit(cache=True)
+def in_pieces(payload: float, fill: float) -> float:
+    """Bytes that take as long as ``payload`` sent in pieces of the best size, shape as given [B].
+
+    Pieces of c bytes, each with an overhead of o bytes, through k stages: (W / c + k) (c + o) is least for
+    c = sqrt(W o / k): W + 2 sqrt(k o W) + k o. ``fill`` is k o; the last term belongs to the start.
+    """
+    return payload + 2.0 * math.sqrt(fill * payload)
+
+
+@njit(cache=True)
 def _cheaper(
-    best: tuple[float, float, float, float, int],
-    startup: float,
-    inner_bytes: float,
-    outer_bytes: float,
-    algorithm: int,
-    inner: Level,
-    outer: Level,
-) -> tuple[float, float, float, float, int]:
+    best: Cost, startup: float, inner_bytes: float, outer_bytes: float, algorithm: int, inner: Level, outer: Level
+) -> Cost:
     seconds = startup + max(inner_bytes / inner.bandwidth, outer_bytes / outer.bandwidth)
     return (seconds, startup, inner_bytes, outer_bytes, algorithm) if seconds < best[0] else best
 
@@ -121,86 +159,103 @@ def _tree_steps(size: float) -> float:
 
 
 @njit(cache=True)
-def _reducing(
-    kind: int, message: float, inner: Level, outer: Level, base_s: float
-) -> tuple[float, float, float, float, int]:
+def _reducing(kind: int, message: float, inner: Level, outer: Level, library: Library) -> Cost:
     """Ring and, for all-reduce, tree: each of the three protocols on both levels."""
     best = (math.inf, 0.0, 0.0, 0.0, NONE)
     trips = 2.0 if kind == ALL_REDUCE else 1.0
-    inner_payload = passes(kind, inner.size) * message
-    outer_payload = passes(kind, outer.size) * message / inner.size
+    nodes, total = outer.size, inner.size * outer.size
+    own = library.own_share / inner.size if inner.size > 1.0 else 0.0
+    inside = (passes(kind, inner.size) + own) * message
+    a_ring, b_ring, around = inside, passes(kind, nodes) * message / inner.size, inner.steps
+    if library.flat_ring > 0.0 and nodes > 1.0:
+        # One ring through all ranks: of the hops in each node one leaves it.
+        a_ring = (passes(kind, total) * (inner.size - 1.0) / inner.size + own) * message
+        b_ring, around = passes(kind, total) * message / inner.size, inner.steps * nodes
+    starts = (0.0, library.ll128_start, library.simple_start)
+    hops = (1.0, library.ll128_hop, library.simple_hop)
+    network_hops = (1.0, library.network_ll128_hop, library.network_simple_hop)
+    efficiency = (library.ll_efficiency, library.ll128_efficiency, library.simple_efficiency)
+    network = (library.network_ll_efficiency, library.network_ll128_efficiency, library.network_simple_efficiency)
     for p in range(3):
-        start = base_s + PROTOCOL_BASE_S[p]
-        rounds = inner.steps * inner.latency + outer.steps * outer.latency
-        a, b = inner_payload / DEVICE_EFFICIENCY[p], outer_payload / NETWORK_EFFICIENCY[p]
-        best = _cheaper(best, start + trips * rounds * PROTOCOL_HOP[p], a, b, RING, inner, outer)
-        if kind == ALL_REDUCE and (outer.size > 2.0 or inner.size > CHAIN):
+        start = library.setup + starts[p]
+        rounds = around * inner.latency * hops[p] + outer.steps * outer.latency * network_hops[p]
+        fill = library.fill if p == 2 else 0.0
+        a, b = in_pieces(a_ring, fill) / efficiency[p], b_ring / network[p]
+        best = _cheaper(best, start + trips * rounds, a, b, RING, inner, outer)
+        if kind == ALL_REDUCE and (nodes > 2.0 or inner.size > CHAIN):
             inner_steps = _tree_steps(inner.size) if inner.connected > 0.0 else inner.steps
-            outer_steps = math.ceil(math.log2(outer.size)) if outer.connected > 0.0 else outer.steps
-            depth = inner_steps * inner.latency + outer_steps * outer.latency
+            outer_steps = math.ceil(math.log2(nodes)) if outer.connected > 0.0 else outer.steps
+            depth = inner_steps * inner.latency * hops[p] + outer_steps * outer.latency * network_hops[p]
             # A rank of the double binary tree sends every byte up once and down once.
-            a_tree = 2.0 * message / DEVICE_EFFICIENCY[p] if inner.size > CHAIN else a
-            b_tree = 2.0 * message / inner.size / NETWORK_EFFICIENCY[p] if outer.size > 2.0 else b
-            best = _cheaper(best, start + 2.0 * depth * PROTOCOL_HOP[p], a_tree, b_tree, TREE, inner, outer)
+            a = in_pieces(2.0 * message if inner.size > CHAIN else inside, fill) / efficiency[p]
+            b = 2.0 * message / inner.size / network[p] if nodes > 2.0 else b
+            best = _cheaper(best, start + 2.0 * depth, a, b, TREE, inner, outer)
     return best
 
 
 @njit(cache=True)
-def _in_place(
-    best: tuple[float, float, float, float, int],
-    message: float,
-    inner: Level,
-    outer: Level,
-    base_s: float,
-    direct: bool,
-) -> tuple[float, float, float, float, int]:
-    """All-reduce inside one connected domain: by the switch, or by kernels that read their peers' memory."""
+def _in_switch(best: Cost, message: float, inner: Level, outer: Level, library: Library) -> Cost:
+    """All-reduce by the switch of each node, and a tree over the nodes with a share of the message on each rail.
+
+    Every rank sends its tensor to the switch once and the sum of its share back: S (1 + 1/n).
+    """
+    wire = message * (1.0 + 1.0 / inner.size) / library.in_switch_efficiency
+    start, between = library.setup + library.in_switch_start + inner.latency, 0.0
+    if outer.size > 1.0:
+        start += 2.0 * math.ceil(math.log2(outer.size)) * outer.latency * library.network_simple_hop
+        # Of two nodes each sends its share once; in a larger tree it goes up and down.
+        between = message / inner.size * (1.0 if outer.size <= 2.0 else 2.0) / library.network_simple_efficiency
+    return _cheaper(best, start, wire, between, IN_SWITCH, inner, outer)
+
+
+@njit(cache=True)
+def _over_peer_memory(best: Cost, message: float, inner: Level, outer: Level, library: Library) -> Cost:
+    """All-reduce by kernels that read and write the memory of their peers."""
     n = inner.size
-    if inner.in_network > 0.0 and n > 2.0:
-        # Every rank sends its tensor to the switch once and the sum of its share back: S (1 + 1/n).
-        wire = message * (1.0 + 1.0 / n) / IN_SWITCH_EFFICIENCY
-        best = _cheaper(best, base_s + IN_SWITCH_S + inner.latency, wire, 0.0, IN_SWITCH, inner, outer)
-    if direct and inner.connected > 0.0 and message <= DIRECT_MOST_BYTES:
-        one, two = (n - 1.0) * message, 2.0 * (n - 1.0) / n * message
-        wire_one, wire_two = one / DIRECT_EFFICIENCY, two / DIRECT_EFFICIENCY
-        best = _cheaper(best, DIRECT_BASE_S + inner.latency, wire_one, 0.0, ONE_SHOT, inner, outer)
-        best = _cheaper(best, 2.0 * (DIRECT_BASE_S + inner.latency), wire_two, 0.0, TWO_SHOT, inner, outer)
+    if message <= library.one_shot_most:
+        start = library.one_shot_start + (n - 1.0) * library.one_shot_peer
+        wire = (n - 1.0) * message / library.one_shot_efficiency
+        best = _cheaper(best, start, wire, 0.0, ONE_SHOT, inner, outer)
+    if message <= library.two_shot_most:
+        start = library.two_shot_start + (n - 1.0) * library.two_shot_peer
+        wire = passes(ALL_REDUCE, n) * message / library.two_shot_efficiency
+        best = _cheaper(best, start, wire, 0.0, TWO_SHOT, inner, outer)
     return best
 
 
 @njit(cache=True)
-def _pairwise(
-    kind: int, message: float, inner: Level, outer: Level, base_s: float
-) -> tuple[float, float, float, float, int]:
+def _pairwise(kind: int, message: float, inner: Level, outer: Level, library: Library) -> Cost:
     """All-to-all and send/recv: straight to the receivers. A send of a group over several nodes crosses them."""
     best = (math.inf, 0.0, 0.0, 0.0, NONE)
     total = inner.size * outer.size
-    latency = max(inner.diameter * inner.latency, outer.diameter * outer.latency)
-    a, b = 0.0, 0.0
+    a, b, own, to_one, peers = 0.0, 0.0, 0.0, message, 1.0
+    hop, efficiency, simple_start = outer.latency, library.send_efficiency, library.send_simple_start
     if kind == ALL_TO_ALL:
-        a = message * (inner.size - 1.0) / total * inner.spread
-        b = message * (total - inner.size) / total * outer.spread
+        to_one, peers = message / total, total - 1.0
+        hop = max(inner.diameter * inner.latency, outer.diameter * outer.latency)
+        efficiency, simple_start = library.pair_efficiency, library.pair_simple_start
+        a = to_one * (inner.size - 1.0) * inner.spread
+        b = to_one * (total - inner.size) * outer.spread
+        own = to_one * library.pair_own_share if inner.size > 1.0 else 0.0
     elif outer.size > 1.0:
-        b, latency = message * outer.bandwidth / outer.pair_bandwidth, outer.latency
+        b = message * outer.bandwidth / outer.pair_bandwidth
     else:
-        a, latency = message * inner.bandwidth / inner.pair_bandwidth, inner.latency
-    for p in range(3):
-        start = base_s + PROTOCOL_BASE_S[p] + latency * PROTOCOL_HOP[p]
-        best = _cheaper(best, start, a / DEVICE_EFFICIENCY[p], b / NETWORK_EFFICIENCY[p], DIRECT, inner, outer)
-    return best
+        a, hop = message * inner.bandwidth / inner.pair_bandwidth, inner.latency
+    start = library.setup + library.pair_start + (peers - 1.0) * library.pair_peer + hop
+    # LL sends 8 bytes for 4, and has one channel for each peer.
+    ll = max(2.0 * a, to_one * inner.bandwidth / library.pair_ll_rate) if a > 0.0 else 0.0
+    best = _cheaper(best, start, ll, b / library.network_ll_efficiency, DIRECT, inner, outer)
+    a, b = in_pieces(a + own, library.fill) / efficiency, b / library.network_simple_efficiency
+    return _cheaper(best, start + simple_start, a, b, DIRECT, inner, outer)
 
 
 @njit(cache=True)
-def collective_cost(
-    kind: int, message_bytes: float, inner: Level, outer: Level, base_s: float, direct: bool
-) -> tuple[float, float, float, float, int]:
+def collective_cost(kind: int, message_bytes: float, inner: Level, outer: Level, library: Library) -> Cost:
     """The cheapest way to run one collective over ``inner.size`` x ``outer.size`` devices.
 
     Args:
         kind: an ``OpKind`` code of a collective.
         message_bytes: as ``Operator.message_bytes`` defines it for the kind [B].
-        base_s: launch and set-up of one collective [s].
-        direct: the software has one- and two-shot all-reduce kernels for small messages.
 
     Returns:
         ``(seconds, startup_s, inner_bytes, outer_bytes, algorithm)``: wire bytes of one device per direction
@@ -208,20 +263,24 @@ def collective_cost(
     """
     if inner.size * outer.size <= 1.0:
         return (0.0, 0.0, 0.0, 0.0, NONE)
-    if kind in (ALL_TO_ALL, SEND_RECV):
-        return _pairwise(kind, message_bytes, inner, outer, base_s)
-    best = _reducing(kind, message_bytes, inner, outer, base_s)
-    if kind == ALL_REDUCE and outer.size <= 1.0:
-        best = _in_place(best, message_bytes, inner, outer, base_s, direct)
-    return best
+    if kind == SEND_RECV:
+        return _pairwise(kind, message_bytes, inner, outer, library)
+    if kind == ALL_TO_ALL:
+        best = _pairwise(kind, message_bytes, inner, outer, library)
+    else:
+        best = _reducing(kind, message_bytes, inner, outer, library)
+        if kind == ALL_REDUCE and inner.in_network > 0.0 and inner.size > 2.0:
+            best = _in_switch(best, message_bytes, inner, outer, library)
+        if kind == ALL_REDUCE and inner.connected > 0.0 and outer.size <= 1.0:
+            best = _over_peer_memory(best, message_bytes, inner, outer, library)
+    waits = max(0.0, library.arrival - best[0])
+    return (best[0] + waits, best[1] + waits, best[2], best[3], best[4])
 
 
 @njit(cache=True)
-def collective_seconds(
-    kind: Ints, message_bytes: Floats, inner: Level, outer: Level, base_s: float, direct: bool
-) -> Floats:
+def collective_seconds(kind: Ints, message_bytes: Floats, inner: Level, outer: Level, library: Library) -> Floats:
     """``collective_cost`` of many calls over one communicator: seconds, shape as ``kind`` [s]."""
     seconds = np.empty(len(kind))
     for i in range(len(kind)):
-        seconds[i] = collective_cost(kind[i], message_bytes[i], inner, outer, base_s, direct)[0]
+        seconds[i] = collective_cost(kind[i], message_bytes[i], inner, outer, library)[0]
     return seconds

@@ -5,21 +5,18 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from simulator.kernels import collectives as kernel
-from simulator.kernels.collectives import Level
+from simulator.kernels.collectives import Level, Library
 from workloads.operators import OpKind
 
 
 class Communicator(NamedTuple):
-    """``size`` devices, ``stride`` ranks apart, on two levels of links.
-
-    ``one_shot`` says that the software has one- and two-shot all-reduce kernels for small messages.
-    """
+    """``size`` devices, ``stride`` ranks apart, on two levels of links, and the library that they use."""
 
     size: int
     stride: int
     inner: Level
     outer: Level
-    one_shot: bool = False
+    library: Library
 
 
 class CollectiveCost(NamedTuple):
@@ -35,6 +32,6 @@ class CollectiveCost(NamedTuple):
 def collective_cost(kind: OpKind, message_bytes: float, group: Communicator) -> CollectiveCost:
     """The cheapest algorithm for one collective; ``message_bytes`` as ``Operator`` defines it for the kind."""
     seconds, startup, inner, outer, algorithm = kernel.collective_cost(
-        int(kind), message_bytes, group.inner, group.outer, kernel.BASE_S, group.one_shot
+        int(kind), message_bytes, group.inner, group.outer, group.library
     )
     return CollectiveCost(seconds, startup, inner, outer, kernel.ALGORITHMS[algorithm])

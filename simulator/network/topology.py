@@ -16,6 +16,8 @@ from hardware_specs.errors import InputError
 from hardware_specs.records import DeviceSpec, LinkSpec, SystemNode, SystemSpec
 from simulator.kernels.collectives import Level
 from simulator.network.communicator import Communicator
+from simulator.network.libraries import library_on
+from workloads.collectives.catalogue import load_library
 
 ALONE = Level(1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 1.0, 0.0)
 """The level of a group that has a single member there."""
@@ -118,11 +120,14 @@ class Network:
                     found[name] = Shared(found[name].devices + 1 if name in found else 1, capacity)
         return found
 
-    def communicator(self, size: int, stride: int = 1, one_shot: bool = False) -> Communicator:
+    def communicator(self, size: int, stride: int = 1, library: str = "nccl") -> Communicator:
         """``size`` devices, ``stride`` ranks apart, as inner (one node) and outer (between nodes) levels.
+
+        ``library`` is the name of what they communicate with, see ``workloads.collectives``.
 
         Raises:
             InputError: the system has fewer devices, or several nodes without a network.
+            UnknownName: no such library.
         """
         if size * stride > self.devices:
             raise InputError(
@@ -132,17 +137,22 @@ class Network:
         reach = max(1, self._together() // stride)
         inner = max(d for d in range(1, min(size, reach) + 1) if size % d == 0)
         outer = size // inner
-        return Communicator(
-            size, stride, self._inner(inner, stride), ALONE if outer == 1 else self._outer(outer), one_shot
-        )
+        between = ALONE if outer == 1 else self._outer(outer, inner, load_library(library).network_ports)
+        link = self.link if inner > 1 else self.network_link
+        values = library_on(library, link.category, link.id, self.device.id)
+        return Communicator(size, stride, self._inner(inner, stride), between, values)
 
     def _together(self) -> int:
         """How many ranks in a row lie in one node, wherever the first one is."""
         node, offset = self.group.count, self.ranks.start % self.group.count
         return node if offset + len(self.ranks) <= node else math.gcd(node, offset)
 
-    def _outer(self, size: int) -> Level:
-        bandwidth, latency = self.network_bytes_per_s, self.links[self.system.network].latency.value
+    def _outer(self, size: int, members: int, ports: int) -> Level:
+        """``size`` groups of ``members``, which share the first ``ports`` ports of their node (0: each has its own)."""
+        bandwidth, link = self.network_bytes_per_s, self.network_link
+        if ports:
+            bandwidth = min(bandwidth, ports * link.bandwidth.value * link.achieved_fraction.value / members)
+        latency = link.latency.value
         return Level(float(size), size - 1.0, 1.0, 1.0, bandwidth, bandwidth, latency, 1.0, 0.0)
 
     def _inner(self, size: int, stride: int) -> Level:

@@ -3,8 +3,8 @@
 A row is the time of a kernel, as events around it or an in-situ profile give it: from the start of the kernel to its
 end. So a prediction is the law's time under the kernel factors of the runtime, without the launch of the runtime and
 without the gap to the next kernel, which belong to the graph around it. The shortest kernel (``floor_s`` of the law)
-belongs to the kernel. A collective is what the network says, divided by the runtime's factor; the launch that every
-collective begins with is part of it, as in nccl-tests.
+belongs to the kernel. A collective is what the network says of the library that the row names, or else of that of the
+runtime, divided by its factor; the launch that every collective begins with is part of it, as in nccl-tests.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy.typing as npt
 from hardware_specs.calibrations import Calibration
 from hardware_specs.devices import load_device
 from hardware_specs.errors import InputError
-from hardware_specs.facts import Fact, Mark, group_digest
+from hardware_specs.facts import Fact, Fit, Mark, group_digest
 from hardware_specs.records import DeviceSpec
 from hardware_specs.systems import links_of, system_for
 from simulator.devices.model import compile_device, cost_on_devices
@@ -32,8 +32,9 @@ from simulator.validation.cells import reason_of
 from simulator.validation.groups import group_keys
 from simulator.validation.op_checks import complete, faults_of
 from simulator.validation.operators import COLLECTIVES, OPS, SIZES, Numbers, Sizes, numbers_of
-from simulator.validation.outcome import Floats, Outcome, Words, blank, is_fitted, provenance_of
+from simulator.validation.outcome import Floats, Outcome, Words, blank, fits_in, is_fitted, provenance_of
 from simulator.validation.points import Points, numbers
+from workloads.collectives.catalogue import library_named_in, load_library
 from workloads.graph import OpColumns, columns_of
 from workloads.operators import FAMILY
 from workloads.runtimes.match import match_runtime
@@ -102,7 +103,9 @@ def _predict(table: OpTable, device: str, software: str, rows: Rows) -> None:
         out.fitted[rows[table.sources[rows] == source]] = is_fitted(runtime.id, spec.id, source, table.name)
     together = np.isin(table.words[rows], list(COLLECTIVES))
     _price_kernels(table, spec, runtime, rows[~together])
-    _price_collectives(table, spec, runtime, rows[together])
+    if together.any():
+        library = library_named_in(software)
+        _price_collectives(table, spec, runtime, library.id if library else "", rows[together])
 
 
 def _price_kernels(table: OpTable, spec: DeviceSpec, runtime: Runtime, rows: Rows) -> None:
@@ -157,26 +160,48 @@ def kernels_alone(runtime: Runtime) -> Runtime:
     return msgspec.structs.replace(runtime, graph_mode=True, graph_launch=_NOTHING)
 
 
-def _price_collectives(table: OpTable, spec: DeviceSpec, runtime: Runtime, rows: Rows) -> None:
-    """What several devices do together, by the size of the group."""
-    message = table.sizes[:, SIZES.index("message_bytes")]
+def _price_collectives(table: OpTable, spec: DeviceSpec, runtime: Runtime, named: str, rows: Rows) -> None:
+    """What several devices do together, by the size of the group.
+
+    ``named`` is the library that the row names: its kernels are measured as they are. Otherwise it is that of the
+    runtime, under the runtime's factor.
+    """
+    library = load_library(named or runtime.collectives)
+    factor = 1.0 if named else runtime.factors.collective.value
+    kinds = np.array([int(COLLECTIVES[word]) for word in table.words[rows]], np.int64)
+    message = table.sizes[rows, SIZES.index("message_bytes")]
     sizes = table.sizes[rows][:, [SIZES.index("n_devices"), SIZES.index("nodes")]].round().astype(np.int64)
+    if library.counts_one_rank:
+        message = np.where(kinds == collectives.ALL_GATHER, message * sizes[:, 0], message)
     for count, nodes in sorted(set(map(tuple, sizes.tolist()))):
-        members = rows[(sizes == (count, nodes)).all(axis=1)]
+        here = (sizes == (count, nodes)).all(axis=1)
         try:
-            group = group_of(spec, count, nodes, runtime.one_shot_all_reduce)
+            group = group_of(spec, count, nodes, library.id)
         except InputError as error:
-            table.outcome.skip_reason[members] = reason_of(error)
+            table.outcome.skip_reason[rows[here]] = reason_of(error)
             continue
-        kinds = np.array([int(COLLECTIVES[word]) for word in table.words[members]], np.int64)
-        seconds = collectives.collective_seconds(
-            kinds, message[members], group.inner, group.outer, collectives.BASE_S, group.one_shot
-        )
-        regimes, families = (np.full(len(members), word, object) for word in ("communication", "collective"))
-        _fill(table.outcome, members, seconds / runtime.factors.collective.value, regimes, families, spec)
+        seconds = collectives.collective_seconds(kinds[here], message[here], group.inner, group.outer, group.library)
+        regimes, families = (np.full(len(seconds), word, object) for word in ("communication", "collective"))
+        _fill(table.outcome, rows[here], seconds / factor, regimes, families, spec)
+    _mark_collectives(table, spec, fits_in(library), rows)
 
 
-def group_of(spec: DeviceSpec, count: int, nodes: int, one_shot: bool) -> Communicator:
+def _mark_collectives(table: OpTable, spec: DeviceSpec, fits: set[Fit], rows: Rows) -> None:
+    """Which rows the fits of their library have seen: by device, operator and the size of the group."""
+    split_by = ("n_devices", "nodes")
+    keys = group_keys(table.sizes[rows], table.notes[rows], split_by)
+    for row, key in zip(rows.tolist(), keys, strict=True):
+        digest = group_digest(collective_group(spec.id, table.words[row], key))
+        seen = (fit.covers(table.sources[row], spec.id) and digest in fit.groups for fit in fits)
+        table.outcome.fitted[row] = any(seen)
+
+
+def collective_group(device: str, op: str, key: str) -> str:
+    """Key of the rows of a collective that a fit leaves out together; ``key`` as "n_devices=8 nodes=1"."""
+    return f"device={device} op={op} {key}"
+
+
+def group_of(spec: DeviceSpec, count: int, nodes: int, library: str) -> Communicator:
     """``count`` devices, spread evenly over ``nodes`` of their usual system or over more.
 
     Raises:
@@ -192,7 +217,7 @@ def group_of(spec: DeviceSpec, count: int, nodes: int, one_shot: bool) -> Commun
     group = system.groups[0]
     stride = max(1, group.count * nodes // count) if nodes > 1 else 1
     network = Network(system, links_of(system), spec, group, range(group.count * system.nodes))
-    return network.communicator(count, stride, one_shot)
+    return network.communicator(count, stride, library)
 
 
 def _fill(out: Outcome, rows: Rows, seconds: Floats, regimes: Words, families: Words, spec: DeviceSpec) -> None:

@@ -8,6 +8,7 @@ from hardware_specs.catalogue import Catalogue
 from hardware_specs.errors import InputError, nearest
 from hardware_specs.facts import Fact
 from hardware_specs.records import DEVICE_CLASSES, DeviceSpec
+from workloads.collectives.catalogue import library_names
 from workloads.runtimes.record import FUSIONS, Runtime
 
 HIGHEST_FACTOR = 1.5
@@ -35,11 +36,12 @@ def load_runtime(name: str | Path) -> Runtime:
 
     Raises:
         UnknownName: no such runtime; carries the nearest names.
-        InputError: a broken file, an unknown fusion or device class, a factor outside (0, 1.5].
+        InputError: a broken file, an unknown fusion, library or device class, a factor outside (0, 1.5].
     """
     runtime = _CATALOGUE.load(name)
     _check_words(runtime, "device_classes", runtime.device_classes, DEVICE_CLASSES)
     _check_words(runtime, "fusions", runtime.fusions, FUSIONS)
+    _check_words(runtime, "collectives", (runtime.collectives,), library_names())
     check_numbers(runtime)
     return runtime
 

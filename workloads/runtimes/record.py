@@ -50,8 +50,8 @@ class Runtime(msgspec.Struct, frozen=True):
     batch (0 where absent). ``memory_utilisation`` is the share of usable memory that weights, cache and activations
     may fill; ``context`` what the runtime itself holds on each device [B]. ``prefill_chunk`` is the most prompt tokens
     that one step takes (0: whole prompts), ``prefill_in_flight`` the most of these steps that pipeline stages hold at
-    once (0: no limit of their own). ``one_shot_all_reduce`` says that small all-reduces run in kernels of its
-    own that read the peers' memory. ``half_accumulate`` says that 16-bit products accumulate in fp16;
+    once (0: no limit of their own). ``collectives`` names the library that its devices communicate with, see
+    ``workloads.collectives``. ``half_accumulate`` says that 16-bit products accumulate in fp16;
     ``vector_decode`` that decode attention runs on the vector units, one query head at a time, so that many query
     heads on one key are bound by compute. ``pads_heads`` says that it pads heads so that any tp can cut them;
     ``trains`` that it can run a training step. ``vendors`` empty: any vendor. ``aliases`` are what people write for it,
@@ -76,7 +76,7 @@ class Runtime(msgspec.Struct, frozen=True):
     aliases: tuple[str, ...] = ()
     prefill_chunk: int = 0
     prefill_in_flight: int = 0
-    one_shot_all_reduce: bool = False
+    collectives: str = "nccl"
     half_accumulate: bool = False
     vector_decode: bool = False
     pads_heads: bool = False

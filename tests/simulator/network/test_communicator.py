@@ -8,11 +8,13 @@ from hypothesis import strategies as st
 
 from hardware_specs.devices import load_device
 from hardware_specs.systems import group_of, links_of, load_system
-from simulator.kernels.collectives import NETWORK_EFFICIENCY, Level, passes
+from simulator.kernels.collectives import Level, passes
 from simulator.network.communicator import Communicator, collective_cost
+from simulator.network.libraries import library_on
 from simulator.network.topology import ALONE, Network
 from workloads.operators import COLLECTIVES, OpKind
 
+NCCL = library_on("nccl")
 RING_KINDS = sorted(COLLECTIVES - {OpKind.SEND_RECV})
 
 
@@ -27,15 +29,15 @@ collective_cost(OpKind.ALL_REDUCE, 1.0, net().communicator(2))  # compile outsid
 
 def line(n: int) -> Communicator:
     """``n`` devices on a network of 1 GB/s without latency: the ring is all that is left."""
-    return Communicator(n, 1, ALONE, Level(float(n), n - 1.0, 1.0, 1.0, 1e9, 1e9, 0.0, 0.0, 0.0))
+    return Communicator(n, 1, ALONE, Level(float(n), n - 1.0, 1.0, 1.0, 1e9, 1e9, 0.0, 0.0, 0.0), NCCL)
 
 
 @pytest.mark.parametrize("n", [2, 3, 8, 64])
 def test_large_all_reduce_takes_the_ring_formula(n: int) -> None:
-    """2 (n - 1) / n x message / bandwidth, at the efficiency of the best protocol."""
+    """2 (n - 1) / n x message / bandwidth, at the efficiency of Simple."""
     message = 1e12
     cost = collective_cost(OpKind.ALL_REDUCE, message, line(n))
-    assert cost.outer_bytes == pytest.approx(2.0 * (n - 1) / n * message / max(NETWORK_EFFICIENCY))
+    assert cost.outer_bytes == pytest.approx(2.0 * (n - 1) / n * message / NCCL.network_simple_efficiency)
     assert cost.seconds == pytest.approx(cost.outer_bytes / 1e9, rel=1e-3)
     assert cost.algorithm == "ring"
 
@@ -86,4 +88,10 @@ def test_more_bandwidth_is_never_slower(kind: OpKind, message: float, factor: fl
 
 
 def test_a_group_of_one_costs_nothing() -> None:
-    assert collective_cost(OpKind.ALL_REDUCE, 1e9, Communicator(1, 1, ALONE, ALONE)) == (0.0, 0.0, 0.0, 0.0, "none")
+    assert collective_cost(OpKind.ALL_REDUCE, 1e9, Communicator(1, 1, ALONE, ALONE, NCCL)) == (
+        0.0,
+        0.0,
+        0.0,
+        0.0,
+        "none",
+    )

@@ -12,7 +12,7 @@ from hardware_specs.devices import load_device
 from hardware_specs.systems import links_of, system_for
 from simulator.devices.model import compile_device
 from simulator.kernels.roofline import TIME
-from simulator.network.communicator import collective_cost
+from simulator.network.communicator import Communicator, collective_cost
 from simulator.network.topology import Network
 from simulator.uncertainty.intervals import Part, interval, log_sd, prior_error
 from simulator.validation.ops import group_of, kernels_alone, predict_ops
@@ -73,21 +73,47 @@ def test_regimes_name_what_bounds_a_row(points: MakePoints) -> None:
     assert outcome.regime.tolist() == ["compute", "memory", "overhead", "communication"]
 
 
-def test_collectives_ask_the_network(points: MakePoints) -> None:
+def group(library: str) -> Communicator:
     spec = load_device("h100-sxm-80gb")
     system = system_for(spec, 8)
-    group = Network(system, links_of(system), spec, system.groups[0], range(8)).communicator(8, 1, True)
-    expected = collective_cost(OpKind.ALL_REDUCE, float(1 << 26), group).seconds
-    outcome = predict_ops(points("ops", [REDUCE]))
-    factor = load_runtime(str(outcome.runtime[0])).factors.collective.value
-    assert outcome.predicted[0] == pytest.approx(expected / factor)
+    return Network(system, links_of(system), spec, system.groups[0], range(8)).communicator(8, 1, library)
+
+
+def test_a_row_that_names_a_library_is_that_library_alone(points: MakePoints) -> None:
+    rows = [{**REDUCE, "software": text} for text in ("nccl-2.27.3", "NCCL (torch.distributed, kineto)", "oneccl-2021")]
+    outcome = predict_ops(points("ops", rows))
+    for i, library in enumerate(("nccl", "nccl-profiled", "oneccl")):
+        expected = collective_cost(OpKind.ALL_REDUCE, float(1 << 26), group(library)).seconds
+        assert outcome.predicted[i] == pytest.approx(expected, rel=1e-12)
+
+
+def test_other_rows_take_the_library_and_the_factor_of_their_runtime(points: MakePoints) -> None:
+    outcome = predict_ops(points("ops", [{**REDUCE, "message_bytes": 8192, "software": "TensorRT-LLM 1.0"}]))
+    runtime = load_runtime("trtllm-1.0")
+    assert (outcome.runtime[0], runtime.collectives) == ("trtllm-1.0", "custom-all-reduce")
+    alone = collective_cost(OpKind.ALL_REDUCE, 8192.0, group(runtime.collectives))
+    assert alone.algorithm == "one-shot"
+    assert outcome.predicted[0] == pytest.approx(alone.seconds / runtime.factors.collective.value)
+
+
+def test_an_all_gather_that_counts_one_rank_is_counted_whole(points: MakePoints) -> None:
+    row = {**REDUCE, "op": "all_gather", "software": "oneccl-2021"}
+    outcome = predict_ops(points("ops", [row]))
+    expected = collective_cost(OpKind.ALL_GATHER, 8.0 * (1 << 26), group("oneccl")).seconds
+    assert outcome.predicted[0] == pytest.approx(expected)
+
+
+def test_only_groups_that_the_fit_used_are_fitted(points: MakePoints) -> None:
+    seen = {**REDUCE, "source": "nccl", "software": "nccl-2.27.3", "n_devices": 4}
+    rows = [seen, {**seen, "n_devices": 8}, {**seen, "source": "lab"}, {**seen, "device": "mi300x"}]
+    assert predict_ops(points("ops", rows)).fitted.tolist() == [True, False, False, False]
 
 
 def test_devices_on_more_nodes_than_they_need_cross_the_network() -> None:
     spec = load_device("h100-sxm-80gb")
-    assert (group_of(spec, 8, 1, False).inner.size, group_of(spec, 8, 1, False).outer.size) == (8, 1)
-    assert (group_of(spec, 2, 2, False).inner.size, group_of(spec, 2, 2, False).outer.size) == (1, 2)
-    assert (group_of(spec, 16, 2, False).inner.size, group_of(spec, 16, 2, False).outer.size) == (8, 2)
+    for count, nodes, sizes in ((8, 1, (8, 1)), (2, 2, (1, 2)), (16, 2, (8, 2))):
+        found = group_of(spec, count, nodes, "nccl")
+        assert (found.inner.size, found.outer.size) == sizes
 
 
 @pytest.mark.parametrize(
