@@ -19,7 +19,7 @@ import numpy.typing as npt
 from hardware_specs.calibrations import Calibration
 from hardware_specs.devices import load_device
 from hardware_specs.errors import InputError
-from hardware_specs.facts import Fact, Fit, Mark, group_digest
+from hardware_specs.facts import Fact, Mark, group_digest
 from hardware_specs.records import DeviceSpec
 from hardware_specs.systems import links_of, system_for
 from simulator.devices.model import compile_device, cost_on_devices
@@ -35,6 +35,7 @@ from simulator.validation.operators import COLLECTIVES, OPS, SIZES, Numbers, Siz
 from simulator.validation.outcome import Floats, Outcome, Words, blank, fits_in, is_fitted, provenance_of
 from simulator.validation.points import Points, numbers
 from workloads.collectives.catalogue import library_named_in, load_library
+from workloads.collectives.record import CollectiveLibrary
 from workloads.graph import OpColumns, columns_of
 from workloads.operators import FAMILY
 from workloads.runtimes.match import match_runtime
@@ -183,17 +184,18 @@ def _price_collectives(table: OpTable, spec: DeviceSpec, runtime: Runtime, named
         seconds = collectives.collective_seconds(kinds[here], message[here], group.inner, group.outer, group.library)
         regimes, families = (np.full(len(seconds), word, object) for word in ("communication", "collective"))
         _fill(table.outcome, rows[here], seconds / factor, regimes, families, spec)
-    _mark_collectives(table, spec, fits_in(library), rows)
+    _mark_collectives(table, spec, library, rows)
 
 
-def _mark_collectives(table: OpTable, spec: DeviceSpec, fits: set[Fit], rows: Rows) -> None:
-    """Which rows the fits of their library have seen: by device, operator and the size of the group."""
-    split_by = ("n_devices", "nodes")
-    keys = group_keys(table.sizes[rows], table.notes[rows], split_by)
+def _mark_collectives(table: OpTable, spec: DeviceSpec, library: CollectiveLibrary, rows: Rows) -> None:
+    """What rows rest on, and which the fits of their library have seen: by device, operator and size of the group."""
+    out, fits = table.outcome, fits_in(library)
+    out.provenance[rows] = [f"{text}; collectives {library.id}" for text in out.provenance[rows].tolist()]
+    keys = group_keys(table.sizes[rows], table.notes[rows], ("n_devices", "nodes"))
     for row, key in zip(rows.tolist(), keys, strict=True):
         digest = group_digest(collective_group(spec.id, table.words[row], key))
         seen = (fit.covers(table.sources[row], spec.id) and digest in fit.groups for fit in fits)
-        table.outcome.fitted[row] = any(seen)
+        out.fitted[row] = any(seen)
 
 
 def collective_group(device: str, op: str, key: str) -> str:
