@@ -1,4 +1,5 @@
-"""What a figure is, and the finding of all of them: a new figure is one file in ``reports/figures``."""
+"""What a figure is, and the finding of all of them: a new figure is one file in ``reports/figures``, for results, or in
+``reports/score_figures``, for scorecards."""
 
 from __future__ import annotations
 
@@ -7,20 +8,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from typing import Any, Generic, TypeVar
 
 from markupsafe import Markup
 
+from reports.scorecard import Scorecard
 from simulator.result import Result
 
 Results = Sequence[Result]
+Subject = TypeVar("Subject")
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One figure of a page.
+class Figure(Generic[Subject]):
+    """One figure of a page about a subject: results, or a scorecard.
 
     ``name`` is its anchor, ``order`` its place on the page, ``reading`` one sentence that says how to read it.
-    ``applies`` says whether the results hold what it shows; ``draw`` returns HTML or SVG and is called only then.
+    ``applies`` says whether the subject holds what it shows; ``draw`` returns HTML or SVG and is called only then.
     It returns ``Markup``: whatever else it returned would be shown as text.
     """
 
@@ -28,15 +32,22 @@ class Figure:
     title: str
     order: int
     reading: str
-    applies: Callable[[Results], bool]
-    draw: Callable[[Results], Markup]
+    applies: Callable[[Subject], bool]
+    draw: Callable[[Subject], Markup]
+
+
+def all_figures() -> tuple[Figure[Results], ...]:
+    """Every figure of ``reports.figures``, in the order of the page."""
+    return _figures_in("reports.figures")
+
+
+def score_figures() -> tuple[Figure[Scorecard], ...]:
+    """Every figure of ``reports.score_figures``, in the order of the page."""
+    return _figures_in("reports.score_figures")
 
 
 @cache
-def all_figures() -> tuple[Figure, ...]:
-    """Every figure of ``reports.figures``, in the order of the page."""
-    from reports import figures
-
-    names = sorted(module.name for module in pkgutil.iter_modules(figures.__path__))
-    found = [import_module(f"{figures.__name__}.{name}").FIGURE for name in names]
+def _figures_in(package: str) -> tuple[Figure[Any], ...]:
+    names = sorted(module.name for module in pkgutil.iter_modules(import_module(package).__path__))
+    found = [import_module(f"{package}.{name}").FIGURE for name in names]
     return tuple(sorted(found, key=lambda figure: (figure.order, figure.name)))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from markupsafe import Markup
 
+from reports.axis import Axis, Tick, axis_of, ticks_of
 from reports.figure import Figure
 from reports.headline import device_class, ranked
 from reports.numbers import Cell, cell_of, metric_of, unit_of
@@ -34,13 +34,6 @@ class Line(NamedTuple):
     likely: tuple[float, float] | None
 
 
-class Tick(NamedTuple):
-    """A decade on the axis."""
-
-    at: float
-    text: str
-
-
 class Panel(NamedTuple):
     """One metric of all results that have it. ``unit`` is set where the ticks carry none."""
 
@@ -49,19 +42,6 @@ class Panel(NamedTuple):
     better: str
     lines: list[Line]
     ticks: list[Tick]
-
-
-class Axis(NamedTuple):
-    """A logarithmic axis from ``low`` to ``high`` in powers of ten."""
-
-    low: float
-    high: float
-
-    def at(self, value: float) -> float:
-        """Where ``value`` lies, in percent; what is off the axis lies at its end."""
-        if value <= 0.0:
-            return 0.0
-        return 100.0 * min(max((math.log10(value) - self.low) / (self.high - self.low), 0.0), 1.0)
 
 
 def applies(results: Sequence[Result]) -> bool:
@@ -87,35 +67,17 @@ def _panels(results: Sequence[Result]) -> list[Panel]:
         lines = [_line(labels[place], results[place], name, axis) for place in group]
         scaled = metric.dimension in ("s", "j")
         unit = "" if scaled else unit_of(1.0, metric.dimension)[1]
-        panels.append(Panel(metric.title, unit, metric.better, lines, _ticks(axis, metric.dimension if scaled else "")))
+        panels.append(
+            Panel(metric.title, unit, metric.better, lines, ticks_of(axis, metric.dimension if scaled else ""))
+        )
     return panels
 
 
 def _axis(group: Sequence[Result], name: str) -> Axis:
-    """An axis that holds every value and every interval, with a little room on both sides."""
+    """An axis that holds every value and every interval."""
     values = [cell_of(result, name).value or 0.0 for result in group]
     bands = [result.intervals[name] for result in group if name in result.intervals]
-    values += [end for band in bands for end in (band.p2_5, band.p97_5)]
-    exponents = [math.log10(value) for value in values if value > 0.0 and math.isfinite(value)]
-    room = max(0.05 * (max(exponents) - min(exponents)), 0.05)
-    return Axis(min(exponents) - room, max(exponents) + room)
-
-
-def _ticks(axis: Axis, dimension: str) -> list[Tick]:
-    """Decades; with few of them, 2 and 5 or 3 as well; with many, every second or third."""
-    span = axis.high - axis.low
-    steps = (1.0, 2.0, 5.0) if span < 1.2 else (1.0, 3.0) if span < 2.0 else (1.0,)
-    stride = max(1, math.ceil(span / 5.0))
-    exponents = range(math.floor(axis.low), math.ceil(axis.high) + 1)
-    values = [step * 10.0**e for e in exponents if e % stride == 0 for step in steps]
-    inside = [value for value in values if axis.low <= math.log10(value) <= axis.high]
-    return [Tick(axis.at(value), _round(value, dimension)) for value in inside]
-
-
-def _round(value: float, dimension: str) -> str:
-    """A round number without trailing zeros, with its unit where it has one of its own."""
-    scale, unit = unit_of(value, dimension)
-    return f"{value / scale:,.6g} {unit}".rstrip()
+    return axis_of(values + [end for band in bands for end in (band.p2_5, band.p97_5)])
 
 
 def _line(label: str, result: Result, name: str, axis: Axis) -> Line:

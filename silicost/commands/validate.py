@@ -23,7 +23,10 @@ QUIET_S = 2.0
 
 
 def validate(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Points files (CSV, Parquet) or folders.")],
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PATH]...", help="Points files (CSV, Parquet) or folders; none: the shipped figures."),
+    ] = None,
     kind: Annotated[str, typer.Option("--kind", help="ops, inference, training or serving; default as columns say.")]
     = "",
     models: Annotated[str, typer.Option("--models", help="Table of architectures that the catalogue lacks.")] = "",
@@ -34,29 +37,31 @@ def validate(
         bool, typer.Option("--exclude-fitted", help="Leave out rows that a fit of device or runtime has seen.")
     ] = False,
     rows_out: Annotated[str, typer.Option("--rows-out", help="Parquet file of all rows and their predictions.")] = "",
+    report: Annotated[str, typer.Option("--report", help="HTML page of all scores.", metavar="FILE.html")] = "",
     format: flags.HowToPrint = Format.TABLE,
 ) -> None:  # fmt: skip
-    """How far predictions are off measurements: errors, bias, rank correlation, coverage of the intervals."""
+    """How far predictions are off measurements: errors, bias, rank correlation, coverage of the intervals.
+
+    Without PATH the published figures that ship with silicost are scored.
+    """
     from simulator.validation.architectures import read_models
-    from simulator.validation.points import read_points, select
+    from simulator.validation.points import read_points, read_published, select
     from simulator.validation.validate import predict, report_of
 
     _check_kind(kind)
-    if rows_out and (not rows_out.endswith(".parquet") or is_folder(Path(rows_out))):
-        raise InputError(f"--rows-out {clipped(rows_out)}: must be a file that ends in .parquet")
-    if rows_out:
-        # Whether the place can be written is better known before the work than after it.
-        probe = Path(rows_out).with_name(f".{Path(rows_out).name[:100]}.probe")
-        write_bytes(probe, b"")
-        probe.unlink()
-    found = select(read_points([Path(path) for path in paths], kind), where)
+    _check_place("--rows-out", rows_out, ".parquet")
+    _check_place("--report", report, ".html")
+    read = read_points([Path(path) for path in paths], kind) if paths else read_published(kind)
+    found = select(read, where)
     own = read_models(Path(models)) if models else {}
     progress = _Progress()
     scored = predict(found, own, exclude_fitted, progress.tell)
-    report = report_of(scored, [name.strip() for name in group_by.split(",") if name.strip()])
+    scores = report_of(scored, [name.strip() for name in group_by.split(",") if name.strip()])
     if rows_out:
         write_bytes(Path(rows_out), _parquet(scored))
-    _show(report, format)
+    if report:
+        _write_page(Path(report), scored, MEASUREMENTS if paths else PUBLISHED)
+    _show(scores, format)
     progress.end(sum(len(each.outcome) for each in scored))
 
 
@@ -69,6 +74,29 @@ def _check_kind(kind: str) -> None:
         raise InputError(f"--kind {clipped(kind)!r}: is not allowed{hint} (allowed: {', '.join(KINDS)})")
 
 
+def _check_place(flag: str, name: str, ending: str) -> None:
+    """Refuse a file of another form, or one that cannot be written: better known before the work than after it.
+
+    Raises:
+        InputError: with the flag or the place.
+    """
+    if not name:
+        return
+    if not name.endswith(ending) or is_folder(Path(name)):
+        raise InputError(f"{flag} {clipped(name)}: must be a file that ends in {ending}")
+    probe = Path(name).with_name(f".{Path(name).name[:100]}.probe")
+    write_bytes(probe, b"")
+    probe.unlink()
+
+
+def _write_page(place: Path, scored: Sequence[Scored], title: str) -> None:
+    from reports.scorecard_page import write_scorecard
+    from silicost.scorecard import scorecard_of
+
+    write_scorecard(place, scorecard_of(scored, title))
+    sys.stderr.write(f"silicost: report: {place}\n")
+
+
 def _parquet(scored: Sequence[Scored]) -> bytes:
     """All rows as a Parquet file."""
     import pyarrow as pa
@@ -79,6 +107,10 @@ def _parquet(scored: Sequence[Scored]) -> bytes:
     buffer = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_pandas(rows_of(scored), preserve_index=False), buffer)
     return bytes(buffer.getvalue().to_pybytes())
+
+
+PUBLISHED, MEASUREMENTS = "Predictions beside published figures", "Predictions beside measurements"
+"""Headings of pages."""
 
 
 class _Progress:

@@ -68,6 +68,10 @@ class Points:
         """The rows as mappings from column to cell, blanks stripped."""
         return rows_of(self.table)
 
+    def chosen(self, rows: Sequence[int]) -> list[dict[str, str]]:
+        """The rows with these numbers as such mappings."""
+        return rows_of(self.table.iloc[list(rows)])
+
 
 def rows_of(table: pd.DataFrame) -> list[dict[str, str]]:
     """A table of text as mappings from column to cell, blanks stripped."""

@@ -101,10 +101,10 @@ def report_of(scored: Sequence[Scored], group_by: Sequence[str] = GROUP_BY) -> d
     _check_labels(scored, group_by)
     groups = [
         {"kind": kind, **group.labels, **figures_of(group.rows, group.origins)}
-        for kind, parts in _by_kind(scored)
+        for kind, parts in kinds_of(scored)
         for group in groups_of(parts, group_by)
     ]
-    pairs = [group for _, parts in _by_kind(scored) for group in groups_of(parts, ("source", "device"))]
+    pairs = [group for _, parts in kinds_of(scored) for group in groups_of(parts, ("source", "device"))]
     whole = joined([each.outcome for each in scored])
     kept = whole.left_out == ""
     rows, origins = whole.take(kept), np.concatenate([each.origins() for each in scored])[kept]
@@ -122,7 +122,8 @@ def report_of(scored: Sequence[Scored], group_by: Sequence[str] = GROUP_BY) -> d
     }
 
 
-def _by_kind(scored: Sequence[Scored]) -> list[tuple[str, list[Scored]]]:
+def kinds_of(scored: Sequence[Scored]) -> list[tuple[str, list[Scored]]]:
+    """Points files by the kind of points that they hold, in the order in which kinds come."""
     kinds = dict.fromkeys(each.points.kind for each in scored)
     return [(kind, [each for each in scored if each.points.kind == kind]) for kind in kinds]
 

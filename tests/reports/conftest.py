@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from html.parser import HTMLParser
 from typing import NamedTuple
 
 import pytest
@@ -205,6 +206,58 @@ def mixed(chunks: int = 40) -> Result:
         breakdown=_breakdown(phases), intervals={n: _interval(v, 1.5) for n, v in metrics.items() if v is not None},
         provenance=PROVENANCE, pools=pools, phases=phases, roofs=roofs, timeline=timeline,
     )  # fmt: skip
+
+
+VOID = {"meta", "br", "hr", "img", "input", "link"}
+
+
+class Page(HTMLParser):
+    """Tags, attributes and text of a page; balanced or an error."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.shown: list[str] = []
+        self.code: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        (self.code if self.open and self.open[-1] in ("script", "style") else self.shown).append(data)
+
+    def values(self, name: str) -> list[str]:
+        return [value for _, found, value in self.attributes if found == name]
+
+
+@pytest.fixture(scope="session")
+def parse() -> Callable[[str], Page]:
+    """``parse(text)``: the page that this HTML makes; what is not balanced fails."""
+    return Page
+
+
+HOSTILE = [
+    "<script>alert(1)</script>", "\"'><img src=x onerror=alert(1)>", "</style></script><svg onload=alert(1)>",
+    "x" * 10_000, "\u202egnp.exe \u05e9\u05dc\u05d5\u05dd", "🚀🔥", "\x00\x07\ud800", "$\\frac{1}{0}$",
+    "{{ 7*7 }}{% raw %}", "", "-->", "]]>&amp;", "url(http://example.org/x)", "#0101ff",
+]  # fmt: skip
+
+
+@pytest.fixture(params=HOSTILE, ids=range(len(HOSTILE)))
+def hostile(request: pytest.FixtureRequest) -> str:
+    """A string that would break a page that trusted it."""
+    return str(request.param)
 
 
 @pytest.fixture(scope="session")

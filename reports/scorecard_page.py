@@ -1,0 +1,90 @@
+"""The page of a scorecard: predictions beside measurements, in one HTML file that needs nothing but itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from hardware_specs.files import write_text
+from reports.figure import score_figures
+from reports.numbers import number, whole
+from reports.score_figures.scores import COLUMNS, written
+from reports.scorecard import KINDS, Figures, KindScores, Scorecard
+from reports.templating import render
+
+_SHOWN_TABLES: Final = 60
+
+
+class Card(NamedTuple):
+    """What stands first about one kind: a large figure, and lines of name and text."""
+
+    title: str
+    mape: str
+    sub: str
+    lines: list[tuple[str, str]]
+
+
+def write_scorecard(path: Path, card: Scorecard) -> None:
+    """Write the page of ``card`` to ``path``, whole or not at all.
+
+    Raises:
+        InputError: the place cannot be written.
+    """
+    write_text(path, render_scorecard(card))
+
+
+def render_scorecard(card: Scorecard) -> str:
+    """The page of ``card`` as one HTML document; the same card gives the same bytes."""
+    figures = [(figure, figure.draw(card)) for figure in score_figures() if figure.applies(card)]
+    return render(
+        "scorecard.html",
+        title=card.title,
+        lead="",
+        figures=figures,
+        card=card,
+        cards=[_card(kind) for kind in card.kinds],
+        tables=card.tables[:_SHOWN_TABLES],
+        more_tables=len(card.tables) - _SHOWN_TABLES,
+        by_kind=_rows_by_kind(card),
+        rows=sum(table.rows for table in card.tables),
+        columns=COLUMNS,
+    )
+
+
+def _rows_by_kind(card: Scorecard) -> list[tuple[str, int]]:
+    """Kinds in words, with the rows of their tables."""
+    kinds = dict.fromkeys(table.kind for table in card.tables)
+    return [(KINDS.get(kind, kind), sum(t.rows for t in card.tables if t.kind == kind)) for kind in kinds]
+
+
+def _card(kind: KindScores) -> Card:
+    whole_kind, *parts = kind.scores
+    figures = whole_kind.figures
+    lines = [(f"mean error, {part.part}", _share(part.figures, "mape")) for part in parts if part.figures["n"]]
+    lines += [
+        ("median error", _share(figures, "median_ape")),
+        ("bias: predicted / measured", _ratio(figures, "bias")),
+        ("inside the 80 % interval", _held(figures, "coverage_80")),
+        ("inside the 95 % interval", _held(figures, "coverage_95")),
+        ("interval score", _ratio(figures, "interval_score")),
+        ("of a constant band", _ratio(figures, "constant_band_score")),
+    ]
+    counts = [figures[name] or 0 for name in ("n", "skipped", "source_devices")]
+    sub = f"{whole(counts[0])} rows from {whole(counts[2])} pairs of source and device; {whole(counts[1])} skipped"
+    return Card(KINDS.get(kind.kind, kind.kind), _share(figures, "mape"), sub, lines)
+
+
+def _share(figures: Figures, name: str) -> str:
+    value = figures[name]
+    return "none" if value is None else written(value, "share")
+
+
+def _held(figures: Figures, name: str) -> str:
+    """A coverage with the p-value of its promise."""
+    p = figures[f"{name}_p"]
+    return "none" if p is None else f"{_share(figures, name)} (p {'' if p < 0.001 else '= '}{written(p, 'p')})"
+
+
+def _ratio(figures: Figures, name: str) -> str:
+    value = figures[name]
+    return "none" if value is None else number(value)
