@@ -63,6 +63,19 @@ def cached_bytes(ops: Any, i: int) -> float:
 
 
 @njit(cache=True, error_model="numpy")
+def turns(rounds: float) -> float:
+    """Turns of blocks on the multiprocessors: at least one, then between whole waves and their share of one."""
+    return max(1.0, rounds + 0.5 * min(1.0, rounds - 1.0))
+
+
+@njit(cache=True, error_model="numpy")
+def joined(one_s: float, other_s: float, overlap: float) -> float:
+    """Time of two parts that overlap: their norm of order ``overlap``."""
+    slow, quick = max(one_s, other_s), min(one_s, other_s)
+    return slow * (1.0 + (quick / slow) ** overlap) ** (1.0 / overlap)  # type: ignore[no-any-return]
+
+
+@njit(cache=True, error_model="numpy")
 def prefill(p: Any, ops: Any, i: int) -> tuple[float, float, float, float]:
     """Seconds of flash attention.
 
@@ -131,19 +144,17 @@ def decode(p: Any, ops: Any, i: int) -> tuple[float, float, float, float]:
         fixed_s += p.decode_regroup_s
     units = p.units * p.decode_slots
     most = max(1.0, min(p.decode_pieces, keys / piece, units / blocks))
-    best, compute_s, memory_s, extra_s = np.inf, 0.0, 0.0, 0.0
-    for pieces in (1.0, most):
-        each_s = start_s + max(p.decode_tile, keys / pieces) * (read_s + math_s)
-        turns = blocks * pieces / units
-        block_s = each_s * max(1.0, turns + 0.5 * min(1.0, turns - 1.0))
-        partial = 2.0 * pieces * outputs * _PARTIAL_BYTES if pieces > 1.0 else 0.0
-        bytes_s = (moved + partial) / stream
-        combine_s = p.decode_combine_s if pieces > 1.0 else 0.0
-        slow, quick = max(block_s, bytes_s), min(block_s, bytes_s)
-        seconds = slow * (1.0 + (quick / slow) ** p.decode_overlap) ** (1.0 / p.decode_overlap) + combine_s
-        if seconds < best:
-            best, compute_s, memory_s, extra_s = seconds, block_s, bytes_s, combine_s
-    return compute_s, memory_s, fixed_s + extra_s, p.decode_overlap
+    tile_s = read_s + math_s
+    whole_s = turns(blocks / units) * (start_s + max(p.decode_tile, keys) * tile_s)
+    whole_bytes_s = moved / stream
+    if most == 1.0:
+        return whole_s, whole_bytes_s, fixed_s, p.decode_overlap
+    pieces_s = turns(blocks * most / units) * (start_s + max(p.decode_tile, keys / most) * tile_s)
+    pieces_bytes_s = (moved + 2.0 * most * outputs * _PARTIAL_BYTES) / stream
+    gain_s = joined(whole_s, whole_bytes_s, p.decode_overlap) - joined(pieces_s, pieces_bytes_s, p.decode_overlap)
+    if gain_s > p.decode_combine_s:
+        return pieces_s, pieces_bytes_s, fixed_s + p.decode_combine_s, p.decode_overlap
+    return whole_s, whole_bytes_s, fixed_s, p.decode_overlap
 
 
 _PREFILL, _DECODE = ("attention_prefill",), ("attention_decode",)
