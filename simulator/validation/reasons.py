@@ -21,6 +21,9 @@ SOFTWARE = {"ops": "software", "inference": "engine", "training": "framework"}
 """The column that names the software, by the kind of points."""
 
 
+_SEEN = "seen by its fit: the form of the law misses it"
+
+
 def reasons_of_row(kind: str, row: Row, runtime: str, regime: str, provenance: str, fitted: bool) -> list[str]:
     """What may make the prediction of ``row`` wrong, the weightiest first; none is known for some rows.
 
@@ -35,8 +38,8 @@ def reasons_of_row(kind: str, row: Row, runtime: str, regime: str, provenance: s
     if emulated:
         found.append(emulated)
     found += _unsaid(kind, row)
-    if row.get("op", "") in COLLECTIVES:
-        return [*found, "link and library by their datasheets"]
+    if row.get("op", "").lower() in COLLECTIVES:
+        return [*found, _SEEN if fitted else "extrapolated: links or a size of group that no fit has seen"]
     found.append(_rests_on(kind, spec, runtime, provenance, fitted))
     if regime == "overhead":
         found.append("short: launch and host decide")
@@ -56,7 +59,7 @@ def _rests_on(kind: str, spec: DeviceSpec, runtime: str, provenance: str, fitted
         return "calibrated under other software"
     if kind != "ops":
         return ""
-    return "seen by its fit: the form of the law misses it" if fitted else "extrapolated: a group that its fit left out"
+    return _SEEN if fitted else "extrapolated: sizes that its fit has not seen"
 
 
 def _stand_in(kind: str, row: Row, spec: DeviceSpec) -> str:

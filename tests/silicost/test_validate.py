@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,6 +63,44 @@ def test_rows_out(silicost: Callable[..., Any], ops: Path, tmp_path: Path) -> No
     assert again.json["overall"] == silicost("validate --format json", str(ops)).json["overall"]
 
 
+def test_without_a_path_the_shipped_figures_are_scored(silicost: Callable[..., Any], tmp_path: Path) -> None:
+    page = tmp_path / "deep" / "page.html"
+    ran = silicost("validate --kind ops --group-by device_class,op --format json --report", str(page))
+    assert ran.status == 0, ran.err
+    assert ran.json["overall"]["n"] + ran.json["overall"]["skipped"] >= 100
+    assert {group["device_class"] for group in ran.json["groups"]} >= {"gpu", "tpu", "asic"}
+    text = page.read_text()
+    assert "Predictions beside published figures" in text
+    assert "Operators: time" in text
+    assert [path.name for path in page.parent.iterdir()] == ["page.html"]
+
+
+def test_the_page_is_the_same_each_time(silicost: Callable[..., Any], ops: Path, tmp_path: Path) -> None:
+    pages = [tmp_path / "one.html", tmp_path / "two.html"]
+    for page in pages:
+        ran = silicost("validate", str(ops), "--report", str(page))
+        assert (ran.status, str(page) in ran.err) == (0, True)
+    assert pages[0].read_bytes() == pages[1].read_bytes()
+    assert "unknown device" in pages[0].read_text()
+
+
+def test_absurd_cells_are_reasons_and_print_no_warning(
+    silicost: Callable[..., Any], tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    cells = (("512", "1e-320"), ("1e-320", "1e-5"), ("1e300", "1e-5"), ("512", "1e300"), ("512", "1e-5"))
+    absurd = [f"lab,h100-sxm-80gb,gemm,bf16,{m},4096,4096,{t},vLLM 0.19,A" for m, t in cells]
+    (tmp_path / "ops.csv").write_text("\n".join([OPS.splitlines()[0], *absurd]) + "\n")
+    ran = silicost("validate --format json", str(tmp_path / "ops.csv"))
+    assert (ran.json["overall"]["n"], ran.json["overall"]["skipped"], ran.err) == (1, 4, "")
+    assert [warning for warning in recwarn if issubclass(warning.category, RuntimeWarning)] == []
+
+
+def test_a_pipe_is_a_file(ops: Path) -> None:
+    command = f"{shlex.quote(sys.executable)} -m silicost validate <(cat {shlex.quote(str(ops))}) --format csv"
+    told = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert [row["n"] for row in csv.DictReader(io.StringIO(told.stdout))] == ["2", "0"]
+
+
 def test_where(silicost: Callable[..., Any], ops: Path) -> None:
     overall = silicost("validate --format json --where", "quality=A", str(ops)).json["overall"]
     assert (overall["n"], overall["skipped"]) == (1, 1)
@@ -82,6 +123,8 @@ def test_models_that_the_catalogue_lacks(silicost: Callable[..., Any], tmp_path:
         (["--where", "quality=Z"], "no row is left"),
         (["--group-by", "devise"], "did you mean 'device'"),
         (["--rows-out", "rows.csv"], "must be a file that ends in .parquet"),
+        (["--report", "page.htm"], "--report page.htm: must be a file that ends in .html"),
+        (["--report", "/dev/null/page.html"], "cannot be written"),
         (["--models", "nothing.csv"], "no such file"),
         (["--format", "yaml"], "not allowed"),
     ],
@@ -90,9 +133,10 @@ def test_bad_input(refused: Callable[..., str], ops: Path, flags: list[str], sai
     assert said in refused("validate", str(ops), *flags)
 
 
-def test_no_path_no_file_no_rows(refused: Callable[..., str], tmp_path: Path) -> None:
+def test_no_file_no_rows(refused: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "empty.csv").write_text(OPS.splitlines()[0] + "\n")
-    assert "Missing argument" in refused("validate")
+    (tmp_path / "twice.csv").write_text(OPS.replace("quality", "m"))
+    assert "2 columns are called 'm'" in refused("validate", str(tmp_path / "twice.csv"))
     assert "no such file" in refused("validate", str(tmp_path / "none.csv"))
     assert "no rows" in refused("validate", str(tmp_path / "empty.csv"))
 
