@@ -89,10 +89,11 @@ def prefill(p: Any, ops: Any, i: int) -> tuple[float, float, float, float]:
     seen = ops.flops[i] / (2.0 * width * heads * queries)
     peak = p.peaks[ops.dtype[i]] / p.units
     small_share = p.prefill_small_flops / (p.prefill_small_flops + peak)
-    row_key_s = 2.0 * width / (peak * p.prefill_share)
-    row_key_s += p.prefill_softmax_flops * p.units / p.vector_peak
+    share, softmax_flops = p.prefill_share, p.prefill_softmax_flops
     if ops.kind[i] != _BACKWARD and cached_bytes(ops, i) < 0.99 * _BYTES[ops.dtype[i]]:
-        row_key_s /= p.prefill_narrow_share
+        share *= p.prefill_narrow_share
+        softmax_flops *= p.prefill_narrow_softmax
+    row_key_s = 2.0 * width / (peak * share) + softmax_flops * p.units / p.vector_peak
     compute_s = np.inf
     for rows in (_LARGE, _SMALL):
         tiles = np.ceil(queries * packed / rows)
@@ -165,10 +166,11 @@ PREFILL_PARAMETERS: Final = (
     free("prefill_block_s", "s", 2e-6, 1e-8, 2e-5, _PREFILL, "start and end of a block of flash attention"),
     free("prefill_tail", "number", 0.5, 0.02, 1.0, _PREFILL, "part of the longest block that the others wait for"),
     free("prefill_small_flops", "flops", 1e13, 2e12, 2e14, _PREFILL, "peak of a unit that 64 rows use half of"),
-    free("prefill_stream_share", "number", 0.6, 0.2, 1.0, _PREFILL, "share of the bandwidth in flash attention"),
+    free("prefill_stream_share", "number", 0.55, 0.2, 1.0, _PREFILL, "share of the bandwidth in flash attention"),
     free("prefill_overlap", "number", 1.2, 1.0, 16.0, _PREFILL, "how well flash attention hides loads behind math"),
     free("prefill_floor_s", "s", 8e-6, 1e-6, 5e-5, _PREFILL, "shortest call of flash attention"),
-    free("prefill_narrow_share", "number", 1.0, 0.2, 2.5, _PREFILL, "rate with a cache of fewer bits than the math"),
+    free("prefill_narrow_share", "number", 1.0, 0.2, 2.5, _PREFILL, "rate of products with a cache of fewer bits"),
+    free("prefill_narrow_softmax", "number", 1.0, 0.1, 10.0, _PREFILL, "softmax then, over that of a wide cache"),
     constant("prefill_group", "number", 128.0, "most query heads of one key head that share a tile; 1: none do"),
 )  # fmt: skip
 
