@@ -170,7 +170,7 @@ PREFILL_PARAMETERS: Final = (
     free("prefill_overlap", "number", 1.2, 1.0, 16.0, _PREFILL, "how well flash attention hides loads behind math"),
     free("prefill_floor_s", "s", 8e-6, 1e-6, 5e-5, _PREFILL, "shortest call of flash attention"),
     free("prefill_narrow_share", "number", 1.0, 0.2, 2.5, _PREFILL, "rate of products with a cache of fewer bits"),
-    free("prefill_narrow_softmax", "number", 1.0, 0.1, 10.0, _PREFILL, "softmax then, over that of a wide cache"),
+    free("prefill_narrow_softmax", "number", 1.0, 0.05, 10.0, _PREFILL, "softmax then, over that of a wide cache"),
     constant("prefill_group", "number", 128.0, "most query heads of one key head that share a tile; 1: none do"),
 )  # fmt: skip
 
