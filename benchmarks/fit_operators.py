@@ -32,6 +32,7 @@ from hardware_specs.files import write_text
 from simulator.calibration.entry import Measured, Scope, calibrate, calibrate_class
 from simulator.calibration.fit import Sample
 from simulator.calibration.write import calibrations_text
+from simulator.devices.calibrated import WEIGHTS, weights_of
 from simulator.devices.model import compile_device
 from simulator.devices.registry import Parameter, law_of
 from simulator.validation.groups import group_keys, split_of
@@ -47,6 +48,8 @@ FEWEST_ROWS: Final = 30
 RULE: Final = "groups of rows ordered by digest, every fourth held out; mean absolute log ratio minimised on the others"
 CLASS_RULE: Final = "one value for all devices measured, on rows that their own fits saw; residuals of devices left out"
 _ONE: Final = Fact(1.0, "number", "1", Mark.ASSUMED, "a fit to this runtime's own kernels")
+_PRODUCTS: Final = (OpKind.GEMM, OpKind.BATCHED_GEMM)
+_VECTORS: Final = tuple(kind.name.lower() for kind, family in FAMILY.items() if family == "vector")
 
 
 class Target(NamedTuple):
@@ -56,13 +59,13 @@ class Target(NamedTuple):
     runtime: str
     operators: tuple[str, ...]
     dtypes: tuple[str, ...]
-    packed: bool
+    weights: str
 
     @property
     def label(self) -> str:
         """For ``--only`` and for the eye."""
         words = (self.device, self.runtime or "any", "+".join(self.operators), "+".join(self.dtypes))
-        return " ".join(words) + (" packed" if self.packed else "")
+        return " ".join(words) + (f" {self.weights}" if self.weights != "plain" else "")
 
     @property
     def family(self) -> str:
@@ -72,7 +75,7 @@ class Target(NamedTuple):
     @property
     def scope(self) -> Scope:
         """What the entry holds for."""
-        return Scope(self.operators, self.dtypes, "packed" if self.packed else "plain")
+        return msgspec.convert((self.operators, self.dtypes, self.weights), Scope)
 
 
 class Rows(NamedTuple):
@@ -89,7 +92,7 @@ class Rows(NamedTuple):
         if neutral:
             ones = Factors(**dict.fromkeys(Factors.__struct_fields__, _ONE))
             runtime = msgspec.structs.replace(runtime, factors=ones)
-        model = compile_device(load_device(device), runtime, calibrated=False)
+        model = compile_device(load_device(device), runtime, calibrated=False, timed_alone=True)
         keys = group_keys(self.table.sizes[self.numbers], self.table.notes[self.numbers], split_by)
         sources = self.table.sources[self.numbers].tolist()
         sample = Sample(model, self.columns, self.table.outcome.observed[self.numbers])
@@ -124,12 +127,13 @@ def measured_rows(places: Sequence[Path]) -> Iterator[tuple[Target, Rows]]:
         spec = load_device(DEVICES.get(device, device))
         runtime = match_runtime(software, spec)[0]
         columns, priced = operators_in(table, spec, rows[usable[rows]])
-        codes = np.column_stack([columns.kind, columns.dtype, columns.dequantize])
+        codes = np.column_stack([columns.kind, columns.dtype, weights_of(columns)])
         unique, inverse = np.unique(codes, axis=0, return_inverse=True)
-        for number, (kind, dtype, packed) in enumerate(unique.tolist()):
+        for number, (kind, dtype, weights) in enumerate(unique.tolist()):
             here = np.flatnonzero(inverse.ravel() == number)
-            target = Target(spec.id, runtime.id, _together(kind), _alike(dtype), bool(packed))
-            parts[target].append((runtime, columns.take(here), priced[here]))
+            for kinds in _kinds(kind):
+                target = Target(spec.id, runtime.id, kinds, _alike(dtype), WEIGHTS[weights])
+                parts[target].append((runtime, columns.take(here), priced[here]))
     for target, pieces in sorted(parts.items(), key=lambda item: item[0]):
         runtimes, columns_, numbers = zip(*pieces, strict=True)
         if sum(map(len, numbers)) >= FEWEST_ROWS and _free(target):
@@ -137,10 +141,16 @@ def measured_rows(places: Sequence[Path]) -> Iterator[tuple[Target, Rows]]:
             yield target, Rows(runtimes[0], joined, table, np.concatenate(numbers))
 
 
-def _together(kind: int) -> tuple[str, ...]:
-    """Kinds that share one entry with ``kind``: products with and without a batch."""
-    products = (OpKind.GEMM, OpKind.BATCHED_GEMM)
-    return tuple(each.name.lower() for each in (products if kind in products else (OpKind(kind),)))
+def _kinds(kind: int) -> list[tuple[str, ...]]:
+    """Kinds of the entries that rows of ``kind`` count for.
+
+    Products with and without a batch share an entry. A vector operator has its own and counts for one of all vector
+    operators, which is for those that were not measured.
+    """
+    if kind in _PRODUCTS:
+        return [tuple(each.name.lower() for each in _PRODUCTS)]
+    own = [(OpKind(kind).name.lower(),)]
+    return [*own, _VECTORS] if FAMILY[OpKind(kind)] == "vector" else own
 
 
 def _alike(dtype: int) -> tuple[str, ...]:

@@ -47,7 +47,8 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=
         held_out: of these very parameters on the groups that no fit saw; None where too few groups were measured.
         dtypes: compute dtypes; empty: all.
         runtimes: runtimes whose kernels were measured; empty: the kernels of any, under the runtime's own factors.
-        weights: "packed": weights that are unpacked before the product; "plain": weights that are not.
+        weights: "packed": weights that are unpacked before the product; "scaled": weights in the dtype of the math with
+            a scale for each block of them; "plain": any other.
     """
 
     operators: tuple[str, ...]
@@ -56,7 +57,7 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=
     residuals: Residuals
     dtypes: tuple[str, ...] = ()
     runtimes: tuple[str, ...] = ()
-    weights: Literal["plain", "packed"] = "plain"
+    weights: Literal["plain", "packed", "scaled"] = "plain"
     held_out: Residuals | None = None
 
     @cached_property

@@ -66,7 +66,7 @@ class Scope(NamedTuple):
 
     operators: tuple[str, ...]
     dtypes: tuple[str, ...]
-    weights: Literal["plain", "packed"] = "plain"
+    weights: Literal["plain", "packed", "scaled"] = "plain"
 
 
 def calibrate(rows: Measured, free: Sequence[Parameter], about: Fit, scope: Scope) -> Calibration:

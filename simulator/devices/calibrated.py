@@ -1,7 +1,8 @@
 """Which calibration holds for an operator on a device under a runtime.
 
 An entry of the device itself goes before one of its class; among these one of the same runtime before one of another
-version of the same stack, before any other. What no entry covers is priced with the class priors.
+version of the same stack, before any other; one of few kinds of operators before one of many. What no entry covers is
+priced with the class priors.
 """
 
 from __future__ import annotations
@@ -13,16 +14,19 @@ import numpy as np
 import numpy.typing as npt
 
 from hardware_specs.calibrations import Calibration, calibrations_of
-from hardware_specs.dtypes import COMPUTE_DTYPES
+from hardware_specs.dtypes import BITS, COMPUTE_DTYPES
 from hardware_specs.errors import InputError, nearest
 from hardware_specs.records import DeviceSpec
+from workloads.graph import OpColumns
 from workloads.operators import OpKind
 from workloads.runtimes.record import Runtime
 
 Index = npt.NDArray[np.int64]
 
 KINDS: Final = {kind.name.lower(): int(kind) for kind in OpKind}
-PLAIN, PACKED = 0, 1
+WEIGHTS: Final = ("plain", "packed", "scaled")
+PLAIN, PACKED, SCALED = range(3)
+_BITS: Final = np.array([BITS[dtype] for dtype in COMPUTE_DTYPES], np.float64)
 
 
 class Chosen(NamedTuple):
@@ -34,14 +38,24 @@ class Chosen(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """The entries in use, and for [operator kind, compute dtype, packed] the number of one plus 1, or 0 for none."""
+    """The entries in use, and for [operator kind, compute dtype, weights] the number of one plus 1, or 0 for none."""
 
     entries: tuple[Chosen, ...]
     table: Index
 
 
-UNCALIBRATED: Final = Choice((), np.zeros((len(KINDS), len(COMPUTE_DTYPES), 2), np.int64))
+UNCALIBRATED: Final = Choice((), np.zeros((len(KINDS), len(COMPUTE_DTYPES), len(WEIGHTS)), np.int64))
 """No entry for anything."""
+
+
+def weights_of(columns: OpColumns) -> Index:
+    """Which kind of weights each operator has, as in ``WEIGHTS``; shape [n].
+
+    Blocks of weights with a scale take a little more than the bits of their dtype.
+    """
+    extra = columns.weight_bits - _BITS[columns.dtype]
+    scaled = (columns.weight_bytes > 0.0) & (extra > 0.0) & (extra < 1.0)
+    return np.where(columns.dequantize > 0, PACKED, np.where(scaled, SCALED, PLAIN))
 
 
 def choice_of(spec: DeviceSpec, runtime: Runtime) -> Choice:
@@ -57,18 +71,19 @@ def choice_of(spec: DeviceSpec, runtime: Runtime) -> Choice:
 def _choice(device: str, device_class: str, runtime: str) -> Choice:
     found = [(entry, True) for entry in calibrations_of(device)]
     found += [(entry, False) for entry in calibrations_of(device_class)]
-    index = np.zeros((len(KINDS), len(COMPUTE_DTYPES), 2), np.int64)
+    index = np.zeros(UNCALIBRATED.table.shape, np.int64)
     best = np.zeros(index.shape)
     for number, (entry, own) in enumerate(found, start=1):
         place = f"calibration {entry.fit.id}"
         kinds = [_code(name, KINDS, f"{place}: operators") for name in entry.operators]
         codes = {name: code for code, name in enumerate(COMPUTE_DTYPES)}
         dtypes = [_code(name, codes, f"{place}: dtypes") for name in entry.dtypes or COMPUTE_DTYPES]
-        where = np.ix_(kinds, dtypes, [PACKED if entry.weights == "packed" else PLAIN])
-        score = 1.0 + 10.0 * own + _nearness(entry.runtimes, runtime)
+        where = np.ix_(kinds, dtypes, [WEIGHTS.index(entry.weights)])
+        score = 1.0 + 10.0 * own + _nearness(entry.runtimes, runtime) + 0.5 / len(kinds)
         better = best[where] < score
         index[where] = np.where(better, number, index[where])
         best[where] = np.maximum(best[where], score)
+    index[..., SCALED] = np.where(index[..., SCALED] > 0, index[..., SCALED], index[..., PLAIN])
     used = np.unique(index[index > 0])
     renumber = np.zeros(len(found) + 1, np.int64)
     renumber[used] = np.arange(1, len(used) + 1)

@@ -24,16 +24,23 @@ from numba import njit
 from hardware_specs.dtypes import BITS, CODE, COMPUTE_DTYPES
 from hardware_specs.facts import Fit
 from hardware_specs.records import DeviceSpec
-from simulator.devices.priors import COMMON, constant, vector_peak
+from simulator.devices import gpu_experts, gpu_vector
+from simulator.devices.gpu_experts import experts
+from simulator.devices.gpu_vector import vector, vector_bytes_s
+from simulator.devices.priors import COMMON, constant
 from simulator.devices.registry import Law, Parameter, register
 from simulator.kernels.roofline import (
     ATTENTION_DECODE,
     ATTENTION_PREFILL,
+    COLLECTIVE,
     MOE,
+    OPTIMIZER,
     VECTOR,
+    bytes_s,
     family_of,
     padded,
     price,
+    settle,
 )
 
 _TILES = (
@@ -162,24 +169,30 @@ def cost(ops: Any, which: Any, records: Any, out: Any) -> None:
         for i in range(ops.kind.shape[0]):
             p = records[which[d, i]]
             family = family_of(ops.kind[i])
-            share, stream, floor_s, overlap = p.gemm_share, p.stream_share, p.floor_s, p.overlap_exponent
-            if family == ATTENTION_PREFILL:
-                share = ops.flops[i] / (p.peaks[ops.dtype[i]] * prefill_s(p, ops, i))
-                stream, floor_s, overlap = p.kv_share, p.attention_floor_s, p.attention_overlap
-            elif family == ATTENTION_DECODE:
-                reading_s, combine_s = decode_s(p, ops, i)
-                stream = min(p.kv_share, (ops.read_bytes[i] + ops.write_bytes[i]) / (p.bandwidth * reading_s))
-                share, floor_s = p.attention_share * 0.5, p.attention_floor_s + combine_s
-                if p.vector_decode > 0.0:
-                    share = min(share, p.vector_share * p.vector_peak / p.peaks[ops.dtype[i]])
-            elif family == VECTOR:
-                stream = p.vector_share
-            elif ops.flops[i] > 0.0:
-                rows = ops.m[i] / ops.batch[i] if family == MOE else ops.m[i]
-                each = max(1.0, ops.batch[i] / ops.calls[i])
-                share, busy = product(p, ops.dtype[i], rows, ops.n[i], ops.k[i], each)
-                stream, floor_s = p.stream_share * busy, p.gemm_floor_s
-            price(ops, i, p, share, stream, floor_s, overlap, out[d])
+            if family >= COLLECTIVE:
+                out[d, :, i] = 0.0
+            elif family == MOE:
+                t, memory_s, fixed_s, overlap = experts(p, ops, i)
+                settle(ops, i, p, t, memory_s, fixed_s, overlap, bytes_s(ops, i, p), out[d])
+            elif family == VECTOR or family == OPTIMIZER:
+                t, memory_s, fixed_s, overlap = vector(p, ops, i)
+                settle(ops, i, p, t, memory_s, fixed_s, overlap, vector_bytes_s(p, ops, i), out[d])
+            else:
+                share, stream, floor_s, overlap = p.gemm_share, p.stream_share, p.floor_s, p.overlap_exponent
+                if family == ATTENTION_PREFILL:
+                    share = ops.flops[i] / (p.peaks[ops.dtype[i]] * prefill_s(p, ops, i))
+                    stream, floor_s, overlap = p.kv_share, p.attention_floor_s, p.attention_overlap
+                elif family == ATTENTION_DECODE:
+                    reading_s, combine_s = decode_s(p, ops, i)
+                    stream = min(p.kv_share, (ops.read_bytes[i] + ops.write_bytes[i]) / (p.bandwidth * reading_s))
+                    share, floor_s = p.attention_share * 0.5, p.attention_floor_s + combine_s
+                    if p.vector_decode > 0.0:
+                        share = min(share, p.vector_share * p.vector_peak / p.peaks[ops.dtype[i]])
+                else:
+                    each = max(1.0, ops.batch[i] / ops.calls[i])
+                    share, busy = product(p, ops.dtype[i], ops.m[i], ops.n[i], ops.k[i], each)
+                    stream, floor_s = p.stream_share * busy, p.gemm_floor_s
+                price(ops, i, p, share, stream, floor_s, overlap, out[d])
 
 
 def sustained(spec: DeviceSpec) -> float:
@@ -189,20 +202,6 @@ def sustained(spec: DeviceSpec) -> float:
     """
     base, boost = spec.compute.clock_base, spec.compute.clock_boost
     return min(1.0, base.value / boost.value + _ABOVE_BASE) if base and boost else 1.0
-
-
-_ELEMENTWISE_PER_CYCLE = 9.0
-"""FLOPs of an elementwise kernel per cycle and multiprocessor: loads, conversions and stores take the other issue
-slots, so that fast memory is not reached. From norms, rotary embeddings and gated activations on A100 and H100, whose
-kernels reach half to three quarters of the bandwidth while those on an A40, with a third of it per unit, reach all."""
-
-
-def elementwise_flops(spec: DeviceSpec) -> float:
-    """Rate of elementwise kernels [FLOP/s]; that of the vector units where units or clock are not known."""
-    clock = spec.compute.clock_boost
-    if spec.compute.units is None or clock is None:
-        return vector_peak(spec)
-    return min(vector_peak(spec), _ELEMENTWISE_PER_CYCLE * spec.compute.units.value * clock.value)
 
 
 FITS = (
@@ -250,7 +249,8 @@ LAW = register(
             constant("kv_combine_s", "s", 3.0e-6, "combining the pieces of a context"),
             constant("stream_share", "number", 0.82, "share of the bandwidth that weights stream at"),
             constant("kv_share", "number", 0.82, "share of the bandwidth that decode attention reads the cache at"),
-            Parameter("elementwise_flops", "flops", elementwise_flops, "rate of elementwise kernels"),
+            *gpu_vector.PARAMETERS,
+            *gpu_experts.PARAMETERS,
             constant("vector_share", "number", 0.75, "share of bandwidth and vector rate of elementwise operators"),
             constant("dequantize_share", "number", 0.25, "share of the vector rate that weight unpacking reaches"),
             constant("overlap_exponent", "number", 4.0, "how well compute hides memory time"),

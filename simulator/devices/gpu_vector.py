@@ -59,7 +59,7 @@ conversions take the other slots."""
 def resident_share(p: Any, moved: float) -> float:
     """Share of ``moved`` bytes that an operator finds in the cache, or leaves there."""
     held = p.vector_cache_part * p.cache_bytes
-    if held <= 0.0 or p.cache_bandwidth <= p.bandwidth:
+    if held <= 0.0:
         return 0.0
     filled = moved / held
     return 1.0 / np.cbrt(1.0 + filled * filled * filled)  # type: ignore[no-any-return]
@@ -79,6 +79,8 @@ def unit_s(p: Any, ops: Any, i: int, resident: float) -> float:
     kind, rows = ops.kind[i], ops.m[i]
     streamed = ops.read_bytes[i] + ops.write_bytes[i]
     math_s = ops.vector_flops[i] / (_MATH_SHARE * p.vector_peak)
+    if ops.flops[i] > 0.0:
+        math_s = max(math_s, ops.flops[i] / p.peaks[ops.dtype[i]])
     rate, blocks, alone, starts = 0.0, p.vector_blocks, p.vector_alone, 1.0
     if kind == _NORM:
         rate = p.vector_norm_rate / (1.0 + (p.vector_far - 1.0) * (1.0 - resident))
@@ -122,13 +124,15 @@ def read_again(p: Any, ops: Any, i: int) -> float:
 def vector(p: Any, ops: Any, i: int) -> tuple[float, float, float, float]:
     """Seconds of the multiprocessors, of memory and of each call beside them, and the overlap exponent."""
     kind, calls = ops.kind[i], ops.calls[i]
+    if ops.m[i] * ops.n[i] <= 0.0:
+        return 0.0, 0.0, p.vector_floor_s, p.vector_overlap
     moved = ops.weight_bytes[i] + ops.read_bytes[i] + ops.write_bytes[i]
     resident = resident_share(p, moved)
     slow = p.bandwidth * p.vector_stream
     fast = max(slow, p.cache_bandwidth * p.vector_cache_share)
     units_s = unit_s(p, ops, i, resident)
     memory_s = moved * resident / fast + (moved + read_again(p, ops, i)) * (1.0 - resident) / slow
-    floor_s, before_s = p.vector_floor_s, p.vector_before_s
+    floor_s, before_s = p.vector_floor_s, p.vector_before_s * p.timed_alone
     after_s = p.vector_after * before_s
     if kind == _NORM:
         before_s *= _DISPATCH_NORM

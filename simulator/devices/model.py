@@ -14,7 +14,7 @@ from hardware_specs.dtypes import BITS, COMPUTE_DTYPES, FALLBACKS, PASSES
 from hardware_specs.errors import InputError, nearest
 from hardware_specs.facts import Fact, Mark
 from hardware_specs.records import DeviceSpec
-from simulator.devices.calibrated import PLAIN, UNCALIBRATED, Choice, Chosen, choice_of
+from simulator.devices.calibrated import PLAIN, UNCALIBRATED, Choice, Chosen, choice_of, weights_of
 from simulator.devices.registry import Parameter, law_of
 from simulator.kernels.roofline import LAW_DTYPE, RUNTIME_FAMILIES
 from simulator.result import Provenance
@@ -51,7 +51,7 @@ class DeviceModel:
 
     def which(self, columns: OpColumns) -> Ints:
         """The number of the record that each operator is priced with, shape [n]."""
-        return self.choice.table[columns.kind, columns.dtype, columns.dequantize]
+        return self.choice.table[columns.kind, columns.dtype, weights_of(columns)]
 
     def error(self, family: str, dtype: str) -> Error:
         """The error of a family of which only the dtype is known: the mean over its kinds."""
@@ -129,11 +129,14 @@ def _fastest(spec: DeviceSpec, dtype: str) -> str:
     return usable[0] if usable else ""
 
 
-def compile_device(spec: DeviceSpec, runtime: Runtime, calibrated: bool = True) -> DeviceModel:
+def compile_device(
+    spec: DeviceSpec, runtime: Runtime, calibrated: bool = True, timed_alone: bool = False
+) -> DeviceModel:
     """Turn facts, class priors, calibrations, the device's own parameters and the runtime into records for kernels.
 
     A parameter that the device itself names (a spec file, ``--set``) holds before a calibration, this before a prior.
-    ``calibrated`` off: class priors alone, where fits begin.
+    ``calibrated`` off: class priors alone, where fits begin. ``timed_alone``: each call is timed by itself, host
+    included, as benchmarks of eager frameworks do.
     """
     law = law_of(spec.device_class)
     choice = choice_of(spec, runtime) if calibrated else UNCALIBRATED
@@ -164,6 +167,7 @@ def compile_device(spec: DeviceSpec, runtime: Runtime, calibrated: bool = True) 
         for dtype, fact in spec.compute.peaks.items()
     ]
     provenance += _fill_runtime(runtime, row)
+    row["timed_alone"] = float(timed_alone)
     records[1:] = row
     for record, chosen in zip(records[1:], choice.entries, strict=True):
         provenance += _fill_calibration(chosen, spec, runtime, known, record)

@@ -30,8 +30,8 @@ from simulator.kernels.roofline import (
     ATTENTION_PREFILL,
     COLLECTIVE,
     MOE,
+    bytes_s,
     family_of,
-    is_resident,
     padded,
     settle,
 )
@@ -126,9 +126,7 @@ def cost(ops: Any, which: Any, records: Any, out: Any) -> None:
                 parts = gemm(p, ops, i)
             else:
                 parts = vector(p, ops, i)
-            fastest = max(p.bandwidth, p.cache_bandwidth) if is_resident(ops, i, p) else p.bandwidth
-            bytes_s = ops.weight_bytes[i] / p.bandwidth + (ops.read_bytes[i] + ops.write_bytes[i]) / fastest
-            settle(ops, i, p, parts[0], parts[1], parts[2], parts[3], bytes_s, out[d])
+            settle(ops, i, p, parts[0], parts[1], parts[2], parts[3], bytes_s(ops, i, p), out[d])
 
 
 _PRODUCTS, _PREFILL, _DECODE, _VECTOR = ("gemm", "moe"), ("attention_prefill",), ("attention_decode",), ("vector",)
@@ -141,9 +139,7 @@ PARAMETERS = (
     free("gemm_strip_half", "number", 40.0, 1.0, 200.0, _PRODUCTS, "columns of a strip at which half of that is left"),
     free("gemm_launch_s", "s", 2.7e-6, 1e-7, 2e-5, _PRODUCTS, "start and end of a product"),
     constant("gemm_overlap", "number", 12.0, "how well math hides memory time in products"),
-    free(
-        "prefill_share", "number", 0.125, 0.02, 0.8, _PREFILL, "share of the filled arrays' peak that it reaches"
-    ),
+    free("prefill_share", "number", 0.125, 0.02, 0.8, _PREFILL, "share of the filled arrays' peak that it reaches"),
     free("prefill_surplus_keys", "number", 120.0, 0.0, 600.0, _PREFILL, "keys that each query meets in vain"),
     free("prefill_stream_share", "number", 0.46, 0.1, 1.0, _PREFILL, "share of the bandwidth at which it reads keys"),
     free("decode_stream_share", "number", 0.29, 0.05, 0.95, _DECODE, "share of the bandwidth of reading the cache"),

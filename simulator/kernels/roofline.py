@@ -47,6 +47,12 @@ LAW_DTYPE: Final = np.dtype(
                 "prefill_surplus_keys", "prefill_stream_share", "decode_stream_share", "decode_staged_share",
                 "decode_overlap", "attention_launch_s", "attention_sequence_s", "vector_stream_share",
                 "vector_launch_s", "vector_overlap",
+                "vector_clock", "vector_blocks", "vector_floor_s", "vector_before_s", "vector_after",
+                "vector_stream", "vector_cache_part", "vector_cache_share", "vector_far", "vector_alone",
+                "vector_row_s", "vector_lookup_s", "vector_reread", "vector_norm_rate", "vector_rope_rate",
+                "vector_activation_rate", "vector_softmax_rate", "vector_lookup_rate", "moe_share", "moe_block_s",
+                "moe_stream_share", "moe_overlap", "moe_passes", "moe_fixed_s", "moe_expert_s", "moe_ragged_share",
+                "moe_row_s", "moe_unit_gain", "moe_feed_bytes_per_s", "timed_alone",
             )
         ],
     ]
@@ -85,6 +91,13 @@ def is_resident(ops: Any, i: int, p: Any) -> bool:
 
 
 @njit(cache=True, error_model="numpy")
+def bytes_s(ops: Any, i: int, p: Any) -> float:
+    """Seconds that the bytes of operator ``i`` take at the full bandwidth of where they lie."""
+    fast = p.cache_bandwidth if is_resident(ops, i, p) else p.bandwidth
+    return ops.weight_bytes[i] / p.bandwidth + (ops.read_bytes[i] + ops.write_bytes[i]) / fast  # type: ignore[no-any-return]
+
+
+@njit(cache=True, error_model="numpy")
 def price(ops: Any, i: int, p: Any, share: float, stream: float, floor_s: float, overlap: float, out: Any) -> None:
     """Price operator ``i`` on device record ``p`` into column i of ``out`` [5, n] by the shares of its roofs.
 
@@ -106,7 +119,7 @@ def price(ops: Any, i: int, p: Any, share: float, stream: float, floor_s: float,
         vector_rate = min(vector_rate, p.elementwise_flops / _WORK_OF_A_FLOP[ops.kind[i]])
     compute_s = max(flops / (p.peaks[ops.dtype[i]] * share) if flops > 0.0 else 0.0, vector / vector_rate)
     memory_s = ops.weight_bytes[i] / (p.bandwidth * stream) + moved / (fast * stream)
-    settle(ops, i, p, compute_s, memory_s, floor_s, overlap, ops.weight_bytes[i] / p.bandwidth + moved / fast, out)
+    settle(ops, i, p, compute_s, memory_s, floor_s, overlap, bytes_s(ops, i, p), out)
 
 
 @njit(cache=True, error_model="numpy")

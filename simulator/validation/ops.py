@@ -114,7 +114,7 @@ def _price_kernels(table: OpTable, spec: DeviceSpec, runtime: Runtime, rows: Row
     columns, priced = operators_in(table, spec, rows)
     if not len(priced):
         return
-    model = compile_device(spec, kernels_alone(runtime))
+    model = compile_device(spec, kernels_alone(runtime), timed_alone=True)
     cost = cost_on_devices((model,), columns)[0]
     regimes = _REGIMES[cost[[COMPUTE, MEMORY, OVERHEAD]].argmax(axis=0)]
     families = np.array([_FAMILY[kind] for kind in columns.kind.tolist()], object)

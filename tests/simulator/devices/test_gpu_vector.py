@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.optimize import least_squares
 
 from hardware_specs.devices import load_device
+from hardware_specs.dtypes import COMPUTE_DTYPES
 from hardware_specs.records import DeviceSpec
 from simulator.devices.gpu_vector import PARAMETERS, blocks_of, resident_share, turns, vector, vector_bytes_s
 from simulator.devices.priors import cache_bandwidth, cache_bytes, units, vector_peak
@@ -26,7 +27,8 @@ FACTS: dict[str, Callable[[DeviceSpec], float]] = {
     "cache_bandwidth": cache_bandwidth,
     "bandwidth": lambda spec: spec.memory.bandwidth.value,
 }
-DTYPE = np.dtype([(name, "f8") for name in (*FACTS, *(parameter.name for parameter in PARAMETERS))])
+NAMES = (*FACTS, "timed_alone", *(parameter.name for parameter in PARAMETERS))
+DTYPE = np.dtype([("peaks", "f8", (len(COMPUTE_DTYPES),)), *((name, "f8") for name in NAMES)])
 
 MAKE: dict[str, Callable[[float, float], Operator]] = {
     "rms norm": lambda rows, cols: op.norm("x", rows, cols),
@@ -48,6 +50,8 @@ def record(device: str, **values: float) -> Any:
     """The law's parameters of a device: facts and priors, but for ``values``."""
     spec = load_device(device)
     made = np.zeros(1, DTYPE)
+    made["timed_alone"] = 1.0
+    made["peaks"] = 1e15
     for name, fact in FACTS.items():
         made[name] = fact(spec)
     for parameter in PARAMETERS:
