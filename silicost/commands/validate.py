@@ -18,6 +18,16 @@ from silicost.output import Format, csv_text, print_json, print_rows, write_out
 if TYPE_CHECKING:
     from simulator.validation.validate import Scored
 
+HEADINGS = {
+    "n": "n", "skipped": "skipped", "mape": "mape", "median_ape": "median", "bias": "bias", "coverage_80": "in 80%",
+    "coverage_80_p": "p of 80%", "coverage_95": "in 95%", "coverage_95_p": "p of 95%", "interval_score": "score",
+    "constant_band_score": "constant band", "kendall_tau": "tau", "fitted_rows": "fitted", "source_devices": "pairs",
+}  # fmt: skip
+"""Figures of the tables, in their order, and their headings; JSON and CSV have all figures under their own names."""
+
+LEFT_OUT = ("mape_with_skipped", "p90_ape", "median_abs_log_ratio")
+"""Figures that tables have no room for."""
+
 QUIET_S = 2.0
 """Progress is told after so long, and then as often [s]."""
 
@@ -147,7 +157,7 @@ def _print_tables(report: dict[str, Any]) -> None:
         rows = [_line(group, "kind") for group in report["groups"] if group["kind"] == kind]
         print_rows(rows, Format.TABLE, kind)
     overall = report["overall"]
-    parts = {"all rows": overall, "seen by a fit": overall["fitted"], "held out": overall["held_out"]}
+    parts = {"all": overall, "seen": overall["fitted"], "held out": overall["held_out"]}
     print_rows([{"rows": name, **_line(part)} for name, part in parts.items()], Format.TABLE, "over all rows")
     title = "mean over (source, device) groups"
     print_rows([_line(overall["source_device_groups"])], Format.TABLE, title)
@@ -157,11 +167,13 @@ def _print_tables(report: dict[str, Any]) -> None:
 
 
 def _line(group: dict[str, Any], *without: str) -> dict[str, Any]:
-    """A group as a line of a table: numbers of three digits, reasons in a table of their own."""
+    """A group as a line of a table: labels, then the figures of ``HEADINGS``, numbers of three digits."""
+    labels = [name for name in group if name not in (*HEADINGS, *LEFT_OUT, *without)]
+    shown = {name: name for name in labels} | {name: heading for name, heading in HEADINGS.items() if name in group}
     return {
-        name: float(f"{value:.3g}") if isinstance(value, float) else value
-        for name, value in group.items()
-        if name not in without and not isinstance(value, dict)
+        heading: float(f"{value:.3g}") if isinstance(value := group[name], float) else value
+        for name, heading in shown.items()
+        if not isinstance(group[name], dict)
     }
 
 
