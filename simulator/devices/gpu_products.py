@@ -1,0 +1,193 @@
+"""Products on GPUs: tiles of the output, waves of blocks, depths that are split, operands that are prepared.
+
+A product of m x n x k is cut into output tiles of R x C, a thread block each. Blocks walk through the depth, and need
+about as long again to fill and drain as for ``depth`` more elements. Few blocks are split along the depth into s pieces
+that are added up afterwards::
+
+    t_block   = (k / s + depth) 2 R C / (P / units) sqrt(1 + (half (R + C) / (R C))^2)
+    t_blocks  = waves(s blocks / units) t_block
+    waves(x)  = 1 for x <= 1, else whole waves + credit + (1 - credit) remainder
+    t_cache   = operands that all blocks load, and pieces written and read / (cache share B_c)
+    t_memory  = bytes / (b B min(1, s blocks / (stream_units units)))
+    t_compute = the q-norm of t_blocks, t_cache, flops / (sustained P) and host_s
+    t         = (t_compute^q + t_memory^q)^(1/q) + floor_s + s > 1: split_s + prepared bytes / B
+
+R C / (R + C) multiply-adds are done for each operand that is loaded; at ``half`` of them loads take as long as the
+peak. Of the tiles that libraries carry the fastest is taken. The last wave is a whole one where blocks start and end
+together (credit 1), and only its share of one where they drift apart, or its depth is cut up among all units
+(credit 0). ``sustained`` is the share of the peak that the power limit lets large products run at: a unit that waits
+for the last wave lends its power to others, so that it bounds useful work, not waves. The host enqueues a call in
+``host_s``; shorter kernels wait for it.
+
+Few rows run as matrix-vector products on the vector units, eight columns to a block, where that is faster. Activations
+of 16 bit that are multiplied in 8 or fewer are quantised in kernels of their own: so many bytes of memory traffic for
+each, and ``prepare_s`` more of the host where the rows are not few enough to be quantised on the way.
+
+Reference: NVIDIA, "Matrix Multiplication Background User's Guide", DU-09799-001 (tile and wave quantisation); NVIDIA,
+CUTLASS, docs/efficient_gemm.md (tiles, splits along k); Osama et al., "Stream-K", PPoPP 2023,
+doi:10.1145/3572848.3577479.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+from numba import njit
+
+from hardware_specs.dtypes import BITS, COMPUTE_DTYPES
+from hardware_specs.records import DeviceSpec
+from simulator.devices.registry import Parameter
+
+_TILES: Final = (
+    (256.0, 128.0), (128.0, 256.0), (256.0, 64.0), (64.0, 256.0), (128.0, 128.0), (128.0, 64.0), (64.0, 128.0),
+    (64.0, 64.0), (32.0, 64.0), (16.0, 64.0), (64.0, 32.0), (32.0, 32.0), (16.0, 32.0),
+)  # fmt: skip
+"""Rows and columns of the output tiles that libraries carry."""
+_MATRIX_TILES, _VECTOR_TILES = (0, 10), (4, 13)
+"""Which of them matrix units use, and which fp32 and fp64 on vector units, whose blocks hold their sums in registers
+of few threads."""
+_SIMPLE: Final = np.array([dtype in ("fp32", "fp64") for dtype in COMPUTE_DTYPES])
+_BYTES: Final = np.array([BITS[dtype] / 8.0 for dtype in COMPUTE_DTYPES])
+
+_DEPTH_STEP: Final = 32.0
+"""Elements of k that a block multiplies at a time."""
+_LEAST_DEPTH: Final = 256.0
+"""Least depth of a piece. From fits that left it free: 190 to 300 on A40, A100, H100 and H200."""
+_MOST_PIECES: Final = 32.0
+_VECTOR_ROWS: Final = 4.0
+"""Most rows that libraries multiply as matrix-vector products."""
+_VECTOR_COLUMNS: Final = 8.0
+"""Columns of a block of a matrix-vector product."""
+_QUANTISED_ROWS: Final = 24.0
+"""Most rows whose activations are quantised without a kernel launch more. Between 17 and 32 in vLLM 0.22 on an H200."""
+_ABOVE_BASE: Final = 0.45
+"""How far above its base clock a GPU runs under load, as a share of boost. Assumed: parts whose base is 0.54 of boost
+(A100-PCIe) are not throttled by long fp32 products, the T4 (0.37) is."""
+
+
+@njit(cache=True, error_model="numpy")
+def wave_count(turns: float, credit: float) -> float:
+    """Waves that blocks for ``turns`` rounds of all units take, the last one between its share and a whole."""
+    if turns <= 1.0:
+        return 1.0
+    whole = np.floor(turns)
+    rest = turns - whole
+    return whole + (credit + (1.0 - credit) * rest if rest > 0.0 else 0.0)  # type: ignore[no-any-return]
+
+
+@njit(cache=True, error_model="numpy")
+def tiled(
+    p: Any, dtype: int, m: float, n: float, k: float, batch: float, stream_s: float, weight_bytes: float
+) -> tuple[float, float, float, float]:
+    """Seconds of the best tiles: of blocks, of the cache, of memory and of adding pieces up.
+
+    Args:
+        stream_s: seconds that all bytes take at the rate that all units draw together.
+        weight_bytes: bytes of an element of the right operand as stored.
+    """  # fmt: skip
+    wide, half, credit, fill = _BYTES[dtype], p.gemm_feed_half, p.gemm_wave_credit, p.gemm_fill_depth
+    units, streaming = p.units, 1.0 / p.gemm_stream_units
+    pair_s, byte_s = 2.0 * units / p.peaks[dtype], 1.0 / (p.cache_bandwidth * p.gemm_cache_share)
+    depth = np.ceil(k / _DEPTH_STEP) * _DEPTH_STEP
+    sums_s, most_pieces = m * n * batch * 8.0 * byte_s, min(depth / _LEAST_DEPTH, _MOST_PIECES)
+    best, blocks_s, cache_s, memory_s, split_s = np.inf, 0.0, 0.0, 0.0, 0.0
+    first, last = _VECTOR_TILES if _SIMPLE[dtype] else _MATRIX_TILES
+    for t in range(first, last):
+        rows, columns = _TILES[t]
+        if rows > 16.0 and rows >= 2.0 * m:
+            continue
+        blocks = np.ceil(m / rows) * np.ceil(n / columns) * batch
+        turns = blocks / units
+        area, loads = rows * columns, half * (rows + columns)
+        element_s = pair_s * np.sqrt(area * area + loads * loads)
+        if turns * depth * element_s >= best:
+            continue
+        loaded_s = blocks * (rows * wide + columns * weight_bytes) * k * byte_s
+        each_s = wave_count(turns, credit) * (depth + fill) * element_s
+        read_s = stream_s / min(1.0, turns * streaming)
+        seconds = max(each_s, loaded_s, read_s)
+        if seconds < best:
+            best, blocks_s, cache_s, memory_s, split_s = seconds, each_s, loaded_s, read_s, 0.0
+        if turns > 0.5:
+            continue
+        pieces = np.floor(min(units / blocks, most_pieces))
+        if pieces >= 2.0:
+            each_s = (depth / pieces + fill) * element_s
+            loaded_s += sums_s * pieces
+            read_s = stream_s / min(1.0, turns * pieces * streaming)
+            seconds = max(each_s, loaded_s, read_s) + p.gemm_split_s
+            if seconds < best:
+                best, blocks_s, cache_s, memory_s, split_s = seconds, each_s, loaded_s, read_s, p.gemm_split_s
+    return blocks_s, cache_s, memory_s, split_s
+
+
+@njit(cache=True, error_model="numpy")
+def gemm(p: Any, ops: Any, i: int) -> tuple[float, float, float, float]:
+    """Seconds of math, of memory and of each call beside them, and the overlap exponent, of product ``i``."""
+    m, n, k, calls, dtype, q = ops.m[i], ops.n[i], ops.k[i], ops.calls[i], ops.dtype[i], p.gemm_overlap
+    batch = max(1.0, ops.batch[i] / calls)
+    weight_bytes = ops.weight_bits[i] / 8.0 if ops.weight_bytes[i] > 0.0 else _BYTES[dtype]
+    moved = (ops.weight_bytes[i] + ops.read_bytes[i] + ops.write_bytes[i]) / calls
+    stream_s = moved / (p.bandwidth * p.gemm_stream_share)
+    useful_s = ops.flops[i] / (calls * p.peaks[dtype] * p.gemm_sustained)
+    blocks_s, cache_s, memory_s, split_s = tiled(p, dtype, m, n, k, batch, stream_s, weight_bytes)
+    if m <= _VECTOR_ROWS:
+        blocks = np.ceil(n / _VECTOR_COLUMNS) * batch
+        rate = p.vector_peak * p.gemm_vector_share / p.units
+        alone_s = np.ceil(blocks / p.units) * 2.0 * m * _VECTOR_COLUMNS * (k + p.gemm_fill_depth) / rate
+        read_s = stream_s / min(1.0, blocks / (p.units * p.gemm_stream_units))
+        if max(alone_s, read_s) < max(blocks_s, cache_s, memory_s) + split_s:
+            blocks_s, cache_s, memory_s, split_s = alone_s, 0.0, read_s, 0.0
+    host_s, fixed_s = p.gemm_host_s, p.gemm_floor_s + split_s
+    if _BYTES[dtype] < 2.0:
+        host_s += p.gemm_prepare_s if m > _QUANTISED_ROWS else 0.0
+        fixed_s += p.gemm_prepare_bytes * m * k * batch / p.bandwidth
+    busy_s = max(blocks_s, cache_s)
+    longer = max(busy_s, useful_s)
+    math_s = longer * (1.0 + (min(busy_s, useful_s) / longer) ** q) ** (1.0 / q)
+    return max(math_s, host_s) * calls, memory_s * calls, fixed_s, q
+
+
+def sustained(spec: DeviceSpec) -> float:
+    """Share of the boost clock, which peaks are for, that long products sustain under the power limit.
+
+    Makers guarantee the base clock there; a base far below boost marks a power-limited part (L4, T4, MI300X).
+    """
+    base, boost = spec.compute.clock_base, spec.compute.clock_boost
+    return min(1.0, base.value / boost.value + _ABOVE_BASE) if base and boost else 1.0
+
+
+def _is(value: float, spec: DeviceSpec) -> float:
+    return value
+
+
+def _free(name: str, dimension: str, value: float, low: float, high: float, meaning: str) -> Parameter:
+    return Parameter(f"gemm_{name}", dimension, partial(_is, value), meaning, low, high, ("gemm",))
+
+
+def _sustained_prior(spec: DeviceSpec) -> float:
+    return 0.95 * sustained(spec)
+
+
+PARAMETERS: Final = (
+    Parameter(
+        "gemm_sustained", "number", _sustained_prior, "share of the dense peak that power lets large products sustain",
+        0.3, 1.05, ("gemm",),
+    ),
+    _free("feed_half", "number", 38.0, 1.0, 150.0, "multiply-adds per operand at which loads take as long as the peak"),
+    _free("fill_depth", "number", 160.0, 0.0, 800.0, "depth in whose time a block fills and drains"),
+    _free("wave_credit", "number", 0.35, 0.0, 1.0, "how much of a whole wave the last one takes at least"),
+    _free("stream_share", "number", 0.83, 0.3, 1.0, "share of the bandwidth that weights stream at"),
+    _free("stream_units", "number", 0.2, 0.02, 1.0, "share of the units that streams memory at full rate"),
+    _free("cache_share", "number", 2.5, 0.3, 20.0, "rate at which blocks load operands, over the cache's bandwidth"),
+    _free("split_s", "s", 4e-6, 1e-7, 1e-3, "adding up the pieces of a depth"),
+    _free("vector_share", "number", 0.5, 0.01, 2.0, "share of the vector peak that matrix-vector products reach"),
+    _free("overlap", "number", 4.5, 1.2, 20.0, "how well a product hides the shorter of its parts"),
+    _free("floor_s", "s", 4e-6, 1e-7, 1e-4, "shortest product: start, fill and drain of the memory pipeline"),
+    _free("host_s", "s", 1e-6, 1e-7, 1.5e-4, "enqueueing of a product, beside which shorter ones do not count"),
+    _free("prepare_s", "s", 1e-7, 0.0, 1e-4, "enqueueing of the quantisation of many rows"),
+    _free("prepare_bytes", "number", 5.0, 0.0, 20.0, "memory traffic of quantising one activation"),
+)  # fmt: skip
+"""Priors: rounded middle of fits to vidur, aiconfigurator and llmservingsim on A40, A100, H100, H200 and RTX 3090."""
