@@ -195,7 +195,7 @@ def test_vector_units_of_fp32_have_small_tiles() -> None:
     """132 tiles of 32 x 32 fill an H100 in one wave; matrix units at the same peak would pad them to 32 x 64."""
     p = record(gemm_feed_half=1.0, gemm_fill_depth=0.0)
     p["peaks"][CODE["bf16"]] = p["peaks"][CODE["fp32"]]
-    both = [tiled(p, CODE[dtype], 32.0, 32.0 * UNITS, 256.0, 1.0, 1e-9, 4.0)[0] for dtype in ("fp32", "bf16")]
+    both = [tiled(p, CODE[dtype], 32.0 * UNITS, 32.0, 256.0, 1.0, 1e-9, 4.0)[0] for dtype in ("fp32", "bf16")]
     assert both[0] == pytest.approx(2.0 * 32 * 32 * 256 * UNITS / H100.compute.peaks["fp32"].value, rel=0.01)
     assert both[1] > 1.5 * both[0]
 
