@@ -57,7 +57,8 @@ class _Ranges:
     def free(self, values: Floats) -> Floats:
         scaled = np.where(self.logs, np.log(np.where(self.logs, np.maximum(values, 1e-300), 1.0)), values)
         inside = np.clip((scaled - self.low) / (self.high - self.low), 0.02, 0.98)
-        return np.log(inside / (1.0 - inside))  # type: ignore[no-any-return]
+        # A variable of exactly 0 would leave both optimisers without a first step.
+        return np.log(inside / (1.0 - inside)) + 1e-3  # type: ignore[no-any-return]
 
     def values(self, u: Floats) -> Floats:
         inside = self.low + (self.high - self.low) / (1.0 + np.exp(-np.clip(u, -30.0, 30.0)))

@@ -24,7 +24,8 @@ from numba import njit
 from hardware_specs.dtypes import BITS, CODE, COMPUTE_DTYPES
 from hardware_specs.facts import Fit
 from hardware_specs.records import DeviceSpec
-from simulator.devices import gpu_experts, gpu_vector
+from simulator.devices import gpu_attention, gpu_experts, gpu_vector
+from simulator.devices.gpu_attention import decode, prefill
 from simulator.devices.gpu_experts import experts
 from simulator.devices.gpu_vector import vector, vector_bytes_s
 from simulator.devices.priors import COMMON, constant
@@ -62,12 +63,6 @@ _ABOVE_BASE = 0.45
 
 _DEPTH_STEP = 32.0
 """Elements of k that a block multiplies at a time."""
-
-_QUERY_TILES = ((128.0, 1.0), (64.0, 0.8))
-"""Query rows of the tiles that flash attention carries, and the rate of each relative to the first."""
-_KEY_TILE = 128.0
-_MOST_PIECES = 128.0
-"""Most pieces that one context is read in."""
 
 
 @njit(cache=True, error_model="numpy")
@@ -117,52 +112,6 @@ def product(p: Any, dtype: int, m: float, n: float, k: float, batch: float) -> t
 
 
 @njit(cache=True, error_model="numpy")
-def prefill_s(p: Any, ops: Any, i: int) -> float:
-    """Seconds of math of flash attention: query tiles of one head are blocks, each passing over its visible keys.
-
-    A tile on the diagonal is computed whole, half of it in vain. The last block to start may be the longest.
-    """
-    queries, keys = ops.m[i], ops.n[i]
-    heads = ops.batch[i] * ops.heads[i]
-    width = ops.k[i] + ops.value_dim[i]
-    pairs = ops.flops[i] / (2.0 * width * heads)
-    rate = p.peaks[ops.dtype[i]] / p.units * p.attention_share * ops.k[i] / (ops.k[i] + p.attention_width_half)
-    best = np.inf
-    for rows, efficiency in _QUERY_TILES:
-        tiles = np.ceil(queries / rows)
-        tile_s = 2.0 * rows * _KEY_TILE * width / (rate * efficiency)
-        computed = heads * (pairs * tiles * rows / queries / (rows * _KEY_TILE) + 0.5 * tiles)
-        longest = np.ceil(keys / _KEY_TILE) * tile_s
-        blocks = heads * tiles
-        tail = 0.5 * longest if blocks > p.units else 0.0
-        seconds = max(computed * tile_s / p.units + tail, longest) + np.ceil(blocks / p.units) * p.attention_block_s
-        best = min(best, seconds)
-    return best
-
-
-@njit(cache=True, error_model="numpy")
-def decode_s(p: Any, ops: Any, i: int) -> tuple[float, float]:
-    """Seconds of reading the cache in decode attention, and of combining its pieces.
-
-    One block reads the keys and values of one sequence and key head, or a piece of at least ``kv_piece`` tokens. A
-    block alone draws at most ``kv_unit_gain`` of its fair share of the bandwidth.
-    """
-    blocks = ops.batch[i] * ops.kv_heads[i]
-    bytes_each = ops.read_bytes[i] / blocks
-    whole_s = ops.read_bytes[i] / (p.bandwidth * p.kv_share)
-    unit_rate = p.bandwidth * p.kv_share / p.units * p.kv_unit_gain
-    best, combine_s, pieces = np.inf, 0.0, 1.0
-    while pieces == 1.0 or (pieces <= _MOST_PIECES and ops.n[i] / pieces >= p.kv_piece):
-        turns = np.ceil(blocks * pieces / p.units)
-        seconds = max(whole_s, turns * (bytes_each / pieces / unit_rate + p.attention_block_s))
-        extra = p.kv_combine_s if pieces > 1.0 else 0.0
-        if seconds + extra < best + combine_s:
-            best, combine_s = seconds, extra
-        pieces *= 2.0
-    return best, combine_s
-
-
-@njit(cache=True, error_model="numpy")
 def cost(ops: Any, which: Any, records: Any, out: Any) -> None:
     """Price all operators on all devices; see ``Law.cost``."""
     for d in range(out.shape[0]):
@@ -174,25 +123,21 @@ def cost(ops: Any, which: Any, records: Any, out: Any) -> None:
             elif family == MOE:
                 t, memory_s, fixed_s, overlap = experts(p, ops, i)
                 settle(ops, i, p, t, memory_s, fixed_s, overlap, bytes_s(ops, i, p), out[d])
-            elif family == VECTOR or family == OPTIMIZER:
+            elif family in (VECTOR, OPTIMIZER):
                 t, memory_s, fixed_s, overlap = vector(p, ops, i)
                 settle(ops, i, p, t, memory_s, fixed_s, overlap, vector_bytes_s(p, ops, i), out[d])
+            elif family == ATTENTION_PREFILL:
+                t, memory_s, fixed_s, overlap = prefill(p, ops, i)
+                settle(ops, i, p, t, memory_s, fixed_s, overlap, bytes_s(ops, i, p), out[d])
+            elif family == ATTENTION_DECODE:
+                t, memory_s, fixed_s, overlap = decode(p, ops, i)
+                if p.vector_decode > 0.0:
+                    t = max(t, ops.flops[i] / (p.vector_share * p.vector_peak))
+                settle(ops, i, p, t, memory_s, fixed_s, overlap, bytes_s(ops, i, p), out[d])
             else:
-                share, stream, floor_s, overlap = p.gemm_share, p.stream_share, p.floor_s, p.overlap_exponent
-                if family == ATTENTION_PREFILL:
-                    share = ops.flops[i] / (p.peaks[ops.dtype[i]] * prefill_s(p, ops, i))
-                    stream, floor_s, overlap = p.kv_share, p.attention_floor_s, p.attention_overlap
-                elif family == ATTENTION_DECODE:
-                    reading_s, combine_s = decode_s(p, ops, i)
-                    stream = min(p.kv_share, (ops.read_bytes[i] + ops.write_bytes[i]) / (p.bandwidth * reading_s))
-                    share, floor_s = p.attention_share * 0.5, p.attention_floor_s + combine_s
-                    if p.vector_decode > 0.0:
-                        share = min(share, p.vector_share * p.vector_peak / p.peaks[ops.dtype[i]])
-                else:
-                    each = max(1.0, ops.batch[i] / ops.calls[i])
-                    share, busy = product(p, ops.dtype[i], ops.m[i], ops.n[i], ops.k[i], each)
-                    stream, floor_s = p.stream_share * busy, p.gemm_floor_s
-                price(ops, i, p, share, stream, floor_s, overlap, out[d])
+                each = max(1.0, ops.batch[i] / ops.calls[i])
+                share, busy = product(p, ops.dtype[i], ops.m[i], ops.n[i], ops.k[i], each)
+                price(ops, i, p, share, p.stream_share * busy, p.gemm_floor_s, p.overlap_exponent, out[d])
 
 
 def sustained(spec: DeviceSpec) -> float:
@@ -234,21 +179,9 @@ LAW = register(
             constant("stream_units", "number", 0.16, "share of the units that streams memory at full rate"),
             constant("gemm_floor_s", "s", 2.5e-6, "shortest product: fill and drain of the memory pipeline"),
             constant("feed_bytes_per_s", "bytes_per_s", 1.1e11, "operands that reach one multiprocessor: 64 B a cycle"),
-            Parameter(
-                "attention_share",
-                "number",
-                lambda spec: 0.80 * sustained(spec),
-                "share of the dense peak that flash attention of very wide heads sustains: 0.80 at the sustained clock",
-            ),
-            constant("attention_width_half", "number", 40.0, "head width at which attention reaches half that share"),
-            constant("attention_block_s", "s", 1.5e-6, "start and end of a block of attention"),
-            constant("attention_floor_s", "s", 6.0e-6, "shortest attention call"),
-            constant("attention_overlap", "number", 1.2, "how well flash attention hides its loads behind its math"),
-            constant("kv_unit_gain", "number", 4.0, "bandwidth that one unit alone can draw, in fair shares"),
-            constant("kv_piece", "number", 128.0, "shortest piece of a context that a block reads, in tokens"),
-            constant("kv_combine_s", "s", 3.0e-6, "combining the pieces of a context"),
             constant("stream_share", "number", 0.82, "share of the bandwidth that weights stream at"),
-            constant("kv_share", "number", 0.82, "share of the bandwidth that decode attention reads the cache at"),
+            *gpu_attention.PREFILL_PARAMETERS,
+            *gpu_attention.DECODE_PARAMETERS,
             *gpu_vector.PARAMETERS,
             *gpu_experts.PARAMETERS,
             constant("vector_share", "number", 0.75, "share of bandwidth and vector rate of elementwise operators"),

@@ -107,6 +107,11 @@ def _attention(s: Sizes, f: Numbers, note: str) -> Operator:
     )  # fmt: skip
 
 
+def _attention_prefill(s: Sizes, f: Numbers, note: str) -> Operator:
+    # What a prefill kernel does with a single query is not what a decode kernel does.
+    return replace(_attention(s, f, note), kind=OpKind.ATTENTION_PREFILL)
+
+
 def _mla_prefill(s: Sizes, f: Numbers, note: str) -> Operator:
     # Prefill computes with decompressed keys and values in the dtype of the math, whatever the cache keeps.
     wide = op.attention(
@@ -130,7 +135,7 @@ OPS: Final[dict[str, Op]] = {
     "gemm": Op(("m", "n", "k"), _gemm),
     "batched_gemm": Op(("m", "n", "k", "batch"), _batched_gemm),
     "moe_gemm": Op(("m", "n", "k", "experts", "top_k"), _moe_gemm),
-    "attention_prefill": Op(_CONTEXT, _attention),
+    "attention_prefill": Op(_CONTEXT, _attention_prefill),
     "attention_decode": Op(_CONTEXT, _attention),
     "mla_prefill": Op(("batch", "heads", "head_dim", "q_len", "kv_len"), _mla_prefill),
     "mla_decode": Op(("batch", "heads", "head_dim", "q_len", "kv_len"), _mla_decode),
