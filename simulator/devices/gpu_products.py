@@ -17,7 +17,7 @@ peak. Of the tiles that libraries carry the fastest is taken. The last wave is a
 together (credit 1), and only its share of one where they drift apart, or its depth is cut up among all units
 (credit 0). ``sustained`` is the share of the peak that the power limit lets large products run at: a unit that waits
 for the last wave lends its power to others, so that it bounds useful work, not waves. The host enqueues a call in
-``host_s``; shorter kernels wait for it.
+``host_s``; shorter kernels wait for it where calls are timed alone (between others it is the runtime's launch).
 
 Few rows run as matrix-vector products on the vector units, eight columns to a block, where that is faster. Activations
 of 16 bit that are multiplied in 8 or fewer are quantised in kernels of their own: so many bytes of memory traffic for
@@ -140,9 +140,9 @@ def gemm(p: Any, ops: Any, i: int) -> tuple[float, float, float, float]:
         read_s = stream_s / min(1.0, blocks / (p.units * p.gemm_stream_units))
         if max(alone_s, read_s) < max(blocks_s, cache_s, memory_s) + split_s:
             blocks_s, cache_s, memory_s, split_s = alone_s, 0.0, read_s, 0.0
-    host_s, fixed_s = p.gemm_host_s, p.gemm_floor_s + split_s
+    host_s, fixed_s = p.gemm_host_s * p.timed_alone, p.gemm_floor_s + split_s
     if _BYTES[dtype] < 2.0:
-        host_s += p.gemm_prepare_s if m > _QUANTISED_ROWS else 0.0
+        host_s += p.gemm_prepare_s * p.timed_alone if m > _QUANTISED_ROWS else 0.0
         fixed_s += p.gemm_prepare_bytes * m * k * batch / p.bandwidth
     busy_s = max(blocks_s, cache_s)
     longer = max(busy_s, useful_s)

@@ -20,12 +20,12 @@ def free(name: str, low: float, high: float) -> Parameter:
 
 
 FREE = (
-    free("gemm_share", 0.3, 1.0),
-    free("wave_s", 1e-8, 2e-5),
-    free("stream_share", 0.4, 1.0),
+    free("gemm_sustained", 0.3, 1.0),
+    free("gemm_fill_depth", 0.0, 800.0),
+    free("gemm_stream_share", 0.4, 1.0),
     free("gemm_floor_s", 1e-7, 2e-5),
 )
-TRUTH = {"gemm_share": 0.71, "wave_s": 2.5e-6, "stream_share": 0.66, "gemm_floor_s": 6e-6}
+TRUTH = {"gemm_sustained": 0.71, "gemm_fill_depth": 230.0, "gemm_stream_share": 0.66, "gemm_floor_s": 6e-6}
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +60,8 @@ def test_noise_and_outliers_hardly_move_them(model: DeviceModel, columns: OpColu
     measured = truth(model, columns) * np.exp(rng.normal(0.0, 0.03, len(columns.m)))
     measured[::12] *= 3.0
     fit = fit_parameters([Sample(model, columns, measured)], FREE)
-    assert fit.values["gemm_share"] == pytest.approx(TRUTH["gemm_share"], rel=0.1)
-    assert fit.values["stream_share"] == pytest.approx(TRUTH["stream_share"], rel=0.1)
+    assert fit.values["gemm_sustained"] == pytest.approx(TRUTH["gemm_sustained"], rel=0.1)
+    assert fit.values["gemm_stream_share"] == pytest.approx(TRUTH["gemm_stream_share"], rel=0.1)
 
 
 def test_the_device_is_left_as_it_was(model: DeviceModel, columns: OpColumns) -> None:
@@ -74,4 +74,4 @@ def test_what_cannot_be_fitted_is_refused(model: DeviceModel, columns: OpColumns
     with pytest.raises(ValueError, match="positive"):
         fit_parameters([Sample(model, columns, np.zeros(len(columns.m)))], FREE)
     with pytest.raises(ValueError, match="low < high"):
-        fit_parameters([Sample(model, columns, truth(model, columns))], [free("gemm_share", 1.0, 0.3)])
+        fit_parameters([Sample(model, columns, truth(model, columns))], [free("gemm_sustained", 1.0, 0.3)])

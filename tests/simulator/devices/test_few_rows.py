@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from hardware_specs.devices import load_device
-from simulator.devices.gpu import sustained
+from simulator.devices.gpu_products import sustained
 from simulator.devices.model import compile_device, native_dtype
 from simulator.kernels.roofline import COMPUTE, MEMORY, TIME
 from workloads.graph import columns_of
@@ -40,7 +40,7 @@ def test_small_tiles_cost_more_on_faster_matrix_units():
         peak = load_device(device).compute.peaks["bf16"].value
         product = gemm("x", 16, 16384, 16384)
         share[device] = product.flops / seconds(device, product, COMPUTE) / peak
-    assert share["rtx-4090"] > 2.0 * share["h100-sxm-80gb"]
+    assert share["rtx-4090"] > 1.5 * share["h100-sxm-80gb"]
 
 
 def test_fp16_accumulation_doubles_large_products_where_the_device_has_it():

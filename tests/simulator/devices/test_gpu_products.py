@@ -21,7 +21,7 @@ from workloads.operators import Operator
 
 Floats = npt.NDArray[np.float64]
 
-FACTS = ("bandwidth", "units", "vector_peak", "cache_bandwidth")
+FACTS = ("bandwidth", "units", "vector_peak", "cache_bandwidth", "timed_alone")
 RECORD = np.dtype(
     [("peaks", "f8", (len(COMPUTE_DTYPES),)), *[(n, "f8") for n in (*FACTS, *[p.name for p in PARAMETERS])]]
 )
@@ -36,6 +36,7 @@ def record(**parameters: float) -> Any:
         made["peaks"][CODE[dtype]] = H100.compute.peaks[dtype].value
     made["bandwidth"], made["units"] = H100.memory.bandwidth.value, priors.units(H100)
     made["vector_peak"], made["cache_bandwidth"] = priors.vector_peak(H100), priors.cache_bandwidth(H100)
+    made["timed_alone"] = 1.0
     for parameter in PARAMETERS:
         made[parameter.name] = parameter.prior(H100)
     for name, value in parameters.items():

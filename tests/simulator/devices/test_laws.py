@@ -247,10 +247,10 @@ def test_every_shipped_device_prices_a_step(models: Models) -> None:
 
 def test_fitted_parameters_replace_priors_and_say_so(specs: Specs) -> None:
     fact = Fact(0.5, "number", "0.5", Mark.CALIBRATED, "fit of a test")
-    spec = msgspec.structs.replace(specs["h100-sxm-80gb"], parameters={"gemm_share": fact})
+    spec = msgspec.structs.replace(specs["h100-sxm-80gb"], parameters={"gemm_sustained": fact})
     model = compile_device(spec, load_runtime("ideal"))
-    assert float(model.record["gemm_share"]) == 0.5
-    note = next(p for p in model.provenance if p.what == "h100-sxm-80gb gemm_share")
+    assert float(model.record["gemm_sustained"]) == 0.5
+    note = next(p for p in model.provenance if p.what == "h100-sxm-80gb gemm_sustained")
     assert (note.mark, note.origin) == ("calibrated", "fit of a test")
     prior = compile_device(specs["h100-sxm-80gb"], load_runtime("ideal"))
     assert next(p for p in prior.provenance if p.what == note.what).mark == "assumed"
@@ -258,12 +258,14 @@ def test_fitted_parameters_replace_priors_and_say_so(specs: Specs) -> None:
 
 def test_unknown_parameters_are_refused_with_the_nearest(specs: Specs) -> None:
     fact = Fact(0.5, "number", "0.5", Mark.CALIBRATED, "fit of a test")
-    spec = msgspec.structs.replace(specs["h100-sxm-80gb"], parameters={"gem_share": fact})
-    with pytest.raises(InputError, match=r"h100-sxm-80gb: no law parameter 'gem_share'; did you mean 'gemm_share'\?"):
+    spec = msgspec.structs.replace(specs["h100-sxm-80gb"], parameters={"gemm_sustain": fact})
+    with pytest.raises(
+        InputError, match=r"h100-sxm-80gb: no law parameter 'gemm_sustain'; did you mean 'gemm_sustained'\?"
+    ):
         compile_device(spec, load_runtime("ideal"))
     seconds = msgspec.structs.replace(fact, dimension="s", text="0.5 s")
-    spec = msgspec.structs.replace(specs["h100-sxm-80gb"], parameters={"gemm_share": seconds})
-    with pytest.raises(InputError, match=r"parameter gemm_share = '0.5 s' must be a number"):
+    spec = msgspec.structs.replace(specs["h100-sxm-80gb"], parameters={"gemm_sustained": seconds})
+    with pytest.raises(InputError, match=r"parameter gemm_sustained = '0.5 s' must be a number"):
         compile_device(spec, load_runtime("ideal"))
 
 
