@@ -16,6 +16,8 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -32,7 +34,7 @@ from hardware_specs.files import write_text
 from simulator.calibration.entry import Measured, Scope, calibrate, calibrate_class
 from simulator.calibration.fit import Sample
 from simulator.calibration.write import calibrations_text
-from simulator.devices.calibrated import WEIGHTS, weights_of
+from simulator.devices.calibrated import WEIGHTS, stack_of, weights_of
 from simulator.devices.model import compile_device
 from simulator.devices.registry import Parameter, law_of
 from simulator.validation.groups import group_keys, split_of
@@ -50,6 +52,17 @@ CLASS_RULE: Final = "one value for all devices measured, on rows that their own 
 _ONE: Final = Fact(1.0, "number", "1", Mark.ASSUMED, "a fit to this runtime's own kernels")
 _PRODUCTS: Final = (OpKind.GEMM, OpKind.BATCHED_GEMM)
 _VECTORS: Final = tuple(kind.name.lower() for kind, family in FAMILY.items() if family == "vector")
+
+
+_FLASH_2: Final = ({"prefill_group": 1.0}, {"decode_lone_piece": 1000.0})
+_KERNELS: Final[dict[tuple[str, str], tuple[dict[str, float], dict[str, float]]]] = {
+    ("a100-sxm-80gb", "vllm"): _FLASH_2,
+    ("rtx-4090", "vllm"): _FLASH_2,
+    ("h100-sxm-80gb", "trtllm"): ({"prefill_group": 1.0}, {"decode_group": 32.0, "decode_packed_units": 0.25}),
+}
+"""What kernels of prefill and decode attention do, by device and stack: FlashAttention-2 gives each query head tiles of
+its own and starts from never splitting heads that share no keys; TensorRT-LLM packs at most 32 query heads, and only if
+pieces reach a quarter of the multiprocessors (decoderXQAImplJIT.cpp)."""
 
 
 class Target(NamedTuple):
@@ -86,6 +99,12 @@ class Rows(NamedTuple):
     table: OpTable
     numbers: np.ndarray
 
+    def given(self, device: str) -> dict[str, float]:
+        """What is known of the kernels, as parameters."""
+        family = FAMILY[OpKind(int(self.columns.kind[0]))]
+        prefill, decode = _KERNELS.get((device, stack_of(self.runtime.id)), ({}, {}))
+        return {"attention_prefill": prefill, "attention_decode": decode}.get(family, {})
+
     def measured(self, device: str, split_by: tuple[str, ...], neutral: bool) -> Measured:
         """For a fit: with the runtime's factors, or ``neutral``."""
         runtime = kernels_alone(self.runtime)
@@ -93,6 +112,8 @@ class Rows(NamedTuple):
             ones = Factors(**dict.fromkeys(Factors.__struct_fields__, _ONE))
             runtime = msgspec.structs.replace(runtime, factors=ones)
         model = compile_device(load_device(device), runtime, calibrated=False, timed_alone=True)
+        for name, value in self.given(device).items():
+            model.records[name] = value
         keys = group_keys(self.table.sizes[self.numbers], self.table.notes[self.numbers], split_by)
         sources = self.table.sources[self.numbers].tolist()
         sample = Sample(model, self.columns, self.table.outcome.observed[self.numbers])
@@ -166,25 +187,45 @@ def _free(target: Target) -> list[Parameter]:
 
 
 def fit_all(measured: Mapping[Target, Rows], only: str, date: str) -> dict[str, list[Calibration]]:
-    """Entries by device and class."""
-    found: dict[str, list[Calibration]] = defaultdict(list)
-    together: dict[Target, list[Measured]] = defaultdict(list)
+    """Entries by device and class, fitted on all cores."""
+    together: dict[Target, list[tuple[str, Rows]]] = defaultdict(list)
     for target, rows in measured.items():
-        numbers = rows.numbers
-        split_by = split_of(target.family, rows.table.sizes[numbers], rows.table.notes[numbers])
         general = target._replace(device=load_device(target.device).device_class, runtime="")
-        together[general].append(rows.measured(target.device, split_by, neutral=False).seen)
-        if only in target.label:
-            about = Fit(id=target.label.replace(" ", "-"), sources=(), rule=RULE, date=date, split_by=split_by)
-            own = rows.measured(target.device, split_by, neutral=True)
-            found[target.device].append(_told(target, calibrate(own, _free(target), about, target.scope)))
-    for general, parts in together.items():
-        devices = {each.device for each in parts}
-        if len(devices) > 1 and only in general.label:
-            about = Fit(id=general.label.replace(" ", "-"), sources=(), rule=CLASS_RULE, date=date)
-            free = _free(general._replace(device=min(devices)))
-            found[general.device].append(_told(general, calibrate_class(parts, free, about, general.scope)))
+        together[general].append((target.device, rows))
+    own = [(target, rows, date) for target, rows in measured.items() if only in target.label]
+    shared = [
+        (target, parts, date)
+        for target, parts in together.items()
+        if len({device for device, _ in parts}) > 1 and only in target.label
+    ]
+    found: dict[str, list[Calibration]] = defaultdict(list)
+    with ProcessPoolExecutor(mp_context=get_context("fork")) as pool:
+        jobs = [(target.device, pool.submit(_entry, target, rows, date)) for target, rows, date in own]
+        jobs += [(target.device, pool.submit(_class_entry, target, parts, date)) for target, parts, date in shared]
+        for device, job in jobs:
+            found[device].append(job.result())
     return found
+
+
+def _entry(target: Target, rows: Rows, date: str) -> Calibration:
+    split_by = _split(target, rows)
+    about = Fit(id=target.label.replace(" ", "-"), sources=(), rule=RULE, date=date, split_by=split_by)
+    free = _free(target)
+    entry = calibrate(rows.measured(target.device, split_by, neutral=True), free, about, target.scope)
+    moved = {parameter.name for parameter in free}
+    given = {name: f"{value:g}" for name, value in rows.given(target.device).items() if name not in moved}
+    return _told(target, msgspec.structs.replace(entry, parameters={**entry.parameters, **given}))
+
+
+def _class_entry(target: Target, parts: Sequence[tuple[str, Rows]], date: str) -> Calibration:
+    about = Fit(id=target.label.replace(" ", "-"), sources=(), rule=CLASS_RULE, date=date, split_by=())
+    free = _free(target._replace(device=parts[0][0]))
+    seen = [rows.measured(device, _split(target, rows), neutral=False).seen for device, rows in parts]
+    return _told(target, calibrate_class(seen, free, about, target.scope))
+
+
+def _split(target: Target, rows: Rows) -> tuple[str, ...]:
+    return split_of(target.family, rows.table.sizes[rows.numbers], rows.table.notes[rows.numbers])
 
 
 def _told(target: Target, entry: Calibration) -> Calibration:
