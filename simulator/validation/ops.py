@@ -9,7 +9,7 @@ runtime, divided by its factor; the launch that every collective begins with is 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 
 import msgspec
@@ -20,7 +20,7 @@ from hardware_specs.calibrations import Calibration
 from hardware_specs.devices import load_device
 from hardware_specs.errors import InputError
 from hardware_specs.facts import Fact, Mark, group_digest
-from hardware_specs.records import DeviceSpec
+from hardware_specs.records import DeviceSpec, LinkSpec, SystemSpec
 from hardware_specs.systems import links_of, system_for
 from simulator.devices.model import compile_device, cost_on_devices
 from simulator.kernels import collectives
@@ -209,16 +209,31 @@ def group_of(spec: DeviceSpec, count: int, nodes: int, library: str) -> Communic
     Raises:
         InputError: fewer than two devices, or a number of nodes that does not divide them.
     """
+    system = system_of(spec, count, nodes)
+    return group_in(system, links_of(system), spec, count, nodes, library)
+
+
+def system_of(spec: DeviceSpec, count: int, nodes: int) -> SystemSpec:
+    """The usual system of ``count`` devices, with at least ``nodes`` nodes.
+
+    Raises:
+        InputError: as ``group_of``.
+    """
     if count < 2:
         raise InputError(f"n_devices {count}: must be at least 2")
     if nodes < 1 or count % nodes:
         raise InputError(f"nodes {nodes}: must divide the {count} devices")
     system = system_for(spec, count)
-    if nodes > system.nodes:
-        system = msgspec.structs.replace(system, nodes=nodes)
+    return msgspec.structs.replace(system, nodes=nodes) if nodes > system.nodes else system
+
+
+def group_in(
+    system: SystemSpec, links: Mapping[str, LinkSpec], spec: DeviceSpec, count: int, nodes: int, library: str
+) -> Communicator:
+    """As ``group_of``, in a system whose links are given."""
     group = system.groups[0]
     stride = max(1, group.count * nodes // count) if nodes > 1 else 1
-    network = Network(system, links_of(system), spec, group, range(group.count * system.nodes))
+    network = Network(system, links, spec, group, range(group.count * system.nodes))
     return network.communicator(count, stride, library)
 
 
