@@ -47,6 +47,8 @@ from workloads.runtimes.match import match_runtime
 from workloads.runtimes.record import Factors, Runtime
 
 FEWEST_ROWS: Final = 30
+MOST_OFF: Final = 0.5
+"""Mean error on devices left out from which on what was fitted to the others is no better than the priors."""
 RULE: Final = "groups of rows ordered by digest, every fourth held out; mean absolute log ratio minimised on the others"
 CLASS_RULE: Final = "one value for all devices measured, on rows that their own fits saw; residuals of devices left out"
 _ONE: Final = Fact(1.0, "number", "1", Mark.ASSUMED, "a fit to this runtime's own kernels")
@@ -203,7 +205,9 @@ def fit_all(measured: Mapping[Target, Rows], only: str, date: str) -> dict[str, 
         jobs = [(target.device, pool.submit(_entry, target, rows, date)) for target, rows, date in own]
         jobs += [(target.device, pool.submit(_class_entry, target, parts, date)) for target, parts, date in shared]
         for device, job in jobs:
-            found[device].append(job.result())
+            entry = job.result()
+            if entry.held_out or entry.residuals.mape < MOST_OFF:
+                found[device].append(entry)
     return found
 
 
