@@ -14,7 +14,7 @@ from scipy.optimize import least_squares
 from hardware_specs.devices import load_device
 from hardware_specs.dtypes import CODE, COMPUTE_DTYPES
 from simulator.devices import priors
-from simulator.devices.gpu_products import PARAMETERS, gemm, sustained, tiled, wave_count
+from simulator.devices.gpu_products import PARAMETERS, feed_half, gemm, sustained, tiled, wave_count
 from workloads import operators as op
 from workloads.graph import columns_of
 from workloads.operators import Operator
@@ -145,7 +145,8 @@ def test_deep_products_of_few_blocks_are_split() -> None:
     whole = second(64, 256, 65536, record(gemm_split_s=1e-3))
     split = second(64, 256, 65536, PRIOR)
     assert split < 0.4 * whole
-    assert second(64, 256, 65536, record(gemm_split_s=2e-6)) == pytest.approx(split - 2e-6, rel=1e-6)
+    adding = second(64, 256, 65536, record(gemm_split_s=2e-6)) - second(64, 256, 65536, record(gemm_split_s=1e-6))
+    assert adding == pytest.approx(1e-6, rel=1e-3)
     assert second(64, 256, 256, PRIOR) == second(64, 256, 256, record(gemm_split_s=1e-3))
 
 
@@ -154,7 +155,7 @@ def test_few_rows_take_the_faster_of_vectors_and_tiles() -> None:
     tiles = record(gemm_vector_share=0.01)
     one, sixteen = second(1, 256, 8192, tiles), second(16, 256, 8192, tiles)
     assert one == pytest.approx(sixteen, rel=0.02)
-    assert second(1, 256, 8192, record(gemm_split_s=1e-3)) < one
+    assert second(1, 256, 8192, record(gemm_split_s=1e-3, gemm_vector_share=0.5)) < one
     assert second(16, 256, 8192, PRIOR) == sixteen
 
 
@@ -164,9 +165,9 @@ def test_four_and_five_rows_of_wide_weights_meet() -> None:
 
 
 def test_narrow_weights_stream_in_proportion() -> None:
-    p = record(gemm_floor_s=1e-12)
+    p = record(gemm_floor_s=1e-12, gemm_overlap=20.0)
     four = second(1, 28672, 8192, p, weight_bits=4.0, dequantize=True)
-    assert four == pytest.approx(second(1, 28672, 8192, p) / 4.0, rel=0.05)
+    assert four == pytest.approx(second(1, 28672, 8192, p) / 4.0, rel=0.02)
 
 
 def test_activations_are_quantised_for_narrow_math_only() -> None:
@@ -201,6 +202,10 @@ def test_vector_units_of_fp32_have_small_tiles() -> None:
     assert both[1] > 1.5 * both[0]
 
 
+def test_data_centre_parts_need_more_reuse() -> None:
+    assert feed_half(H100) > feed_half(load_device("rtx-4090"))
+
+
 def test_power_limited_parts_sustain_less() -> None:
     assert sustained(load_device("t4")) < 0.9
     assert sustained(H100) == 1.0
@@ -215,12 +220,13 @@ def test_parameters_come_back(name: str) -> None:
     rng = np.random.default_rng(7)
     sizes = np.round(np.exp(rng.uniform(np.log([1, 64, 128]), np.log([8192, 20000, 16000]), (300, 3))))
     operators = [op.gemm("y", m, n, k, "fp8" if i % 2 else "bf16") for i, (m, n, k) in enumerate(sizes.tolist())]
-    prior = float(PRIOR[name])
+    base = {"gemm_vector_share": 0.5, "gemm_stream_units": 0.5}
+    prior = base.get(name, float(PRIOR[name]))
     true = prior * 0.8
-    made = np.log(seconds(operators, record(**{name: true})))
+    made = np.log(seconds(operators, record(**{**base, name: true})))
 
     def residuals(u: Floats) -> Floats:
-        return np.log(seconds(operators, record(**{name: float(np.exp(u[0]))}))) - made
+        return np.log(seconds(operators, record(**{**base, name: float(np.exp(u[0]))}))) - made
 
     found = least_squares(residuals, [np.log(prior)], diff_step=1e-2, loss="soft_l1", f_scale=0.02).x[0]
     assert np.exp(found) == pytest.approx(true, rel=0.02)
