@@ -2,8 +2,8 @@
 
 The residual is the log ratio of predicted to measured seconds, so that a point of a microsecond counts as one of a
 second. A soft-L1 least-squares run from the prior is refined by Nelder-Mead on the mean absolute log ratio, which
-outliers hardly move. Parameters stay inside their physical range through a logistic map of an unbounded variable; a
-range of more than a decade is mapped by its logarithm.
+outliers hardly move. Both pull weakly towards the prior. Parameters stay inside their physical range through a
+logistic map of an unbounded variable; a range of more than a decade is mapped by its logarithm.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ Floats = npt.NDArray[np.float64]
 
 SOFT_LOG_RATIO = 0.05
 """Log ratio from which on a point counts linearly instead of quadratically."""
+PRIOR = 3e-4
+"""Mean log ratio that a step of 1 in an unbounded variable away from the prior must gain: what samples do not determine
+stays near the prior, and off the bounds."""
 _DECADE = 10.0
 
 
@@ -101,9 +104,17 @@ def fit_parameters(samples: Sequence[Sample], free: Sequence[Parameter], most_st
         return log_ratios(samples, named(u))
 
     first = samples[0].model.records[samples[0].model.which(samples[0].columns)[0]]
-    u = ranges.free(np.array([float(first[name]) for name in ranges.names]))
-    u = least_squares(residuals, u, loss="soft_l1", f_scale=SOFT_LOG_RATIO, diff_step=1e-2, max_nfev=60).x
-    target: Callable[[Floats], float] = lambda v: float(np.abs(residuals(v)).mean())  # noqa: E731
+    prior = ranges.free(np.array([float(first[name]) for name in ranges.names]))
+    rows = sum(len(sample.measured_s) for sample in samples)
+    weight = np.sqrt(2.0 * rows * SOFT_LOG_RATIO * PRIOR)
+
+    def with_prior(u: Floats) -> Floats:
+        return np.concatenate([residuals(u), weight * (u - prior)])
+
+    u = least_squares(with_prior, prior, loss="soft_l1", f_scale=SOFT_LOG_RATIO, diff_step=1e-2, max_nfev=60).x
+    target: Callable[[Floats], float] = lambda v: float(  # noqa: E731
+        np.abs(residuals(v)).mean() + PRIOR * np.square(v - prior).sum()
+    )
     for _ in range(2):
         u = minimize(target, u, method="Nelder-Mead", options={"maxiter": most_steps, "xatol": 1e-3, "fatol": 1e-6}).x
     return Fitted(named(u), residuals(u))

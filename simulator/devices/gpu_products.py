@@ -39,6 +39,7 @@ from numba import njit
 from hardware_specs.dtypes import BITS, COMPUTE_DTYPES
 from hardware_specs.records import DeviceSpec
 from simulator.devices.registry import Parameter
+from simulator.kernels.roofline import GEMM
 
 _TILES: Final = (
     (256.0, 128.0), (128.0, 256.0), (256.0, 64.0), (64.0, 256.0), (128.0, 128.0), (128.0, 64.0), (64.0, 128.0),
@@ -137,6 +138,8 @@ def gemm(p: Any, ops: Any, i: int) -> tuple[float, float, float, float]:
         blocks = np.ceil(n / _VECTOR_COLUMNS) * batch
         rate = p.vector_peak * p.gemm_vector_share / p.units
         alone_s = np.ceil(blocks / p.units) * 2.0 * m * _VECTOR_COLUMNS * (k + p.gemm_fill_depth) / rate
+        # Matrix-vector kernels are as good as they stream weights, whatever the runtime's matrix kernels are.
+        alone_s *= p.factors[GEMM] / p.weight_factor
         read_s = stream_s / min(1.0, blocks / (p.units * p.gemm_stream_units))
         if max(alone_s, read_s) < max(blocks_s, cache_s, memory_s) + split_s:
             blocks_s, cache_s, memory_s, split_s = alone_s, 0.0, read_s, 0.0

@@ -15,7 +15,7 @@ IDEAL = load_runtime("ideal")
 
 
 def seconds(device, operator, row=TIME, **runtime):
-    model = compile_device(load_device(device), msgspec.structs.replace(IDEAL, **runtime))
+    model = compile_device(load_device(device), msgspec.structs.replace(IDEAL, **runtime), calibrated=False)
     return float(model.cost(columns_of([operator]))[row, 0])
 
 

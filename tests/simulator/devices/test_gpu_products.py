@@ -17,13 +17,17 @@ from simulator.devices import priors
 from simulator.devices.gpu_products import PARAMETERS, feed_half, gemm, sustained, tiled, wave_count
 from workloads import operators as op
 from workloads.graph import columns_of
-from workloads.operators import Operator
+from workloads.operators import FAMILIES, Operator
 
 Floats = npt.NDArray[np.float64]
 
-FACTS = ("bandwidth", "units", "vector_peak", "cache_bandwidth", "timed_alone")
+FACTS = ("bandwidth", "units", "vector_peak", "cache_bandwidth", "timed_alone", "weight_factor")
 RECORD = np.dtype(
-    [("peaks", "f8", (len(COMPUTE_DTYPES),)), *[(n, "f8") for n in (*FACTS, *[p.name for p in PARAMETERS])]]
+    [
+        ("peaks", "f8", (len(COMPUTE_DTYPES),)),
+        ("factors", "f8", (len(FAMILIES),)),
+        *[(n, "f8") for n in (*FACTS, *[p.name for p in PARAMETERS])],
+    ]
 )
 H100 = load_device("h100-sxm-80gb")
 UNITS = 132
@@ -36,7 +40,8 @@ def record(**parameters: float) -> Any:
         made["peaks"][CODE[dtype]] = H100.compute.peaks[dtype].value
     made["bandwidth"], made["units"] = H100.memory.bandwidth.value, priors.units(H100)
     made["vector_peak"], made["cache_bandwidth"] = priors.vector_peak(H100), priors.cache_bandwidth(H100)
-    made["timed_alone"] = 1.0
+    made["timed_alone"] = made["weight_factor"] = 1.0
+    made["factors"] = 1.0
     for parameter in PARAMETERS:
         made[parameter.name] = parameter.prior(H100)
     for name, value in parameters.items():
