@@ -21,7 +21,7 @@ from simulator.provenance import provenance_of
 from simulator.result import Energy, Interval, MemoryUse, PhaseCost, PoolUse, Result, Roof
 from simulator.scenario import Scenario
 from simulator.timeline import Timeline
-from simulator.uncertainty.intervals import Error, Part, interval, log_sd, prior_error
+from simulator.uncertainty.intervals import Error, Part, interval, prior_error, run_sd
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def assemble(prepared: Sequence[Prepared], answer: Answer) -> Result:
     metrics = {**answer.metrics, "carbon_g": costs.carbon_g(energy.facility, scenario.site.carbon.value)}
     _check_finite(metrics)
     several = {id(parts): parts for parts in (answer.parts, *answer.own_parts.values())}
-    spread = {key: log_sd(parts) for key, parts in several.items()}
+    spread = {key: run_sd(parts) for key, parts in several.items()}
     intervals: dict[str, Interval] = {
         name: _interval(name, value, spread[id(answer.own_parts.get(name, answer.parts))], powers[name])
         for name, value in metrics.items()

@@ -8,6 +8,7 @@ from hardware_specs.facts import Fact
 from simulator.prepared import Prepared
 from simulator.result import Provenance
 from simulator.scenario import Pool, Scenario, StaticBatch, TrainStep, TrainThenInfer
+from simulator.uncertainty.intervals import WHOLE_RUN
 
 
 def provenance_of(prepared: Sequence[Prepared]) -> tuple[Provenance, ...]:
@@ -21,8 +22,12 @@ def provenance_of(prepared: Sequence[Prepared]) -> tuple[Provenance, ...]:
         own = (*each.model.provenance, *_pool_rows(each.pool))
         rows += [_of_device(row, each.pool.device.id) for row in own] if scenario.mixed else own
     rows += _common_rows(scenario)
-    reason = "class-level error table, not yet fitted"
-    rows.append(Provenance("intervals", "log-normal, shared bias per family", "assumed", reason))
+    rows += [
+        Provenance(f"error of whole runs on {name}", f"{WHOLE_RUN[name]:g}", "calibrated", "runs measured on the class")
+        for name in dict.fromkeys(each.pool.device.device_class for each in prepared)
+    ]
+    reason = "residuals of the calibrations in use; for other operators a table of the class"
+    rows.append(Provenance("intervals", "log-normal, errors of a family shared", "assumed", reason))
     return tuple(dict.fromkeys(rows))
 
 

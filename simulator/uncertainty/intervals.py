@@ -42,6 +42,11 @@ OTHER_BIAS: Final = 0.6
 """For families that the table lacks (collectives, transfers, optimizer, host)."""
 
 
+WHOLE_RUN: Final[dict[str, float]] = {"gpu": 0.2, "tpu": 0.3, "cpu": 0.3, "fpga": 0.5, "asic": 0.15}
+"""Standard deviation of what a run's log error has beyond its operators, by class: what is left of measured inference
+and training runs (docs: physics, Intervals) when the errors of operators are taken off, rounded up."""
+
+
 class Error(NamedTuple):
     """Standard deviations of the log error of operators: what they share, and what is each one's own."""
 
@@ -77,6 +82,14 @@ def log_sd(parts: Iterable[Part]) -> float:
             rho = FAMILY_CORRELATION if p.device == q.device else DEVICE_CORRELATION
             variance += 2.0 * rho * w * p.error.shared * q.seconds / total * q.error.shared
     return math.sqrt(variance)
+
+
+def run_sd(parts: Iterable[Part]) -> float:
+    """As ``log_sd``, for a whole run: with what it errs beyond its operators, shared by all of one class."""
+    chosen = [part for part in parts if part.seconds > 0.0]
+    total = sum(part.seconds for part in chosen)
+    beyond = sum(part.seconds / total * WHOLE_RUN[part.device_class] for part in chosen)
+    return math.hypot(log_sd(chosen), beyond)
 
 
 def interval(value: float, sd: float, power: float = 1.0) -> Interval:

@@ -13,11 +13,13 @@ from simulator.uncertainty.intervals import (
     DEVICE_CORRELATION,
     FAMILY_CORRELATION,
     OTHER_BIAS,
+    WHOLE_RUN,
     Error,
     Part,
     interval,
     log_sd,
     prior_error,
+    run_sd,
 )
 
 parts = st.lists(
@@ -61,6 +63,13 @@ def test_lies_between_independence_and_full_dependence(case: list[Part]) -> None
     sd = log_sd(case)
     assert sd >= math.hypot(math.sqrt(sum(s * s for s in shared)), own) * (1.0 - 1e-12)
     assert sd <= math.hypot(sum(shared), own) * (1.0 + 1e-12)
+
+
+@given(parts)
+def test_a_whole_run_errs_more_than_its_operators(case: list[Part]) -> None:
+    least, most = (pick(WHOLE_RUN[part.device_class] for part in case) for pick in (min, max))
+    assert math.hypot(log_sd(case), least) * (1.0 - 1e-12) <= run_sd(case)
+    assert run_sd(case) <= math.hypot(log_sd(case), most) * (1.0 + 1e-12)
 
 
 @given(parts, st.randoms(use_true_random=False))
