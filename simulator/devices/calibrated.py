@@ -1,8 +1,9 @@
 """Which calibration holds for an operator on a device under a runtime.
 
 An entry of the device itself goes before one of its class; among these one of the same runtime before one of another
-version of the same stack, before any other; one of few kinds of operators before one of many. What no entry covers is
-priced with the class priors.
+version of the same stack, before any other; one of few kinds of operators before one of many. What was measured on
+too few models to leave one out says nothing about kernels of another stack. What no entry covers is priced with the
+class priors.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ Index = npt.NDArray[np.int64]
 KINDS: Final = {kind.name.lower(): int(kind) for kind in OpKind}
 WEIGHTS: Final = ("plain", "packed", "scaled")
 PLAIN, PACKED, SCALED = range(3)
+_OF_ONE_MODEL: Final = frozenset({"m", "rows", "batch", "q_len", "kv_len"})
+"""Columns that rows are grouped by where too few models were measured to leave one out."""
+_WEIGHT_OF_A_GROUP: Final = 1e-4
+"""Of otherwise equal entries the one that rests on more groups holds."""
 _BITS: Final = np.array([BITS[dtype] for dtype in COMPUTE_DTYPES], np.float64)
 
 
@@ -79,7 +84,10 @@ def _choice(device: str, device_class: str, runtime: str) -> Choice:
         codes = {name: code for code, name in enumerate(COMPUTE_DTYPES)}
         dtypes = [_code(name, codes, f"{place}: dtypes") for name in entry.dtypes or COMPUTE_DTYPES]
         where = np.ix_(kinds, dtypes, [WEIGHTS.index(entry.weights)])
-        score = 1.0 + 10.0 * own + _nearness(entry.runtimes, runtime) + 0.5 / len(kinds)
+        near = _nearness(entry.runtimes, runtime)
+        if near == 0.0 and not _OF_ONE_MODEL.isdisjoint(entry.fit.split_by):
+            continue
+        score = 1.0 + 10.0 * own + near + 0.5 / len(kinds) + _WEIGHT_OF_A_GROUP * min(len(entry.fit.groups), 1000)
         better = best[where] < score
         index[where] = np.where(better, number, index[where])
         best[where] = np.maximum(best[where], score)

@@ -29,7 +29,14 @@ DEVICE_CORRELATION: Final = 0.2
 """Assumed correlation of errors on two devices: they share the lowering and the form of the law."""
 
 BIAS: Final[dict[str, dict[str, float]]] = {
-    "gpu": {"gemm": 0.25, "moe": 0.45, "attention_prefill": 0.5, "attention_decode": 0.5, "vector": 0.4},
+    "gpu": {
+        "gemm": 0.25,
+        "moe": 0.45,
+        "attention_prefill": 0.5,
+        "attention_decode": 0.5,
+        "vector": 0.4,
+        "collective": 0.3,
+    },
     "tpu": {"gemm": 0.3, "moe": 0.5, "attention_prefill": 0.6, "attention_decode": 0.6, "vector": 0.5},
     "cpu": {"gemm": 0.45, "moe": 0.6, "attention_prefill": 0.7, "attention_decode": 0.6, "vector": 0.6},
     "fpga": {"gemm": 0.6, "moe": 0.8, "attention_prefill": 0.8, "attention_decode": 0.8, "vector": 0.8},
@@ -41,6 +48,11 @@ judgement."""
 OTHER_BIAS: Final = 0.6
 """For families that the table lacks (collectives, transfers, optimizer, host)."""
 
+
+COLLECTIVE_IN_NODE: Final = 0.1
+COLLECTIVE_OVER_NODES: Final = 0.4
+"""Standard deviation of the log error of collectives of a library that was fitted, shared and own alike: from the sizes
+of groups that the fits left out (``workloads.collectives``), inside a node and between nodes."""
 
 WHOLE_RUN: Final[dict[str, float]] = {"gpu": 0.2, "tpu": 0.3, "cpu": 0.3, "fpga": 0.5, "asic": 0.15}
 """Standard deviation of what a run's log error has beyond its operators, by class: what is left of measured inference
@@ -58,6 +70,14 @@ def prior_error(device_class: str, family: str) -> Error:
     """The error of a family where no calibration holds: as much of its own as shared."""
     bias = BIAS[device_class].get(family, OTHER_BIAS)
     return Error(bias, bias)
+
+
+def collective_error(fitted: bool, nodes: int) -> Error:
+    """The error of collectives over ``nodes``; ``fitted`` says that constants of the library were."""
+    if not fitted:
+        return Error(OTHER_BIAS, OTHER_BIAS)
+    sd = COLLECTIVE_IN_NODE if nodes == 1 else COLLECTIVE_OVER_NODES
+    return Error(sd, sd)
 
 
 class Part(NamedTuple):

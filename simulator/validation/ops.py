@@ -9,6 +9,7 @@ runtime, divided by its factor; the launch that every collective begins with is 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import cache
 
@@ -27,7 +28,7 @@ from simulator.kernels import collectives
 from simulator.kernels.roofline import COMPUTE, MEMORY, OVERHEAD, TIME
 from simulator.network.communicator import Communicator
 from simulator.network.topology import Network
-from simulator.uncertainty.intervals import Part, interval, log_sd, prior_error
+from simulator.uncertainty.intervals import Error, collective_error, interval, prior_error
 from simulator.validation.cells import reason_of
 from simulator.validation.groups import group_keys
 from simulator.validation.op_checks import complete, faults_of
@@ -182,8 +183,9 @@ def _price_collectives(table: OpTable, spec: DeviceSpec, runtime: Runtime, named
             table.outcome.skip_reason[rows[here]] = reason_of(error)
             continue
         seconds = collectives.collective_seconds(kinds[here], message[here], group.inner, group.outer, group.library)
-        regimes, families = (np.full(len(seconds), word, object) for word in ("communication", "collective"))
-        _fill(table.outcome, rows[here], seconds / factor, regimes, families, spec)
+        doubt = collective_error(bool(fits_in(library)), nodes)
+        _fill_family(table.outcome, rows[here], seconds / factor, doubt)
+        table.outcome.regime[rows[here]] = "communication"
     _mark_collectives(table, spec, library, rows)
 
 
@@ -238,11 +240,16 @@ def group_in(
 
 
 def _fill(out: Outcome, rows: Rows, seconds: Floats, regimes: Words, families: Words, spec: DeviceSpec) -> None:
-    """Times and intervals. The error of a single operator is the bias of its family and a part of its own."""
-    out.predicted[rows], out.regime[rows] = seconds, regimes
+    """Times and intervals where no calibration holds."""
+    out.regime[rows] = regimes
     for family in dict.fromkeys(families.tolist()):
-        here, times = rows[families == family], seconds[families == family]
-        error = prior_error(spec.device_class, family)
-        spread = interval(1.0, log_sd([Part(spec.id, spec.device_class, family, 1.0, error)]))
-        out.low_80[here], out.high_80[here] = times * spread.p10, times * spread.p90
-        out.low_95[here], out.high_95[here] = times * spread.p2_5, times * spread.p97_5
+        here = families == family
+        _fill_family(out, rows[here], seconds[here], prior_error(spec.device_class, family))
+
+
+def _fill_family(out: Outcome, rows: Rows, seconds: Floats, error: Error) -> None:
+    """Times and intervals of single operators: what errors share and what is their own add up."""
+    spread = interval(1.0, math.hypot(*error))
+    out.predicted[rows] = seconds
+    out.low_80[rows], out.high_80[rows] = seconds * spread.p10, seconds * spread.p90
+    out.low_95[rows], out.high_95[rows] = seconds * spread.p2_5, seconds * spread.p97_5

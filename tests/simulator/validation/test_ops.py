@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from simulator.devices.model import compile_device
 from simulator.kernels.roofline import TIME
 from simulator.network.communicator import Communicator, collective_cost
 from simulator.network.topology import Network
-from simulator.uncertainty.intervals import Part, interval, log_sd, prior_error
+from simulator.uncertainty.intervals import collective_error, interval, prior_error
 from simulator.validation.ops import group_of, kernels_alone, predict_ops
 from simulator.validation.points import Points
 from workloads.graph import columns_of
@@ -43,7 +44,7 @@ def test_rows_priced_together_are_priced_as_alone(points: MakePoints) -> None:
     pairs = [("h100-sxm-80gb", "vllm-0.19"), ("h100-sxm-80gb", "vllm-0.19"), ("a100-sxm-80gb", "vllm-0.19")]
     for i, (operator, (device, runtime)) in enumerate(zip(operators, pairs, strict=True)):
         assert outcome.runtime[i] == runtime
-        model = compile_device(load_device(device), kernels_alone(load_runtime(runtime)))
+        model = compile_device(load_device(device), kernels_alone(load_runtime(runtime)), timed_alone=True)
         assert outcome.predicted[i] == model.cost(columns_of([operator]))[TIME, 0]
 
 
@@ -57,11 +58,15 @@ def test_kernels_are_timed_without_what_lies_between_them(points: MakePoints) ->
     assert 0.0 < outcome.predicted[0] < 0.5 * whole
 
 
-def test_intervals_are_those_of_the_family(points: MakePoints) -> None:
-    outcome = predict_ops(points("ops", [GEMM, REDUCE]))
-    for i, family in enumerate(("gemm", "collective")):
-        sd = log_sd([Part("h100-sxm-80gb", "gpu", family, 1.0, prior_error("gpu", family))])
-        ends = interval(float(outcome.predicted[i]), sd)
+def test_intervals_are_those_of_the_calibration_else_of_the_family(points: MakePoints) -> None:
+    cpu = {**GEMM, "device": "epyc-9654", "dtype": "fp32"}
+    outcome = predict_ops(points("ops", [GEMM, cpu, REDUCE]))
+    model = compile_device(load_device("h100-sxm-80gb"), load_runtime("vllm-0.19"))
+    entry = model.choice.entries[model.which(columns_of([gemm("g", 512, 4096, 4096)]))[0] - 1].entry
+    ends = [math.log(end[0] / outcome.predicted[0]) for end in (outcome.low_80, outcome.high_80)]
+    assert ends == pytest.approx(entry.residuals.quantiles[1:3])
+    for i, error in ((1, prior_error("cpu", "gemm")), (2, collective_error(True, 1))):
+        ends = interval(float(outcome.predicted[i]), math.hypot(*error))
         assert (outcome.low_80[i], outcome.high_80[i]) == pytest.approx((ends.p10, ends.p90))
         assert (outcome.low_95[i], outcome.high_95[i]) == pytest.approx((ends.p2_5, ends.p97_5))
 
