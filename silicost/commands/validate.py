@@ -22,6 +22,7 @@ HEADINGS = {
     "n": "n", "skipped": "skipped", "mape": "mape", "median_ape": "median", "bias": "bias", "coverage_80": "in 80%",
     "coverage_80_p": "p of 80%", "coverage_95": "in 95%", "coverage_95_p": "p of 95%", "interval_score": "score",
     "constant_band_score": "constant band", "kendall_tau": "tau", "fitted_rows": "fitted", "source_devices": "pairs",
+    "assumed_rows": "assuming",
 }  # fmt: skip
 """Figures of the tables, in their order, and their headings; JSON and CSV have all figures under their own names."""
 
@@ -40,7 +41,7 @@ def validate(
     kind: Annotated[str, typer.Option("--kind", help="ops, inference, training or serving; default as columns say.")]
     = "",
     models: Annotated[str, typer.Option("--models", help="Table of architectures that the catalogue lacks.")] = "",
-    group_by: Annotated[str, typer.Option("--group-by", help="Columns to group by; also runtime, regime, fitted.")]
+    group_by: Annotated[str, typer.Option("--group-by", help="Columns to group by; also runtime, fitted, assumed.")]
     = "source,device,op",
     where: Annotated[str, typer.Option("--where", help="Rows to take: 'quality=A|B,batch_kind=exact'.")] = "",
     exclude_fitted: Annotated[
@@ -56,16 +57,16 @@ def validate(
     """
     from simulator.validation.architectures import read_models
     from simulator.validation.points import read_points, read_published, select
-    from simulator.validation.validate import predict, report_of
+    from simulator.validation.validate import COMPUTED, narrowed, predict, report_of
 
     _check_kind(kind)
     _check_place("--rows-out", rows_out, ".parquet")
     _check_place("--report", report, ".html")
     read = read_points([Path(path) for path in paths], kind) if paths else read_published(kind)
-    found = select(read, where)
+    found = select(read, where, COMPUTED)
     own = read_models(Path(models)) if models else {}
     progress = _Progress()
-    scored = predict(found, own, exclude_fitted, progress.tell)
+    scored = narrowed(predict(found, own, exclude_fitted, progress.tell), where)
     scores = report_of(scored, [name.strip() for name in group_by.split(",") if name.strip()])
     if rows_out:
         write_bytes(Path(rows_out), _parquet(scored))

@@ -1,37 +1,31 @@
 """Predictions of measured inference: a static batch for each row.
 
-A first-token row needs no output length; a decode row without one is a single step. An input length of 0 is an empty
-context: the first token is there and all ``output_len`` tokens are decode steps. A saturated engine runs as many
-sequences as fit. Devices beyond the stated ways hold layers one after another, as llama.cpp splits them over cards and
-sockets.
+What a row does not state is assumed (see ``assumptions``), said in its provenance, and widens its interval. Of a server
+whose batch follows from a limit or from arrivals (see ``predictor``), tokens of one request come at the interval of a
+whole run, e2e / osl, and its first token after one such interval and a prompt alone.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Final, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Final
 
-from hardware_specs.devices import load_device
 from hardware_specs.errors import InputError, UnknownName
 from simulator.result import Result
-from simulator.scenario import Formats, Plan, Scenario, StaticBatch
-from simulator.simulate import simulate
-from simulator.validation.cells import MOST_DEVICES, Row, Unpredictable, mean, measured_value, number, reason_of, whole
-from simulator.validation.one_pool import Models, device_of, model_of, one_pool
-from simulator.validation.outcome import Outcome, Prediction, filled, is_fitted, outcome_of, provenance_of
+from simulator.uncertainty.intervals import Z80
+from simulator.validation.assumptions import Assumption, complete
+from simulator.validation.cells import Row, Unpredictable, measured_value, reason_of
+from simulator.validation.inference_point import DECODE_METRICS as DECODE_METRICS
+from simulator.validation.inference_point import METRICS as METRICS
+from simulator.validation.inference_point import PROMPT_METRICS as PROMPT_METRICS
+from simulator.validation.inference_point import WHAT_FITS, Limits, Point
+from simulator.validation.inference_point import point_of as point_of
+from simulator.validation.one_pool import Models, device_of
+from simulator.validation.outcome import Outcome, Prediction, filled, is_fitted, outcome_of, provenance_of, widened
 from simulator.validation.points import Points
-from workloads.formats import format_names, load_format
-from workloads.runtimes.catalogue import load_runtime
+from simulator.validation.predictor import Predictor as Predictor
 from workloads.runtimes.match import match_runtime
-
-METRICS: Final = (
-    "ttft_s", "tpot_s", "e2e_s", "decode_tokens_per_s", "prefill_tokens_per_s", "output_tokens_per_s",
-    "total_tokens_per_s", "j_per_output_token",
-)  # fmt: skip
-PROMPT_METRICS: Final = ("ttft_s", "prefill_tokens_per_s")
-DECODE_METRICS: Final = ("tpot_s", "decode_tokens_per_s")
-PLAIN: Final = {"fp32": "fp32", "float32": "fp32", "fp16": "fp16", "f16": "fp16", "float16": "fp16", "bf16": "bf16"}
 
 PUBLISHED: Final = {
     "argonne_llm_inference_bench": "2024-10",  # arXiv:2411.00136, runs of 2024
@@ -40,59 +34,6 @@ PUBLISHED: Final = {
     "gaudi_intel_page": "2024-10",
 }
 """Month of the measurements of a source whose engine text has no version, for the choice of the runtime."""
-
-WHAT_FITS: Final = 0
-
-
-class Point(NamedTuple):
-    """One configuration; equal points have equal predictions. A ``batch`` of ``WHAT_FITS`` stands for the largest that
-    the memory holds."""
-
-    model: str
-    device: str
-    batch: int
-    isl: int
-    osl: int
-    plan: Plan
-    runtime: str
-    formats: Formats
-
-
-class Predictor:
-    """Predictions of points, each distinct one simulated once."""
-
-    def __init__(self, models: Models) -> None:
-        self.models = models
-        self.known: dict[Point, Result | InputError] = {}
-
-    def result(self, point: Point) -> Result:
-        """The result of ``point``.
-
-        Raises:
-            InputError: the point cannot be simulated.
-        """
-        if point not in self.known:
-            try:
-                self.known[point] = self._simulated(point)
-            except InputError as error:
-                self.known[point] = error
-        answer = self.known[point]
-        if isinstance(answer, InputError):
-            raise answer
-        return answer
-
-    def _simulated(self, point: Point) -> Result:
-        if point.batch != WHAT_FITS:
-            return simulate(self._scenario(point))
-        most = self.result(point._replace(batch=point.plan.dp)).metrics["max_batch"]
-        if not most:
-            raise InputError("not even one sequence fits")
-        return self.result(point._replace(batch=int(most)))
-
-    def _scenario(self, point: Point) -> Scenario:
-        work = StaticBatch(model_of(point.model, self.models), point.batch, point.isl, point.osl)
-        spec, runtime = load_device(point.device), load_runtime(point.runtime)
-        return one_pool(work, spec, runtime, point.plan, point.formats, point.plan.devices)
 
 
 def predict_inference(points: Points, models: Models, progress: Callable[[int], None] = lambda done: None) -> Outcome:
@@ -123,14 +64,64 @@ def _predict(row: Row, tables: tuple[str, str], predictor: Predictor) -> Predict
             runtime=runtime.id, device_class=spec.device_class, provenance=provenance_of(spec, runtime, named),
             fitted=is_fitted(runtime.id, spec.id, *tables),
         )  # fmt: skip
-        result = predictor.result(point_of(row, spec.id, runtime.id))
+        row, found = complete(row, spec, runtime, predictor.models)
+        asked = point_of(row, spec.id, runtime.id)
+        point = predictor.settled(asked)
+        predicted = _value(row, point, asked.limits, predictor)
+        log_sd = _added_sd(row, found, point, asked.limits, predicted, predictor)
     except InputError as error:
         return known._replace(skip_reason=reason_of(error))
-    predicted = energy_per_token(result, row) if metric == "j_per_output_token" else result.metrics[metric]
-    if predicted is None:
-        return known._replace(skip_reason=result.reasons.get(metric, "no value"))
+    result = predictor.result(point)
     scale = predicted / (result.metrics[metric] or 1.0)
-    return filled(known, predicted, result.intervals.get(metric), scale, regime_of(result, metric))
+    known = filled(known, predicted, result.intervals.get(metric), scale, regime_of(result, metric))
+    return widened(known, [(each.column, each.words) for each in found], log_sd)
+
+
+def _value(row: Row, point: Point, limits: Limits, predictor: Predictor) -> float:
+    """What a row is scored on, of a point whose batch is settled.
+
+    Raises:
+        Unpredictable: the result has no such value; says why.
+        InputError: the point cannot be simulated.
+    """
+    metric, result = row["metric"], predictor.result(point)
+    value = energy_per_token(result, row) if metric == "j_per_output_token" else result.metrics[metric]
+    if value is None:
+        raise Unpredictable(result.reasons.get(metric, "no value"))
+    if not limits.serves:
+        return value
+    interval_s = (result.metrics["e2e_s"] or 0.0) / point.osl
+    if metric == "tpot_s":
+        return interval_s
+    if metric == "decode_tokens_per_s":
+        return point.batch / interval_s
+    if metric == "ttft_s":
+        return interval_s + (predictor.result(point._replace(batch=point.plan.dp)).metrics["ttft_s"] or 0.0)
+    if metric == "output_tokens_per_s":
+        return min(value, limits.requests_per_s * point.osl)
+    return min(value, limits.requests_per_s * (point.isl + point.osl)) if metric == "total_tokens_per_s" else value
+
+
+def _added_sd(
+    row: Row, found: Sequence[Assumption], point: Point, limits: Limits, predicted: float, predictor: Predictor
+) -> float:
+    """Standard deviation of the log error by assumptions: the spread of the values that they might give as well counts
+    as an 80% range. Each varies alone, and the batch stays as it was settled."""
+    variance = 0.0
+    for each in found:
+        values = [predicted]
+        cases = [({**row, **cells}, 1.0) for cells in each.others] + [(dict(row), factor) for factor in each.batches]
+        for cells, factor in cases:
+            try:
+                other = point_of(cells, point.device, point.runtime)
+                batch = point.batch if other.batch == WHAT_FITS else other.batch
+                other = other._replace(batch=max(round(batch * factor), 1), limits=Limits())
+                values.append(_value(cells, other, limits, predictor))
+            except InputError:
+                continue
+        sd = math.log(max(values) / min(values)) / (2.0 * Z80) if len(values) > 1 else each.log_sd
+        variance += sd * sd
+    return math.sqrt(variance)
 
 
 def _published(tables: tuple[str, str]) -> str:
@@ -154,77 +145,3 @@ def energy_per_token(result: Result, row: Row) -> float | None:
     if value is None or not row.get("energy_scope", "").startswith("wall"):
         return value
     return value * result.energy.node / result.energy.device
-
-
-def point_of(row: Row, device: str, runtime: str) -> Point:
-    """The configuration of a row.
-
-    Raises:
-        Unpredictable: batch or length unpublished, or no number.
-        UnknownName: an unknown number format.
-    """
-    if row.get("batch"):
-        batch = mean(row, "batch", 1)
-    elif row.get("batch_kind") == "saturated":
-        batch = WHAT_FITS
-    else:
-        raise Unpredictable("batch unpublished")
-    isl, osl = _lengths(row)
-    dtype, weights = weight_format(row.get("weight_dtype", ""), number(row, "weight_bytes_per_param"))
-    kv = row.get("kv_dtype", "")
-    kv = "" if kv.lower() in ("", *PLAIN) else load_format(kv).id
-    return Point(row["model"], device, batch, isl, osl, _plan(row), runtime, Formats(dtype, weights, kv))
-
-
-def _plan(row: Row) -> Plan:
-    """How the devices share the work: as stated; the first of tp, pp, dp that is not takes the rest of the devices.
-
-    Raises:
-        Unpredictable: the stated ways do not multiply to the devices, or do not divide them.
-    """
-    count = whole(row, "n_devices", 1, MOST_DEVICES)
-    ways = {name: whole(row, name, 1, MOST_DEVICES) for name in ("tp", "pp", "dp")}
-    open_ways = [name for name in ways if not row.get(name)]
-    if open_ways:
-        stated = math.prod(ways[name] for name in ways if name not in open_ways)
-        ways[open_ways[0]] = max(count // stated, 1)
-    if math.prod(ways.values()) != count:
-        words = " x ".join(f"{name} {value}" for name, value in ways.items())
-        raise Unpredictable(f"{words} are not the {count} devices")
-    return Plan(ways["tp"], ways["pp"], ways["dp"], whole(row, "ep", 1, MOST_DEVICES))
-
-
-def _lengths(row: Row) -> tuple[int, int]:
-    """Prompt and answer tokens of a row."""
-    isl, osl = number(row, "input_len"), number(row, "output_len")
-    if isl is None:
-        raise Unpredictable("input length unpublished")
-    if row["metric"] in PROMPT_METRICS and not osl:
-        osl = 1.0
-    if row["metric"] in DECODE_METRICS and (not osl or not isl):
-        osl = (osl or 1.0) + 1.0
-    if not osl:
-        raise Unpredictable("output length unpublished")
-    return max(round(isl), 1), max(round(osl), 1)
-
-
-def weight_format(name: str, bytes_per_weight: float | None) -> tuple[str, str]:
-    """Compute dtype and storage format of weights; a name that is not known is taken as the nearest width.
-
-    Raises:
-        Unpredictable: no name.
-        UnknownName: neither the name nor the width is known.
-    """
-    key = name.lower().strip()
-    if not key:
-        raise Unpredictable("weight format unpublished")
-    if key in PLAIN:
-        return PLAIN[key], PLAIN[key]
-    words = key.replace(" - small", "_s").replace(" - medium", "_m").split(" - ")[0]
-    try:
-        return "bf16", load_format(words).id
-    except UnknownName:
-        if bytes_per_weight is None:
-            raise
-    narrow = [f for f in map(load_format, format_names()) if f.weight_only]
-    return "bf16", min(narrow, key=lambda f: abs(f.bytes_per_weight - bytes_per_weight)).id

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from msgspec.structs import replace
+
 from hardware_specs.devices import load_device
 from hardware_specs.records import DeviceSpec
 from hardware_specs.sites import DEFAULT_SITE, load_site
@@ -11,7 +13,7 @@ from hardware_specs.systems import group_of, links_of, system_for
 from simulator.scenario import Formats, Plan, Pool, Scenario, Workload
 from simulator.validation.cells import Unpredictable
 from simulator.validation.ops import DEVICES
-from workloads.models.architecture import Architecture
+from workloads.models.architecture import Architecture, Experts
 from workloads.models.catalogue import load_model, model_names
 from workloads.runtimes.record import Runtime
 
@@ -38,6 +40,22 @@ def model_of(name: str, models: Models) -> Architecture:
     if not name:
         raise Unpredictable("model missing")
     return models[name] if name in models and name not in model_names() else load_model(name)
+
+
+def experts_of(model: Architecture) -> int:
+    """Routed experts of a layer, 0 for none."""
+    return max((group.mlp.count for group in model.groups if isinstance(group.mlp, Experts)), default=0)
+
+
+def with_copies(model: Architecture, ep: int) -> Architecture:
+    """``model`` with so many more experts that ``ep`` divides them: copies of some, as servers keep them."""
+    groups = tuple(
+        replace(group, mlp=replace(group.mlp, count=-(-group.mlp.count // ep) * ep))
+        if isinstance(group.mlp, Experts)
+        else group
+        for group in model.groups
+    )
+    return replace(model, groups=groups)
 
 
 def one_pool(work: Workload, spec: DeviceSpec, runtime: Runtime, plan: Plan, formats: Formats, count: int) -> Scenario:

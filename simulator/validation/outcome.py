@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cache
@@ -17,6 +18,7 @@ from hardware_specs.facts import Fact, Fit
 from hardware_specs.records import DeviceSpec
 from simulator.devices.registry import law_of
 from simulator.result import Interval
+from simulator.uncertainty.intervals import Z80, Z95
 from workloads.runtimes.catalogue import load_runtime
 from workloads.runtimes.record import Runtime
 
@@ -29,6 +31,7 @@ class Prediction(NamedTuple):
     """One row: what it was scored on (``observed``), what was predicted, or why nothing was (``skip_reason``).
 
     ``left_out`` says why the row is no part of the scores at all: its run is scored by another row, for example.
+    ``assumed`` names what had to be assumed, columns joined by "+".
     """
 
     observed: float = np.nan
@@ -44,6 +47,7 @@ class Prediction(NamedTuple):
     provenance: str = ""
     skip_reason: str = ""
     left_out: str = ""
+    assumed: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +67,7 @@ class Outcome:
     provenance: Words
     skip_reason: Words
     left_out: Words
+    assumed: Words
 
     def __len__(self) -> int:
         return len(self.observed)
@@ -108,6 +113,23 @@ def filled(row: Prediction, predicted: float, known: Interval | None, scale: flo
         return row
     p2_5, p10, p90, p97_5 = (end * scale for end in msgspec.structs.astuple(known))
     return row._replace(low_80=p10, high_80=p90, low_95=p2_5, high_95=p97_5)
+
+
+def widened(row: Prediction, assumed: Sequence[tuple[str, str]], log_sd: float) -> Prediction:
+    """``row`` with what was assumed, as pairs of the column that it stands for and words, and with intervals that
+    ``log_sd`` widens: an error independent of the others."""
+    if not assumed:
+        return row
+    row = row._replace(
+        assumed="+".join(sorted({column for column, _ in assumed})),
+        provenance=f"{row.provenance}; assumed: {', '.join(words for _, words in assumed)}",
+    )
+    half = math.log(row.high_80 / row.low_80) / (2.0 * Z80) if row.low_80 > 0.0 else math.nan
+    more = math.hypot(half, log_sd) - half
+    return row._replace(
+        low_80=row.low_80 * math.exp(-Z80 * more), high_80=row.high_80 * math.exp(Z80 * more),
+        low_95=row.low_95 * math.exp(-Z95 * more), high_95=row.high_95 * math.exp(Z95 * more),
+    )  # fmt: skip
 
 
 def provenance_of(spec: DeviceSpec, runtime: Runtime, named: bool) -> str:

@@ -13,11 +13,11 @@ import io
 import stat
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -67,6 +67,10 @@ class Points:
     def records(self) -> list[dict[str, str]]:
         """The rows as mappings from column to cell, blanks stripped."""
         return rows_of(self.table)
+
+    def taken(self, kept: npt.NDArray[np.bool_]) -> Points:
+        """The points of the rows where ``kept`` is true, shape [n]."""
+        return Points(self.kind, self.name, self.table[kept].reset_index(drop=True))
 
     def chosen(self, rows: Sequence[int]) -> list[dict[str, str]]:
         """The rows with these numbers as such mappings."""
@@ -227,34 +231,52 @@ def _as_text(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(texts, dtype=str).set_axis(list(map(str, table.columns)), axis=1)
 
 
-def select(found: Sequence[Points], where: str) -> list[Points]:
-    """The rows whose columns have the wanted values: "quality=A|B,batch_kind=exact".
+class Condition(NamedTuple):
+    """A column of rows and the values of it that are wanted."""
 
-    Numbers are compared as numbers, everything else as text.
+    column: str
+    values: tuple[str, ...]
+
+    def holds(self, cells: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """Which cells have one of the values; numbers are compared as numbers, everything else as text."""
+        wanted, as_numbers = set(self.values), set(numbers(self.values)) - {np.nan}
+        pairs = zip(cells, numbers(cells).tolist(), strict=True)
+        return np.array([cell in wanted or (bool(as_numbers) and number in as_numbers) for cell, number in pairs], bool)
+
+
+def conditions_in(where: str) -> list[Condition]:
+    """The conditions of "quality=A|B,batch_kind=exact".
 
     Raises:
-        InputError: not of this form, a column that no file has, or no row left.
+        InputError: not of this form.
     """
+    found = []
     for condition in filter(None, (part.strip() for part in where.split(","))):
         column, equals, values = (part.strip() for part in condition.partition("="))
         if not equals or not column:
             raise InputError(f"--where {clipped(condition)!r}: must be COLUMN=VALUE, for example quality=A|B")
-        known = sorted({name for points in found for name in points.table.columns})
-        if column not in known:
-            close = nearest(column, known, 1)
-            hint = f"; did you mean {close[0]!r}?" if close else f" (there are {clipped(', '.join(known))})"
-            raise InputError(f"--where {clipped(condition)}: no file has a column {clipped(column)!r}{hint}")
-        found = [_matching(points, column, [value.strip() for value in values.split("|")]) for points in found]
+        found.append(Condition(column, tuple(value.strip() for value in values.split("|"))))
+    return found
+
+
+def select(found: Sequence[Points], where: str, later: Collection[str] = ()) -> list[Points]:
+    """The rows whose columns have the wanted values, "quality=A|B,batch_kind=exact": all conditions hold.
+
+    Conditions on labels of ``later`` that no file has as a column wait for the predictions.
+
+    Raises:
+        InputError: not of this form, a column that no file has, or no row left.
+    """
+    known = {name for points in found for name in points.table.columns}
+    for condition in conditions_in(where):
+        if condition.column in known:
+            found = [points.taken(condition.holds(points.text(condition.column))) for points in found]
+        elif condition.column not in later:
+            names = sorted({*known, *later})
+            close = nearest(condition.column, names, 1)
+            hint = f"; did you mean {close[0]!r}?" if close else f" (there are {clipped(', '.join(names))})"
+            column, values = clipped(condition.column), clipped("|".join(condition.values))
+            raise InputError(f"--where {column}={values}: no file has a column {column!r}{hint}")
     if not any(len(points.table) for points in found):
         raise InputError(f"--where {clipped(where)}: no row is left")
     return list(found)
-
-
-def _matching(points: Points, column: str, values: Sequence[str]) -> Points:
-    cells = points.text(column)
-    wanted, as_numbers = set(values), set(numbers(values)) - {np.nan}
-    kept = [
-        cell in wanted or (bool(as_numbers) and number in as_numbers)
-        for cell, number in zip(cells, numbers(cells).tolist(), strict=True)
-    ]
-    return Points(points.kind, points.name, points.table[np.array(kept, bool)].reset_index(drop=True))

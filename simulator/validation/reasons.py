@@ -11,9 +11,9 @@ from hardware_specs.records import DeviceSpec
 from simulator.devices.calibrated import choice_of
 from simulator.devices.model import native_dtype
 from simulator.validation.cells import Row
-from simulator.validation.inference import weight_format
 from simulator.validation.one_pool import device_of
 from simulator.validation.operators import COLLECTIVES
+from simulator.validation.weights import weight_format
 from workloads.runtimes.catalogue import load_runtime
 from workloads.runtimes.match import match_runtime
 

@@ -49,7 +49,8 @@ def figures_of(rows: Outcome, origins: Words) -> dict[str, Any]:
     """Figures of one group of rows, as fractions; null where no row was predicted.
 
     ``n`` rows were predicted and count in the figures, ``skipped`` were not; ``mape_with_skipped`` counts these as
-    100% off. ``fitted_rows`` of the predicted ones were seen by a fit; they come from ``source_devices`` origins.
+    100% off. ``fitted_rows`` of the predicted ones were seen by a fit, ``assumed_rows`` rest on assumptions; they come
+    from ``source_devices`` origins.
 
     Args:
         origins: source and device of each row in a word, shape as ``rows``.
@@ -64,6 +65,7 @@ def figures_of(rows: Outcome, origins: Words) -> dict[str, Any]:
         **_errors(seen, skipped),
         "fitted_rows": int(seen.fitted.sum()),
         "source_devices": len(set(origins[known].tolist())),
+        "assumed_rows": int((seen.assumed != "").sum()),
     }
 
 

@@ -14,7 +14,7 @@ from simulator.validation.inference import predict_inference
 from simulator.validation.one_pool import Models
 from simulator.validation.ops import predict_ops
 from simulator.validation.outcome import Outcome, Words, blank, joined
-from simulator.validation.points import Points
+from simulator.validation.points import Points, conditions_in
 from simulator.validation.scoring import figures_of, mean_of, reasons_of
 from simulator.validation.training import METRIC, predict_training
 
@@ -24,7 +24,7 @@ SCHEMA: Final = 1
 GROUP_BY: Final = ("source", "device", "op")
 WHAT: Final = {"ops": "op", "inference": "metric", "training": "metric", "serving": "metric"}
 """What "op" stands for in the groups of each kind."""
-COMPUTED: Final = ("runtime", "device_class", "regime", "fitted")
+COMPUTED: Final = ("runtime", "device_class", "regime", "fitted", "assumed")
 """Labels that come with a prediction."""
 NO_SERVING: Final = "request-level simulation is not there yet"
 
@@ -74,6 +74,23 @@ def predict(
             outcome.left_out[outcome.fitted & (outcome.left_out == "")] = "seen by a fit"
         scored.append(Scored(points, outcome))
     return scored
+
+
+def narrowed(scored: Sequence[Scored], where: str) -> list[Scored]:
+    """The rows whose computed labels have the values of ``where`` that ``select`` left for later.
+
+    Raises:
+        InputError: no row is left.
+    """
+    columns = {name for each in scored for name in each.points.table.columns}
+    for condition in conditions_in(where):
+        if condition.column not in columns:
+            kept = [condition.holds(each.label(condition.column)) for each in scored]
+            pairs = zip(scored, kept, strict=True)
+            scored = [Scored(each.points.taken(rows), each.outcome.take(rows)) for each, rows in pairs]
+    if not any(len(each.outcome) for each in scored):
+        raise InputError(f"--where {clipped(where)}: no row is left")
+    return list(scored)
 
 
 def _predict(points: Points, models: Models, progress: Progress | None) -> Outcome:

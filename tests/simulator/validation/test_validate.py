@@ -10,7 +10,7 @@ import pytest
 
 from hardware_specs.errors import InputError
 from simulator.validation.points import Points
-from simulator.validation.validate import NO_SERVING, predict, report_of, rows_of
+from simulator.validation.validate import NO_SERVING, narrowed, predict, report_of, rows_of
 
 MakePoints = Callable[..., Points]
 NORM = {"source": "lab", "device": "a100-sxm-80gb", "op": "rmsnorm", "dtype": "fp16", "rows": "4096", "cols": "8192",
@@ -22,6 +22,7 @@ GROUP = [
     "kind", "source", "device", "op", "n", "skipped", "skip_reasons", "mape", "mape_with_skipped", "median_ape",
     "p90_ape", "median_abs_log_ratio", "bias", "kendall_tau", "coverage_80", "coverage_95", "interval_score",
     "constant_band_score", "coverage_80_p", "coverage_95_p", "fitted_rows", "source_devices",
+    "assumed_rows",
 ]  # fmt: skip
 
 
@@ -29,7 +30,7 @@ GROUP = [
 def tables(points: MakePoints) -> list[Points]:
     return [
         points("ops", [NORM, {**NORM, "device": "t4"}, {**NORM, "device": "t5"}, {**NORM, "source": ""}], "ops-table"),
-        points("inference", [CPU, {**CPU, "batch": ""}], "cpu_edge_misc"),
+        points("inference", [CPU, {**CPU, "model": ""}], "cpu_edge_misc"),
         points("serving", [{"arrival_s": "0", "input_len": "1", "output_len": "1"}], "run"),
     ]
 
@@ -44,7 +45,7 @@ def test_form_of_the_report(tables: list[Points]) -> None:
     for group in report["groups"]:
         assert list(group) == [("metric" if name == "op" and group["kind"] != "ops" else name) for name in GROUP]
     assert list(report["overall"]) == [*GROUP[4:], "source_device_groups", "fitted", "held_out"]
-    assert list(report["overall"]["source_device_groups"]) == ["groups", "without_prediction", *GROUP[7:-4]]
+    assert list(report["overall"]["source_device_groups"]) == ["groups", "without_prediction", *GROUP[7:-5]]
 
 
 def test_groups_by_kind_source_device_and_op(tables: list[Points]) -> None:
@@ -95,6 +96,21 @@ def test_groups_by_any_label(tables: list[Points]) -> None:
         report_of(predict(tables, {}), ["devise"])
     with pytest.raises(InputError, match="at least one column"):
         report_of(predict(tables, {}), [])
+
+
+def test_rows_that_rest_on_assumptions_are_told_apart_and_may_be_left_out(points: MakePoints) -> None:
+    found = [points("inference", [CPU, {**CPU, "input_len": ""}, {**CPU, "device": "t5"}])]
+    scored = predict(found, {})
+    assert labels(report_of(scored, ["assumed"]), "assumed") == [("",), ("input_len",)]
+    overall = report_of(scored)["overall"]
+    assert (overall["n"], overall["assumed_rows"]) == (2, 1)
+    kept = narrowed(scored, "assumed=,metric=tpot_s")
+    assert [len(each.outcome) for each in kept] == [2]
+    assert len(kept[0].points.table) == 2
+    assert report_of(kept)["overall"]["assumed_rows"] == 0
+    assert len(narrowed(scored, "regime=memory|compute|overhead,assumed=input_len")[0].outcome) == 1
+    with pytest.raises(InputError, match="no row is left"):
+        narrowed(scored, "assumed=batch")
 
 
 def test_rows_come_back_with_their_predictions(tables: list[Points]) -> None:
