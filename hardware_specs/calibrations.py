@@ -93,6 +93,16 @@ def calibration_names() -> tuple[str, ...]:
     return _CATALOGUE.names()
 
 
+def load_calibration(name: str | Path) -> Calibrations:
+    """All entries of a device or class, or of a file.
+
+    Raises:
+        UnknownName: nothing was measured there.
+        InputError: a broken file.
+    """
+    return _CATALOGUE.load(name)
+
+
 def calibrations_of(name: str) -> tuple[Calibration, ...]:
     """Entries of a device or class; none where nothing was measured.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from hardware_specs.calibrations import Calibrations
 from hardware_specs.records import DeviceSpec, LinkSpec, SiteSpec, SystemSpec
 from reports.numbers import number, quantity
 from workloads.models.architecture import Architecture, Attention, Experts, LayerGroup, StateSpace
@@ -67,10 +68,31 @@ def _site(s: SiteSpec) -> dict[str, Any]:
     }  # fmt: skip
 
 
-ROWS: dict[str, Callable[[Any], dict[str, Any]]] = {
-    "devices": _device, "models": _model, "systems": _system, "runtimes": _runtime, "links": _link, "sites": _site,
+def _calibrations(c: Calibrations) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": c.id, "operators": " ".join(e.operators), "dtypes": " ".join(e.dtypes) or "any", "weights": e.weights,
+            "runtimes": " ".join(e.runtimes) or "any", "rows": e.fit.rows, "sources": " ".join(e.fit.sources),
+            "left_out": " ".join(e.fit.split_by) or "device", "left_out_mape": e.residuals.mape,
+            "held_out_rows": e.held_out.rows if e.held_out else None,
+            "held_out_mape": e.held_out.mape if e.held_out else None, "date": e.fit.date,
+        }
+        for e in c.calibrations
+    ]  # fmt: skip
+
+
+def _one(row: Callable[[Any], dict[str, Any]]) -> Callable[[Any], list[dict[str, Any]]]:
+    return lambda record: [row(record)]
+
+
+ROWS: dict[str, Callable[[Any], list[dict[str, Any]]]] = {
+    "devices": _one(_device), "models": _one(_model), "systems": _one(_system), "runtimes": _one(_runtime),
+    "links": _one(_link), "sites": _one(_site), "calibrations": _calibrations,
 }  # fmt: skip
-"""The line of a record in the list of its catalogue, SI units named by the ends of keys."""
+"""The lines of a record in the list of its catalogue, SI units named by the ends of keys."""
+
+LONG_LIST = 12
+"""Entries from which on a list of plain values is counted instead of shown."""
 
 
 def for_people(row: dict[str, Any]) -> dict[str, Any]:
@@ -133,6 +155,8 @@ def fact_rows(value: Any, path: str = "") -> list[dict[str, Any]]:
         return [{"field": path, "value": value["text"], "mark": value["mark"], "origin": value["origin"]}]
     if isinstance(value, dict):
         return [row for key, part in value.items() for row in fact_rows(part, f"{path}.{key}" if path else key)]
+    if isinstance(value, (list, tuple)) and len(value) > LONG_LIST and isinstance(value[0], str):
+        return [{"field": path, "value": f"{len(value)} values, {value[0]} ...", "mark": "", "origin": ""}]
     if isinstance(value, (list, tuple)):
         return [row for i, part in enumerate(value) for row in fact_rows(part, f"{path}[{i}]")]
     if value in (None, ""):

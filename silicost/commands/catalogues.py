@@ -1,4 +1,4 @@
-"""``silicost devices|models|systems|runtimes|links|sites list|show NAME``."""
+"""``silicost devices|models|systems|runtimes|links|sites|calibrations list|show NAME``."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import typer
 from silicost.commands import flags
 from silicost.output import Format, print_json, print_rows
 
-KINDS = ("devices", "models", "systems", "runtimes", "links", "sites")
-"""Every catalogue that has a command; ``silicost.commands.catalogue_rows`` has one row function for each."""
+KINDS = ("devices", "models", "systems", "runtimes", "links", "sites", "calibrations")
+"""Every catalogue that has a command; ``silicost.commands.catalogue_rows`` says which rows each record has."""
 
 LOADERS = {
     "devices": "hardware_specs.devices", "models": "workloads.models.catalogue", "systems": "hardware_specs.systems",
     "runtimes": "workloads.runtimes.catalogue", "links": "hardware_specs.links", "sites": "hardware_specs.sites",
+    "calibrations": "hardware_specs.calibrations",
 }  # fmt: skip
 """Where each catalogue lives: the module has ``<kind>_names()`` and ``load_<kind>(name)``, kind in the singular."""
 
@@ -46,11 +47,11 @@ def commands(kind: str) -> typer.Typer:
     group = typer.Typer(no_args_is_help=True, help=f"{kind.capitalize()} that silicost knows.")
     catalogue = Catalogue(kind)
 
-    @group.command("list", help=f"All {kind}, one row each.")
+    @group.command("list", help=f"All {kind}.")
     def _list(format: flags.HowToPrint = Format.TABLE) -> None:
         from silicost.commands.catalogue_rows import ROWS, for_people
 
-        rows = [ROWS[kind](catalogue.load(name)) for name in catalogue.names()]
+        rows = [row for name in catalogue.names() for row in ROWS[kind](catalogue.load(name))]
         print_rows([for_people(row) for row in rows] if format is Format.TABLE else rows, format)
 
     @group.command("show", help=f"One of the {kind}, with every number, its source and its mark.")
