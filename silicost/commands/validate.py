@@ -59,13 +59,13 @@ def validate(
     from simulator.validation.points import read_points, read_published, select
     from simulator.validation.validate import COMPUTED, narrowed, predict, report_of
 
-    _check_kind(kind)
+    check_kind(kind)
     _check_place("--rows-out", rows_out, ".parquet")
     _check_place("--report", report, ".html")
     read = read_points([Path(path) for path in paths], kind) if paths else read_published(kind)
     found = select(read, where, COMPUTED)
     own = read_models(Path(models)) if models else {}
-    progress = _Progress()
+    progress = Progress()
     scored = narrowed(predict(found, own, exclude_fitted, progress.tell), where)
     scores = report_of(scored, [name.strip() for name in group_by.split(",") if name.strip()])
     if rows_out:
@@ -76,7 +76,12 @@ def validate(
     progress.end(sum(len(each.outcome) for each in scored))
 
 
-def _check_kind(kind: str) -> None:
+def check_kind(kind: str) -> None:
+    """Refuse a kind of points that does not exist.
+
+    Raises:
+        InputError: with the nearest and all that are allowed.
+    """
     from simulator.validation.points import KINDS
 
     if kind and kind not in KINDS:
@@ -124,7 +129,7 @@ PUBLISHED, MEASUREMENTS = "Predictions beside published figures", "Predictions b
 """Headings of pages."""
 
 
-class _Progress:
+class Progress:
     """Says on standard error how far long work is."""
 
     def __init__(self) -> None:
