@@ -13,13 +13,14 @@ the row names, never what would make its prediction right:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from hardware_specs.records import DeviceSpec
 from simulator.formats import precision_of
 from simulator.memory import weight_bytes
 from simulator.scenario import Formats
+from simulator.uncertainty.intervals import Z80
 from simulator.validation.cells import Row, number, whole
 from simulator.validation.inference_point import DECODE_METRICS, PROMPT_METRICS
 from simulator.validation.one_pool import Models, experts_of, model_of
@@ -93,6 +94,22 @@ def complete(
         for each in new:
             cells |= each.cells
     return cells, found
+
+
+def added_sd(found: Iterable[Assumption], predicted: float, others: Callable[[Assumption], Iterable[float]]) -> float:
+    """Standard deviation of the log error by assumptions, which are independent of each other.
+
+    The spread of ``predicted`` and of the predictions that are as plausible counts as an 80% range.
+
+    Args:
+        others: predictions at the other values of an assumption.
+    """
+    variance = 0.0
+    for each in found:
+        values = [predicted, *others(each)]
+        sd = math.log(max(values) / min(values)) / (2.0 * Z80) if len(values) > 1 else each.log_sd
+        variance += sd * sd
+    return math.sqrt(variance)
 
 
 def in_words(row: Row) -> dict[str, str]:

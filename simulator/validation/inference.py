@@ -7,14 +7,12 @@ whole run, e2e / osl, and its first token after one such interval and a prompt a
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from hardware_specs.errors import InputError, UnknownName
 from simulator.result import Result
-from simulator.uncertainty.intervals import Z80
-from simulator.validation.assumptions import Assumption, complete
+from simulator.validation.assumptions import Assumption, added_sd, complete
 from simulator.validation.cells import Row, Unpredictable, measured_value, reason_of
 from simulator.validation.inference_point import DECODE_METRICS as DECODE_METRICS
 from simulator.validation.inference_point import METRICS as METRICS
@@ -68,7 +66,7 @@ def _predict(row: Row, tables: tuple[str, str], predictor: Predictor) -> Predict
         asked = point_of(row, spec.id, runtime.id)
         point = predictor.settled(asked)
         predicted = _value(row, point, asked.limits, predictor)
-        log_sd = _added_sd(row, found, point, asked.limits, predicted, predictor)
+        log_sd = added_sd(found, predicted, lambda each: _others(row, each, point, asked.limits, predictor))
     except InputError as error:
         return known._replace(skip_reason=reason_of(error))
     result = predictor.result(point)
@@ -102,26 +100,17 @@ def _value(row: Row, point: Point, limits: Limits, predictor: Predictor) -> floa
     return min(value, limits.requests_per_s * (point.isl + point.osl)) if metric == "total_tokens_per_s" else value
 
 
-def _added_sd(
-    row: Row, found: Sequence[Assumption], point: Point, limits: Limits, predicted: float, predictor: Predictor
-) -> float:
-    """Standard deviation of the log error by assumptions: the spread of the values that they might give as well counts
-    as an 80% range. Each varies alone, and the batch stays as it was settled."""
-    variance = 0.0
-    for each in found:
-        values = [predicted]
-        cases = [({**row, **cells}, 1.0) for cells in each.others] + [(dict(row), factor) for factor in each.batches]
-        for cells, factor in cases:
-            try:
-                other = point_of(cells, point.device, point.runtime)
-                batch = point.batch if other.batch == WHAT_FITS else other.batch
-                other = other._replace(batch=max(round(batch * factor), 1), limits=Limits())
-                values.append(_value(cells, other, limits, predictor))
-            except InputError:
-                continue
-        sd = math.log(max(values) / min(values)) / (2.0 * Z80) if len(values) > 1 else each.log_sd
-        variance += sd * sd
-    return math.sqrt(variance)
+def _others(row: Row, each: Assumption, point: Point, limits: Limits, predictor: Predictor) -> Iterator[float]:
+    """Predictions at values that are as plausible as what was assumed; the batch stays as it was settled."""
+    cases = [({**row, **cells}, 1.0) for cells in each.others] + [(dict(row), factor) for factor in each.batches]
+    for cells, factor in cases:
+        try:
+            other = point_of(cells, point.device, point.runtime)
+            batch = point.batch if other.batch == WHAT_FITS else other.batch
+            other = other._replace(batch=max(round(batch * factor), 1), limits=Limits())
+            yield _value(cells, other, limits, predictor)
+        except InputError:
+            continue
 
 
 def _published(tables: tuple[str, str]) -> str:

@@ -3,22 +3,25 @@
 Scored is the step time: ``step_time_s_derived`` where a row has it, else what ``measured`` says as step_time_s or
 tokens_per_s_per_device. A run that several rows report is scored once, by the row with ``primary`` = 1; the other rows
 and those of other metrics are left out. An unstated recomputation is none; a stated layout decides, data parallelism is
-the rest.
+the rest. What else a row does not state is assumed (see ``step_assumptions``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from hardware_specs.errors import InputError
 from hardware_specs.records import DeviceSpec
+from simulator.result import Result
 from simulator.scenario import Formats, Plan, Scenario, TrainStep
 from simulator.simulate import simulate
 from simulator.validation.architectures import architecture_of
+from simulator.validation.assumptions import Assumption, added_sd
 from simulator.validation.cells import MOST_DEVICES, Row, Unpredictable, measured_value, reason_of, whole
 from simulator.validation.one_pool import Models, device_of, model_of, one_pool
-from simulator.validation.outcome import Outcome, Prediction, filled, is_fitted, outcome_of, provenance_of
+from simulator.validation.outcome import Outcome, Prediction, filled, is_fitted, outcome_of, provenance_of, widened
 from simulator.validation.points import Points
+from simulator.validation.step_assumptions import complete_step
 from workloads.runtimes.catalogue import default_runtime
 from workloads.runtimes.match import match_runtime
 from workloads.runtimes.record import Runtime
@@ -60,13 +63,30 @@ def _predict(row: Row, tables: tuple[str, str], models: Models) -> Prediction:
             runtime=runtime.id, device_class=spec.device_class, provenance=provenance_of(spec, runtime, named),
             fitted=is_fitted(runtime.id, spec.id, *tables),
         )  # fmt: skip
-        result = simulate(scenario_of(row, spec, runtime, models))
+
+        def result_of(row: Row) -> Result:
+            return simulate(scenario_of(row, spec, runtime, models))
+
+        row, found = complete_step(row, spec, result_of)
+        result = result_of(row)
+        time_s = result.metrics[METRIC]
+        if time_s is None:
+            raise Unpredictable(result.reasons.get(METRIC, "no value"))
+        log_sd = added_sd(found, time_s, lambda each: _others(row, each, result_of))
     except InputError as error:
         return known._replace(skip_reason=reason_of(error))
-    predicted = result.metrics[METRIC]
-    if predicted is None:
-        return known._replace(skip_reason=result.reasons.get(METRIC, "no value"))
-    return filled(known, predicted, result.intervals.get(METRIC), 1.0, next(iter(result.bound.values())))
+    part = 1.0 / whole(row, "cp", 1)
+    known = filled(known, time_s * part, result.intervals.get(METRIC), part, next(iter(result.bound.values())))
+    return widened(known, [(each.column, each.words) for each in found], log_sd)
+
+
+def _others(row: Row, each: Assumption, result_of: Callable[[Row], Result]) -> Iterator[float]:
+    """Step times of values that are as plausible as what was assumed [s]."""
+    for cells in each.others:
+        try:
+            yield result_of({**row, **cells}).metrics[METRIC] or 0.0
+        except InputError:
+            continue
 
 
 def step_time_s(row: Row) -> float | None:
@@ -87,7 +107,7 @@ def step_time_s(row: Row) -> float | None:
 
 
 def scenario_of(row: Row, spec: DeviceSpec, runtime: Runtime, models: Models) -> Scenario:
-    """The scenario of a row.
+    """The scenario of a row; of one with context parallelism of c ways, c steps at once, one on each device.
 
     Raises:
         Unpredictable: something that the prediction needs is unpublished or not modelled.
@@ -96,9 +116,7 @@ def scenario_of(row: Row, spec: DeviceSpec, runtime: Runtime, models: Models) ->
     for name in STATED:
         if not row.get(name):
             raise Unpredictable(f"{name} unpublished")
-    if whole(row, "cp", 1) > 1:
-        raise Unpredictable("context parallelism is not modelled")
-    if row.get("task") == "lora":
+    if row.get("task") == "lora" and not row.get("lora_rank"):
         raise Unpredictable("rank of the adapters unpublished")
     count, tp, pp = (whole(row, name, 1, MOST_DEVICES) for name in ("n_devices", "tp", "pp"))
     recompute = row.get("recompute", "")
@@ -110,5 +128,6 @@ def scenario_of(row: Row, spec: DeviceSpec, runtime: Runtime, models: Models) ->
     model = architecture_of(row, row.get("model", "")) if own else model_of(row.get("model", ""), models)
     precision = row.get("precision", "") or "bf16"
     formats = Formats("bf16", "fp8") if precision == "fp8" else Formats(precision)
-    work = TrainStep(model, whole(row, "global_batch", 1), whole(row, "seq_len", 1))
+    rank = whole(row, "lora_rank", 1) if row.get("task") == "lora" else 0
+    work = TrainStep(model, whole(row, "global_batch", 1) * whole(row, "cp", 1), whole(row, "seq_len", 1), rank)
     return one_pool(work, spec, runtime, plan, formats, count)

@@ -58,11 +58,37 @@ def test_step_time_from_what_a_row_says() -> None:
 
 
 @pytest.mark.parametrize(
+    ("change", "same", "column"),
+    [
+        ({"micro_batch": ""}, {"micro_batch": "1"}, "micro_batch"),
+        ({"task": "lora"}, {"task": "lora", "lora_rank": "16"}, "lora_rank"),
+        ({"tp": "", "pp": ""}, {"tp": "1"}, "tp"),
+        ({"tp": "", "pp": "", "layers": "96"}, {"tp": "2", "layers": "96"}, "tp"),
+    ],
+)
+def test_what_a_row_leaves_open_is_assumed(
+    points: MakePoints, change: dict[str, str], same: dict[str, str], column: str
+) -> None:
+    outcome = predict_training(points("training", [{**ROW, **change}, {**ROW, **same}]), {})
+    assert outcome.predicted[0] == outcome.predicted[1] > 0.0
+    assert outcome.assumed.tolist() == [column, ""]
+    assert "; assumed: " in outcome.provenance[0]
+    width = outcome.high_80 / outcome.low_80
+    assert width[0] > width[1]
+
+
+def test_context_parallelism_computes_whole_sequences_in_a_share_of_the_time(points: MakePoints) -> None:
+    rows = [{**ROW, "tp": "2", "cp": "2"}, {**ROW, "tp": "2", "global_batch": "64"}]
+    outcome = predict_training(points("training", rows), {})
+    assert outcome.predicted[0] == outcome.predicted[1] / 2.0
+    assert outcome.assumed.tolist() == ["cp", ""]
+    assert outcome.low_80[0] < outcome.low_80[1] / 2.0
+
+
+@pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"micro_batch": ""}, "micro_batch unpublished"),
-        ({"cp": "2"}, "context parallelism"),
-        ({"task": "lora"}, "rank of the adapters unpublished"),
+        ({"tp": ""}, "tp unpublished"),
         ({"vocab": ""}, "vocab of the model unpublished"),
         ({"device": "a1000"}, "unknown device"),
         ({"n_devices": "6"}, "must be equal"),

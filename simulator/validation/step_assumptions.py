@@ -1,0 +1,82 @@
+"""What is assumed of a training row that does not state what its prediction needs, or that asks for what is not
+modelled; see ``assumptions`` for what an assumption is.
+
+- micro-batch: one sequence, which always fits best
+- tensor and pipeline ways: as few as fit, tensor parallelism within eight devices first
+- rank of adapters: 16, between the defaults of PEFT (8) and NeMo (32)
+- context parallelism of c ways: each device computes whole sequences in 1/c of the time, so that it multiplies what it
+  would, attention included; exchanges of keys and values, which overlap with it, are left out
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from hardware_specs.errors import InputError
+from hardware_specs.records import DeviceSpec
+from simulator.result import Result
+from simulator.validation.assumptions import Assumption
+from simulator.validation.cells import MOST_DEVICES, Row, whole
+
+WAYS: Final = ((1, 1), (2, 1), (4, 1), (8, 1), (8, 2), (8, 4), (8, 8), (8, 16), (8, 32))
+"""Tensor and pipeline ways, in the order in which people cut a model that does not fit."""
+
+Try = Callable[[Row], Result]
+
+
+def complete_step(row: Row, spec: DeviceSpec, result_of: Try) -> tuple[dict[str, str], tuple[Assumption, ...]]:
+    """``row`` with cells for all that its prediction needs, and what was assumed for that.
+
+    Args:
+        result_of: the result of a complete row, to see whether it fits.
+
+    Raises:
+        InputError: a cell that is no number.
+    """
+    cells, found = dict(row), list[Assumption]()
+    for step in (_micro_batch, _rank, _context):
+        found += step(cells, spec)
+        for each in found:
+            cells |= each.cells
+    if not row.get("tp") and not row.get("pp"):
+        found.append(_ways(cells, result_of))
+        cells |= found[-1].cells
+    return cells, tuple(found)
+
+
+def _micro_batch(row: Row, spec: DeviceSpec) -> list[Assumption]:
+    others = ({"micro_batch": "2"}, {"micro_batch": "4"})
+    one = Assumption("micro_batch", "micro-batch 1", {"micro_batch": "1"}, others)
+    return [] if row.get("micro_batch") else [one]
+
+
+def _rank(row: Row, spec: DeviceSpec) -> list[Assumption]:
+    if row.get("task") != "lora" or row.get("lora_rank"):
+        return []
+    return [
+        Assumption("lora_rank", "adapters of rank 16", {"lora_rank": "16"}, ({"lora_rank": "8"}, {"lora_rank": "64"}))
+    ]
+
+
+def _context(row: Row, spec: DeviceSpec) -> list[Assumption]:
+    cp = whole(row, "cp", 1)
+    return [Assumption("cp", f"context over {cp} devices without exchanges", {}, log_sd=0.1)] if cp > 1 else []
+
+
+def _ways(row: Row, result_of: Try) -> Assumption:
+    """The fewest ways that fit; where none does, one replica."""
+    count = whole(row, "n_devices", 1, MOST_DEVICES)
+    usable = [(tp, pp) for tp, pp in WAYS if count % (tp * pp) == 0]
+    tried = [{"tp": str(tp), "pp": str(pp)} for tp, pp in usable]
+    taken = next((ways for ways in tried if _fits({**row, **ways}, result_of)), tried[0])
+    place = tried.index(taken)
+    others = tuple(tried[place + 1 : place + 2])
+    return Assumption("tp", f"tp {taken['tp']} and pp {taken['pp']}, the fewest that fit", taken, others)
+
+
+def _fits(row: Row, result_of: Try) -> bool:
+    try:
+        return result_of(row).fits
+    except InputError:
+        return False
