@@ -33,6 +33,7 @@ from numba import njit
 
 from hardware_specs.dtypes import BITS, COMPUTE_DTYPES
 from simulator.devices.registry import Parameter
+from simulator.kernels.roofline import MOE
 
 _ROW_TILES: Final = (16.0, 32.0, 64.0, 128.0)
 _COLUMN_TILE: Final = 128.0
@@ -43,6 +44,9 @@ _VECTOR: Final = 16.0
 _KERNELS: Final = 6.0
 """Kernels that set-up is shared by: sort, permutation, two products, activation, weighted sum. A product alone is one
 of them; a loop over experts launches more, and pays for each. Assumed: no loop was measured."""
+_VECTOR_ROWS: Final = 4.0
+"""Most rows of an expert with which libraries run matrix-vector kernels: as good as the runtime streams weights,
+whatever its matrix kernels are."""
 _OVERLAP: Final = 64.0
 """Overlap exponent of what is returned: the launches have joined math and memory already."""
 _BYTES: Final = np.array([BITS[dtype] / 8.0 for dtype in COMPUTE_DTYPES])
@@ -116,6 +120,8 @@ def experts(p: Any, ops: Any, i: int) -> tuple[float, float, float, float]:
         memory_s = projections * weights_s + moved_s + around_s
     if ops.dequantize[i]:
         seconds = max(seconds, ops.vector_flops[i] / (p.vector_peak * p.dequantize_share))
+    if each <= _VECTOR_ROWS:
+        seconds *= p.factors[MOE] / p.weight_factor
     fixed_s = p.moe_fixed_s / (_KERNELS if narrow == 0.0 else min(ops.calls[i], _KERNELS))
     fixed_s += ops.experts[i] * p.moe_expert_s / ops.calls[i]
     return seconds, memory_s, fixed_s, _OVERLAP

@@ -139,10 +139,11 @@ def gemm(p: Any, ops: Any, i: int) -> tuple[float, float, float, float]:
         rate = p.vector_peak * p.gemm_vector_share / p.units
         alone_s = np.ceil(blocks / p.units) * 2.0 * m * _VECTOR_COLUMNS * (k + p.gemm_fill_depth) / rate
         # Matrix-vector kernels are as good as they stream weights, whatever the runtime's matrix kernels are.
-        alone_s *= p.factors[GEMM] / p.weight_factor
+        matrix, stream = p.factors[GEMM], p.weight_factor
         read_s = stream_s / min(1.0, blocks / (p.units * p.gemm_stream_units))
-        if max(alone_s, read_s) < max(blocks_s, cache_s, memory_s) + split_s:
-            blocks_s, cache_s, memory_s, split_s = alone_s, 0.0, read_s, 0.0
+        tiles_s = max(max(blocks_s, cache_s) / matrix, memory_s / stream) + split_s
+        if max(alone_s, read_s) / stream < tiles_s:
+            blocks_s, cache_s, memory_s, split_s = alone_s * matrix / stream, 0.0, read_s, 0.0
     host_s, fixed_s = p.gemm_host_s * p.timed_alone, p.gemm_floor_s + split_s
     if _BYTES[dtype] < 2.0:
         host_s += p.gemm_prepare_s * p.timed_alone if m > _QUANTISED_ROWS else 0.0

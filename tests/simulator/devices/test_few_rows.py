@@ -8,7 +8,7 @@ from simulator.devices.gpu_products import sustained
 from simulator.devices.model import compile_device, native_dtype
 from simulator.kernels.roofline import COMPUTE, MEMORY, TIME
 from workloads.graph import columns_of
-from workloads.operators import attention, gemm
+from workloads.operators import attention, gemm, moe_gemm
 from workloads.runtimes.catalogue import load_runtime
 
 IDEAL = load_runtime("ideal")
@@ -31,6 +31,27 @@ def test_a_single_row_is_bound_by_reading_the_weights(device):
 def test_more_rows_never_take_less_time(device):
     times = [seconds(device, gemm("x", m, 4096, 4096)) for m in (1, 2, 4, 5, 8, 16, 17, 64, 512, 4096)]
     assert times == sorted(times)
+
+
+@pytest.mark.parametrize("dequantize", [False, True])
+def test_matrix_vector_kernels_are_as_good_as_they_stream_whatever_the_matrix_kernels_are(dequantize):
+    """Poor matrix kernels slow many rows; one row, or one of each expert, goes around them."""
+    poor = {name: msgspec.structs.replace(IDEAL.factors.gemm, value=0.1) for name in ("gemm", "moe")}
+    poor["gemv"] = IDEAL.factors.gemm
+    factors = msgspec.structs.replace(IDEAL.factors, **poor)
+    bits = 4.5 if dequantize else 16.0
+
+    def slowdown(operator):
+        return seconds("rtx-4070", operator, factors=factors) / seconds("rtx-4070", operator)
+
+    assert slowdown(gemm("x", 1, 11008, 4096, "fp16", weight_bits=bits, dequantize=dequantize)) < 1.1
+    assert slowdown(gemm("x", 2048, 11008, 4096, "fp16", weight_bits=bits, dequantize=dequantize)) > 8.0
+    assert slowdown(experts(1, bits, dequantize)) < 1.1
+    assert slowdown(experts(8192, bits, dequantize)) > 3.0
+
+
+def experts(tokens, bits, dequantize):
+    return moe_gemm("x", tokens, 768, 2048, 128, 8, "fp16", weight_bits=bits, dequantize=dequantize)
 
 
 def test_small_tiles_cost_more_on_faster_matrix_units():

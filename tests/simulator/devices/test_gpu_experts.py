@@ -17,13 +17,17 @@ from simulator.devices import priors
 from simulator.devices.gpu_experts import PARAMETERS, experts, row_tiles
 from workloads import operators as op
 from workloads.graph import columns_of
-from workloads.operators import Operator
+from workloads.operators import FAMILIES, Operator
 
 Floats = npt.NDArray[np.float64]
 
-FACTS = ("bandwidth", "units", "vector_peak", "dequantize_share")
+FACTS = ("bandwidth", "units", "vector_peak", "dequantize_share", "weight_factor")
 RECORD = np.dtype(
-    [("peaks", "f8", (len(COMPUTE_DTYPES),)), *[(n, "f8") for n in (*FACTS, *[p.name for p in PARAMETERS])]]
+    [
+        ("peaks", "f8", (len(COMPUTE_DTYPES),)),
+        ("factors", "f8", (len(FAMILIES),)),
+        *[(n, "f8") for n in (*FACTS, *[p.name for p in PARAMETERS])],
+    ]
 )
 H100 = load_device("h100-sxm-80gb")
 
@@ -35,6 +39,7 @@ def record(**parameters: float) -> Any:
         made["peaks"][CODE[dtype]] = H100.compute.peaks[dtype].value
     made["bandwidth"], made["units"] = H100.memory.bandwidth.value, priors.units(H100)
     made["vector_peak"], made["dequantize_share"] = priors.vector_peak(H100), 0.25
+    made["factors"] = made["weight_factor"] = 1.0
     for parameter in PARAMETERS:
         made[parameter.name] = parameter.prior(H100)
     for name, value in parameters.items():
