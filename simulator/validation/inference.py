@@ -57,10 +57,10 @@ def _predict(row: Row, tables: tuple[str, str], predictor: Predictor) -> Predict
         if metric not in METRICS:
             raise UnknownName("metric", metric, METRICS, "allowed: " + ", ".join(METRICS))
         spec = device_of(row.get("device", ""))
-        runtime, named = match_runtime(row.get("engine", ""), spec, _published(tables))
+        runtime, named = match_runtime(row.get("engine", ""), spec, published_of(tables))
         known = known._replace(
             runtime=runtime.id, device_class=spec.device_class, provenance=provenance_of(spec, runtime, named),
-            fitted=is_fitted(runtime.id, spec.id, *tables),
+            fitted=is_fitted(runtime.id, spec.id, *tables, model=row.get("model", "")),
         )  # fmt: skip
         row, found = complete(row, spec, runtime, predictor.models)
         asked = point_of(row, spec.id, runtime.id)
@@ -113,7 +113,8 @@ def _others(row: Row, each: Assumption, point: Point, limits: Limits, predictor:
             continue
 
 
-def _published(tables: tuple[str, str]) -> str:
+def published_of(tables: tuple[str, str]) -> str:
+    """Month of the measurements of a table whose engines have no version; "" for others."""
     return next((PUBLISHED[table] for table in tables if table in PUBLISHED), "")
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from hardware_specs.devices import load_device
-from hardware_specs.facts import Fact, Fit
+from hardware_specs.facts import Fact, Fit, group_digest
 from hardware_specs.records import DeviceSpec
 from simulator.devices.registry import law_of
 from simulator.result import Interval
@@ -156,9 +156,26 @@ def fits_in(part: Any) -> set[Fit]:
     return set()
 
 
+RUN_GROUPS: Final = ("device", "model")
+"""How fits of runtimes group the rows of measured runs."""
+
+
+def run_key(device: str, model: str) -> str:
+    """The key of the group of runs of ``model`` on ``device``."""
+    return f"device={device} model={model}"
+
+
 @cache
-def is_fitted(runtime: str, device: str, *tables: str) -> bool:
-    """Whether a number of the runtime, the device or its law was set from rows of ``device`` in one of ``tables``."""
+def is_fitted(runtime: str, device: str, *tables: str, model: str = "") -> bool:
+    """Whether a number of the runtime, the device or its law was set from rows of ``device`` in one of ``tables``.
+
+    A fit that grouped runs did not see those of a ``model`` that it left out; others saw whole tables.
+    """
     spec = load_device(device)
     fits = {*fits_in(load_runtime(runtime)), *fits_in(spec), *law_of(spec.device_class).fits}
-    return any(fit.covers(table, device) for fit in fits for table in tables)
+    digest = group_digest(run_key(device, model))
+    return any(
+        fit.covers(table, device) and not (model and fit.split_by == RUN_GROUPS and digest not in fit.groups)
+        for fit in fits
+        for table in tables
+    )

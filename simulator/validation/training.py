@@ -61,7 +61,7 @@ def _predict(row: Row, tables: tuple[str, str], models: Models) -> Prediction:
             runtime = default_runtime(spec, training=True)
         known = known._replace(
             runtime=runtime.id, device_class=spec.device_class, provenance=provenance_of(spec, runtime, named),
-            fitted=is_fitted(runtime.id, spec.id, *tables),
+            fitted=is_fitted(runtime.id, spec.id, *tables, model=row.get("model", "")),
         )  # fmt: skip
 
         def result_of(row: Row) -> Result:

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from hardware_specs.devices import load_device
-from simulator.validation.outcome import Prediction, blank, fits_in, is_fitted, joined, outcome_of, provenance_of
+from hardware_specs.facts import Fit, group_digest
+from simulator.validation import outcome
+from simulator.validation.outcome import (
+    RUN_GROUPS,
+    Prediction,
+    blank,
+    fits_in,
+    is_fitted,
+    joined,
+    outcome_of,
+    provenance_of,
+    run_key,
+)
 from workloads.runtimes.catalogue import load_runtime
 
 
@@ -35,6 +48,19 @@ def test_rows_count_as_fitted_by_table_and_device(
     assert is_fitted(runtime, device, *tables) is fitted
 
 
+def test_a_fit_of_grouped_runs_did_not_see_the_groups_that_it_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = group_digest(run_key("t4", "seen-7b"))
+    grouped = Fit("own", ("table",), "rule", "2026-01-01", ("t4",), split_by=RUN_GROUPS, groups=(seen,))
+    runtime = load_runtime("ideal")
+    step = msgspec.structs.replace(runtime.host_step, fit=grouped)
+    monkeypatch.setattr(outcome, "load_runtime", lambda name: msgspec.structs.replace(runtime, host_step=step))
+    fitted = is_fitted.__wrapped__
+    assert fitted("ideal", "t4", "table", model="seen-7b")
+    assert not fitted("ideal", "t4", "table", model="other-7b")
+    assert not fitted("ideal", "t4", "other table", model="seen-7b")
+    assert fitted("ideal", "t4", "table"), "nothing is known of the model: it may have been seen"
+
+
 def test_provenance_says_whether_the_row_named_the_runtime() -> None:
     spec, runtime = load_device("t4"), load_runtime("ideal")
     assert provenance_of(spec, runtime, True).endswith("runtime ideal")
@@ -43,9 +69,9 @@ def test_provenance_says_whether_the_row_named_the_runtime() -> None:
 
 def test_rows_and_columns_say_the_same() -> None:
     rows = [Prediction(1.0, 2.0, runtime="ideal", fitted=True), Prediction(3.0, skip_reason="why")]
-    outcome = joined([outcome_of(rows), blank(1), outcome_of([])])
-    assert len(outcome) == 3
-    assert outcome.observed[:2].tolist() == [1.0, 3.0]
-    assert outcome.skip_reason.tolist() == ["", "why", ""]
-    assert outcome.fitted.tolist() == [True, False, False]
-    assert outcome.take(outcome.fitted).runtime.tolist() == ["ideal"]
+    found = joined([outcome_of(rows), blank(1), outcome_of([])])
+    assert len(found) == 3
+    assert found.observed[:2].tolist() == [1.0, 3.0]
+    assert found.skip_reason.tolist() == ["", "why", ""]
+    assert found.fitted.tolist() == [True, False, False]
+    assert found.take(found.fitted).runtime.tolist() == ["ideal"]

@@ -1,0 +1,171 @@
+"""Fits of the numbers of a software runtime to measured runs.
+
+Whole runs determine few of a runtime's numbers: those of its kernels relative to the device law, and what its host
+takes. They are moved in their logarithms by Gauss-Newton steps on the mean absolute log ratio of predicted to measured,
+with rows weighted by the inverse of their residual (Lawson 1961; Holland and Welsch, "Robust regression using
+iteratively reweighted least squares", 1977, doi:10.1080/03610927708827533), and pulled weakly to where they were. A
+number that hardly moves any row stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import lsq_linear
+
+from hardware_specs.facts import Fact
+from workloads.runtimes.catalogue import HIGHEST_FACTOR
+from workloads.runtimes.record import Runtime
+
+Floats = npt.NDArray[np.float64]
+
+PULL: Final = 3e-3
+"""Mean absolute log ratio that moving a number by a factor e must gain."""
+LEAST_EFFECT: Final = 0.02
+"""Mean change of a log prediction per log of a number below which rows do not determine it."""
+_PROBE: Final = 0.06
+"""Step of the logarithm by which slopes are taken."""
+_LARGEST_STEP: Final = 0.7
+_LEAST_RESIDUAL: Final = 0.03
+_STEPS: Final = 6
+
+
+class Number(NamedTuple):
+    """A number of a runtime that fits may move: a factor of ``factors`` or seconds of the host, and its range."""
+
+    name: str
+    low: float
+    high: float
+
+
+_KERNELS: Final = (
+    ("gemm", 0.05), ("gemv", 0.05), ("moe", 0.05), ("attention_prefill", 0.02), ("attention_decode", 0.02),
+    ("vector", 0.05),
+)  # fmt: skip
+_LAUNCHES: Final = ("launch", "graph_launch")
+_HOST: Final = ("host_step", "host_sequence")
+_SHORTEST_LAUNCH_S, _LONGEST_LAUNCH_S = 0.5e-6, 40e-6
+_SHORTEST_STEP_S, _LONGEST_STEP_S = 1e-6, 20e-3
+_HOST_FACTOR: Final = 5.0
+"""How far a fit may move what the host takes: profiles know its order of magnitude."""
+
+
+def numbers_of(runtime: Runtime) -> tuple[Number, ...]:
+    """The numbers of ``runtime`` that fits may move; a time of 0 says that there is none."""
+    found = [Number(name, low, HIGHEST_FACTOR) for name, low in _KERNELS if _fact(runtime, name)]
+    for name in _LAUNCHES:
+        now = getattr(runtime, name).value
+        if now > 0.0:
+            found.append(Number(name, min(_SHORTEST_LAUNCH_S, now), max(_LONGEST_LAUNCH_S, now)))
+    for name in _HOST:
+        fact = getattr(runtime, name)
+        if fact and fact.value > 0.0:
+            low, high = fact.value / _HOST_FACTOR, fact.value * _HOST_FACTOR
+            found.append(Number(name, max(low, _SHORTEST_STEP_S), min(high, _LONGEST_STEP_S)))
+    return tuple(found)
+
+
+def _fact(runtime: Runtime, name: str) -> Fact | None:
+    return getattr(runtime.factors if hasattr(runtime.factors, name) else runtime, name)  # type: ignore[no-any-return]
+
+
+def values_of(runtime: Runtime, numbers: Sequence[Number]) -> Floats:
+    """The values of ``numbers`` in ``runtime``, shape [numbers]."""
+    facts = [_fact(runtime, number.name) for number in numbers]
+    return np.array([fact.value for fact in facts if fact])
+
+
+def with_values(runtime: Runtime, values: Mapping[str, float]) -> Runtime:
+    """``runtime`` with other values of numbers, by name."""
+    factors: dict[str, Any] = {}
+    others: dict[str, Any] = {}
+    for name, value in values.items():
+        fact = _fact(runtime, name)
+        if fact is None:
+            raise ValueError(f"runtime {runtime.id} has no number {name!r}")
+        chosen = factors if hasattr(runtime.factors, name) else others
+        chosen[name] = msgspec.structs.replace(fact, value=value, text=f"{value:.3g}")
+    return msgspec.structs.replace(runtime, factors=msgspec.structs.replace(runtime.factors, **factors), **others)
+
+
+class FittedNumbers(NamedTuple):
+    """Values by name of the numbers that rows determine, and how many evaluations it took to find them."""
+
+    values: dict[str, float]
+    evaluations: int
+
+
+def fit_numbers(
+    log_ratios: Callable[[dict[str, float]], Floats], start: Floats, numbers: Sequence[Number]
+) -> FittedNumbers:
+    """Fit ``numbers`` so that the mean absolute log ratio is least.
+
+    Args:
+        log_ratios: log of predicted over measured of every row with these values, shape [rows].
+        start: today's values, shape [numbers]; brought into the ranges.
+    """
+    low, high = (np.log([getattr(number, end) for number in numbers]) for end in ("low", "high"))
+    prior = np.clip(np.log(start), low, high)
+    count = 0
+
+    def residuals(u: Floats) -> Floats:
+        nonlocal count
+        count += 1
+        return log_ratios({number.name: float(value) for number, value in zip(numbers, np.exp(u), strict=True)})
+
+    def target(r: Floats, u: Floats) -> float:
+        return float(np.abs(r).mean() + PULL * np.square(u - prior).sum())
+
+    u, r = prior, residuals(prior)
+    slopes = _slopes(residuals, u, r, range(len(u)), high)
+    free = np.flatnonzero(np.abs(slopes).mean(axis=0) > LEAST_EFFECT)
+    for step in range(_STEPS):
+        if not free.size:
+            break
+        if step:
+            slopes = _slopes(residuals, u, r, free, high)
+        change = _gauss_newton(r, slopes[:, free], u[free] - prior[free], low[free] - u[free], high[free] - u[free])
+        before = target(r, u)
+        for part in (1.0, 0.5, 0.25, 0.1):
+            trial = u.copy()
+            trial[free] = np.clip(u[free] + part * change, low[free], high[free])
+            left = residuals(trial)
+            if target(left, trial) < before:
+                u, r = trial, left
+                break
+        if target(r, u) > before - 3e-4:
+            break
+    for j in free.tolist():
+        for shift in (0.15, -0.15):
+            trial = u.copy()
+            trial[j] = np.clip(u[j] + shift, low[j], high[j])
+            left = residuals(trial)
+            if target(left, trial) < target(r, u):
+                u, r = trial, left
+                break
+    return FittedNumbers({numbers[j].name: float(np.exp(u[j])) for j in free.tolist()}, count)
+
+
+def _slopes(residuals: Callable[[Floats], Floats], u: Floats, r: Floats, which: Any, high: Floats) -> Floats:
+    """Changes of the residuals per unit of each of the variables ``which``, shape [rows, variables]; 0 for others."""
+    slopes = np.zeros((len(r), len(u)))
+    for j in which:
+        step = _PROBE if u[j] + _PROBE <= high[j] else -_PROBE
+        probe = u.copy()
+        probe[j] += step
+        slopes[:, j] = (residuals(probe) - r) / step
+    return slopes
+
+
+def _gauss_newton(r: Floats, slopes: Floats, moved: Floats, least: Floats, most: Floats) -> Floats:
+    """The step that minimises the reweighted squares of the linearised residuals and the pull, within its bounds."""
+    weight = np.sqrt(0.5 / (len(r) * np.maximum(np.abs(r), _LEAST_RESIDUAL)))
+    pull = np.sqrt(PULL)
+    matrix = np.vstack([weight[:, None] * slopes, pull * np.eye(len(moved))])
+    lower, upper = np.maximum(least, -_LARGEST_STEP), np.minimum(most, _LARGEST_STEP)
+    found = lsq_linear(matrix, -np.concatenate([weight * r, pull * moved]), (lower - 1e-9, upper + 1e-9))
+    return np.asarray(found.x)
