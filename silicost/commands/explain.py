@@ -153,13 +153,13 @@ def _print_joint(report: dict[str, Any]) -> None:
         {
             "change": each["path"], "of": each["owner"], "now": _value(each, "now"),
             "best": _value(each, "value"), "sd": f"{each['size']:.2g}",
-            "rows": each["rows"], "mean error": _spread(each["before"]), "with it": _spread(each["after"]),
+            "rows": each["rows"], "before": _spread(each["before"]), "after": _spread(each["after"]),
             "meaning": each["meaning"],
         }
         for each in report["joint"][:MOST_LINES]
     ]  # fmt: skip
     explained = sum(not row["reason"] for row in report["rows"])
-    print_table(lines, f"one number for all {explained} rows")
+    print_table(lines, f"one number for all {explained} rows: mean error before and after")
 
 
 def _time(seconds: float) -> str:

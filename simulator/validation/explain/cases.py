@@ -70,10 +70,14 @@ class Case(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class RunCase:
-    """A row of inference or training: a scenario on one pool, and the metric that was measured."""
+    """A row of inference or training: a scenario on one pool, and the metric that was measured.
+
+    ``part`` is how much of the scenario's time the run takes: 1/c under context parallelism of c ways.
+    """
 
     scenario: Scenario
     metric: str
+    part: float = 1.0
 
     @property
     def setup(self) -> Setup:
@@ -90,7 +94,7 @@ class RunCase:
         """The time of the phase, or of the whole run, that the metric depends on [s]."""
         cost = _price(prepare(self.under(setup)))
         if isinstance(cost, StepCost):
-            return cost.step_s
+            return cost.step_s * self.part
         if self.metric in PROMPT_METRICS:
             return cost.ttft_s
         return cost.decode_s / cost.steps if self.metric in DECODE_METRICS else cost.e2e_s
@@ -104,7 +108,7 @@ class RunCase:
         prepared = prepare(self.scenario)
         cost, ways = _price(prepared), prepared.pool.plan.pp
         if isinstance(cost, StepCost):
-            return _step_parts(cost, ways)
+            return scaled(_step_parts(cost, ways), self.part)
         prompt, decode = _prompt_parts(cost, ways), _decode_parts(cost, ways)
         if self.metric in PROMPT_METRICS:
             return prompt

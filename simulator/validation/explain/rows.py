@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -12,17 +12,19 @@ from hardware_specs.errors import InputError
 from hardware_specs.records import DeviceSpec
 from hardware_specs.systems import links_of, system_for
 from simulator.scenario import Scenario
+from simulator.simulate import simulate
 from simulator.validation.assumptions import Assumption, complete
-from simulator.validation.cells import Row, Unpredictable
+from simulator.validation.cells import Row, Unpredictable, whole
 from simulator.validation.explain.cases import Case, CollectiveCase, OperatorCase, RunCase
 from simulator.validation.explain.setup import Setup
-from simulator.validation.inference_point import Limits, Point, point_of
+from simulator.validation.inference_point import Limits, point_of
 from simulator.validation.one_pool import Models, device_of
 from simulator.validation.operators import COLLECTIVES, SIZES
 from simulator.validation.ops import OpTable, operators_in, system_of
 from simulator.validation.points import Points
 from simulator.validation.predictor import Predictor
 from simulator.validation.reasons import SOFTWARE
+from simulator.validation.step_assumptions import complete_step
 from simulator.validation.training import METRIC, scenario_of
 from workloads.collectives.catalogue import library_named_in, load_library
 from workloads.operators import OpKind
@@ -35,6 +37,7 @@ NO_FIRST_TOKEN: Final = "the first token of a server under load waits for others
 ARRIVALS: Final = "what leaves the server is what arrives: no time decides"
 
 
+ASSUMED: Final = "instead of what was assumed"
 TIMES: Final = ("ttft_s", "tpot_s", "e2e_s")
 """Metrics that are times; the others are rates."""
 
@@ -64,10 +67,21 @@ def subject_of(points: Points, i: int, row: Row, runtime: str, predicted: float,
     if points.kind == "ops":
         return Subject(_operator(points, i, row, Setup(spec, software, system_for(spec, 1), {})), 1.0, named)
     if points.kind == "training":
-        return Subject(RunCase(scenario_of(row, spec, software, models), METRIC), 1.0, named)
+        return _training(row, spec, software, named, models)
     if row["metric"] == "j_per_output_token":
         raise Unpredictable(NO_ENERGY)
     return _inference(row, spec, software, named, predicted, models)
+
+
+def _training(row: Row, spec: DeviceSpec, runtime: Runtime, named: bool, models: Models) -> Subject:
+    """A step; context parallelism of c ways takes a c-th of its time."""
+
+    def scenario(cells: Row) -> Scenario:
+        return scenario_of(cells, spec, runtime, models)
+
+    cells, assumed = complete_step(row, spec, lambda cells: simulate(scenario(cells)))
+    case = RunCase(scenario(cells), METRIC, 1.0 / whole(cells, "cp", 1))
+    return Subject(case, 1.0, named, tuple(_variants(assumed, lambda other: scenario({**cells, **other}))))
 
 
 def _inference(row: Row, spec: DeviceSpec, runtime: Runtime, named: bool, predicted: float, models: Models) -> Subject:
@@ -85,24 +99,30 @@ def _inference(row: Row, spec: DeviceSpec, runtime: Runtime, named: bool, predic
     alone = case.value_of(metric, case.scenario) or 0.0
     if asked.limits.serves and power < 0.0 and predicted < alone * (1.0 - 1e-6):
         raise Unpredictable(ARRIVALS)
-    return Subject(case, power, named, tuple(_variants(cells, assumed, point, predictor)))
+
+    def scenario(other: Row) -> Scenario:
+        varied = point_of({**cells, **other}, spec.id, runtime.id)
+        return predictor.scenario(varied._replace(batch=varied.batch or point.batch, limits=Limits()))
+
+    found = [*_variants(assumed, scenario)]
+    for each in assumed:
+        for batch in (max(round(point.batch * factor), 1) for factor in each.batches):
+            found.append((f"batch {batch} ({ASSUMED}: {each.words})", predictor.scenario(point._replace(batch=batch))))
+    return Subject(case, power, named, tuple(found))
 
 
-def _variants(
-    row: Row, assumed: Sequence[Assumption], point: Point, predictor: Predictor
-) -> Iterator[tuple[str, Scenario]]:
-    """The values that assumptions might have given as well, one at a time."""
+def _variants(assumed: Sequence[Assumption], scenario: Callable[[Row], Scenario]) -> Iterator[tuple[str, Scenario]]:
+    """The values that assumptions might have given as well, one at a time.
+
+    Args:
+        scenario: that of a row in which these cells are other ones.
+    """
     for each in assumed:
         for cells in each.others:
             try:
-                other = point_of({**row, **cells}, point.device, point.runtime)
-                other = other._replace(batch=other.batch or point.batch, limits=Limits())
-                yield f"{_in_words(cells)} instead of the assumed: {each.words}", predictor.scenario(other)
+                yield f"{_in_words(cells)} ({ASSUMED}: {each.words})", scenario(cells)
             except InputError:
                 continue
-        for factor in each.batches:
-            batch = max(round(point.batch * factor), 1)
-            yield f"batch {batch} instead of the assumed: {each.words}", predictor.scenario(point._replace(batch=batch))
 
 
 def _in_words(cells: Row) -> str:
