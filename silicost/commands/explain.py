@@ -34,11 +34,14 @@ def explain(
     from simulator.validation.explain.explain import explain as explained
     from simulator.validation.explain.report import report_of
     from simulator.validation.points import read_points, select
+    from simulator.validation.validate import COMPUTED, narrowed, predict
 
     check_kind(kind)
-    found = select(read_points([Path(path) for path in paths], kind), where)
+    found = select(read_points([Path(path) for path in paths], kind), where, COMPUTED)
+    own = read_models(Path(models)) if models else {}
     progress = Progress()
-    report = report_of(explained(found, read_models(Path(models)) if models else {}, progress.tell))
+    scored = narrowed(predict(found, own), where)
+    report = report_of(explained(scored, own, progress.tell))
     progress.end(len(report["rows"]))
     if format is Format.JSON:
         print_json(report)

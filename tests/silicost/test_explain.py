@@ -94,6 +94,8 @@ def test_where_and_several_files(silicost: Callable[..., Any], ops: Path) -> Non
     assert [(row["row"], row["reason"] == "") for row in ran.json["rows"]] == [
         (1, True), (2, False), (3, True), (4, False),
     ]  # fmt: skip
+    regime = silicost("explain --format json --where", "runtime=vllm-0.19", str(ops)).json["rows"]
+    assert [row["runtime"] for row in regime] == ["vllm-0.19", "vllm-0.19"]
     assert json.dumps(ran.json["rows"][0]["changes"]) == json.dumps(ran.json["rows"][2]["changes"])
 
 

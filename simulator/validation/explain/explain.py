@@ -22,7 +22,7 @@ from simulator.validation.outcome import Outcome
 from simulator.validation.outliers import dimension_of, what_of
 from simulator.validation.points import Points
 from simulator.validation.reasons import reasons_of_row
-from simulator.validation.validate import predict
+from simulator.validation.validate import Scored
 
 MOST_ROWS: Final = 100
 NO_GAP: Final = 2e-3
@@ -86,8 +86,8 @@ class Explained(msgspec.Struct, frozen=True):
     joint: tuple[Joint, ...]
 
 
-def explain(found: Sequence[Points], models: Models, progress: Progress = lambda name, done, rows: None) -> Explained:
-    """Explain the rows of points files.
+def explain(found: Sequence[Scored], models: Models, progress: Progress = lambda name, done, rows: None) -> Explained:
+    """Explain rows of points files that were predicted.
 
     Args:
         models: architectures by name, for models that the catalogue lacks.
@@ -96,12 +96,12 @@ def explain(found: Sequence[Points], models: Models, progress: Progress = lambda
     Raises:
         InputError: more than ``MOST_ROWS`` rows.
     """
-    count = sum(len(points.table) for points in found)
+    count = sum(len(scored.points.table) for scored in found)
     if count > MOST_ROWS:
         raise InputError(f"{count:,} rows: explain takes at most {MOST_ROWS} (choose some with --where)")
     rows: list[Explanation] = []
     measured: list[Measured] = []
-    for scored in predict(found, models):
+    for scored in found:
         points = scored.points
         for i, (record, source) in enumerate(zip(points.records(), points.sources(), strict=True)):
             blank = Explanation(

@@ -50,7 +50,7 @@ def row_of() -> Callable[..., Row]:
 @pytest.fixture
 def explained(points: Callable[..., Any]) -> Callable[..., Explained]:
     """``explained(row, ...)``: rows of one kind."""
-    return lambda *rows: explain([points(kind_of(rows[0]), rows)], {})
+    return lambda *rows: explain(predict([points(kind_of(rows[0]), rows)], {}), {})
 
 
 class Known(NamedTuple):

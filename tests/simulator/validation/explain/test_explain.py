@@ -14,6 +14,7 @@ from simulator.simulate import simulate
 from simulator.validation.explain.closing import CLOSED
 from simulator.validation.explain.explain import MOST_ROWS, explain
 from simulator.validation.explain.report import report_of
+from simulator.validation.validate import predict
 
 SMALL = {"model": "llama-3.2-1b", "batch": 1, "input_len": 128}
 """A run in which the host counts."""
@@ -205,7 +206,7 @@ def test_rows_without_an_explanation_say_why(
 
 def test_serving_runs_are_reasoned(points: Callable[..., Any]) -> None:
     table = points("serving", [{"arrival_s": 0, "input_len": 8, "output_len": 8}])
-    (one,) = explain([table], {}).rows
+    (one,) = explain(predict([table], {}), {}).rows
     assert one.reason
 
 
@@ -220,4 +221,4 @@ def test_a_server_under_a_limit_is_explained_by_whole_runs(
 
 def test_too_many_rows_are_refused(points: Callable[..., Any], row_of: Callable[..., Any]) -> None:
     with pytest.raises(InputError, match=r"101 rows: explain takes at most 100 \(choose some with --where\)"):
-        explain([points("ops", [row_of("gemm")] * (MOST_ROWS + 1))], {})
+        explain(predict([points("ops", [row_of("gemm")] * (MOST_ROWS + 1))], {}), {})
