@@ -91,8 +91,9 @@ def closing_of(case: Case, candidate: Candidate, target_s: float) -> Closing | N
 
 
 def _is_flat(gap: Gap, here: float, side: list[float]) -> bool:
-    """Whether going to the end of ``side`` changes nothing."""
-    return not side or math.isnan(gap(side[-1])) or abs(gap(side[-1]) - here) < NO_EFFECT
+    """Whether going to the end of ``side`` changes nothing; the last value that can be counts."""
+    end = next((gap(value) for value in reversed(side) if not math.isnan(gap(value))), here)
+    return abs(end - here) < NO_EFFECT
 
 
 def _start(candidate: Candidate) -> float:
@@ -109,7 +110,8 @@ def _outwards(candidate: Candidate, way: float) -> list[float]:
     start, low, high = _start(candidate), candidate.low, candidate.high
     ends = (low or start * 1e-5, high if math.isfinite(high) else start * 1e5)
     end = ends[0] if way < 0.0 else ends[1]
-    last = end * _BEYOND**way if candidate.low > 0.0 or way > 0.0 else end
+    ends_somewhere = low > 0.0 if way < 0.0 else math.isfinite(high)
+    last = end * _BEYOND**way if ends_somewhere else end
     values = [start * math.exp(way * step) for step in _STEPS]
     inner = [value for value in values if way * (last - value) > 0.0]
     return sorted({*inner, *([end] if way * (end - start) > 0.0 else []), last}, reverse=way < 0.0)

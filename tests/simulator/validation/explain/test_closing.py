@@ -8,13 +8,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from hardware_specs.devices import load_device
 from hardware_specs.errors import InputError
 from hardware_specs.systems import links_of, system_for
-from simulator.validation.explain.closing import Closing, closing_of
+from simulator.validation.explain.closing import CLOSED, Closing, closing_of
 from simulator.validation.explain.setup import Candidate, Setup, changed
 from workloads.runtimes.catalogue import load_runtime
 
@@ -28,8 +28,8 @@ FACTOR = Candidate("runtime.factors.gemm", "vllm-0.19", "", "number", 1.0, 0.01,
 class Priced:
     """A case that takes what a function of its setup says."""
 
-    def __init__(self, seconds: Callable[[Setup], float]) -> None:
-        self.seconds, self.setup = seconds, SETUP
+    def __init__(self, seconds: Callable[[Setup], float], setup: Setup = SETUP) -> None:
+        self.seconds, self.setup = seconds, setup
 
 
 def close(seconds: Callable[[Setup], float], candidate: Candidate, target_s: float) -> Closing | None:
@@ -41,17 +41,20 @@ def with_host(rest_s: float) -> Callable[[Setup], float]:
     return lambda setup: rest_s + setup.runtime.host_step.value
 
 
-@settings(max_examples=30, deadline=None)
-@given(rest_s=st.floats(1e-5, 1.0), needed_s=st.floats(1e-6, 1.0))
-def test_a_host_time_is_found(rest_s: float, needed_s: float) -> None:
-    found = close(with_host(rest_s), HOST, rest_s + needed_s)
-    if found is None:
-        assert rest_s > 1e3 * HOST.now  # it makes no difference
-        return
+@settings(max_examples=50, deadline=None)
+@given(rest_s=st.floats(1e-5, 1.0), needed_s=st.floats(1e-6, 1.0), now_s=st.floats(2e-5, 1e-2))
+def test_a_host_time_is_found(rest_s: float, needed_s: float, now_s: float) -> None:
+    assume(abs(math.log((rest_s + needed_s) / (rest_s + now_s))) > CLOSED)
+    now = msgspec.structs.replace(SETUP.runtime.host_step, value=now_s)
+    setup = msgspec.structs.replace(SETUP, runtime=msgspec.structs.replace(SETUP.runtime, host_step=now))
+    candidate = HOST._replace(now=now_s)
+    case: Any = Priced(with_host(rest_s), setup)
+    found = closing_of(case, candidate, rest_s + needed_s)
+    assert found is not None
     assert found.needed is not None
     assert found.in_range
-    assert rest_s + found.needed == pytest.approx(rest_s + needed_s, rel=2e-3)
-    assert found.size == pytest.approx(HOST.size(found.needed))
+    assert rest_s + found.needed == pytest.approx(rest_s + needed_s, rel=1e-6)
+    assert found.size == pytest.approx(candidate.size(found.needed))
 
 
 @settings(max_examples=30, deadline=None)
