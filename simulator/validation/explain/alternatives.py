@@ -10,7 +10,6 @@ import msgspec
 
 from hardware_specs.errors import InputError
 from hardware_specs.units import format_quantity
-from simulator.devices.calibrated import stack_of
 from simulator.scenario import RECOMPUTE, Scenario, StaticBatch, TrainStep
 from simulator.validation.cells import Row
 from simulator.validation.explain.cases import Case, CollectiveCase, OperatorCase, RunCase
@@ -36,7 +35,8 @@ class Alternative(NamedTuple):
 
 
 def alternatives_of(subject: Subject, row: Row, measured_s: float) -> list[Alternative]:
-    """The changes that come closer to the measured time than the prediction does, the closest first.
+    """The changes that come closer to the measured time than the prediction does, the closest first, and last a power
+    limit, which is chosen to.
 
     Args:
         row: what was measured; says what it left open.
@@ -45,21 +45,24 @@ def alternatives_of(subject: Subject, row: Row, measured_s: float) -> list[Alter
     case = subject.case
     before = abs(math.log(case.seconds(case.setup) / measured_s))
     found: list[Alternative] = []
+    limits: list[Alternative] = []
     if not isinstance(case, CollectiveCase):
-        found += [*_of_runtime(case, subject.named, measured_s), *_power_limit(case, measured_s)]
+        found += _of_runtime(case, subject.named, measured_s)
+        limits += _power_limit(case, measured_s)
     if isinstance(case, RunCase):
         others = [*_of_work(case, row), *subject.variants]
         found += [each for words, other in others for each in _in(subject, words, other, measured_s)]
-    return sorted((each for each in found if abs(each.left) < CLOSER * before), key=lambda each: abs(each.left))
+    ranked = [*sorted(found, key=lambda each: abs(each.left)), *limits]
+    return [each for each in ranked if abs(each.left) < CLOSER * before]
 
 
 def _of_runtime(case: Case, named: bool, measured_s: float) -> Iterator[Alternative]:
-    """Other versions of the same stack (of a row that names none: any software), and the other way to launch."""
+    """Other versions and variants of the software (of a row that names none: any), and the other way to launch."""
     setup = case.setup
     training = isinstance(case, RunCase) and isinstance(case.scenario.workload, TrainStep)
     own = setup.runtime
     for runtime in load_all_runtimes():
-        alike = stack_of(runtime.id) == stack_of(own.id) or not named
+        alike = software_of(runtime) == software_of(own) or not named
         if runtime.id != own.id and alike and runs_on(runtime, setup.device) and (runtime.trains or not training):
             yield from _under(case, f"runtime {runtime.id} instead of {own.id}", _with(setup, runtime), measured_s)
     if isinstance(case, RunCase):
@@ -70,6 +73,11 @@ def _of_runtime(case: Case, named: bool, measured_s: float) -> Iterator[Alternat
         seconds = case.seconds(setup) + own.launch.value
         words = f"the measurement includes the launch ({format_quantity(own.launch.value, 's', 3)})"
         yield Alternative(words, math.log(seconds / measured_s))
+
+
+def software_of(runtime: Runtime) -> str:
+    """The software of a runtime without version and variant: "torch-eager-2.4" -> "torch"."""
+    return runtime.id.partition("-")[0]
 
 
 def _with(setup: Setup, runtime: Runtime) -> Setup:

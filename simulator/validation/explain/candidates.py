@@ -20,6 +20,7 @@ from hardware_specs.records import DeviceSpec
 from simulator.devices.model import native_dtype
 from simulator.devices.registry import Parameter, law_of
 from simulator.kernels.roofline import RUNTIME_FAMILIES
+from simulator.scenario import TrainStep
 from simulator.uncertainty.intervals import BIAS
 from simulator.validation.explain.cases import Case, CollectiveCase, RunCase, Used
 from simulator.validation.explain.setup import Candidate, Setup, least
@@ -36,7 +37,7 @@ ABOVE: Final = 1.1
 """How far above a datasheet's figure a sourced one may lie: parts that clock higher. Assumed."""
 
 _HOST: Final = {
-    "host_step": "host time of each step (training: micro-batch)",
+    "host_step": "host time of each step",
     "host_sequence": "host time of each sequence and step",
     "launch": "time to launch an operator from the host",
     "graph_launch": "gap between operators of a graph",
@@ -68,7 +69,8 @@ def _of_runtime(case: Case, used: dict[str, Used]) -> Iterator[Candidate]:
     for name in names:
         fact: Fact = getattr(runtime, name)
         sd = _measured_less(spread_of_runtimes(name), fact)
-        yield Candidate(f"runtime.{name}", runtime.id, _HOST[name], "s", fact.value, 0.0, math.inf, sd)
+        what = "host time of each micro-batch" if name == "host_step" and _trains(case) else _HOST[name]
+        yield Candidate(f"runtime.{name}", runtime.id, what, "s", fact.value, 0.0, math.inf, sd)
     families = [family for family in RUNTIME_FAMILIES if family in used]
     if isinstance(case, CollectiveCase) or ("collective" not in families and _communicates(case)):
         families.append("collective")
@@ -79,6 +81,10 @@ def _of_runtime(case: Case, used: dict[str, Used]) -> Iterator[Candidate]:
     if {"gemm", "moe"} & set(families):
         fact = runtime.factors.gemv or runtime.factors.gemm
         yield _factor(runtime.id, "gemv", fact, "speed of reading weights, 1 as the law has it")
+
+
+def _trains(case: Case) -> bool:
+    return isinstance(case, RunCase) and isinstance(case.scenario.workload, TrainStep)
 
 
 def _communicates(case: Case) -> bool:
@@ -93,14 +99,15 @@ def _factor(owner: str, family: str, fact: Fact, what: str) -> Candidate:
 def _of_datasheet(case: Case) -> Iterator[Candidate]:
     """Memory bandwidth, and the peaks of the dtypes in use."""
     spec = case.setup.device
-    yield _figure("device.memory.bandwidth", spec.id, spec.memory.bandwidth, "memory bandwidth of the datasheet")
+    yield _figure("device.memory.bandwidth", spec.id, spec.memory.bandwidth, "memory bandwidth")
     for dtype in sorted({native_dtype(spec, dtype) for dtype in case.dtypes()}):
         fact = spec.compute.peaks[dtype]
-        yield _figure(f"device.compute.peaks.{dtype}", spec.id, fact, f"{dtype} peak of the datasheet")
+        yield _figure(f"device.compute.peaks.{dtype}", spec.id, fact, f"{dtype} peak")
 
 
 def _figure(path: str, owner: str, fact: Fact, what: str) -> Candidate:
-    """A figure of a datasheet."""
+    """A figure of a datasheet, or what is assumed where it has none."""
+    what += " (assumed)" if fact.mark is Mark.ASSUMED else " of the datasheet"
     most = fact.value * (10.0 if fact.mark is Mark.ASSUMED else ABOVE)
     return Candidate(path, owner, what, fact.dimension, fact.value, fact.value / 100.0, most, DATASHEET[fact.mark])
 

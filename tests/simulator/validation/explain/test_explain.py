@@ -113,7 +113,8 @@ def test_what_is_no_number_is_found(
     (one,) = explained({**row, **stated, "measured": known(row).predicted}).rows
     (found,) = (each for each in one.alternatives if each.words.startswith(words))
     assert abs(found.left) < 1e-6
-    assert [abs(each.left) for each in one.alternatives] == sorted(abs(each.left) for each in one.alternatives)
+    ranked = [abs(each.left) for each in one.alternatives if "power limit" not in each.words]
+    assert ranked == sorted(ranked)
     assert all(abs(each.left) < abs(one.gap) for each in one.alternatives)
 
 
