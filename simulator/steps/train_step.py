@@ -6,8 +6,13 @@ with M = global_batch / (dp micro_batch) and t_stage the forward and backward of
 of equal stages the bubble of 1F1B and GPipe is (pp - 1)/M of the busy time (Narayanan et al., SC 2021,
 doi:10.1145/3458817.3476209, section 2.2). t_host is what the host of a stage adds to each micro-batch beyond launches,
 which run ahead (see the laws); the hosts of all stages work side by side, so that filling the pipeline shows it once.
-Nothing overlaps here: gradient reduction starts after the last backward. Left out: the reduction of a tied embedding's
-gradient between first and last stage.
+Gradient reduction starts after the last backward and overlaps with nothing. Left out: the reduction of a tied
+embedding's gradient between first and last stage.
+
+Where replicas are shards of one copy (ZeRO stage 3, FSDP; Rajbhandari et al., SC 2020, arXiv:1910.02054; Zhao et al.,
+VLDB 2023, arXiv:2304.11277), each updates its dp-th part. Every micro-batch gathers the weights twice, layer by layer,
+and scatters the gradients, beside the math of the layer before: t_reduce is what is longer than that, at least one
+layer's.
 """
 
 from __future__ import annotations
@@ -26,7 +31,7 @@ from simulator.steps.pricing import PricedGraph, collective_seconds, price_graph
 from workloads.lowering.plan import Lowering, Sharding
 from workloads.lowering.training import lower_micro_batch, lower_update
 from workloads.operators import Operator, OpKind
-from workloads.runtimes.record import FUSIONS
+from workloads.runtimes.record import FUSIONS, Runtime
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,8 @@ def price_step(
     micro = price_graph(graph, model, communicators)
     trained = trained_parameters(work, plan)
     weights, gradients, states = state_bytes_per_parameter(how.precision.attention)
-    update = price_graph(lower_update(sum(trained), gradients, states, weights), model, communicators)
+    shards = shards_of(work, plan, model.runtime)
+    update = price_graph(lower_update(sum(trained) / shards, gradients, states, weights), model, communicators)
 
     stages = stage_seconds(micro, plan.pp)
     send_s = 0.0
@@ -87,9 +93,14 @@ def price_step(
         one = collective_seconds(OpKind.SEND_RECV, size, communicators["pp"], model)
         # The first micro-batch crosses pp - 1 boundaries there and back; behind it each adds one exchange.
         send_s = 2.0 * one * (count + plan.pp - 2)
-    reduce_s = _reduction_s(trained, gradients, communicators, model)
     through_s = sum(stages) + (count - 1) * max(stages)
     bubble_s = through_s - count * micro.total_s / plan.pp
+    if shards > 1:
+        moved_s = 2.0 * _over_replicas_s(OpKind.ALL_GATHER, trained, weights, communicators, model)
+        moved_s = count * (moved_s + _over_replicas_s(OpKind.REDUCE_SCATTER, trained, gradients, communicators, model))
+        reduce_s = max(moved_s - through_s, moved_s / work.model.layers)
+    else:
+        reduce_s = _over_replicas_s(OpKind.ALL_REDUCE, trained, gradients, communicators, model)
     host_s = model.runtime.host_step.value * count
     step_s = through_s + send_s + reduce_s + update.total_s + host_s
     static_w = float(model.record["static_w"])
@@ -109,17 +120,21 @@ class Trained(NamedTuple):
     experts: float
 
 
-def _reduction_s(
-    trained: Trained, gradient_bytes: float, communicators: Mapping[str, Communicator], model: DeviceModel
+def _over_replicas_s(
+    kind: OpKind, trained: Trained, bytes_each: float, communicators: Mapping[str, Communicator], model: DeviceModel
 ) -> float:
-    """All-reduce of the gradients [s]: over dp; of experts that are cut ep ways over the replicas of these."""
+    """A collective of all parameters [s]: over dp; of experts that are cut ep ways over the replicas of these."""
     seconds = 0.0
     whole = {"dp": sum(trained)} if "ep" not in communicators else {"dp": trained.shared, "edp": trained.experts}
     for axis, parameters in whole.items():
         if axis in communicators:
-            message = parameters * gradient_bytes
-            seconds += collective_seconds(OpKind.ALL_REDUCE, message, communicators[axis], model)
+            seconds += collective_seconds(kind, parameters * bytes_each, communicators[axis], model)
     return seconds
+
+
+def shards_of(work: TrainStep, plan: Plan, runtime: Runtime) -> int:
+    """Replicas that weights, gradients and states are cut over; adapters are small enough to be whole on each."""
+    return plan.dp if runtime.shards_replicas and not work.lora_rank else 1
 
 
 def trained_parameters(work: TrainStep, plan: Plan) -> Trained:

@@ -10,7 +10,7 @@ from simulator.prepared import Prepared
 from simulator.result import MemoryUse, OperatorCost, PhaseCost, Result
 from simulator.scenario import TrainStep
 from simulator.steps.pricing import by_family, errors_by_family, most_bound, phase_cost
-from simulator.steps.train_step import StepCost, price_step, trained_parameters
+from simulator.steps.train_step import StepCost, price_step, shards_of, trained_parameters
 from simulator.timeline import Timeline
 
 POWERS = {
@@ -48,13 +48,16 @@ def memory_use(prepared: Prepared, work: TrainStep) -> MemoryUse:
     trained = sum(trained_parameters(work, plan))
     held = memory.weight_bytes(arch, precision, sharding)
     in_flight = min(plan.pp, work.global_batch // (plan.micro_batch * plan.dp))
+    shards = shards_of(work, plan, prepared.pool.runtime)
+    # Of weights that are gathered layer by layer, one layer is in use and the next under way.
+    gathered = 2.0 * held / arch.layers if shards > 1 else 0.0
     return MemoryUse(
-        weights=held + (trained * weights if work.lora_rank else 0.0),
+        weights=held / shards + gathered + (trained * weights if work.lora_rank else 0.0),
         activations=memory.training_activation_bytes(
             arch, plan.micro_batch, work.seq_len, plan.recompute, prepared.how.fused("flash"), sharding, in_flight
         ),
-        gradients=trained * gradients,
-        optimizer=trained * states,
+        gradients=trained * gradients / shards,
+        optimizer=trained * states / shards,
         overhead=prepared.pool.runtime.context.value,
     )
 

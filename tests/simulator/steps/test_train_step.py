@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from msgspec import structs
 
 from hardware_specs.errors import InputError
 from simulator import memory
@@ -119,6 +120,39 @@ def test_gradients_of_experts_are_reduced_over_their_replicas_alone(one_pool: Ca
     shared = collective_seconds(OpKind.ALL_REDUCE, trained.shared * 4.0, prepared.communicators["dp"], prepared.model)
     assert prepared.communicators["edp"].size == 2
     assert cost.reduce_s == pytest.approx(shared + experts)
+
+
+def sharded(scenario: Scenario) -> Scenario:
+    """``scenario`` under its runtime with replicas that are shards of one copy."""
+    pool = scenario.pools[0]
+    runtime = structs.replace(pool.runtime, shards_replicas=True)
+    return structs.replace(scenario, pools=(structs.replace(pool, runtime=runtime),))
+
+
+def test_shards_of_one_copy_update_and_hold_their_parts(one_pool: Callable[..., Scenario]) -> None:
+    work = TrainStep(SMALL, 8, 2048)
+    whole = one_pool(work, "h100-sxm-80gb", dp=8)
+    (before, plain), (after, cut) = priced(whole), priced(sharded(whole))
+    assert cut.update.total_s < plain.update.total_s / 6.0
+    assert cut.micro.total_s == plain.micro.total_s
+    use, less = memory_use(before, work), memory_use(after, work)
+    assert (less.gradients, less.optimizer) == pytest.approx((use.gradients / 8.0, use.optimizer / 8.0))
+    assert less.weights == pytest.approx(use.weights * (1.0 / 8.0 + 2.0 / SMALL.layers))
+
+
+def test_gathers_hide_behind_the_math_of_long_micro_batches_alone(one_pool: Callable[..., Scenario]) -> None:
+    def exposed(batch: int, length: int) -> tuple[float, float]:
+        prepared, cost = priced(sharded(one_pool(TrainStep(SMALL, batch, length), "h100-sxm-80gb", dp=batch)))
+        trained = sum(trained_parameters(TrainStep(SMALL, batch, length), Plan(dp=batch)))
+        group = prepared.communicators["dp"]
+        moved = 2.0 * collective_seconds(OpKind.ALL_GATHER, trained * 2.0, group, prepared.model)
+        moved += collective_seconds(OpKind.REDUCE_SCATTER, trained * 4.0, group, prepared.model)
+        return cost.reduce_s, moved
+
+    hidden, moved = exposed(8, 8192)
+    assert hidden == pytest.approx(moved / SMALL.layers)
+    seen, moved = exposed(64, 16)
+    assert moved / SMALL.layers < seen < moved
 
 
 def replace_batch(work: TrainStep, batch: int) -> TrainStep:
