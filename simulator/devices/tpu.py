@@ -91,7 +91,7 @@ def prefill(p: Any, ops: Any, i: int) -> Parts:
 def decode(p: Any, ops: Any, i: int) -> Parts:
     """Attention of one query per sequence: the cache passes through the array, query rows padded to the sublanes."""
     group = ops.heads[i] / ops.kv_heads[i]
-    rate = p.peaks[ops.dtype[i]] * p.prefill_share * useful_width(p, ops.k[i], ops.value_dim[i])
+    rate = p.peaks[ops.dtype[i]] * p.decode_math_share * useful_width(p, ops.k[i], ops.value_dim[i])
     compute_s = ops.flops[i] * padded(group, _SUBLANES) / group / rate
     read = ops.read_bytes[i]
     memory_s = (read + ops.write_bytes[i]) / (p.bandwidth * p.decode_stream_share)
@@ -139,10 +139,11 @@ PARAMETERS = (
     free("gemm_strip_half", "number", 40.0, 1.0, 200.0, _PRODUCTS, "columns of a strip at which half of that is left"),
     free("gemm_launch_s", "s", 2.7e-6, 1e-7, 2e-5, _PRODUCTS, "start and end of a product"),
     constant("gemm_overlap", "number", 12.0, "how well math hides memory time in products"),
-    free("prefill_share", "number", 0.125, 0.02, 0.8, _PREFILL, "share of the filled arrays' peak that it reaches"),
+    free("prefill_share", "number", 0.45, 0.02, 0.8, _PREFILL, "share of the filled arrays' peak that it reaches"),
     free("prefill_surplus_keys", "number", 120.0, 0.0, 600.0, _PREFILL, "keys that each query meets in vain"),
     free("prefill_stream_share", "number", 0.46, 0.1, 1.0, _PREFILL, "share of the bandwidth at which it reads keys"),
     free("decode_stream_share", "number", 0.29, 0.05, 0.95, _DECODE, "share of the bandwidth of reading the cache"),
+    constant("decode_math_share", "number", 0.125, "share of the filled arrays' peak of decode attention"),
     constant("decode_staged_share", "number", 0.23, "share of on-chip memory below which a cache is staged"),
     constant("decode_overlap", "number", 8.0, "how well decode attention hides its math behind its reads"),
     free("attention_launch_s", "s", 3.0e-6, 1e-7, 2e-5, _ATTENTION, "start and end of an attention kernel"),
@@ -151,8 +152,10 @@ PARAMETERS = (
     free("vector_launch_s", "s", 1.0e-6, 1e-7, 3e-4, _VECTOR, "start and end of an elementwise operator"),
     constant("vector_overlap", "number", 3.0, "how well elementwise operators hide math behind memory time"),
 )
-"""Parameters of the families above. Shares of attention and of strips: as TPU v6e reaches them, rounded, for lack of
-measurements of another part; the 0.23 of decode is what 100 of 128 MiB leave."""
+"""Parameters of the families above. Shares of decode attention and of strips: as TPU v6e reaches them, rounded, for lack
+of measurements of another part; the 0.23 of decode is what 100 of 128 MiB leave. Prefill attention: assumed for flash
+kernels that a compiler schedules with long blocks, as in training; the paged kernel for ragged batches measured on v6e
+reaches 0.125, which is in its calibration and in the factor of its runtime."""
 
 FITS = (
     Fit(
