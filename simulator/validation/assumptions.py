@@ -67,7 +67,7 @@ SCHEDULERS: Final = {"vllm": 256, "openvino": 256, "llamacpp": 1, "ik-llamacpp":
 and of OpenVINO Model Server (parameters of LLM calculators), ``--parallel`` of the server of llama.cpp."""
 LARGE_VLLM, LARGE_MEMORY_BYTES = 1024, 70 * 2**30
 """vLLM from 0.8.3 on takes 1024 on devices of at least so much memory (its default of usage contexts)."""
-SMALL_VLLM: Final = ("vllm-2023", "vllm-0.6", "vllm-xpu")
+SMALL_VLLM: Final = ("vllm-2023", "vllm-0.6", "vllm-rocm-2024", "vllm-xpu")
 
 CACHE_PART: Final = 1.0 / 3.0
 """Part of a replica's memory that a tuned layout leaves to the cache at the least."""

@@ -50,6 +50,8 @@ NAMED = [
     ("vLLM", NVIDIA, "vllm-0.19"),
     ("vLLM", INTEL, "vllm-xpu-2025"),
     ("vLLM v0.10.0 ROCm 6.4.1", AMD, "vllm-rocm-2025"),
+    ("vLLM 0.6.3", AMD, "vllm-rocm-2024"),
+    ("vLLM 0.12", AMD, "vllm-0.19"),
     ("vLLM 0.6.5.dev964+mlperf50, Pytorch 2.7.0a0+git3a58512, ROCm", AMD, "vllm-rocm-2025"),
     ("vLLM v0.9.2", NVIDIA, "vllm-0.10"),
     ("vllm-0.14.0", NVIDIA, "vllm-0.19"),
