@@ -3,10 +3,11 @@
     python benchmarks/fit_runtimes.py POINTS... [--only TEXT] [--write] [--date DATE]
 
 Every runtime with enough measured runs has its factors and host times moved so that its runs are predicted best;
-numbers that its runs do not determine stay. Groups of runs (a model on a device) are ordered by digest and every fourth
-is held out; runs of quality A or B that state all that a prediction needs are used, energy and what a server's limits
-decide apart. ``--only`` fits runtimes whose id contains this text. ``--write`` changes the files of the runtimes;
-without it the fits are only printed: mean absolute error before and after, of groups seen and held out.
+numbers that its runs do not determine stay, and all do where a fit to some groups does not improve others. Groups of
+runs (a model on a device) are ordered by digest and every fourth is held out; runs of quality A or B that state all
+that a prediction needs are used, energy and what a server's limits decide apart. ``--only`` fits runtimes whose id
+contains this text. ``--write`` changes the files of the runtimes; without it the fits are only printed: mean absolute
+error before and after, of groups seen and held out.
 
 A calibration that was measured under a runtime holds for others by the ratio of their factors: fit the runtimes that
 calibrations name before others.
@@ -31,7 +32,7 @@ from hardware_specs.errors import InputError
 from hardware_specs.facts import Fit, group_digest
 from hardware_specs.files import write_text
 from simulator.calibration.rewrite import with_fitted
-from simulator.calibration.runtimes import fit_numbers, numbers_of, values_of, with_values
+from simulator.calibration.runtimes import FittedNumbers, Number, fit_numbers, numbers_of, values_of, with_values
 from simulator.calibration.split import HELD_OUT, folds_of
 from simulator.simulate import simulate
 from simulator.validation.assumptions import complete
@@ -52,6 +53,8 @@ Predict = Callable[[Predictor, Runtime], float]
 
 FEWEST_RUNS: Final = 12
 MOST_RUNS: Final = 250
+_TRIED_ON: Final = HELD_OUT + 1
+"""The fold that shows first whether a fit to the others is any good; then it is fitted too."""
 DATA: Final = Path("workloads/runtimes/data")
 RULE: Final = (
     "pairs of device and model ordered by digest, every fourth held out; mean absolute log ratio of predicted to "
@@ -172,12 +175,18 @@ def fit(runtime: Runtime, runs: Sequence[Run]) -> Fitted:
     folds = folds_of([run.key for run in runs])
     seen = thinned([run for run, fold in zip(runs, folds, strict=True) if fold != HELD_OUT])
     held = [run for run, fold in zip(runs, folds, strict=True) if fold == HELD_OUT]
+    first = [run for run, fold in zip(runs, folds, strict=True) if fold not in (HELD_OUT, _TRIED_ON)]
+    tried_on = thinned([run for run, fold in zip(runs, folds, strict=True) if fold == _TRIED_ON])
     numbers = numbers_of(runtime)
-
-    def ratios(values: Mapping[str, float]) -> Floats:
-        return log_ratios(with_values(runtime, values), seen)
-
-    found = fit_numbers(ratios, values_of(runtime, numbers), numbers)
+    if len({run.key for run in first}) > 1 and tried_on:
+        tried = with_values(runtime, _fitted(runtime, numbers, thinned(first)).values)
+        then, now = (np.abs(log_ratios(each, tried_on)).mean() for each in (runtime, tried))
+        if now >= then:
+            words = (
+                f"stays: a fit to other groups takes the mean log ratio of groups left out from {then:.3f} to {now:.3f}"
+            )
+            return Fitted({}, (), f"{runtime.id} {words}; {len(runs)} runs, held out {_errors(runtime, tried, held)}")
+    found = _fitted(runtime, numbers, seen)
     after = with_values(runtime, found.values)
     words = [f"{runtime.id}: {found.evaluations} evaluations"]
     for what, part in (("seen", seen), ("held out", held)):
@@ -188,6 +197,13 @@ def fit(runtime: Runtime, runs: Sequence[Run]) -> Fitted:
     still = ", ".join(f"{name} {value:.3g}" for name, value in before.items() if name not in found.values)
     report = "; ".join(words) + f"\n    moved: {moved}\n    undetermined: {still}"
     return Fitted(found.values, tuple((run.source, run.device, run.model) for run in seen), report)
+
+
+def _fitted(runtime: Runtime, numbers: Sequence[Number], runs: Sequence[Run]) -> FittedNumbers:
+    def ratios(values: Mapping[str, float]) -> Floats:
+        return log_ratios(with_values(runtime, values), runs)
+
+    return fit_numbers(ratios, values_of(runtime, numbers), numbers, len({run.key for run in runs}))
 
 
 def _errors(before: Runtime, after: Runtime, runs: Sequence[Run]) -> str:
