@@ -17,6 +17,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -114,6 +115,7 @@ class Rows(NamedTuple):
             ones = Factors(**dict.fromkeys(Factors.__struct_fields__, _ONE))
             runtime = msgspec.structs.replace(runtime, factors=ones)
         model = compile_device(load_device(device), runtime, calibrated=False, timed_alone=True)
+        model = replace(model, records=model.records.copy())
         for name, value in self.given(device).items():
             model.records[name] = value
         keys = group_keys(self.table.sizes[self.numbers], self.table.notes[self.numbers], split_by)

@@ -79,21 +79,47 @@ def wave_count(turns: float, credit: float) -> float:
 
 
 @njit(cache=True, error_model="numpy")
+def nearest_order(overlap: float) -> int:
+    """Squarings that make the nearest power of 2, 4 or 8."""
+    return 1 if overlap < 2.83 else (2 if overlap < 5.66 else 3)
+
+
+@njit(cache=True, error_model="numpy")
+def joined_power(one_s: float, other_s: float, squarings: int) -> float:
+    """Sum of both to the power of 2^squarings: what orders times that join by that norm."""
+    for _ in range(squarings):
+        one_s *= one_s
+        other_s *= other_s
+    return one_s + other_s
+
+
+@njit(cache=True, error_model="numpy")
+def rooted(power: float, squarings: int) -> float:
+    """The time whose power of 2^squarings is ``power``."""
+    for _ in range(squarings):
+        power = np.sqrt(power)
+    return power
+
+
+@njit(cache=True, error_model="numpy")
 def tiled(
     p: Any, dtype: int, m: float, n: float, k: float, batch: float, stream_s: float, weight_bytes: float
 ) -> tuple[float, float, float, float]:
     """Seconds of the best tiles: of blocks, of the cache, of memory and of adding pieces up.
 
+    Parts join by the norm of order q; the best tile is that of the nearest order 2, 4 or 8, which needs no logarithm.
+
     Args:
         stream_s: seconds that all bytes take at the rate that all units draw together.
         weight_bytes: bytes of an element of the right operand as stored.
-    """  # fmt: skip
+    """
     wide, half, credit, fill = _BYTES[dtype], p.gemm_feed_half, p.gemm_wave_credit, p.gemm_fill_depth
     units, streaming = p.units, 1.0 / p.gemm_stream_units
     pair_s, byte_s = 2.0 * units / p.peaks[dtype], 1.0 / (p.cache_bandwidth * p.gemm_cache_share)
     depth = np.ceil(k / _DEPTH_STEP) * _DEPTH_STEP
     sums_s, most_pieces = m * n * batch * 8.0 * byte_s, min(depth / _LEAST_DEPTH, _MOST_PIECES)
-    best, blocks_s, cache_s, memory_s, split_s = np.inf, 0.0, 0.0, 0.0, 0.0
+    order = nearest_order(p.gemm_overlap)
+    best, best_s, blocks_s, cache_s, memory_s, split_s = np.inf, np.inf, 0.0, 0.0, 0.0, 0.0
     first, last = _VECTOR_TILES if _SIMPLE[dtype] else _MATRIX_TILES
     for t in range(first, last):
         rows, columns = _TILES[t]
@@ -103,14 +129,18 @@ def tiled(
         turns = blocks / units
         area, loads = rows * columns, half * (rows + columns)
         element_s = pair_s * np.sqrt(area * area + loads * loads)
-        if turns * depth * element_s >= best:
+        if turns * depth * element_s >= best_s:
             continue
         loaded_s = blocks * (rows * wide + columns * weight_bytes) * k * byte_s
         each_s = wave_count(turns, credit) * (depth + fill) * element_s
         read_s = stream_s / min(1.0, turns * streaming)
-        seconds = max(each_s, loaded_s, read_s)
-        if seconds < best:
-            best, blocks_s, cache_s, memory_s, split_s = seconds, each_s, loaded_s, read_s, 0.0
+        power = joined_power(max(each_s, loaded_s), read_s, order)
+        if split_s == 0.0 and power < best:
+            best, blocks_s, cache_s, memory_s = power, each_s, loaded_s, read_s
+            best_s = rooted(power, order)
+        elif split_s > 0.0 and rooted(power, order) < best_s:
+            best, blocks_s, cache_s, memory_s, split_s = power, each_s, loaded_s, read_s, 0.0
+            best_s = rooted(power, order)
         if turns > 0.5:
             continue
         pieces = np.floor(min(units / blocks, most_pieces))
@@ -118,9 +148,10 @@ def tiled(
             each_s = (depth / pieces + fill) * element_s
             loaded_s += sums_s * pieces
             read_s = stream_s / min(1.0, turns * pieces * streaming)
-            seconds = max(each_s, loaded_s, read_s) + p.gemm_split_s
-            if seconds < best:
-                best, blocks_s, cache_s, memory_s, split_s = seconds, each_s, loaded_s, read_s, p.gemm_split_s
+            power = joined_power(max(each_s, loaded_s), read_s, order)
+            seconds = rooted(power, order) + p.gemm_split_s
+            if seconds < best_s:
+                best_s, blocks_s, cache_s, memory_s, split_s = seconds, each_s, loaded_s, read_s, p.gemm_split_s
     return blocks_s, cache_s, memory_s, split_s
 
 
@@ -141,8 +172,9 @@ def gemm(p: Any, ops: Any, i: int) -> tuple[float, float, float, float]:
         # Matrix-vector kernels are as good as they stream weights, whatever the runtime's matrix kernels are.
         matrix, stream = p.factors[GEMM], p.weight_factor
         read_s = stream_s / min(1.0, blocks / (p.units * p.gemm_stream_units))
-        tiles_s = max(max(blocks_s, cache_s) / matrix, memory_s / stream) + split_s
-        if max(alone_s, read_s) / stream < tiles_s:
+        order = nearest_order(q)
+        tiles_s = rooted(joined_power(max(blocks_s, cache_s) / matrix, memory_s / stream, order), order) + split_s
+        if rooted(joined_power(alone_s / stream, read_s / stream, order), order) < tiles_s:
             blocks_s, cache_s, memory_s, split_s = alone_s * matrix / stream, 0.0, read_s, 0.0
     host_s, fixed_s = p.gemm_host_s * p.timed_alone, p.gemm_floor_s + split_s
     if _BYTES[dtype] < 2.0:

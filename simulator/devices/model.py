@@ -129,6 +129,11 @@ def _fastest(spec: DeviceSpec, dtype: str) -> str:
     return usable[0] if usable else ""
 
 
+_COMPILED: dict[tuple[int, int, bool, bool], DeviceModel] = {}
+"""Models by the identity of spec and runtime, which they hold, so that no identity is used twice."""
+_MOST_COMPILED = 256
+
+
 def compile_device(
     spec: DeviceSpec, runtime: Runtime, calibrated: bool = True, timed_alone: bool = False
 ) -> DeviceModel:
@@ -136,8 +141,17 @@ def compile_device(
 
     A parameter that the device itself names (a spec file, ``--set``) holds before a calibration, this before a prior.
     ``calibrated`` off: class priors alone, where fits begin. ``timed_alone``: each call is timed by itself, host
-    included, as benchmarks of eager frameworks do.
+    included, as benchmarks of eager frameworks do. The same spec and runtime give the same model again.
     """
+    key = (id(spec), id(runtime), calibrated, timed_alone)
+    if key not in _COMPILED:
+        if len(_COMPILED) >= _MOST_COMPILED:
+            _COMPILED.clear()
+        _COMPILED[key] = _compiled(spec, runtime, calibrated, timed_alone)
+    return _COMPILED[key]
+
+
+def _compiled(spec: DeviceSpec, runtime: Runtime, calibrated: bool, timed_alone: bool) -> DeviceModel:
     law = law_of(spec.device_class)
     choice = choice_of(spec, runtime) if calibrated else UNCALIBRATED
     records = np.zeros(1 + len(choice.entries), LAW_DTYPE)

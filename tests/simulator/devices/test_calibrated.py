@@ -73,8 +73,11 @@ def shares(
     """The share that holds for each operator."""
     monkeypatch.setattr(calibrated, "calibrations_of", lambda name: tuple(files.get(name, ())))
     calibrated._choice.cache_clear()
-    model = compile_device(load_device(device), load_runtime(runtime))
-    calibrated._choice.cache_clear()
+    fresh = msgspec.structs.replace(load_runtime(runtime))
+    try:
+        model = compile_device(load_device(device), fresh)
+    finally:
+        calibrated._choice.cache_clear()
     return [float(model.records[i]["gemm_sustained"]) for i in model.which(columns_of(operators))]
 
 
@@ -127,7 +130,6 @@ def test_names_that_do_not_exist_are_refused_with_the_nearest(monkeypatch: pytes
     files = {"gpu": [entry("wrong", "0.4", operators=("gem",))]}
     with pytest.raises(InputError, match="calibration wrong: operators: no such name 'gem'; did you mean 'gemm'"):
         shares(monkeypatch, files, "h100-sxm-80gb", "vllm-0.19", BF16)
-    calibrated._choice.cache_clear()
 
 
 def test_the_stack_is_the_runtime_without_its_version() -> None:
