@@ -77,7 +77,8 @@ def experts(p: Any, ops: Any, i: int) -> tuple[float, float, float, float]:
 
     Returns:
         Seconds of all launches, seconds that their bytes stream for (a part of them, which the launches hold already),
-        seconds of set-up of each call, and the overlap exponent.
+        seconds of set-up of each call, and the overlap exponent. Launches join math and memory under the runtime's
+        factors already; both are returned times the factor that ``settle`` divides them by.
     """
     rows, width, model, active = ops.m[i], ops.n[i], ops.k[i], ops.batch[i]
     peak = p.peaks[ops.dtype[i]]
@@ -104,7 +105,10 @@ def experts(p: Any, ops: Any, i: int) -> tuple[float, float, float, float]:
             second_s = max(calls, tiles * down_columns / p.units) * block_s
         if first_s + second_s < best:
             best, up_s, down_s = first_s + second_s, first_s, second_s
-    stream = p.bandwidth * p.moe_stream_share
+    # The runtime's matrix kernels set the pace of math, its streaming of weights that of memory and of few rows.
+    matrix = p.factors[MOE] if each > _VECTOR_ROWS else p.weight_factor
+    up_s, down_s = up_s / matrix, down_s / matrix
+    stream = p.bandwidth * p.moe_stream_share * p.weight_factor
     # Row tiles of one expert read the same weights: only columns of different experts add to the bytes in flight.
     ramp = p.moe_unit_gain * active / (p.units * calls)
     weights_s = ops.weight_bytes[i] / projections / stream
@@ -119,12 +123,10 @@ def experts(p: Any, ops: Any, i: int) -> tuple[float, float, float, float]:
         seconds += around_s + rows * p.moe_row_s
         memory_s = projections * weights_s + moved_s + around_s
     if ops.dequantize[i]:
-        seconds = max(seconds, ops.vector_flops[i] / (p.vector_peak * p.dequantize_share))
-    if each <= _VECTOR_ROWS:
-        seconds *= p.factors[MOE] / p.weight_factor
+        seconds = max(seconds, ops.vector_flops[i] / (p.vector_peak * p.dequantize_share * matrix))
     fixed_s = p.moe_fixed_s / (_KERNELS if narrow == 0.0 else min(ops.calls[i], _KERNELS))
     fixed_s += ops.experts[i] * p.moe_expert_s / ops.calls[i]
-    return seconds, memory_s, fixed_s, _OVERLAP
+    return seconds * p.factors[MOE], memory_s * p.weight_factor, fixed_s, _OVERLAP
 
 
 def _parameter(name: str, dimension: str, value: float, meaning: str, low: float = 0.0, high: float = 0.0) -> Parameter:

@@ -152,10 +152,10 @@ PARAMETERS = (
     free("vector_launch_s", "s", 1.0e-6, 1e-7, 3e-4, _VECTOR, "start and end of an elementwise operator"),
     constant("vector_overlap", "number", 3.0, "how well elementwise operators hide math behind memory time"),
 )
-"""Parameters of the families above. Shares of decode attention and of strips: as TPU v6e reaches them, rounded, for lack
-of measurements of another part; the 0.23 of decode is what 100 of 128 MiB leave. Prefill attention: assumed for flash
-kernels that a compiler schedules with long blocks, as in training; the paged kernel for ragged batches measured on v6e
-reaches 0.125, which is in its calibration and in the factor of its runtime."""
+"""Parameters of the families above. Shares of decode attention and of strips: as TPU v6e reaches them, rounded, for
+lack of measurements of another part; the 0.23 of decode is what 100 of 128 MiB leave. Prefill attention: assumed for
+flash kernels that a compiler schedules with long blocks, as in training; the paged kernel for ragged batches measured
+on v6e reaches 0.125, which is in its calibration and in the factor of its runtime."""
 
 FITS = (
     Fit(
