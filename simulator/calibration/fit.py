@@ -24,7 +24,7 @@ Floats = npt.NDArray[np.float64]
 
 SOFT_LOG_RATIO = 0.05
 """Log ratio from which on a point counts linearly instead of quadratically."""
-PRIOR = 3e-4
+PRIOR = 1e-4
 """Mean log ratio that a step of 1 in an unbounded variable away from the prior must gain: what samples do not determine
 stays near the prior, and off the bounds."""
 _DECADE = 10.0
