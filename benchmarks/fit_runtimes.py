@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -43,6 +43,7 @@ from simulator.validation.one_pool import device_of
 from simulator.validation.outcome import RUN_GROUPS, run_key
 from simulator.validation.points import Points, read_points
 from simulator.validation.predictor import Predictor
+from simulator.validation.step_assumptions import complete_step
 from simulator.validation.training import METRIC, scenario_of, step_time_s
 from workloads.runtimes.catalogue import default_runtime, load_runtime
 from workloads.runtimes.match import match_runtime
@@ -148,29 +149,33 @@ def _inference_run(row: Row, source: str, table: str) -> tuple[str, Run | None]:
         return runtime.id, None
 
     def predict(predictor: Predictor, trial: Runtime) -> float:
-        return predictor.result(point).metrics[metric] or np.nan
+        result = predictor.result(point)
+        # What does not fit is measured in turns, which is not what is predicted.
+        return (result.metrics[metric] or np.nan) if result.fits else np.nan
 
     return runtime.id, Run(source, spec.id, row["model"], metric, measured_value(row, "measured"), predict)
 
 
 def _training_run(row: Row, source: str, table: str) -> tuple[str, Run | None]:
-    """A training step; None for what other rows report too."""
+    """A training step; None for what other rows report too, or where something is assumed."""
     spec = device_of(row.get("device", ""))
     runtime, named = match_runtime(row.get("framework", ""), spec)
     runtime = runtime if named else default_runtime(spec, training=True)
     observed = step_time_s(row)
     if observed is None or row.get("primary") in ("0", "0.0"):
         return runtime.id, None
-    scenario_of(row, spec, runtime, {})
+    completed, assumed = complete_step(row, spec, lambda cells: simulate(scenario_of(cells, spec, runtime, {})))
+    if assumed:
+        return runtime.id, None
 
     def predict(predictor: Predictor, trial: Runtime) -> float:
-        return simulate(scenario_of(row, spec, trial, {})).metrics[METRIC] or np.nan
+        return simulate(scenario_of(completed, spec, trial, {})).metrics[METRIC] or np.nan
 
     return runtime.id, Run(source, spec.id, row["model"], METRIC, observed, predict)
 
 
 def fit(runtime: Runtime, runs: Sequence[Run]) -> Fitted:
-    """Fit ``runtime`` to its runs of groups that are not held out."""
+    """Fit ``runtime`` to its runs of groups that are not held out; few runs of a metric count more than one each."""
     runs = [run for run, ratio in zip(runs, log_ratios(runtime, runs), strict=True) if np.isfinite(ratio)]
     folds = folds_of([run.key for run in runs])
     seen = thinned([run for run, fold in zip(runs, folds, strict=True) if fold != HELD_OUT])
@@ -203,7 +208,9 @@ def _fitted(runtime: Runtime, numbers: Sequence[Number], runs: Sequence[Run]) ->
     def ratios(values: Mapping[str, float]) -> Floats:
         return log_ratios(with_values(runtime, values), runs)
 
-    return fit_numbers(ratios, values_of(runtime, numbers), numbers, len({run.key for run in runs}))
+    metrics = Counter(run.metric for run in runs)
+    weights = np.array([metrics[run.metric] ** -0.5 for run in runs])
+    return fit_numbers(ratios, values_of(runtime, numbers), numbers, len({run.key for run in runs}), weights)
 
 
 def _errors(before: Runtime, after: Runtime, runs: Sequence[Run]) -> str:

@@ -105,7 +105,11 @@ class FittedNumbers(NamedTuple):
 
 
 def fit_numbers(
-    log_ratios: Callable[[dict[str, float]], Floats], start: Floats, numbers: Sequence[Number], groups: int
+    log_ratios: Callable[[dict[str, float]], Floats],
+    start: Floats,
+    numbers: Sequence[Number],
+    groups: int,
+    weights: Floats | None = None,
 ) -> FittedNumbers:
     """Fit ``numbers`` so that the mean absolute log ratio is least.
 
@@ -113,16 +117,18 @@ def fit_numbers(
         log_ratios: log of predicted over measured of every row with these values, shape [rows].
         start: today's values, shape [numbers]; brought into the ranges.
         groups: of rows that are alike.
+        weights: how much each row counts; None: all the same.
     """
     low, high = (np.log([getattr(number, end) for number in numbers]) for end in ("low", "high"))
     prior = np.clip(np.log(start), low, high)
     pull = PULL * (1.0 + FEW_GROUPS / groups)
     count = 0
+    weight = 1.0 if weights is None else weights / weights.mean()
 
     def residuals(u: Floats) -> Floats:
         nonlocal count
         count += 1
-        return log_ratios({number.name: float(value) for number, value in zip(numbers, np.exp(u), strict=True)})
+        return weight * log_ratios({number.name: float(value) for number, value in zip(numbers, np.exp(u), strict=True)})
 
     def target(r: Floats, u: Floats) -> float:
         return float(np.abs(r).mean() + pull * np.square(u - prior).sum())
