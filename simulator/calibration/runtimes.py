@@ -128,7 +128,8 @@ def fit_numbers(
     def residuals(u: Floats) -> Floats:
         nonlocal count
         count += 1
-        return weight * log_ratios({number.name: float(value) for number, value in zip(numbers, np.exp(u), strict=True)})
+        values = {number.name: float(value) for number, value in zip(numbers, np.exp(u), strict=True)}
+        return weight * log_ratios(values)
 
     def target(r: Floats, u: Floats) -> float:
         return float(np.abs(r).mean() + pull * np.square(u - prior).sum())

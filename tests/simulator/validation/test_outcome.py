@@ -34,9 +34,10 @@ def test_fits_are_found_at_any_depth() -> None:
         ("llamacpp-cpu", "ryzen-9-7950x", ("my source", "cpu_edge_misc"), True),
         ("llamacpp-cpu", "raspberry-pi-5", ("cpu_edge_misc",), False),
         ("llamacpp-cpu", "ryzen-9-7950x", ("openvino",), False),
-        ("vllm-2023", "a100-sxm-80gb", ("splitwise-sim",), True),
+        ("vllm-2023", "h100-sxm-80gb", ("splitwise-sim",), True),
+        ("vllm-2023", "a100-sxm-80gb", ("splitwise-sim",), False),  # its only group was held out
         ("vllm-0.19", "a100-sxm-80gb", ("splitwise-sim",), False),
-        ("llamacpp-metal-2024", "apple-m3", ("llamacpp_apple_4167",), True),
+        ("llamacpp-metal-2024", "apple-m3-max", ("llamacpp_apple_4167",), True),
         ("ideal", "a40", ("vidur",), True),  # the law of its class
         ("ideal", "rtx-4090", ("vidur",), False),
         ("ideal", "tpu-v6e", ("vidur",), False),
