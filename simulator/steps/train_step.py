@@ -12,7 +12,8 @@ embedding's gradient between first and last stage.
 Where replicas are shards of one copy (ZeRO stage 3, FSDP; Rajbhandari et al., SC 2020, arXiv:1910.02054; Zhao et al.,
 VLDB 2023, arXiv:2304.11277), each updates its dp-th part. Every micro-batch gathers the weights twice, layer by layer,
 and scatters the gradients, beside the math of the layer before: t_reduce is what is longer than that, at least one
-layer's.
+layer's. Stages of a pipeline keep what they gathered for all micro-batches of a step, and their gradients until its
+end (Llama Team, arXiv:2407.21783, section 3.3.2).
 """
 
 from __future__ import annotations
@@ -96,8 +97,9 @@ def price_step(
     through_s = sum(stages) + (count - 1) * max(stages)
     bubble_s = through_s - count * micro.total_s / plan.pp
     if shards > 1:
-        moved_s = 2.0 * _over_replicas_s(OpKind.ALL_GATHER, trained, weights, communicators, model)
-        moved_s = count * (moved_s + _over_replicas_s(OpKind.REDUCE_SCATTER, trained, gradients, communicators, model))
+        gather_s = _over_replicas_s(OpKind.ALL_GATHER, trained, weights, communicators, model)
+        scatter_s = _over_replicas_s(OpKind.REDUCE_SCATTER, trained, gradients, communicators, model)
+        moved_s = gather_s + scatter_s if plan.pp > 1 else count * (2.0 * gather_s + scatter_s)
         reduce_s = max(moved_s - through_s, moved_s / work.model.layers)
     else:
         reduce_s = _over_replicas_s(OpKind.ALL_REDUCE, trained, gradients, communicators, model)
