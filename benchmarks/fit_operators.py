@@ -26,13 +26,13 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from hardware_specs.calibrations import Calibration, calibrations_of
+from hardware_specs.calibrations import Calibration, Residuals, calibrations_of
 from hardware_specs.devices import load_device
 from hardware_specs.dtypes import COMPUTE_DTYPES
 from hardware_specs.errors import InputError
 from hardware_specs.facts import Fact, Fit, Mark
 from hardware_specs.files import write_text
-from simulator.calibration.entry import Measured, Scope, calibrate, calibrate_class
+from simulator.calibration.entry import Measured, Scope, calibrate, calibrate_together, uncalibrated
 from simulator.calibration.fit import Sample
 from simulator.calibration.write import calibrations_text
 from simulator.devices.calibrated import WEIGHTS, stack_of, weights_of
@@ -48,9 +48,8 @@ from workloads.runtimes.match import match_runtime
 from workloads.runtimes.record import Factors, Runtime
 
 FEWEST_ROWS: Final = 30
-MOST_OFF: Final = 0.5
-"""Mean error on devices left out from which on what was fitted to the others is no better than the priors."""
 RULE: Final = "groups of rows ordered by digest, every fourth held out; mean absolute log ratio minimised on the others"
+KINDS_RULE: Final = "one value for all kinds measured, for kinds that were not; residuals of kinds left out"
 CLASS_RULE: Final = "one value for all devices measured, on rows that their own fits saw; residuals of devices left out"
 _ONE: Final = Fact(1.0, "number", "1", Mark.ASSUMED, "a fit to this runtime's own kernels")
 _PRODUCTS: Final = (OpKind.GEMM, OpKind.BATCHED_GEMM)
@@ -208,44 +207,65 @@ def fit_all(measured: Mapping[Target, Rows], only: str, date: str) -> dict[str, 
         jobs += [(target.device, pool.submit(_class_entry, target, parts, date)) for target, parts, date in shared]
         for device, job in jobs:
             entry = job.result()
-            if entry.held_out or entry.residuals.mape < MOST_OFF:
+            if entry is not None:
                 found[device].append(entry)
     return found
 
 
-def _entry(target: Target, rows: Rows, date: str) -> Calibration:
+def _entry(target: Target, rows: Rows, date: str) -> Calibration | None:
+    """The entry of a device, or None where the priors are closer to what it left out."""
     split_by = _split(target, rows)
     about = Fit(id=target.label.replace(" ", "-"), sources=(), rule=RULE, date=date, split_by=split_by)
     free = _free(target)
-    entry = calibrate(rows.measured(target.device, split_by, neutral=True), free, about, target.scope)
+    measured = rows.measured(target.device, split_by, neutral=True)
+    kinds = _by_kind(measured.seen) if target.operators == _VECTORS else []
+    if len(kinds) > 1:
+        about = msgspec.structs.replace(about, rule=KINDS_RULE)
+        entry = calibrate_together(kinds, free, about, target.scope)
+        entry = msgspec.structs.replace(entry, runtimes=(target.runtime,))
+    elif target.operators == _VECTORS:
+        return None
+    else:
+        entry = calibrate(measured, free, about, target.scope)
     moved = {parameter.name for parameter in free}
     given = {name: f"{value:g}" for name, value in rows.given(target.device).items() if name not in moved}
-    return _told(target, msgspec.structs.replace(entry, parameters={**entry.parameters, **given}))
+    entry = msgspec.structs.replace(entry, parameters={**entry.parameters, **given})
+    plain = rows.measured(target.device, split_by, neutral=False).seen
+    return _told(target, entry, uncalibrated([("", plain)]) if not kinds else uncalibrated(_by_kind(plain)))
 
 
-def _class_entry(target: Target, parts: Sequence[tuple[str, Rows]], date: str) -> Calibration:
+def _class_entry(target: Target, parts: Sequence[tuple[str, Rows]], date: str) -> Calibration | None:
+    """The entry of a class, or None where the priors are closer to the devices that it left out."""
     about = Fit(id=target.label.replace(" ", "-"), sources=(), rule=CLASS_RULE, date=date, split_by=())
     free = _free(target._replace(device=parts[0][0]))
-    seen = [rows.measured(device, _split(target, rows), neutral=False).seen for device, rows in parts]
-    return _told(target, calibrate_class(seen, free, about, target.scope))
+    seen = [(device, rows.measured(device, _split(target, rows), neutral=False).seen) for device, rows in parts]
+    return _told(target, calibrate_together(seen, free, about, target.scope), uncalibrated(seen))
+
+
+def _by_kind(rows: Measured) -> list[tuple[str, Measured]]:
+    """Rows by the kind of their operators."""
+    kinds = rows.sample.columns.kind
+    return [(OpKind(int(kind)).name.lower(), rows.take(np.flatnonzero(kinds == kind))) for kind in np.unique(kinds)]
 
 
 def _split(target: Target, rows: Rows) -> tuple[str, ...]:
     return split_of(target.family, rows.table.sizes[rows.numbers], rows.table.notes[rows.numbers])
 
 
-def _told(target: Target, entry: Calibration) -> Calibration:
-    """``entry``, after telling how far off it is."""
+def _told(target: Target, entry: Calibration, priors: Residuals) -> Calibration | None:
+    """``entry``, after telling how far off it is; None where the priors are no further off."""
     held = entry.held_out
     last = f"; held out {held.mape:.1%} of {held.rows} rows in {held.groups} groups" if held else ""
     of = ",".join(entry.fit.split_by) or ", ".join(entry.fit.devices)
     left = entry.residuals
+    worse = max(left.mape, held.mape if held else 0.0) >= priors.mape
     print(
         f"{target.label}: {entry.fit.rows} rows, {len(entry.fit.groups)} groups of {of}; left out in turn "
-        f"{left.mape:.1%} (shared {left.shared:.2f}, own {left.own:.2f}){last}; {entry.parameters}",
+        f"{left.mape:.1%} (shared {left.shared:.2f}, own {left.own:.2f}){last}; priors {priors.mape:.1%}"
+        f"{' (not shipped: no better)' if worse else ''}; {entry.parameters}",
         flush=True,
     )
-    return entry
+    return None if worse else entry
 
 
 def write(found: Mapping[str, Sequence[Calibration]], folder: Path, partly: bool) -> None:

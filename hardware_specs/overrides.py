@@ -14,6 +14,9 @@ from hardware_specs.units import dimension_of, parse_quantity
 
 Record = TypeVar("Record", bound=msgspec.Struct)
 _RELATIVE = re.compile(r"^\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*(x|%)\s*$")
+SET_BY_USER = "set by the user"
+"""Origin of a fact that an override changed."""
+
 _MOST = 1e6
 """A what-if further off than this factor is a slip of the unit."""
 
@@ -93,4 +96,4 @@ def _fact(text: str, current: Fact | None, kind: Any, place: str) -> Fact:
         raise InputError(f"{place}: must be positive")
     if current is not None and current.value > 0.0 and not 1.0 / _MOST <= value / current.value <= _MOST:
         raise InputError(f"{place}: must be within a factor of {_MOST:g} of what it is, {current.text}")
-    return Fact(value, dimension, shown, Mark.ASSUMED, "set by the user")
+    return Fact(value, dimension, shown, Mark.ASSUMED, SET_BY_USER)

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from hardware_specs.calibrations import Calibration
+from hardware_specs.calibrations import Calibration, Residuals
 from hardware_specs.facts import Fit, group_digest
 from simulator.calibration.fit import Sample, fit_parameters, log_ratios
 from simulator.calibration.residuals import residuals_of
@@ -109,32 +109,44 @@ def calibrate(rows: Measured, free: Sequence[Parameter], about: Fit, scope: Scop
     return msgspec.structs.replace(entry, held_out=left)
 
 
-def calibrate_class(rows: Sequence[Measured], free: Sequence[Parameter], about: Fit, scope: Scope) -> Calibration:
-    """A calibration of a class from the seen rows of several devices; residuals from leaving each device out.
+def calibrate_together(
+    parts: Sequence[tuple[str, Measured]], free: Sequence[Parameter], about: Fit, scope: Scope
+) -> Calibration:
+    """One set of parameters for several parts: devices of a class, kinds of operators of a device.
+
+    Args:
+        parts: name and rows of each; residuals come from fits that left all parts of one name out.
 
     Raises:
-        ValueError: rows of fewer than two devices.
+        ValueError: parts of fewer than two names.
     """
-    devices = sorted({each.device for each in rows})
-    if len(devices) < 2:
-        raise ValueError("what holds for a class is shown on at least two devices")
+    names = sorted({name for name, _ in parts})
+    if len(names) < 2:
+        raise ValueError("what holds for several is shown on at least two")
     ratios: list[Floats] = []
     groups: list[str] = []
-    for device in devices:
-        values = _fitted([each for each in rows if each.device != device], free)
-        for each in rows:
-            if each.device == device:
-                ratios.append(log_ratios([each.sample], values))
-                groups += [device] * len(each.keys)
-    values = _fitted(rows, free)
+    for left_out in names:
+        values = _fitted([rows for name, rows in parts if name != left_out], free)
+        for name, rows in parts:
+            if name == left_out:
+                ratios.append(log_ratios([rows.sample], values))
+                groups += [name] * len(rows.keys)
+    every = [rows for _, rows in parts]
     return Calibration(
         operators=scope.operators,
-        parameters=_texts(values, free),
-        fit=_filled(about, rows),
+        parameters=_texts(_fitted(every, free), free),
+        fit=_filled(about, every),
         residuals=residuals_of(np.concatenate(ratios), groups, groups),
         dtypes=scope.dtypes,
         weights=scope.weights,
     )
+
+
+def uncalibrated(parts: Sequence[tuple[str, Measured]]) -> Residuals:
+    """How far off the priors are on the same rows, each name weighing the same."""
+    ratios = np.concatenate([log_ratios([rows.sample], {}) for _, rows in parts])
+    names = [name for name, rows in parts for _ in rows.keys]
+    return residuals_of(ratios, names, names)
 
 
 def _fitted(rows: Sequence[Measured], free: Sequence[Parameter]) -> dict[str, float]:

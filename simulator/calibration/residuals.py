@@ -2,8 +2,9 @@
 
 Split conformal prediction: the interval of a new point is cut from the residuals of points that the fit has not seen
 either; Vovk, Gammerman, Shafer, "Algorithmic Learning in a Random World", 2005; Lei et al., JASA 113(523), 2018,
-doi:10.1080/01621459.2017.1307116. Rows of one group are alike, so that a sample of few groups says less than its rows
-seem to: the ends move out by (1 + 1 / groups).
+doi:10.1080/01621459.2017.1307116. What was left out together counts together: folds, or devices, weigh the same however
+many rows they have. Rows of one group are alike, so that a sample of few groups says less than its rows seem to: the
+ends move out by (1 + 1 / groups).
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ def residuals_of(log_ratio: Floats, groups: Sequence[str], blocks: Sequence[str]
     Args:
         log_ratio: ln(predicted / measured) of rows that the fit has not seen, shape [n].
         groups: group of each row: rows of one are alike.
-        blocks: fold, or device, of each row: what rows of one have in common is the shared error.
+        blocks: what each row was left out with, a fold or a device: what rows of one have in common is the shared
+            error, and each weighs the same.
 
     Raises:
         ValueError: no rows.
@@ -38,29 +40,35 @@ def residuals_of(log_ratio: Floats, groups: Sequence[str], blocks: Sequence[str]
     r = -log_ratio
     off = np.abs(np.expm1(log_ratio))
     names = np.array(blocks, object)
+    _, place, count = np.unique(names.astype(str), return_inverse=True, return_counts=True)
+    weight = 1.0 / (len(count) * count[place])
     means = np.array([_middle(r[names == name]) for name in sorted(set(blocks))])
     within = np.array([_spread(r[names == name]) ** 2 for name in sorted(set(blocks))])
     unique = sorted(set(groups))
     return Residuals(
         rows=len(r),
         groups=len(unique),
-        mape=_short(off.mean()),
+        mape=_short((weight * off).sum()),
         median=_short(np.median(off)),
         shared=_short(np.sqrt(np.mean(means**2))),
         own=_short(np.sqrt(within.mean())),
-        quantiles=tuple(_short(end) for end in _ends(r, len(unique))),
+        quantiles=tuple(_short(end) for end in _ends(r, weight, len(unique))),
     )
 
 
-def _ends(r: Floats, groups: int) -> list[float]:
-    """Quantiles at ``LEVELS``, moved out for the size of the sample."""
-    ordered = np.sort(r)
+def _ends(r: Floats, weight: Floats, groups: int) -> list[float]:
+    """Quantiles at ``LEVELS`` of weighted rows, moved out for the size of the sample."""
+    order = np.argsort(r, kind="stable")
+    ordered, share = r[order], np.cumsum(weight[order])
     n = len(ordered)
     ends = []
     for level in LEVELS:
-        rank = np.floor((n + 1) * level) - 1 if level < 0.5 else np.ceil((n + 1) * level) - 1
-        ends.append(float(ordered[int(np.clip(rank, 0, n - 1))]))
-    middle = float(np.median(ordered))
+        # The residual of one more row may lie beyond any of the n: tails hold (n + 1) / n of their share.
+        tail = level if level < 0.5 else 1.0 - level
+        tail *= n / (n + 1.0) if n * tail > 1.0 else 0.0
+        sought = tail if level < 0.5 else 1.0 - tail
+        ends.append(float(ordered[min(int(np.searchsorted(share, sought)), n - 1)]))
+    middle = float(ordered[min(int(np.searchsorted(share, 0.5)), n - 1)])
     return [middle + (end - middle) * (1.0 + 1.0 / groups) for end in ends]
 
 

@@ -91,7 +91,8 @@ def _choice(device: str, device_class: str, runtime: str) -> Choice:
         better = best[where] < score
         index[where] = np.where(better, number, index[where])
         best[where] = np.maximum(best[where], score)
-    index[..., SCALED] = np.where(index[..., SCALED] > 0, index[..., SCALED], index[..., PLAIN])
+    for other in (PACKED, SCALED):
+        index[..., other] = np.where(index[..., other] > 0, index[..., other], index[..., PLAIN])
     used = np.unique(index[index > 0])
     renumber = np.zeros(len(found) + 1, np.int64)
     renumber[used] = np.arange(1, len(used) + 1)

@@ -83,7 +83,7 @@ LAW = register(
     Law(
         "gpu",
         (
-            *(parameter for parameter in COMMON if parameter.name != "elementwise_flops"),
+            *COMMON,
             *gpu_products.PARAMETERS,
             *gpu_experts.PARAMETERS,
             *gpu_attention.PREFILL_PARAMETERS,

@@ -9,7 +9,7 @@ that are added up afterwards::
     waves(x)  = 1 for x <= 1, else whole waves + credit + (1 - credit) remainder
     t_cache   = operands that all blocks load, and pieces written and read / (cache share B_c)
     t_memory  = bytes / (b B min(1, s blocks / (stream_units units)))
-    t_compute = the q-norm of t_blocks, t_cache, flops / (sustained P) and host_s
+    t_compute = max(host_s, the q-norm of max(t_blocks, t_cache) and flops / (sustained P))
     t         = (t_compute^q + t_memory^q)^(1/q) + floor_s + s > 1: split_s + prepared bytes / B
 
 R C / (R + C) multiply-adds are done for each operand that is loaded; at ``half`` of them loads take as long as the
@@ -107,7 +107,8 @@ def tiled(
 ) -> tuple[float, float, float, float]:
     """Seconds of the best tiles: of blocks, of the cache, of memory and of adding pieces up.
 
-    Parts join by the norm of order q; the best tile is that of the nearest order 2, 4 or 8, which needs no logarithm.
+    Parts join by the norm of order q under the runtime's factors; the best tile is that of the nearest order 2, 4 or 8,
+    which needs no logarithm.
 
     Args:
         stream_s: seconds that all bytes take at the rate that all units draw together.
@@ -118,7 +119,7 @@ def tiled(
     pair_s, byte_s = 2.0 * units / p.peaks[dtype], 1.0 / (p.cache_bandwidth * p.gemm_cache_share)
     depth = np.ceil(k / _DEPTH_STEP) * _DEPTH_STEP
     sums_s, most_pieces = m * n * batch * 8.0 * byte_s, min(depth / _LEAST_DEPTH, _MOST_PIECES)
-    order = nearest_order(p.gemm_overlap)
+    order, matrix, stream = nearest_order(p.gemm_overlap), 1.0 / p.factors[GEMM], 1.0 / p.weight_factor
     best, best_s, blocks_s, cache_s, memory_s, split_s = np.inf, np.inf, 0.0, 0.0, 0.0, 0.0
     first, last = _VECTOR_TILES if _SIMPLE[dtype] else _MATRIX_TILES
     for t in range(first, last):
@@ -129,12 +130,12 @@ def tiled(
         turns = blocks / units
         area, loads = rows * columns, half * (rows + columns)
         element_s = pair_s * np.sqrt(area * area + loads * loads)
-        if turns * depth * element_s >= best_s:
+        if matrix * turns * depth * element_s >= best_s:
             continue
         loaded_s = blocks * (rows * wide + columns * weight_bytes) * k * byte_s
         each_s = wave_count(turns, credit) * (depth + fill) * element_s
         read_s = stream_s / min(1.0, turns * streaming)
-        power = joined_power(max(each_s, loaded_s), read_s, order)
+        power = joined_power(matrix * max(each_s, loaded_s), stream * read_s, order)
         if split_s == 0.0 and power < best:
             best, blocks_s, cache_s, memory_s = power, each_s, loaded_s, read_s
             best_s = rooted(power, order)
@@ -148,7 +149,7 @@ def tiled(
             each_s = (depth / pieces + fill) * element_s
             loaded_s += sums_s * pieces
             read_s = stream_s / min(1.0, turns * pieces * streaming)
-            power = joined_power(max(each_s, loaded_s), read_s, order)
+            power = joined_power(matrix * max(each_s, loaded_s), stream * read_s, order)
             seconds = rooted(power, order) + p.gemm_split_s
             if seconds < best_s:
                 best_s, blocks_s, cache_s, memory_s, split_s = seconds, each_s, loaded_s, read_s, p.gemm_split_s

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from hardware_specs.dtypes import BITS, COMPUTE_DTYPES, FALLBACKS, PASSES
 from hardware_specs.errors import InputError, nearest
 from hardware_specs.facts import Fact, Mark
+from hardware_specs.overrides import SET_BY_USER
 from hardware_specs.records import DeviceSpec
 from simulator.devices.calibrated import PLAIN, UNCALIBRATED, Choice, Chosen, choice_of, weights_of
 from simulator.devices.registry import Parameter, law_of
@@ -219,10 +220,15 @@ def _fill_calibration(
         if name not in spec.parameters:
             row[name] = fact.value
     if entry.runtimes:
-        measured = runtime if chosen.own_runtime else load_runtime(entry.runtimes[0])
+        measured = load_runtime(runtime.id if chosen.own_runtime else entry.runtimes[0]).factors
+        own = runtime.factors
         for family in RUNTIME_FAMILIES:
-            row["factors"][FAMILIES.index(family)] /= getattr(measured.factors, family).value
-        row["weight_factor"] /= measured.factors.weight_stream
+            if not chosen.own_runtime or getattr(own, family).origin == SET_BY_USER:
+                row["factors"][FAMILIES.index(family)] /= getattr(measured, family).value
+            else:
+                row["factors"][FAMILIES.index(family)] = 1.0
+        changed = SET_BY_USER in (own.gemm.origin, (own.gemv or own.gemm).origin)
+        row["weight_factor"] = own.weight_stream / measured.weight_stream if changed or not chosen.own_runtime else 1.0
     what = f"{spec.id} {', '.join(entry.operators)}" + (f" in {', '.join(entry.dtypes)}" if entry.dtypes else "")
     values = ", ".join(f"{name} {text}" for name, text in entry.parameters.items())
     return [Provenance(what, values, Mark.CALIBRATED.value, f"fit {entry.fit.id}: {entry.fit.rule}", "")]

@@ -79,7 +79,6 @@ def cache_bandwidth(spec: DeviceSpec) -> float:
 COMMON = (
     Parameter("units", "number", units, "schedulable compute units"),
     Parameter("vector_peak", "flops", vector_peak, "fp32 rate of the vector units"),
-    Parameter("elementwise_flops", "flops", vector_peak, "rate of elementwise kernels"),
     Parameter("cache_bytes", "bytes", cache_bytes, "last-level on-chip memory"),
     Parameter("cache_bandwidth", "bytes_per_s", cache_bandwidth, "bandwidth of the on-chip memory"),
     Parameter("static_w", "w", static_w, "power while busy that does not depend on the work"),

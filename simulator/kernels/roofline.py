@@ -22,7 +22,7 @@ from numba import njit
 
 from hardware_specs.dtypes import COMPUTE_DTYPES
 from simulator.kernels.power import dynamic_energy
-from workloads.operators import FAMILIES, FAMILY_CODES, OpKind
+from workloads.operators import FAMILIES, FAMILY_CODES
 
 RUNTIME_FAMILIES: Final = ("gemm", "moe", "attention_prefill", "attention_decode", "vector", "collective")
 """Families that a runtime has a factor for, in the order of ``factors`` below."""
@@ -39,7 +39,7 @@ LAW_DTYPE: Final = np.dtype(
                 "depth_half", "row_tile", "column_tile", "depth_tile", "overlap_exponent", "floor_s",
                 "launch_s", "gap_s", "graph_mode",
                 "static_w", "cap_w", "rated_w", "power_math", "power_memory", "power_limit", "weight_factor",
-                "tile_share", "vector_decode", "gemm_floor_s", "elementwise_flops",
+                "tile_share", "vector_decode", "gemm_floor_s",
                 "gemm_stream_share", "gemm_strip_half", "gemm_launch_s", "gemm_overlap", "prefill_share",
                 "prefill_surplus_keys", "prefill_stream_share", "decode_stream_share", "decode_staged_share",
                 "decode_overlap", "attention_launch_s", "attention_sequence_s", "vector_stream_share",
@@ -68,10 +68,6 @@ LAW_DTYPE: Final = np.dtype(
 TIME, COMPUTE, MEMORY, OVERHEAD, ENERGY = range(5)
 """Rows of a cost array [devices, 5, operators]: seconds (overhead included), parts [s], energy [J]."""
 
-_WORK_OF_A_FLOP: Final = np.array(
-    [{OpKind.NORM: 1.4, OpKind.ROPE: 2.0, OpKind.SOFTMAX: 1.4}.get(kind, 1.0) for kind in OpKind]
-)
-"""What a FLOP of a vector operator costs beside that of a plain one: reductions across a row, loads of sines."""
 ATTENTION_PREFILL: Final = FAMILIES.index("attention_prefill")
 ATTENTION_DECODE: Final = FAMILIES.index("attention_decode")
 VECTOR: Final = FAMILIES.index("vector")
@@ -121,8 +117,6 @@ def price(ops: Any, i: int, p: Any, share: float, stream: float, floor_s: float,
     moved = ops.read_bytes[i] + ops.write_bytes[i]
     fast = p.cache_bandwidth if is_resident(ops, i, p) else p.bandwidth
     vector_rate = p.vector_peak * (p.dequantize_share if ops.dequantize[i] else p.vector_share)
-    if family == VECTOR:
-        vector_rate = min(vector_rate, p.elementwise_flops / _WORK_OF_A_FLOP[ops.kind[i]])
     compute_s = max(flops / (p.peaks[ops.dtype[i]] * share) if flops > 0.0 else 0.0, vector / vector_rate)
     memory_s = ops.weight_bytes[i] / (p.bandwidth * stream) + moved / (fast * stream)
     settle(ops, i, p, compute_s, memory_s, floor_s, overlap, bytes_s(ops, i, p), out)

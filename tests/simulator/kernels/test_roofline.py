@@ -37,7 +37,7 @@ def record(**values: float) -> Any:
     row["factors"] = 1.0
     defaults = {
         "vector_peak": 1e13, "bandwidth": 1e12, "vector_share": 1.0, "dequantize_share": 0.5, "weight_factor": 1.0,
-        "overlap_exponent": 1e3, "graph_mode": 1.0, "elementwise_flops": 1e13,
+        "overlap_exponent": 1e3, "graph_mode": 1.0,
     }  # fmt: skip
     for name, value in (defaults | values).items():
         row[name] = value
