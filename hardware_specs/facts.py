@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -101,3 +101,16 @@ Usd = Annotated[Fact, Dimension("usd")]
 UsdPerSecond = Annotated[Fact, Dimension("usd_per_s")]
 UsdPerJoule = Annotated[Fact, Dimension("usd_per_j", zero_allowed=True)]
 GramsPerJoule = Annotated[Fact, Dimension("g_per_j", zero_allowed=True)]
+
+
+def fits_in(part: Any) -> set[Fit]:
+    """The fits that calibrated facts of a record rest on, at any depth."""
+    if isinstance(part, Fact):
+        return {part.fit} if part.fit else set()
+    if isinstance(part, msgspec.Struct):
+        return set().union(*(fits_in(getattr(part, name)) for name in part.__struct_fields__))
+    if isinstance(part, dict):
+        return set().union(*map(fits_in, part.values()))
+    if isinstance(part, tuple):
+        return set().union(*map(fits_in, part))
+    return set()

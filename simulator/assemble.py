@@ -10,6 +10,7 @@ import msgspec
 
 from hardware_specs.dtypes import COMPUTE_DTYPES
 from hardware_specs.errors import InputError
+from hardware_specs.facts import fits_in
 from hardware_specs.version import package_version
 from simulator import costs
 from simulator.checks import pool_warnings, warnings_of
@@ -21,7 +22,8 @@ from simulator.provenance import provenance_of
 from simulator.result import Energy, Interval, MemoryUse, PhaseCost, PoolUse, Result, Roof
 from simulator.scenario import Scenario
 from simulator.timeline import Timeline
-from simulator.uncertainty.intervals import Error, Part, interval, prior_error, run_sd
+from simulator.uncertainty.intervals import Error, Part, collective_error, interval, prior_error, run_sd
+from workloads.collectives.catalogue import load_library
 
 
 @dataclass(frozen=True)
@@ -168,16 +170,18 @@ def pool_use(prepared: Prepared, memory: MemoryUse, energy_j: float, busy_s: flo
 def parts_of(prepared: Prepared, seconds: Mapping[str, float], errors: Mapping[str, Error]) -> tuple[Part, ...]:
     """Parts of a duration spent on one pool, by family; without an error of its own a family has that of its class."""
     device = prepared.pool.device
+    known = {**errors, "collective": _collective_error(prepared)}
+    found = {family: known.get(family) or prior_error(device.device_class, family) for family in seconds}
     return tuple(
-        Part(
-            device.id,
-            device.device_class,
-            family,
-            value,
-            errors[family] if family in errors else prior_error(device.device_class, family),
-        )
-        for family, value in seconds.items()
+        Part(device.id, device.device_class, family, value, found[family]) for family, value in seconds.items()
     )
+
+
+def _collective_error(prepared: Prepared) -> Error:
+    """That of the widest group: inside a node or between nodes, with a library that was fitted or not."""
+    groups = prepared.communicators.values()
+    nodes = max((round(group.outer.size) for group in groups), default=1)
+    return collective_error(bool(fits_in(load_library(prepared.pool.runtime.collectives))), nodes)
 
 
 def roofs_of(prepared: Prepared) -> tuple[Roof, ...]:

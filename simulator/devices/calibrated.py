@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hardware_specs.calibrations import Calibration, calibrations_of
+from hardware_specs.devices import device_names, load_device
 from hardware_specs.dtypes import BITS, COMPUTE_DTYPES
 from hardware_specs.errors import InputError, nearest
 from hardware_specs.records import DeviceSpec
@@ -34,12 +35,22 @@ _WEIGHT_OF_A_GROUP: Final = 1e-4
 _BITS: Final = np.array([BITS[dtype] for dtype in COMPUTE_DTYPES], np.float64)
 
 
+OTHER_VERSION: Final = 0.15
+OTHER_STACK: Final = 0.35
+OTHER_VENDOR: Final = 0.3
+"""What a log error grows by (standard deviation, in quadrature) where an entry is borrowed from another version of the
+stack, from another stack, or was fitted to devices of other vendors only. Assumed: on rows of operators whose own entry
+was hidden, predictions by another stack's were off by half, and half of them lay outside its 80% interval."""
+
+
 class Chosen(NamedTuple):
-    """An entry that holds somewhere, whether it is of the device itself, and whether of this very runtime."""
+    """An entry that holds somewhere, whether it is of the device itself and of this very runtime, and the standard
+    deviation that it is further off by for being borrowed."""
 
     entry: Calibration
     own_device: bool
     own_runtime: bool
+    doubt: float
 
 
 class Choice(NamedTuple):
@@ -96,8 +107,19 @@ def _choice(device: str, device_class: str, runtime: str) -> Choice:
     used = np.unique(index[index > 0])
     renumber = np.zeros(len(found) + 1, np.int64)
     renumber[used] = np.arange(1, len(used) + 1)
-    entries = tuple(Chosen(found[i - 1][0], found[i - 1][1], runtime in found[i - 1][0].runtimes) for i in used)
-    return Choice(entries, renumber[index])
+    chosen = (_chosen(found[i - 1][0], found[i - 1][1], device, runtime) for i in used)
+    return Choice(tuple(chosen), renumber[index])
+
+
+def _chosen(entry: Calibration, own_device: bool, device: str, runtime: str) -> Chosen:
+    own = runtime in entry.runtimes
+    doubt = 0.0
+    if entry.runtimes and not own:
+        doubt = OTHER_VERSION if _nearness(entry.runtimes, runtime) > 0.0 else OTHER_STACK
+    elif not entry.runtimes and device in device_names():
+        known = {load_device(other).vendor for other in entry.fit.devices if other in device_names()}
+        doubt = 0.0 if load_device(device).vendor in known else OTHER_VENDOR
+    return Chosen(entry, own_device, own, doubt)
 
 
 def _nearness(runtimes: tuple[str, ...], runtime: str) -> float:

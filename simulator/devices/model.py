@@ -194,7 +194,7 @@ def _errors(device_class: str, choice: Choice) -> Floats:
     errors = np.empty((1 + len(choice.entries), len(FAMILIES), 2))
     errors[0] = [prior_error(device_class, family) for family in FAMILIES]
     for row, chosen in zip(errors[1:], choice.entries, strict=True):
-        row[:] = (chosen.entry.residuals.shared, chosen.entry.residuals.own)
+        row[:] = (math.hypot(chosen.entry.residuals.shared, chosen.doubt), chosen.entry.residuals.own)
     return errors
 
 

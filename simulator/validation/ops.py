@@ -17,23 +17,23 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from hardware_specs.calibrations import Calibration
 from hardware_specs.devices import load_device
 from hardware_specs.errors import InputError
-from hardware_specs.facts import Fact, Mark, group_digest
+from hardware_specs.facts import Fact, Mark, fits_in, group_digest
 from hardware_specs.records import DeviceSpec, LinkSpec, SystemSpec
 from hardware_specs.systems import links_of, system_for
+from simulator.devices.calibrated import Chosen
 from simulator.devices.model import compile_device, cost_on_devices
 from simulator.kernels import collectives
 from simulator.kernels.roofline import COMPUTE, MEMORY, OVERHEAD, TIME
 from simulator.network.communicator import Communicator
 from simulator.network.topology import Network
-from simulator.uncertainty.intervals import Error, collective_error, interval, prior_error
+from simulator.uncertainty.intervals import Z80, Z95, Error, collective_error, interval, prior_error
 from simulator.validation.cells import reason_of
 from simulator.validation.groups import group_keys
 from simulator.validation.op_checks import complete, faults_of
 from simulator.validation.operators import COLLECTIVES, OPS, SIZES, Numbers, Sizes, numbers_of
-from simulator.validation.outcome import Floats, Outcome, Words, blank, fits_in, is_fitted, provenance_of
+from simulator.validation.outcome import Floats, Outcome, Words, blank, is_fitted, provenance_of
 from simulator.validation.points import Points, numbers
 from workloads.collectives.catalogue import library_named_in, load_library
 from workloads.collectives.record import CollectiveLibrary
@@ -123,7 +123,7 @@ def _price_kernels(table: OpTable, spec: DeviceSpec, runtime: Runtime, rows: Row
     _fill(table.outcome, priced[which == 0], cost[TIME][which == 0], regimes[which == 0], families[which == 0], spec)
     for number, chosen in enumerate(model.choice.entries, start=1):
         here = which == number
-        _fill_calibrated(table, priced[here], cost[TIME][here], regimes[here], chosen.entry, spec)
+        _fill_calibrated(table, priced[here], cost[TIME][here], regimes[here], chosen, spec)
 
 
 def operators_in(table: OpTable, spec: DeviceSpec, rows: Rows) -> tuple[OpColumns, Rows]:
@@ -143,17 +143,23 @@ def operators_in(table: OpTable, spec: DeviceSpec, rows: Rows) -> tuple[OpColumn
 
 
 def _fill_calibrated(
-    table: OpTable, rows: Rows, seconds: Floats, regimes: Words, entry: Calibration, spec: DeviceSpec
+    table: OpTable, rows: Rows, seconds: Floats, regimes: Words, chosen: Chosen, spec: DeviceSpec
 ) -> None:
-    """Times, intervals from the residuals of the fit, what they rest on, and which rows the fit has seen."""
-    out = table.outcome
+    """Times, intervals from the residuals of the fit, what they rest on, and which rows the fit has seen.
+
+    An entry that does not say how its rows were grouped has seen all rows of its tables and devices.
+    """
+    out, entry = table.outcome, chosen.entry
     out.predicted[rows], out.regime[rows] = seconds, regimes
-    for name, end in zip(("low_95", "low_80", "high_80", "high_95"), entry.residuals.quantiles, strict=True):
-        getattr(out, name)[rows] = seconds * np.exp(end)
+    names, levels = ("low_95", "low_80", "high_80", "high_95"), (-Z95, -Z80, Z80, Z95)
+    for name, level, end in zip(names, levels, entry.residuals.quantiles, strict=True):
+        borrowed = math.copysign(math.hypot(end, level * chosen.doubt), level) if chosen.doubt else end
+        getattr(out, name)[rows] = seconds * np.exp(borrowed)
     keys = group_keys(table.sizes[rows], table.notes[rows], entry.fit.split_by)
     digests = np.array([group_digest(key) for key in keys], object)
     covered = [entry.fit.covers(source, spec.id) for source in table.sources[rows].tolist()]
-    out.fitted[rows] = np.array(covered, bool) & np.isin(digests, entry.fit.groups)
+    seen = np.isin(digests, entry.fit.groups) if entry.fit.split_by else np.ones(len(rows), bool)
+    out.fitted[rows] = np.array(covered, bool) & seen
     out.provenance[rows] = [f"{text}; fit {entry.fit.id}" for text in out.provenance[rows].tolist()]
 
 
@@ -196,7 +202,10 @@ def _mark_collectives(table: OpTable, spec: DeviceSpec, library: CollectiveLibra
     keys = group_keys(table.sizes[rows], table.notes[rows], ("n_devices", "nodes"))
     for row, key in zip(rows.tolist(), keys, strict=True):
         digest = group_digest(collective_group(spec.id, table.words[row], key))
-        seen = (fit.covers(table.sources[row], spec.id) and digest in fit.groups for fit in fits)
+        seen = (
+            digest in fit.groups and any(fit.covers(named, spec.id) for named in (table.sources[row], table.name))
+            for fit in fits
+        )
         out.fitted[row] = any(seen)
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from hardware_specs.devices import load_device
-from hardware_specs.facts import Fact, Fit, group_digest
+from hardware_specs.facts import fits_in, group_digest
 from hardware_specs.records import DeviceSpec
 from simulator.devices.registry import law_of
 from simulator.result import Interval
@@ -141,19 +141,6 @@ def provenance_of(spec: DeviceSpec, runtime: Runtime, named: bool) -> str:
     device = f"fits {', '.join(fitted)}" if fitted else f"priors of class {spec.device_class}"
     chosen = runtime.id if named else f"{runtime.id} (its usual runtime; the row names none)"
     return f"{spec.id}: {device}; runtime {chosen}"
-
-
-def fits_in(part: Any) -> set[Fit]:
-    """The fits that calibrated facts of a record rest on, at any depth."""
-    if isinstance(part, Fact):
-        return {part.fit} if part.fit else set()
-    if isinstance(part, msgspec.Struct):
-        return set().union(*(fits_in(getattr(part, name)) for name in part.__struct_fields__))
-    if isinstance(part, dict):
-        return set().union(*map(fits_in, part.values()))
-    if isinstance(part, tuple):
-        return set().union(*map(fits_in, part))
-    return set()
 
 
 RUN_GROUPS: Final = ("device", "model")

@@ -14,7 +14,7 @@ from hardware_specs.devices import load_device
 from hardware_specs.units import dimension_of, parse_quantity
 
 DATA = Path(load_device.__code__.co_filename).parent / "data"
-FILES = sorted(DATA.rglob("*.toml"))
+FILES = sorted(path for path in DATA.rglob("*.toml") if path.parent.name != "calibrations")
 COUNTS = {"year", "count", "nodes", "shape", "devices", "rows", "each"}
 """Whole numbers that define a thing instead of describing it."""
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}")

@@ -6,13 +6,12 @@ import msgspec
 import pytest
 
 from hardware_specs.devices import load_device
-from hardware_specs.facts import Fit, group_digest
+from hardware_specs.facts import Fit, fits_in, group_digest
 from simulator.validation import outcome
 from simulator.validation.outcome import (
     RUN_GROUPS,
     Prediction,
     blank,
-    fits_in,
     is_fitted,
     joined,
     outcome_of,
