@@ -22,8 +22,10 @@ from simulator.provenance import provenance_of
 from simulator.result import Energy, Interval, MemoryUse, PhaseCost, PoolUse, Result, Roof
 from simulator.scenario import Scenario
 from simulator.timeline import Timeline
-from simulator.uncertainty.intervals import Error, Part, collective_error, interval, prior_error, run_sd
+from simulator.uncertainty.intervals import POWER, Error, Part, collective_error, interval, prior_error, run_sd
 from workloads.collectives.catalogue import load_library
+
+ENERGY_METRICS = ("j_per_output_token", "carbon_g")
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def assemble(prepared: Sequence[Prepared], answer: Answer) -> Result:
     several = {id(parts): parts for parts in (answer.parts, *answer.own_parts.values())}
     spread = {key: run_sd(parts) for key, parts in several.items()}
     intervals: dict[str, Interval] = {
-        name: _interval(name, value, spread[id(answer.own_parts.get(name, answer.parts))], powers[name])
+        name: _interval(name, value, _sd_of(name, spread[id(answer.own_parts.get(name, answer.parts))], powers[name]))
         for name, value in metrics.items()
         if value is not None and name in powers
     }
@@ -83,9 +85,14 @@ def _warnings(scenario: Scenario) -> tuple[str, ...]:
     return (*warnings_of(scenario.workload), *dict.fromkeys(of_pools))
 
 
-def _interval(name: str, value: float, sd: float, power: float) -> Interval:
+def _sd_of(name: str, sd: float, power: float) -> float:
+    """Standard deviation of the log of a metric: that of the time, and for energy that of the power as well."""
+    return math.hypot(power * sd, POWER if name in ENERGY_METRICS else 0.0)
+
+
+def _interval(name: str, value: float, sd: float) -> Interval:
     """The interval of a metric; a fraction of a peak does not exceed 1."""
-    bounds = interval(value, sd, power)
+    bounds = interval(value, sd)
     if BY_NAME[name].dimension != "fraction":
         return bounds
     most = max(1.0, value)
@@ -107,17 +114,19 @@ def _check_finite(metrics: dict[str, float | None]) -> None:
 
 
 def _energy_powers(prepared: Sequence[Prepared], answer: Answer, energy: Energy) -> dict[str, float]:
-    """How the energy metrics depend on time: static energy grows with it, dynamic energy does not.
+    """How the energy metrics depend on time: static energy grows with it, what operators spend with its root.
 
-    d log E / d log t is the static share of E. A pool that draws less than its static power all the time (it idles) is
-    static to the last joule.
+    The power of math grows with the root of its rate (``simulator.kernels.power``), so that d log E / d log t lies
+    midway between the static share of E and 1; bytes cost the same however long they take, a device at its limit spends
+    by the second. A pool that draws less than its static power all the time (it idles) is static to the last joule.
     """
     static_j = sum(
         min(pool.energy_j, float(each.model.record["static_w"]) * pool.count * answer.duration_s)
         for each, pool in zip(prepared, answer.pools, strict=True)
     )
     hosts_j = energy.node - energy.device
-    return {"j_per_output_token": static_j / energy.device, "carbon_g": (static_j + hosts_j) / energy.node}
+    shares = (static_j / energy.device, (static_j + hosts_j) / energy.node)
+    return dict(zip(ENERGY_METRICS, (0.5 * (1.0 + share) for share in shares), strict=True))
 
 
 def energy_of(prepared: Sequence[Prepared], device_j: float, duration_s: float) -> Energy:

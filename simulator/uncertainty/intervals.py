@@ -54,6 +54,9 @@ COLLECTIVE_OVER_NODES: Final = 0.4
 """Standard deviation of the log error of collectives of a library that was fitted, shared and own alike: from the sizes
 of groups that the fits left out (``workloads.collectives``), inside a node and between nodes."""
 
+POWER: Final = 0.25
+"""Standard deviation of the log of predicted power. Assumed: its shares come from one board."""
+
 WHOLE_RUN: Final[dict[str, float]] = {"gpu": 0.2, "tpu": 0.3, "cpu": 0.3, "fpga": 0.5, "asic": 0.15}
 """Standard deviation of what a run's log error has beyond its operators, by class: what is left of measured inference
 and training runs (docs: physics, Intervals) when the errors of operators are taken off, rounded up."""

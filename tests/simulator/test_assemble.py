@@ -13,6 +13,7 @@ from simulator.assemble import host_w, paid_usd
 from simulator.prepared import prepare, prepare_pool
 from simulator.scenario import Rule, Scenario, StaticBatch, TrainStep, TrainThenInfer
 from simulator.simulate import simulate
+from simulator.uncertainty.intervals import POWER, Z95
 from workloads.models.catalogue import load_model
 
 MODEL = load_model("llama-3.2-1b")
@@ -56,21 +57,24 @@ def test_only_owned_pools_pay_electricity(pools: Pools) -> None:
     assert paid(scenario, True, True) == pytest.approx(rent + gpu + tpu)
 
 
-def test_energy_intervals_are_as_wide_as_its_static_share(one_pool: Pools) -> None:
-    """The width of an energy's log interval is that of the time, times static over all energy."""
+def test_energy_intervals_are_those_of_time_and_power(one_pool: Pools) -> None:
+    """Static energy grows with time, what operators spend with its root; the power model errs beside."""
     scenario = one_pool(WORK, GPU)
     result = simulate(scenario)
 
-    def width(metric: str) -> float:
+    def sd(metric: str) -> float:
         known = result.intervals[metric]
-        return math.log(known.p97_5 / known.p2_5)
+        return math.log(known.p97_5 / known.p2_5) / (2.0 * Z95)
 
     static_w = float(prepare(scenario).model.record["static_w"])
     static_j = static_w * (result.metrics["e2e_s"] or 0.0)
     hosts_j = result.energy.node - result.energy.device
     assert 0.0 < static_j < result.energy.device
-    assert width("j_per_output_token") / width("e2e_s") == pytest.approx(static_j / result.energy.device)
-    assert width("carbon_g") / width("e2e_s") == pytest.approx((static_j + hosts_j) / result.energy.node)
+    for metric, share in (
+        ("j_per_output_token", static_j / result.energy.device),
+        ("carbon_g", (static_j + hosts_j) / result.energy.node),
+    ):
+        assert sd(metric) == pytest.approx(math.hypot(0.5 * (1.0 + share) * sd("e2e_s"), POWER))
 
 
 def test_the_mfu_of_a_phase_counts_the_devices_that_take_part(pools: Pools) -> None:
