@@ -258,7 +258,7 @@ def _told(target: Target, entry: Calibration, priors: Residuals) -> Calibration 
     last = f"; held out {held.mape:.1%} of {held.rows} rows in {held.groups} groups" if held else ""
     of = ",".join(entry.fit.split_by) or ", ".join(entry.fit.devices)
     left = entry.residuals
-    worse = max(left.mape, held.mape if held else 0.0) >= priors.mape
+    worse = left.mape >= priors.mape
     print(
         f"{target.label}: {entry.fit.rows} rows, {len(entry.fit.groups)} groups of {of}; left out in turn "
         f"{left.mape:.1%} (shared {left.shared:.2f}, own {left.own:.2f}){last}; priors {priors.mape:.1%}"
