@@ -21,7 +21,7 @@ from simulator.devices.model import native_dtype
 from simulator.devices.registry import Parameter, law_of
 from simulator.kernels.roofline import RUNTIME_FAMILIES
 from simulator.scenario import TrainStep
-from simulator.uncertainty.intervals import BIAS
+from simulator.uncertainty.intervals import ERRORS
 from simulator.validation.explain.cases import Case, CollectiveCase, RunCase, Used
 from simulator.validation.explain.setup import Candidate, Setup, least
 from workloads.runtimes.catalogue import HIGHEST_FACTOR, load_all_runtimes
@@ -134,7 +134,7 @@ def _is_measured(spec: DeviceSpec, parameter: Parameter, used: Used) -> bool:
 
 def _of_parameter(spec: DeviceSpec, parameter: Parameter, now: float, measured: bool) -> Candidate | None:
     """A parameter as a candidate; None for one that has no range and is neither a share nor a time."""
-    low, high, sd = parameter.low, parameter.high, mean(BIAS[spec.device_class].values())
+    low, high, sd = parameter.low, parameter.high, mean(error.shared for error in ERRORS[spec.device_class].values())
     if parameter.free:
         below = least(now, low, high, parameter.dimension)
         sd = math.log((max(high, now) + below) / (min(low, now) + below)) / 4.0

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator.uncertainty.intervals import (
-    BIAS,
     DEVICE_CORRELATION,
+    ERRORS,
     FAMILY_CORRELATION,
     OTHER_BIAS,
     WHOLE_RUN,
@@ -26,7 +26,7 @@ parts = st.lists(
     st.builds(
         Part,
         st.sampled_from(["d1", "d2", "d3"]),
-        st.sampled_from(sorted(BIAS)),
+        st.sampled_from(sorted(ERRORS)),
         st.sampled_from(["gemm", "vector", "collective"]),
         st.floats(1e-6, 1e3),
         st.builds(Error, st.floats(0.01, 1.0), st.floats(0.0, 1.0)),
@@ -50,8 +50,8 @@ def test_two_parts_by_hand() -> None:
 
 
 def test_a_class_without_samples_doubts_itself_as_its_table_says() -> None:
-    for device_class, table in BIAS.items():
-        assert prior_error(device_class, "gemm").shared == table["gemm"]
+    for device_class, table in ERRORS.items():
+        assert prior_error(device_class, "gemm") == table["gemm"]
         assert prior_error(device_class, "transfer").shared == OTHER_BIAS
 
 
