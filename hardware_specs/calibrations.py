@@ -15,6 +15,7 @@ from typing import Literal
 import msgspec
 
 from hardware_specs.catalogue import Catalogue
+from hardware_specs.errors import InputError
 from hardware_specs.facts import Fact, Fit, Mark
 from hardware_specs.units import dimension_of, parse_quantity
 
@@ -109,7 +110,33 @@ def calibrations_of(name: str) -> tuple[Calibration, ...]:
     Raises:
         InputError: a broken file.
     """
-    return _CATALOGUE.load(name).calibrations if name in _CATALOGUE.paths else ()
+    if name not in _CATALOGUE.paths:
+        return ()
+    entries = _CATALOGUE.load(name).calibrations
+    for entry in entries:
+        _check(entry, f"{_CATALOGUE.paths[name]}: calibration {entry.fit.id}")
+    return entries
+
+
+_MOST_SD = 5.0
+"""Standard deviation of a log error beyond which nothing was measured."""
+
+
+def _check(entry: Calibration, place: str) -> None:
+    """Refuse what cannot be priced or cut an interval from.
+
+    Raises:
+        InputError: no operators, or residuals that are none.
+    """
+    if not entry.operators:
+        raise InputError(f"{place}: operators is empty; name at least one kind, for example 'gemm'")
+    left = entry.residuals
+    for name in ("shared", "own"):
+        if not 0.0 <= getattr(left, name) <= _MOST_SD:
+            raise InputError(f"{place}: residuals.{name} {getattr(left, name)!r} must be from 0 to {_MOST_SD:g}")
+    ends = left.quantiles
+    if len(ends) != 4 or list(ends) != sorted(ends) or max(map(abs, ends)) > 4.0 * _MOST_SD:
+        raise InputError(f"{place}: residuals.quantiles {list(ends)!r} must be four rising numbers: 2.5, 10, 90, 97.5%")
 
 
 @cache

@@ -183,6 +183,11 @@ def _compiled(spec: DeviceSpec, runtime: Runtime, calibrated: bool, timed_alone:
     ]
     provenance += _fill_runtime(runtime, row)
     row["timed_alone"] = float(timed_alone)
+    if not row["cap_w"] > row["static_w"]:
+        raise InputError(
+            f"{spec.id}: a power limit of {row['cap_w']:.4g} W leaves nothing above the static power of "
+            f"{row['static_w']:.4g} W (device.parameters.cap_w, device.parameters.static_w)"
+        )
     records[1:] = row
     for record, chosen in zip(records[1:], choice.entries, strict=True):
         provenance += _fill_calibration(chosen, spec, runtime, known, record)
@@ -217,6 +222,9 @@ def _fill_calibration(
     place = f"calibration {entry.fit.id}"
     _check_parameters(entry.facts, known, place)
     for name, fact in entry.facts.items():
+        low, high = (known[name].low, known[name].high) if known[name].free else (0.0, math.inf)
+        if not 0.999 * low <= fact.value <= 1.001 * high:
+            raise InputError(f"{place}: {name} = {fact.text!r} must be from {low:g} to {high:g} (SI units)")
         if name not in spec.parameters:
             row[name] = fact.value
     if entry.runtimes:

@@ -9,8 +9,9 @@ depth), B the memory bandwidth and b its attainable share::
     t         = max(t_kernel, flops / P, bytes / B)             g: the runtime's factor for streaming weights, or f
 
 Williams, Waterman, Patterson, "Roofline", CACM 52(4), 2009, doi:10.1145/1498765.1498785; the smooth maximum is
-the usual p-norm. An operator of c calls (experts in a loop) pays c floors and launches. Energy: see
-``simulator.kernels.power``; under a power cap below the rated power it cannot be spent faster than cap - static watts.
+the usual p-norm. An operator of c calls (experts in a loop) pays c floors and launches.
+Energy: see ``simulator.kernels.power``. Under a power cap the clock falls until what is drawn beyond static power,
+which goes by its cube, is what the cap leaves.
 """
 
 from __future__ import annotations
@@ -150,8 +151,10 @@ def settle(
     joined = slow * (1.0 + (quick / slow) ** overlap) ** (1.0 / overlap) if slow > 0.0 else 0.0
     kernel_s = max(joined + calls * fixed_s, flops / p.peaks[ops.dtype[i]] if flops > 0.0 else 0.0, bytes_s)
     dynamic_j = dynamic_energy(p, ops, i, kernel_s, bytes_s)
-    if p.cap_w > p.static_w:
-        kernel_s = max(kernel_s, dynamic_j / (p.cap_w - p.static_w))
+    spare_j = (p.cap_w - p.static_w) * kernel_s
+    if dynamic_j > spare_j > 0.0:
+        kernel_s *= (dynamic_j / spare_j) ** (1.0 / 3.0)
+        dynamic_j = (p.cap_w - p.static_w) * kernel_s
     overhead_s = calls * p.gap_s + (0.0 if p.graph_mode > 0.0 else max(0.0, calls * p.launch_s - kernel_s))
     out[TIME, i] = kernel_s + overhead_s
     out[COMPUTE, i] = compute_s

@@ -138,7 +138,7 @@ class Network:
         inner = max(d for d in range(1, min(size, reach) + 1) if size % d == 0)
         outer = size // inner
         between = ALONE if outer == 1 else self._outer(outer, inner, load_library(library).network_ports)
-        link = self.link if inner > 1 else self.network_link
+        link = self.network_link if outer > 1 and inner == 1 else self.link
         values = library_on(library, link.category, link.id, self.device.id)
         return Communicator(size, stride, self._inner(inner, stride), between, values)
 

@@ -16,6 +16,7 @@ import pandas as pd
 from hardware_specs.devices import load_device
 from hardware_specs.facts import fits_in, group_digest
 from hardware_specs.records import DeviceSpec
+from simulator.devices.calibrated import choice_of
 from simulator.devices.registry import law_of
 from simulator.result import Interval
 from simulator.uncertainty.intervals import Z80, Z95
@@ -138,7 +139,13 @@ def provenance_of(spec: DeviceSpec, runtime: Runtime, named: bool) -> str:
     ``named`` says that the software column named the runtime; otherwise it is the usual one of the device.
     """
     fitted = sorted({fit.id for fit in fits_in(spec)})
-    device = f"fits {', '.join(fitted)}" if fitted else f"priors of class {spec.device_class}"
+    entries = choice_of(spec, runtime).entries
+    own = sum(chosen.own_device for chosen in entries)
+    device = f"priors of class {spec.device_class}"
+    if entries:
+        device = f"{own} calibrations of it, {len(entries) - own} of its class, else {device}"
+    if fitted:
+        device = f"fits {', '.join(fitted)}"
     chosen = runtime.id if named else f"{runtime.id} (its usual runtime; the row names none)"
     return f"{spec.id}: {device}; runtime {chosen}"
 

@@ -34,8 +34,8 @@ def rows(scenario: Scenario) -> dict[str, Provenance]:
 
 
 UNITS = {
-    "number": "", "s": "s", "w": "W", "bytes": "B", "bytes_per_s": "B/s", "flops": "FLOP/s", "j_per_byte": "J/B",
-    "j_per_flop": "J/FLOP",
+    "number": "", "hz": "Hz", "s": "s", "w": "W", "bytes": "B", "bytes_per_s": "B/s", "flops": "FLOP/s",
+    "j_per_byte": "J/B", "j_per_flop": "J/FLOP",
 }  # fmt: skip
 
 
