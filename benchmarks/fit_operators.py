@@ -260,7 +260,7 @@ def _told(target: Target, entry: Calibration, priors: Residuals) -> Calibration 
     left = entry.residuals
     worse = left.mape >= priors.mape
     print(
-        f"{target.label}: {entry.fit.rows} rows, {len(entry.fit.groups)} groups of {of}; left out in turn "
+        f"{target.label}: {entry.fit.rows} rows, {len(entry.fit.digests)} groups of {of}; left out in turn "
         f"{left.mape:.1%} (shared {left.shared:.2f}, own {left.own:.2f}){last}; priors {priors.mape:.1%}"
         f"{' (not shipped: no better)' if worse else ''}; {entry.parameters}",
         flush=True,

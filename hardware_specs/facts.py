@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from typing import Annotated, Any
 
 import msgspec
@@ -39,7 +40,8 @@ class Fit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rows were used (empty: all of those tables); ``rows`` how many, None where nobody counted; ``rule`` how.
 
     A fit that left groups of rows out says by which columns rows were grouped (``split_by``, see
-    ``group_digest``), and the digests of the groups that it used; ``rows_sha256`` is that of the rows used.
+    ``group_digest``), and the digests of the groups that it used, one or several to a text (long lists are slow to
+    read); ``rows_sha256`` is that of the rows used.
     """
 
     id: str
@@ -55,6 +57,16 @@ class Fit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def covers(self, source: str, device: str) -> bool:
         """Whether rows of ``device`` in the table ``source`` were looked at."""
         return source in self.sources and (not self.devices or device in self.devices)
+
+    @property
+    def digests(self) -> frozenset[str]:
+        """Digests of the groups of rows that were used."""
+        return _digests(self.groups)
+
+
+@cache
+def _digests(groups: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(" ".join(groups).split())
 
 
 def group_digest(key: str) -> str:

@@ -168,7 +168,7 @@ def _filled(about: Fit, rows: Sequence[Measured]) -> Fit:
         devices=tuple(sorted({each.device for each in rows})),
         sources=tuple(sorted({source for each in rows for source in each.sources})),
         rows=sum(len(each.keys) for each in rows),
-        groups=tuple(groups),
+        groups=(" ".join(groups),),
         rows_sha256=digest.hexdigest(),
     )
 

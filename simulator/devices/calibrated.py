@@ -98,7 +98,7 @@ def _choice(device: str, device_class: str, runtime: str) -> Choice:
         near = _nearness(entry.runtimes, runtime)
         if near == 0.0 and not _OF_ONE_MODEL.isdisjoint(entry.fit.split_by):
             continue
-        score = 1.0 + 10.0 * own + near + 0.5 / len(kinds) + _WEIGHT_OF_A_GROUP * min(len(entry.fit.groups), 1000)
+        score = 1.0 + 10.0 * own + near + 0.5 / len(kinds) + _WEIGHT_OF_A_GROUP * min(len(entry.fit.digests), 1000)
         better = best[where] < score
         index[where] = np.where(better, number, index[where])
         best[where] = np.maximum(best[where], score)

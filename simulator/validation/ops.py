@@ -156,10 +156,10 @@ def _fill_calibrated(
         borrowed = math.copysign(math.hypot(end, level * chosen.doubt), level) if chosen.doubt else end
         getattr(out, name)[rows] = seconds * np.exp(borrowed)
     keys = group_keys(table.sizes[rows], table.notes[rows], entry.fit.split_by)
-    digests = np.array([group_digest(key) for key in keys], object)
+    used, whole = entry.fit.digests, not entry.fit.split_by
+    seen = [whole or group_digest(key) in used for key in keys]
     covered = [entry.fit.covers(source, spec.id) for source in table.sources[rows].tolist()]
-    seen = np.isin(digests, entry.fit.groups) if entry.fit.split_by else np.ones(len(rows), bool)
-    out.fitted[rows] = np.array(covered, bool) & seen
+    out.fitted[rows] = np.array(covered, bool) & np.array(seen, bool)
     out.provenance[rows] = [f"{text}; fit {entry.fit.id}" for text in out.provenance[rows].tolist()]
 
 
@@ -203,7 +203,7 @@ def _mark_collectives(table: OpTable, spec: DeviceSpec, library: CollectiveLibra
     for row, key in zip(rows.tolist(), keys, strict=True):
         digest = group_digest(collective_group(spec.id, table.words[row], key))
         seen = (
-            digest in fit.groups and any(fit.covers(named, spec.id) for named in (table.sources[row], table.name))
+            digest in fit.digests and any(fit.covers(named, spec.id) for named in (table.sources[row], table.name))
             for fit in fits
         )
         out.fitted[row] = any(seen)

@@ -169,7 +169,7 @@ def is_fitted(runtime: str, device: str, *tables: str, model: str = "") -> bool:
     fits = {*fits_in(load_runtime(runtime)), *fits_in(spec), *law_of(spec.device_class).fits}
     digest = group_digest(run_key(device, model))
     return any(
-        fit.covers(table, device) and not (model and fit.split_by == RUN_GROUPS and digest not in fit.groups)
+        fit.covers(table, device) and not (model and fit.split_by == RUN_GROUPS and digest not in fit.digests)
         for fit in fits
         for table in tables
     )

@@ -64,7 +64,7 @@ def test_a_quarter_of_the_shapes_is_held_out(fitted: tuple[Path, Path]) -> None:
     keys = [f"n={n} k={k}" for n, k in SHAPES]
     held = {key for key, fold in zip(keys, folds_of(keys), strict=True) if fold == HELD_OUT}
     assert len(held) == 3
-    assert set(entry.fit.groups) == {group_digest(key) for key in keys if key not in held}
+    assert set(entry.fit.digests) == {group_digest(key) for key in keys if key not in held}
     assert entry.held_out is not None and entry.held_out.groups == 3
     assert entry.fit.rows == 9 * 8
 

@@ -33,8 +33,8 @@ def test_a_shipped_entry_says_what_it_rests_on(name: str, entry: Calibration) ->
             slack = 1e-3 * known[parameter].high
             assert known[parameter].low - slack <= fact.value <= known[parameter].high + slack
     assert entry.fit.sources and entry.fit.rows and entry.fit.date and entry.fit.rule
-    assert len(entry.fit.rows_sha256) == 64 and entry.fit.groups
-    assert all(len(digest) == 8 for digest in entry.fit.groups)
+    assert len(entry.fit.rows_sha256) == 64 and entry.fit.digests
+    assert all(len(digest) == 8 for digest in entry.fit.digests)
     assert set(entry.runtimes) <= set(runtime_names()) and set(entry.fit.devices) <= set(device_names())
     assert entry.residuals.rows and entry.residuals.quantiles == tuple(sorted(entry.residuals.quantiles))
 
