@@ -159,6 +159,15 @@ def fit_numbers(
                 break
         if target(r, u) > before - 3e-4:
             break
+    u = _polished(residuals, target, u, r, free, low, high)
+    return FittedNumbers({numbers[j].name: float(np.exp(u[j])) for j in free.tolist()}, count)
+
+
+def _polished(
+    residuals: Callable[[Floats], Floats], target: Callable[[Floats, Floats], float], u: Floats, r: Floats,
+    free: Any, low: Floats, high: Floats,
+) -> Floats:  # fmt: skip
+    """``u`` after a step up or down in each of the variables ``free`` where that brings the target down."""
     for j in free.tolist():
         for shift in (0.15, -0.15):
             trial = u.copy()
@@ -167,7 +176,7 @@ def fit_numbers(
             if target(left, trial) < target(r, u):
                 u, r = trial, left
                 break
-    return FittedNumbers({numbers[j].name: float(np.exp(u[j])) for j in free.tolist()}, count)
+    return u
 
 
 def _slopes(residuals: Callable[[Floats], Floats], u: Floats, r: Floats, which: Any, high: Floats) -> Floats:

@@ -37,6 +37,7 @@ from numba import njit
 
 from hardware_specs.dtypes import BITS, COMPUTE_DTYPES
 from simulator.devices.priors import constant, free
+from simulator.kernels.roofline import joined
 from workloads.operator_record import OpKind
 
 _MLA_DECODE, _BACKWARD = int(OpKind.MLA_DECODE), int(OpKind.ATTENTION_BACKWARD)
@@ -66,13 +67,6 @@ def cached_bytes(ops: Any, i: int) -> float:
 def turns(rounds: float) -> float:
     """Turns of blocks on the multiprocessors: at least one, then between whole waves and their share of one."""
     return max(1.0, rounds + 0.5 * min(1.0, rounds - 1.0))
-
-
-@njit(cache=True, error_model="numpy")
-def joined(one_s: float, other_s: float, overlap: float) -> float:
-    """Time of two parts that overlap: their norm of order ``overlap``."""
-    slow, quick = max(one_s, other_s), min(one_s, other_s)
-    return slow * (1.0 + (quick / slow) ** overlap) ** (1.0 / overlap)  # type: ignore[no-any-return]
 
 
 @njit(cache=True, error_model="numpy")

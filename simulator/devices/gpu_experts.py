@@ -33,7 +33,7 @@ from numba import njit
 
 from hardware_specs.dtypes import BITS, COMPUTE_DTYPES
 from simulator.devices.registry import Parameter
-from simulator.kernels.roofline import MOE
+from simulator.kernels.roofline import MOE, joined
 
 _ROW_TILES: Final = (16.0, 32.0, 64.0, 128.0)
 _COLUMN_TILE: Final = 128.0
@@ -63,12 +63,6 @@ def row_tiles(rows: float, imbalance: float, tile: float) -> float:
     if spread <= 0.0:
         return even  # type: ignore[no-any-return]
     return even + spread * max(0.0, 1.0 / (1.0 - np.exp(-tile / rows)) - even)  # type: ignore[no-any-return]
-
-
-@njit(cache=True, error_model="numpy")
-def _joined(one: float, other: float, overlap: float) -> float:
-    slow, quick = max(one, other), min(one, other)
-    return slow * (1.0 + (quick / slow) ** overlap) ** (1.0 / overlap)  # type: ignore[no-any-return]
 
 
 @njit(cache=True, error_model="numpy")
@@ -114,12 +108,12 @@ def experts(p: Any, ops: Any, i: int) -> tuple[float, float, float, float]:
     weights_s = ops.weight_bytes[i] / projections / stream
     moved_s = (ops.read_bytes[i] + ops.write_bytes[i]) / stream
     if narrow == 0.0:
-        seconds = _joined(up_s, weights_s / min(1.0, ramp * up_columns) + moved_s, p.moe_overlap)
+        seconds = joined(up_s, weights_s / min(1.0, ramp * up_columns) + moved_s, p.moe_overlap)
         memory_s = weights_s + moved_s
     else:
         around_s = p.moe_passes * 4.0 * rows * model / stream
-        seconds = _joined(up_s, first * weights_s / min(1.0, ramp * up_columns) + 0.5 * moved_s, p.moe_overlap)
-        seconds += _joined(down_s, weights_s / min(1.0, ramp * down_columns) + 0.5 * moved_s, p.moe_overlap)
+        seconds = joined(up_s, first * weights_s / min(1.0, ramp * up_columns) + 0.5 * moved_s, p.moe_overlap)
+        seconds += joined(down_s, weights_s / min(1.0, ramp * down_columns) + 0.5 * moved_s, p.moe_overlap)
         seconds += around_s + rows * p.moe_row_s
         memory_s = projections * weights_s + moved_s + around_s
     if ops.dequantize[i]:

@@ -39,7 +39,7 @@ from numba import njit
 from hardware_specs.dtypes import BITS, COMPUTE_DTYPES
 from hardware_specs.records import DeviceSpec
 from simulator.devices.registry import Parameter
-from simulator.kernels.roofline import GEMM
+from simulator.kernels.roofline import GEMM, joined
 
 _TILES: Final = (
     (256.0, 128.0), (128.0, 256.0), (256.0, 64.0), (64.0, 256.0), (128.0, 128.0), (128.0, 64.0), (64.0, 128.0),
@@ -182,8 +182,7 @@ def gemm(p: Any, ops: Any, i: int) -> tuple[float, float, float, float]:
         host_s += p.gemm_prepare_s * p.timed_alone if m > _QUANTISED_ROWS else 0.0
         fixed_s += p.gemm_prepare_bytes * m * k * batch / p.bandwidth
     busy_s = max(blocks_s, cache_s)
-    longer = max(busy_s, useful_s)
-    math_s = longer * (1.0 + (min(busy_s, useful_s) / longer) ** q) ** (1.0 / q)
+    math_s = joined(busy_s, useful_s, q)
     return max(math_s, host_s) * calls, memory_s * calls, fixed_s, q
 
 

@@ -31,6 +31,7 @@ from numba import njit
 
 from hardware_specs.records import DeviceSpec
 from simulator.devices.registry import Parameter
+from simulator.kernels.roofline import joined
 from workloads.operator_record import OpKind
 
 _NORM, _ROPE, _ACTIVATION = int(OpKind.NORM), int(OpKind.ROPE), int(OpKind.ACTIVATION)
@@ -145,9 +146,7 @@ def vector(p: Any, ops: Any, i: int) -> tuple[float, float, float, float]:
         if ops.m[i] <= _FEW_LOOKUPS:
             floor_s += ops.m[i] * p.vector_lookup_s
     if after_s > floor_s:
-        q, longer = p.vector_overlap, max(units_s, memory_s)
-        joined = longer * (1.0 + (min(units_s, memory_s) / longer) ** q) ** (1.0 / q) if longer > 0.0 else 0.0
-        floor_s = max(floor_s, after_s - joined / calls)
+        floor_s = max(floor_s, after_s - joined(units_s, memory_s, p.vector_overlap) / calls)
     return units_s, memory_s, before_s + floor_s, p.vector_overlap
 
 

@@ -124,6 +124,13 @@ def price(ops: Any, i: int, p: Any, share: float, stream: float, floor_s: float,
 
 
 @njit(cache=True, error_model="numpy")
+def joined(one_s: float, other_s: float, overlap: float) -> float:
+    """Time of two parts that overlap: their norm of order ``overlap``; 0 where both are."""
+    slow, quick = max(one_s, other_s), min(one_s, other_s)
+    return slow * (1.0 + (quick / slow) ** overlap) ** (1.0 / overlap) if slow > 0.0 else 0.0
+
+
+@njit(cache=True, error_model="numpy")
 def settle(
     ops: Any,
     i: int,
@@ -147,9 +154,11 @@ def settle(
     flops, calls = ops.flops[i], ops.calls[i]
     compute_s /= p.factors[family]
     memory_s /= p.weight_factor if family in (GEMM, MOE) else p.factors[family]
-    slow, quick = max(compute_s, memory_s), min(compute_s, memory_s)
-    joined = slow * (1.0 + (quick / slow) ** overlap) ** (1.0 / overlap) if slow > 0.0 else 0.0
-    kernel_s = max(joined + calls * fixed_s, flops / p.peaks[ops.dtype[i]] if flops > 0.0 else 0.0, bytes_s)
+    kernel_s = max(
+        joined(compute_s, memory_s, overlap) + calls * fixed_s,
+        flops / p.peaks[ops.dtype[i]] if flops > 0.0 else 0.0,
+        bytes_s,
+    )
     dynamic_j = dynamic_energy(p, ops, i, kernel_s, bytes_s)
     spare_j = (p.cap_w - p.static_w) * kernel_s
     if dynamic_j > spare_j > 0.0:

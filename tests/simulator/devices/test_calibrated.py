@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import numpy as np
 import pytest
 
-from hardware_specs.calibrations import Calibration, Residuals, calibration_names, calibrations_of
+from hardware_specs import calibrations
+from hardware_specs.calibrations import Calibration, Calibrations, Residuals, calibration_names, calibrations_of
+from hardware_specs.catalogue import Catalogue
 from hardware_specs.devices import device_names, load_device
 from hardware_specs.errors import InputError
-from hardware_specs.facts import Fit
+from hardware_specs.facts import Fact, Fit, Mark
 from hardware_specs.records import DEVICE_CLASSES
+from simulator.calibration.write import calibrations_text
 from simulator.devices import calibrated
 from simulator.devices.calibrated import choice_of, stack_of
 from simulator.devices.model import compile_device
@@ -142,3 +147,58 @@ def test_choice_of_a_device_without_any_measurement_is_that_of_its_class() -> No
     assert {chosen.own_device for chosen in choice_of(spec, load_runtime("vllm-rocm-2025")).entries} <= {False}
     priced = compile_device(spec, load_runtime("vllm-rocm-2025")).cost(columns_of([BF16]))
     assert priced[TIME, 0] > 0.0
+
+
+def test_a_factor_that_the_user_changes_counts_where_the_runtime_is_calibrated() -> None:
+    """vllm-0.6 has entries of its own on an H100: they hold its factors, but not what the user makes of them."""
+    from silicost.scenarios import inference_scenario
+    from simulator.prepared import prepare
+
+    product = columns_of([op.gemm("x", 4096, 8192, 8192)])
+
+    def seconds(changes: dict[str, str]) -> float:
+        scenario = inference_scenario(
+            "llama-3.1-8b", "h100-sxm-80gb", batch=1, isl=8, osl=1, runtime="vllm-0.6", changes=changes
+        )
+        model = prepare(scenario).model
+        assert model.choice.entries[model.which(product)[0] - 1].own_runtime
+        return float(model.cost(product)[TIME, 0])
+
+    assert seconds({"runtime.factors.gemm": "0.5x"}) > 1.8 * seconds({})
+
+
+def test_a_power_limit_must_leave_something() -> None:
+    spec = load_device("h100-sxm-80gb")
+    static_w = float(compile_device(spec, load_runtime("ideal")).record["static_w"])
+    fact = Fact(0.9 * static_w, "w", "little", Mark.ASSUMED, "a test")
+    with pytest.raises(InputError, match="leaves nothing above the static power"):
+        compile_device(msgspec.structs.replace(spec, parameters={"cap_w": fact}), load_runtime("ideal"))
+
+
+def test_parameters_outside_their_physical_range_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match=r"gemm_sustained = '7' must be from 0\.3 to 1\.05"):
+        shares(monkeypatch, {"gpu": [entry("wrong", "7")]}, "h100-sxm-80gb", "vllm-0.19", BF16)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('operators = ["gemm"]', "operators = []", "operators is empty"),
+        ("own = 0.1", "own = 1e6", "residuals.own 1000000.0 must be from 0 to 5"),
+        ("own = 0.1", "own = -1.0", "residuals.own -1.0 must be from 0 to 5"),
+        ("[-0.3, -0.2, 0.2, 0.3]", "[0.3, -0.2, 0.2, 0.3]", "must be four rising numbers"),
+        ("[-0.3, -0.2, 0.2, 0.3]", "[1.0]", "must be four rising numbers"),
+    ],
+)
+def test_files_of_ones_own_are_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, message: str
+) -> None:
+    text = calibrations_text([entry("mine", "0.5")], "")
+    assert old in text
+    (tmp_path / "a40.toml").write_text(text)
+    monkeypatch.setattr(calibrations, "_CATALOGUE", Catalogue("calibration", Calibrations, tmp_path))
+    assert len(calibrations_of("a40")) == 1
+    (tmp_path / "a40.toml").write_text(text.replace(old, new))
+    monkeypatch.setattr(calibrations, "_CATALOGUE", Catalogue("calibration", Calibrations, tmp_path))
+    with pytest.raises(InputError, match=f"a40.toml: calibration mine: .*{message}"):
+        calibrations_of("a40")

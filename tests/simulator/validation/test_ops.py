@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hardware_specs.calibrations import calibrations_of
 from hardware_specs.devices import load_device
 from hardware_specs.systems import links_of, system_for
+from simulator.devices import calibrated
 from simulator.devices.model import compile_device
 from simulator.kernels.roofline import TIME
 from simulator.network.communicator import Communicator, collective_cost
@@ -174,3 +176,20 @@ def test_twenty_thousand_rows(points: MakePoints) -> None:
     outcome = predict_ops(points("ops", rows), told.append)
     assert (outcome.predicted > 0.0).all()
     assert told == [20_000]
+
+
+def test_a_row_of_a_device_that_a_class_was_fitted_to_counts_as_seen(
+    points: MakePoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An entry of the class does not say which rows were left out: none of these devices' rows tests it."""
+    entries = calibrations_of("gpu")
+    of_products = next(each for each in entries if "gemm" in each.operators and "fp32" in each.dtypes)
+    source, device = of_products.fit.sources[0], of_products.fit.devices[0]
+    monkeypatch.setattr(calibrated, "calibrations_of", lambda name: entries if name == "gpu" else ())
+    calibrated._choice.cache_clear()
+    row = {**GEMM, "source": source, "device": device, "dtype": "fp32", "software": "torch eager"}
+    try:
+        outcome = predict_ops(points("ops", [row, {**row, "source": "another lab"}]))
+    finally:
+        calibrated._choice.cache_clear()
+    assert outcome.fitted.tolist() == [True, False]
