@@ -7,10 +7,10 @@ time of a call and the 95% interval of that median. The description of the machi
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import math
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from hardware_specs.dtypes import BITS
 from hardware_specs.errors import InputError, clipped
+from hardware_specs.files import write_bytes
 from workloads.operators import Operator, OpKind
 
 _ENVIRONMENT: Final = b"silicost.environment"
@@ -91,18 +92,14 @@ def write_samples(path: Path, samples: Samples) -> None:
     """Write a Parquet file, whole or not at all.
 
     Raises:
-        OSError: the folder cannot be written to.
+        InputError: the place cannot be written.
     """
     rows = [_row(each) for each in samples.measurements]
     table = pa.table({name: [row[name] for row in rows] for name in _types()}, pa.schema(_types()))
     table = table.replace_schema_metadata({_ENVIRONMENT: json.dumps(dict(samples.environment)).encode()})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        pq.write_table(table, unfinished)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    text = io.BytesIO()
+    pq.write_table(table, text)
+    write_bytes(path, text.getvalue())
 
 
 def read_samples(path: Path) -> Samples:
