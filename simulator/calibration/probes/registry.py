@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -65,7 +65,7 @@ class Probe:
     Args:
         name: what samples and progress call it.
         targets: what it can measure.
-        runtime: id of the runtime whose kernels run; "" for none.
+        runtime: id of the runtime whose kernels run, by target; none where no kernel of a runtime runs.
         missing: why it cannot run on a machine; "" where it can.
         cases: calls to measure, the most telling ones first.
         more: candidates that a design may pick from where predictions are unsure.
@@ -73,10 +73,10 @@ class Probe:
 
     name: str
     targets: tuple[Target, ...]
-    runtime: str
+    runtime: Mapping[Target, str]
     missing: Callable[[Machine], str]
-    cases: Callable[[Machine], Sequence[Case]]
-    more: Callable[[Machine], Sequence[Case]] = lambda machine: ()
+    cases: Callable[[Machine], Iterable[Case]]
+    more: Callable[[Machine], Iterable[Case]] = lambda machine: ()
 
 
 PROBES: Final[dict[str, Probe]] = {}

@@ -1,0 +1,62 @@
+"""What probes in torch share: dtypes, operands that no cache holds, and why torch is missing."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from collections.abc import Callable, Sequence
+from itertools import cycle
+from typing import Any, Final
+
+from simulator.calibration.probes.registry import Call, Machine, Target
+
+RUNTIMES: Final[dict[Target, str]] = {"cpu": "torch-cpu-2.13", "gpu": "torch-eager-2.4"}
+"""The runtime whose kernels torch calls run, by target."""
+_NAMES: Final = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16", "int8": "int8", "fp8": "float8_e4m3fn"}
+_COLD: Final = 3.0
+"""Operands that take turns fill the cache so many times over: no call finds its own there."""
+_MOST_COPIES: Final = 64
+_BLOCK: Final = 1 << 16
+
+
+def missing(machine: Machine) -> str:
+    """Why torch cannot run on ``machine``; "" where it can."""
+    if importlib.util.find_spec("torch") is None:
+        return "torch is not installed (pip install torch)"
+    if machine.target == "gpu":
+        import torch
+
+        if not torch.cuda.is_available():
+            return "torch sees no GPU"
+    return ""
+
+
+def torch_dtype(dtype: str) -> Any:
+    """The torch dtype of a compute dtype."""
+    import torch
+
+    return getattr(torch, _NAMES[dtype])
+
+
+def filled(machine: Machine, dtype: str, *shape: int) -> Any:
+    """A tensor of small random numbers on the device; large ones repeat a block, which is as fast as a copy."""
+    import torch
+
+    where = torch.device(machine.torch_device)
+    size = math.prod(shape)
+    block = torch.rand(min(size, _BLOCK), device=where) - 0.5
+    block = (block * 16.0).to(torch.int8) if dtype == "int8" else block.to(torch_dtype(dtype))
+    return block.repeat(-(-size // _BLOCK))[:size].view(shape)
+
+
+def copies(machine: Machine, bytes_each: float) -> int:
+    """How many operands of ``bytes_each`` take turns so that the cache never holds the next one."""
+    wanted = _COLD * machine.cache_bytes / max(bytes_each, 1.0)
+    affordable = 0.5 * machine.memory_bytes / max(bytes_each, 1.0)
+    return max(1, min(int(wanted) + 1, int(affordable), _MOST_COPIES))
+
+
+def in_turn(operands: Sequence[Any], call: Callable[[Any], object]) -> Call:
+    """``call`` on one operand after the other, round and round."""
+    turns = cycle(operands)
+    return lambda: call(next(turns))

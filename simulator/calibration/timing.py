@@ -1,0 +1,99 @@
+"""Time one call until the median is known well enough.
+
+A call is warmed up, then timed in rounds of as many calls as the clock needs to see them well. The median and its 95%
+interval come from order statistics, which no outlier moves (David and Nagaraja, Order Statistics, 3rd ed., 2003,
+section 7.1); times far above the median, where something else had the processor, are counted and left out.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import binom
+
+Floats = npt.NDArray[np.float64]
+
+SHORTEST_ROUND_S: Final = 200e-6
+"""Shortest round that is timed: clock and scheduler are below 1% of it."""
+FEWEST_ROUNDS: Final = 5
+_MOST_ROUNDS: Final = 400
+_OUTLIER_SDS: Final = 5.0
+_SD_OF_MAD: Final = 1.4826
+"""Standard deviation of a normal over its median absolute deviation."""
+
+
+class Clock(Protocol):
+    """Times rounds of calls on a device."""
+
+    def round_s(self, call: Callable[[], object], calls: int) -> float:
+        """Seconds that ``calls`` calls one after the other take."""
+
+
+class HostClock:
+    """The clock of the host, for calls that return when they are done."""
+
+    def round_s(self, call: Callable[[], object], calls: int) -> float:
+        """See ``Clock``."""
+        start = time.perf_counter()
+        for _ in range(calls):
+            call()
+        return time.perf_counter() - start
+
+
+class Timing(NamedTuple):
+    """Median seconds of a call, the ends of its 95% interval, rounds that count, and rounds left out."""
+
+    median_s: float
+    low_s: float
+    high_s: float
+    rounds: int
+    discarded: int
+
+    @property
+    def width(self) -> float:
+        """Width of the interval relative to the median."""
+        return (self.high_s - self.low_s) / self.median_s
+
+
+def time_call(
+    call: Callable[[], object], clock: Clock, *, width: float = 0.04, budget_s: float = 0.5, warm_s: float = 0.02
+) -> Timing:
+    """Time ``call`` until the 95% interval of the median is narrower than ``width``, or ``budget_s`` is over.
+
+    At least ``FEWEST_ROUNDS`` rounds are timed, unless a single one takes longer than the budget.
+    """
+    each_s = clock.round_s(call, 1)
+    spent_s = each_s
+    while spent_s < warm_s:
+        each_s = clock.round_s(call, 1)
+        spent_s += max(each_s, 1e-7)
+    calls = max(1, int(np.ceil(SHORTEST_ROUND_S / max(each_s, 1e-9))))
+    times: list[float] = []
+    while len(times) < _MOST_ROUNDS:
+        round_s = clock.round_s(call, calls)
+        times.append(round_s / calls)
+        spent_s += round_s
+        if spent_s > budget_s and (len(times) >= FEWEST_ROUNDS or spent_s > 3.0 * budget_s):
+            break
+        if len(times) >= FEWEST_ROUNDS and len(times) % 3 == 2 and summary(np.array(times)).width < width:
+            break
+    return summary(np.array(times))
+
+
+def summary(times: Floats) -> Timing:
+    """The median of ``times`` [s, shape n] and what is known of it; interrupted rounds are left out."""
+    middle = float(np.median(times))
+    sd = _SD_OF_MAD * float(np.median(np.abs(times - middle)))
+    kept = np.sort(times[times <= middle + _OUTLIER_SDS * max(sd, 0.01 * middle)])
+    low, high = median_ranks(len(kept))
+    return Timing(float(np.median(kept)), float(kept[low]), float(kept[high]), len(kept), len(times) - len(kept))
+
+
+def median_ranks(n: int) -> tuple[int, int]:
+    """Ranks (from 0) of the order statistics between which the median lies with 95%; the extremes for few."""
+    low = int(binom.ppf(0.025, n, 0.5)) - 1
+    return max(low, 0), min(n - 1 - max(low, 0), n - 1)
