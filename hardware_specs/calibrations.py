@@ -17,6 +17,7 @@ import msgspec
 from hardware_specs.catalogue import Catalogue
 from hardware_specs.errors import InputError
 from hardware_specs.facts import Fact, Fit, Mark
+from hardware_specs.records import DeviceSpec
 from hardware_specs.units import dimension_of, parse_quantity
 
 
@@ -46,6 +47,9 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=
         fit: rows used, split rule, digests, date.
         residuals: of fits that left out other groups of the rows used, in turn: intervals are cut from them.
         held_out: of these very parameters on the groups that no fit saw; None where too few groups were measured.
+        intervals: ends of the 95% interval of parameters.
+        held_out_error_shape: mean relative error of fits on shapes that they left out, in turn.
+        held_out_error_family: the same on these operators where none of their kind was seen.
         dtypes: compute dtypes; empty: all.
         runtimes: runtimes whose kernels were measured; empty: the kernels of any, under the runtime's own factors.
         weights: "packed": weights that are unpacked before the product; "scaled": weights in the dtype of the math with
@@ -60,6 +64,9 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=
     runtimes: tuple[str, ...] = ()
     weights: Literal["plain", "packed", "scaled"] = "plain"
     held_out: Residuals | None = None
+    intervals: dict[str, tuple[str, ...]] = {}
+    held_out_error_shape: float | None = None
+    held_out_error_family: float | None = None
 
     @cached_property
     def facts(self) -> dict[str, Fact]:
@@ -79,11 +86,17 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=
 
 
 class Calibrations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The entries of one file; ``id`` is the device or the class that they are of."""
+    """The entries of one file; ``id`` is the device or the class that they are of.
+
+    A calibration of a machine brings its ``device``, which then goes before a shipped one of that name, and its
+    ``environment``: what the machine was when it was measured, as plain texts.
+    """
 
     id: str
     calibrations: tuple[Calibration, ...]
     notes: str = ""
+    device: DeviceSpec | None = None
+    environment: dict[str, str] = {}
 
 
 _CATALOGUE = Catalogue("calibration", Calibrations, Path(__file__).parent / "data" / "calibrations")
@@ -116,6 +129,38 @@ def calibrations_of(name: str) -> tuple[Calibration, ...]:
     for entry in entries:
         _check(entry, f"{_CATALOGUE.paths[name]}: calibration {entry.fit.id}")
     return entries
+
+
+def own_device(name: str) -> DeviceSpec | None:
+    """The device that the user's own calibration ``name`` brings; None where there is none.
+
+    Raises:
+        InputError: a broken file.
+    """
+    path = _CATALOGUE.paths.get(name)
+    if path is None or path.is_relative_to(_CATALOGUE.folder):
+        return None
+    return _CATALOGUE.load(name).device
+
+
+def own_device_names() -> tuple[str, ...]:
+    """Devices that the user's own calibrations bring, sorted."""
+    return tuple(name for name in _CATALOGUE.names() if own_device(name) is not None)
+
+
+def use_calibration(path: str | Path) -> str:
+    """Let the calibration in the file ``path`` hold before all others in this process; returns the id of its device.
+
+    Models that were compiled before do not change.
+
+    Raises:
+        InputError: no such file, or a broken one.
+    """
+    found = _CATALOGUE.load(Path(path) if str(path).endswith(".toml") else Path(f"{path}.toml"))
+    _CATALOGUE.paths[found.id] = Path(path)
+    calibrations_digest.cache_clear()
+    calibrations_of(found.id)
+    return found.id
 
 
 _MOST_SD = 5.0

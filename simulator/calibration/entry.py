@@ -69,18 +69,23 @@ class Scope(NamedTuple):
     weights: Literal["plain", "packed", "scaled"] = "plain"
 
 
-def calibrate(rows: Measured, free: Sequence[Parameter], about: Fit, scope: Scope) -> Calibration:
+def calibrate(
+    rows: Measured, free: Sequence[Parameter], about: Fit, scope: Scope, *, hold_out: bool = True, most_steps: int = 700
+) -> Calibration:
     """A calibration of one device under one runtime.
 
     Args:
         about: id, sources, rule, date and split columns of the fit; rows and digests are filled in.
+        hold_out: no fit sees the first fold; else the parameters come from all rows, and every fold is left out once
+            for the residuals alone.
+        most_steps: see ``fit_parameters``.
 
     Raises:
         ValueError: too few rows, or a range without room.
     """
     folds = rows.folds
-    seen = np.flatnonzero(folds != HELD_OUT)
-    values = _fitted([rows.take(seen)], free)
+    seen = np.flatnonzero(folds != HELD_OUT) if hold_out else np.arange(len(folds))
+    values = _fitted([rows.take(seen)], free, most_steps)
     inner = folds[seen]
     if len(set(inner.tolist())) < 2:
         inner = 1 + np.arange(len(seen)) % 3
@@ -89,12 +94,12 @@ def calibrate(rows: Measured, free: Sequence[Parameter], about: Fit, scope: Scop
     blocks: list[str] = []
     for fold in sorted(set(inner.tolist())):
         out = rows.take(seen[inner == fold])
-        ratios.append(log_ratios([out.sample], _fitted([rows.take(seen[inner != fold])], free)))
+        ratios.append(log_ratios([out.sample], _fitted([rows.take(seen[inner != fold])], free, most_steps)))
         groups += out.keys
         blocks += [str(fold)] * len(out.keys)
     entry = Calibration(
         operators=scope.operators,
-        parameters=_texts(values, free),
+        parameters=texts_of(values, free),
         fit=_filled(about, [rows.take(seen)]),
         residuals=residuals_of(np.concatenate(ratios), groups, blocks),
         dtypes=scope.dtypes,
@@ -102,7 +107,7 @@ def calibrate(rows: Measured, free: Sequence[Parameter], about: Fit, scope: Scop
         weights=scope.weights,
     )
     held = rows.take(np.flatnonzero(folds == HELD_OUT))
-    if not held.keys:
+    if not hold_out or not held.keys:
         return entry
     shipped = {name: fact.value for name, fact in entry.facts.items()}
     left = residuals_of(log_ratios([held.sample], shipped), held.keys, [str(HELD_OUT)] * len(held.keys))
@@ -110,7 +115,12 @@ def calibrate(rows: Measured, free: Sequence[Parameter], about: Fit, scope: Scop
 
 
 def calibrate_together(
-    parts: Sequence[tuple[str, Measured]], free: Sequence[Parameter], about: Fit, scope: Scope
+    parts: Sequence[tuple[str, Measured]],
+    free: Sequence[Parameter],
+    about: Fit,
+    scope: Scope,
+    *,
+    most_steps: int = 700,
 ) -> Calibration:
     """One set of parameters for several parts: devices of a class, kinds of operators of a device.
 
@@ -126,7 +136,7 @@ def calibrate_together(
     ratios: list[Floats] = []
     groups: list[str] = []
     for left_out in names:
-        values = _fitted([rows for name, rows in parts if name != left_out], free)
+        values = _fitted([rows for name, rows in parts if name != left_out], free, most_steps)
         for name, rows in parts:
             if name == left_out:
                 ratios.append(log_ratios([rows.sample], values))
@@ -134,7 +144,7 @@ def calibrate_together(
     every = [rows for _, rows in parts]
     return Calibration(
         operators=scope.operators,
-        parameters=_texts(_fitted(every, free), free),
+        parameters=texts_of(_fitted(every, free, most_steps), free),
         fit=_filled(about, every),
         residuals=residuals_of(np.concatenate(ratios), groups, groups),
         dtypes=scope.dtypes,
@@ -149,10 +159,10 @@ def uncalibrated(parts: Sequence[tuple[str, Measured]]) -> Residuals:
     return residuals_of(ratios, names, names)
 
 
-def _fitted(rows: Sequence[Measured], free: Sequence[Parameter]) -> dict[str, float]:
+def _fitted(rows: Sequence[Measured], free: Sequence[Parameter], most_steps: int = 700) -> dict[str, float]:
     most = MOST_ROWS // len(rows)
     samples = [each.take(spread_over(each.sample.measured_s, most)).sample for each in rows]
-    return fit_parameters(samples, free).values
+    return fit_parameters(samples, free, most_steps).values
 
 
 def _filled(about: Fit, rows: Sequence[Measured]) -> Fit:
@@ -176,8 +186,8 @@ def _filled(about: Fit, rows: Sequence[Measured]) -> Fit:
 _UNITS = {"s": (1e6, " us"), "bytes_per_s": (1.0, " B/s"), "bytes": (1.0, " B"), "flops": (1.0, " FLOP/s")}
 
 
-def _texts(values: Mapping[str, float], free: Sequence[Parameter]) -> dict[str, str]:
-    """Values with their units, four digits."""
+def texts_of(values: Mapping[str, float], free: Sequence[Parameter]) -> dict[str, str]:
+    """Values of parameters with their units, four digits."""
     texts = {}
     for parameter in free:
         scale, unit = _UNITS.get(parameter.dimension, (1.0, ""))

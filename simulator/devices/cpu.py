@@ -1,33 +1,58 @@
 """CPUs: cores share the rows and columns of a product, SIMD or matrix tiles compute it, DRAM channels feed it.
 
-share = a * k / (k + k_half) * row padding to the register tile * balance over cores. A product of few rows is bound
-by streaming the weights, which cores together do at ``stream_share`` of the bandwidth. Reference: Goto and van de
-Geijn, ACM TOMS 34(3), 2008, doi:10.1145/1356052.1356053; McCalpin, STREAM.
+Products of m rows with weights [n, k]; P is the peak, B the memory bandwidth::
+
+    share    = a * k / (k + k_half) * m / (m + m_half) * padding to the register tile * balance over cores
+    t_math   = flops / (share P)
+    t_memory = weights / (s B) + activations / (s B or cache bandwidth) + (m > 1) * weights / (c B)
+
+``c`` is what a library spends on packing weights into panels before it multiplies more than one row with them; one row
+is a matrix-vector product that streams them. Attention of whole prompts runs by tiles of queries, each of which meets
+all keys up to its last row: few rows feed the registers badly, and the softmax passes over every score::
+
+    tile     = 32, 64 or 256 queries by length     scores = pairs + (tile - 1) / 2 * queries, the upper half of a tile
+    t_math   = 2 (d_qk + d_v) scores / (a P tile / (tile + rows_half)) + 5 scores / (e V)
+
+Decode reads the cache at a share of B and computes at a share of P; vector operators move their bytes at a share of B
+(or of the cache's bandwidth) and compute at a share of the SIMD rate V. Each call has a floor: dispatch, fork, join.
+Results of 32 MiB and more that a runtime allocates anew wait for the system's pages.
+
+Reference: Goto and van de Geijn, ACM TOMS 34(3), 2008, doi:10.1145/1356052.1356053 (panels, register tiles); McCalpin,
+STREAM; PyTorch, aten/src/ATen/native/cpu/FlashAttentionKernel.cpp (tiles of queries by length).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from numba import njit
 
 from hardware_specs.dtypes import CODE
-from simulator.devices.priors import COMMON, constant
+from simulator.devices.priors import COMMON, constant, free
 from simulator.devices.registry import Law, register
 from simulator.kernels.roofline import (
     ATTENTION_DECODE,
     ATTENTION_PREFILL,
     MOE,
+    OPTIMIZER,
     VECTOR,
+    bytes_s,
     family_of,
+    is_resident,
     padded,
     price,
     quantised,
+    settle,
 )
 
 _FP32 = CODE["fp32"]
 _SIMD_GAIN = 4.0
 """Most that narrow SIMD lanes gain over fp32 (int8 dot products); a higher peak is that of matrix tiles (AMX)."""
+_TILES: Final = ((768.0, 256.0), (192.0, 64.0), (0.0, 32.0))
+"""Shortest prompt, queries of a tile."""
+_SOFTMAX_FLOPS: Final = 5.0
+_FRESH_BYTES: Final = float(1 << 25)
+"""Results from this size on are mapped anew by glibc's malloc however it is set (DEFAULT_MMAP_THRESHOLD_MAX)."""
 
 
 @njit(cache=True, error_model="numpy")
@@ -41,12 +66,75 @@ def matrix_share(p: Any, dtype: int) -> float:
 
 @njit(cache=True, error_model="numpy")
 def gemm_share(p: Any, dtype: int, m: float, n: float, k: float, batch: float) -> float:
-    """Share of the peak that a product reaches: register tile padding, balance over cores, depth ramp."""
+    """Share of the peak that a product reaches: register tile padding, balance over cores, depth and row ramps."""
     # Fewer rows than a register tile has run as dot products along k, which need no padding.
     useful = (m / padded(m, p.row_tile) if m >= p.row_tile else 1.0) * n / padded(n, p.column_tile)
     pieces = padded(m, 4.0 * p.row_tile) / (4.0 * p.row_tile) * padded(n, 64.0) / 64.0 * batch
     share = matrix_share(p, dtype) * useful * quantised(pieces, p.units)
-    return share * k / (k + p.depth_half)  # type: ignore[no-any-return]
+    return share * k / (k + p.depth_half) * m / (m + p.gemm_row_half)  # type: ignore[no-any-return]
+
+
+@njit(cache=True, error_model="numpy")
+def pages_s(p: Any, written: float) -> float:
+    """Seconds that the system takes to hand out new pages for a result that the allocator does not keep."""
+    return written / p.page_bytes_per_s if written >= _FRESH_BYTES else 0.0  # type: ignore[no-any-return]
+
+
+@njit(cache=True, error_model="numpy")
+def product(ops: Any, i: int, p: Any, out: Any) -> None:
+    """Price a product, dense or of experts."""
+    rows = ops.m[i] / ops.batch[i] if family_of(ops.kind[i]) == MOE else ops.m[i]
+    share = gemm_share(p, ops.dtype[i], rows, ops.n[i], ops.k[i], max(1.0, ops.batch[i] / ops.calls[i]))
+    unpack_s = ops.vector_flops[i] / (p.vector_peak * (p.dequantize_share if ops.dequantize[i] else p.vector_share))
+    compute_s = max(ops.flops[i] / (p.peaks[ops.dtype[i]] * share), unpack_s)
+    moved = ops.read_bytes[i] + ops.write_bytes[i]
+    fast = p.cache_bandwidth if is_resident(ops, i, p) else p.bandwidth
+    memory_s = ops.weight_bytes[i] / (p.bandwidth * p.stream_share) + moved / (fast * p.stream_share)
+    if rows > 1.0:
+        memory_s += ops.weight_bytes[i] / (p.bandwidth * p.gemm_pack_share)
+    memory_s += pages_s(p, ops.write_bytes[i])
+    settle(ops, i, p, compute_s, memory_s, p.gemm_floor_s, p.gemm_overlap, bytes_s(ops, i, p), out)
+
+
+@njit(cache=True, error_model="numpy")
+def prefill(ops: Any, i: int, p: Any, out: Any) -> None:
+    """Price attention of many queries, or its backward."""
+    queries = ops.m[i]
+    tile = 32.0
+    for shortest, rows in _TILES:
+        if queries >= shortest:
+            tile = min(rows, queries)
+            break
+    calls = ops.batch[i] * ops.heads[i]
+    pairs = ops.vector_flops[i] / (_SOFTMAX_FLOPS * calls)
+    scores = min(pairs + 0.5 * (tile - 1.0) * queries, queries * ops.n[i]) if pairs > 0.0 else 0.0
+    wasted = scores / pairs if pairs > 0.0 else 1.0
+    share = p.attention_share * tile / (tile + p.prefill_row_half)
+    softmax_s = wasted * ops.vector_flops[i] / (p.vector_peak * p.prefill_softmax_share)
+    compute_s = wasted * ops.flops[i] / (p.peaks[ops.dtype[i]] * share) + softmax_s
+    memory_s = (ops.read_bytes[i] + ops.write_bytes[i]) / (p.bandwidth * p.stream_share)
+    settle(ops, i, p, compute_s, memory_s, p.prefill_floor_s, p.overlap_exponent, bytes_s(ops, i, p), out)
+
+
+@njit(cache=True, error_model="numpy")
+def decode(ops: Any, i: int, p: Any, out: Any) -> None:
+    """Price attention of one query per sequence."""
+    compute_s = ops.flops[i] / (p.peaks[ops.dtype[i]] * p.decode_math_share)
+    memory_s = (ops.read_bytes[i] + ops.write_bytes[i]) / (p.bandwidth * p.kv_share)
+    settle(ops, i, p, compute_s, memory_s, p.decode_floor_s, p.decode_overlap, bytes_s(ops, i, p), out)
+
+
+@njit(cache=True, error_model="numpy")
+def vector(ops: Any, i: int, p: Any, out: Any) -> None:
+    """Price an elementwise operator, a reduction over rows, a look-up or an optimizer step."""
+    compute_s = ops.vector_flops[i] / (p.vector_peak * p.vector_share)
+    if ops.flops[i] > 0.0:
+        compute_s = max(compute_s, ops.flops[i] / (p.peaks[ops.dtype[i]] * p.gemm_share))
+    moved = ops.read_bytes[i] + ops.write_bytes[i]
+    fast = p.cache_bandwidth if is_resident(ops, i, p) else p.bandwidth
+    memory_s = (ops.weight_bytes[i] / p.bandwidth + moved / fast) / p.vector_stream_share
+    memory_s += pages_s(p, ops.write_bytes[i])
+    settle(ops, i, p, compute_s, memory_s, p.vector_floor_s, p.vector_overlap, bytes_s(ops, i, p), out)
 
 
 @njit(cache=True, error_model="numpy")
@@ -56,38 +144,63 @@ def cost(ops: Any, which: Any, records: Any, out: Any) -> None:
         for i in range(ops.kind.shape[0]):
             p = records[which[d, i]]
             family = family_of(ops.kind[i])
-            share, stream = p.gemm_share, p.stream_share
             if family == ATTENTION_PREFILL:
-                share = p.attention_share * ops.n[i] / (ops.n[i] + 64.0)
+                prefill(ops, i, p, out[d])
             elif family == ATTENTION_DECODE:
-                share, stream = p.attention_share, p.kv_share
-            elif family == VECTOR:
-                stream = p.vector_share
+                decode(ops, i, p, out[d])
+            elif family in (VECTOR, OPTIMIZER):
+                vector(ops, i, p, out[d])
             elif ops.flops[i] > 0.0:
-                rows = ops.m[i] / ops.batch[i] if family == MOE else ops.m[i]
-                share = gemm_share(p, ops.dtype[i], rows, ops.n[i], ops.k[i], max(1.0, ops.batch[i] / ops.calls[i]))
-            price(ops, i, p, share, stream, p.floor_s, p.overlap_exponent, out[d])
+                product(ops, i, p, out[d])
+            else:
+                price(ops, i, p, p.gemm_share, p.stream_share, p.floor_s, p.overlap_exponent, out[d])
 
+
+_PRODUCTS = ("gemm", "moe")
+_PREFILL = ("attention_prefill",)
+_DECODE = ("attention_decode",)
+_VECTOR = ("vector", "optimizer")
+_NO_PACKING = 1e3
+"""Share of the bandwidth at which nothing is seen of packing."""
+
+_NO_PAGES = 1e15
+"""Rate at which nothing is seen of pages: what runtimes with buffers of their own have."""
 
 LAW = register(
     Law(
         "cpu",
         (
             *COMMON,
-            constant("gemm_share", "number", 0.70, "share of the dense peak that large products sustain"),
+            free("gemm_share", "number", 0.70, 0.05, 1.0, _PRODUCTS, "share of the dense peak of large products"),
             constant("tile_share", "number", 0.40, "the same in dtypes whose peak is that of matrix tiles"),
-            constant("depth_half", "number", 64.0, "k at which a product reaches half its rate"),
+            free("depth_half", "number", 64.0, 0.0, 600.0, _PRODUCTS, "k at which a product reaches half its rate"),
+            free("gemm_row_half", "number", 0.0, 0.0, 60.0, _PRODUCTS, "rows at which a product reaches half its rate"),
             constant("row_tile", "number", 4.0, "rows of a register tile"),
             constant("column_tile", "number", 16.0, "columns of a register tile"),
-            constant("attention_share", "number", 0.25, "share of the dense peak that attention sustains"),
-            constant("stream_share", "number", 0.75, "share of the bandwidth that weights stream at"),
-            constant("kv_share", "number", 0.55, "share of the bandwidth that decode attention reads the cache at"),
-            constant("vector_share", "number", 0.50, "share of bandwidth and vector rate of elementwise operators"),
+            free("stream_share", "number", 0.75, 0.05, 1.0, _PRODUCTS, "share of the bandwidth that weights stream at"),
+            free("gemm_pack_share", "number", _NO_PACKING, 0.05, 2e3, _PRODUCTS,
+                 "share of the bandwidth at which weights are packed for more than one row"),
+            free("gemm_overlap", "number", 2.0, 1.0, 10.0, _PRODUCTS, "how well products hide memory time"),
+            free("gemm_floor_s", "s", 4.0e-6, 1e-7, 1e-3, _PRODUCTS, "shortest product: dispatch, fork, join"),
+            free("attention_share", "number", 0.25, 0.01, 1.0, _PREFILL, "share of the dense peak of attention"),
+            free("prefill_row_half", "number", 8.0, 0.0, 300.0, _PREFILL, "queries of a tile at half the rate"),
+            free("prefill_softmax_share", "number", 0.5, 0.01, 1.0, _PREFILL, "share of the SIMD rate of a softmax"),
+            free("prefill_floor_s", "s", 4.0e-6, 1e-7, 1e-3, _PREFILL, "shortest attention of a prompt"),
+            free("decode_math_share", "number", 0.25, 0.001, 1.0, _DECODE, "share of the peak of decode attention"),
+            free("kv_share", "number", 0.55, 0.02, 1.0, _DECODE, "share of the bandwidth that caches are read at"),
+            free("decode_overlap", "number", 2.0, 1.0, 10.0, _DECODE, "how well decode hides memory time"),
+            free("decode_floor_s", "s", 4.0e-6, 1e-7, 1e-3, _DECODE, "shortest attention of one query"),
+            free("vector_share", "number", 0.50, 0.002, 1.0, _VECTOR, "share of the SIMD rate of vector operators"),
+            free("vector_stream_share", "number", 0.50, 0.02, 1.0, _VECTOR, "share of the bandwidth of the same"),
+            free("vector_overlap", "number", 2.0, 1.0, 10.0, _VECTOR, "how well vector operators hide memory time"),
+            free("vector_floor_s", "s", 4.0e-6, 1e-7, 1e-3, _VECTOR, "shortest vector operator"),
+            free("page_bytes_per_s", "bytes_per_s", _NO_PAGES, 5e8, 2.0 * _NO_PAGES, (*_PRODUCTS, *_VECTOR),
+                 "rate at which the system hands out new pages for results of 32 MiB and more"),
             constant("dequantize_share", "number", 0.30, "share of the vector rate that weight unpacking reaches"),
-            constant("overlap_exponent", "number", 2.0, "how well compute hides memory time"),
-            constant("floor_s", "s", 4.0e-6, "shortest operator: fork and join of the threads"),
+            constant("overlap_exponent", "number", 2.0, "how well compute hides memory time elsewhere"),
+            constant("floor_s", "s", 4.0e-6, "shortest operator of other kinds"),
         ),
         cost,
-        "register tiles, cores, DRAM channels",
+        "register tiles, panels, cores, DRAM channels",
     )
-)
+)  # fmt: skip

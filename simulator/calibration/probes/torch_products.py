@@ -1,7 +1,8 @@
 """Matrix products in torch: activations times weights that lie in memory, plain products of a batch, gradients.
 
 The (n, k) and m of the first cases span what decoders of 20M to 70B parameters ask for: few rows as in decode, many as
-in prefill. Weights take turns, so that each call reads them from memory as a model does; activations stay in cache.
+in prefill. Weights take turns, so that each call reads them from memory as a model does; activations stay in cache. On
+a GPU the calls are captured into a graph, and products of 8-bit numbers are measured by ``torch_fp8``.
 """
 
 from __future__ import annotations
@@ -21,35 +22,87 @@ _ROWS: Final = (1, 2, 4, 8, 16, 48, 128, 320, 1024)
 _QUICK: Final = (((1024, 1024), (5632, 2048), (640, 3584)), (1, 4, 16, 64, 256, 1024))
 _MORE_WEIGHTS: Final = ((768, 768), (896, 4864), (1536, 8960), (4096, 1024), (8192, 1536), (320, 960), (50000, 1024))
 _MORE_ROWS: Final = (1, 3, 6, 12, 24, 32, 64, 96, 192, 512, 768)
+_GPU_WEIGHTS: Final = (
+    (4096, 4096), (14336, 4096), (2048, 2048), (8192, 8192), (4096, 14336), (1408, 2048), (6144, 4096), (768, 2048),
+    (28672, 8192), (1024, 8192), (2048, 1408), (5120, 1536), (1024, 1024),
+)  # fmt: skip
+"""(n, k) of projections and MLPs of 1B to 70B parameters, whole and sharded, and of experts (768 and 1408 wide)."""
+_GPU_VOCABULARY: Final = ((128256, 4096), (32000, 2048))
+_GPU_ROWS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
+_GPU_QUICK: Final = (((4096, 4096), (14336, 4096), (2048, 2048)), (1, 8, 64, 256, 1024, 4096))
+_GPU_MORE_WEIGHTS: Final = (
+    (3584, 3584), (18944, 3584), (5120, 5120), (10240, 8192), (8192, 3584), (2880, 2880), (151936, 2048), (768, 768)
+)  # fmt: skip
+_GPU_MORE_ROWS: Final = (1, 3, 6, 12, 24, 48, 96, 160, 384, 640, 1536, 3072)
+_GPU_GRADIENTS: Final = (
+    (4096, 4096, 2048), (2048, 2048, 4096), (14336, 4096, 4096), (1024, 1024, 8192), (4096, 14336, 2048),
+    (32000, 2048, 4096),
+)  # fmt: skip
+"""(n, k, m) of products whose gradients are measured."""
 _MOST_FLOPS: Final = {"cpu": 2.0e10, "gpu": 4.0e12}
 """FLOPs of the largest product by target: a tenth of a second or less."""
 
 
 def cases(machine: Machine) -> Iterator[Case]:
     """Products of the first design, by dtype."""
-    weights, rows = _QUICK if machine.quick else ((*_WEIGHTS, *_VOCABULARY), _ROWS)
-    for dtype in machine.dtypes:
-        for number, (n, k) in enumerate(weights):
-            for place, m in enumerate(rows):
-                # A Latin pattern: each pair of weights has the ends and every second of the other row counts.
-                if machine.quick or m in (1, rows[-1]) or (place + number) % 2 == 0:
-                    yield from _affordable(machine, dtype, m, n, k)
+    for dtype in _dtypes(machine):
+        for m, n, k in shapes(machine):
+            yield from _affordable(machine, dtype, m, n, k)
 
 
 def more(machine: Machine) -> Iterator[Case]:
     """Products that a design may add."""
-    for dtype in machine.dtypes:
-        for n, k in _MORE_WEIGHTS:
-            for m in _MORE_ROWS:
-                yield from _affordable(machine, dtype, m, n, k)
+    for dtype in _dtypes(machine):
+        for m, n, k in more_shapes(machine):
+            yield from _affordable(machine, dtype, m, n, k)
+
+
+def shapes(machine: Machine) -> Iterator[tuple[int, int, int]]:
+    """(m, n, k) of the first design."""
+    if machine.target == "gpu":
+        weights, rows = _GPU_QUICK if machine.quick else ((*_GPU_WEIGHTS, *_GPU_VOCABULARY), _GPU_ROWS)
+    else:
+        weights, rows = _QUICK if machine.quick else ((*_WEIGHTS, *_VOCABULARY), _ROWS)
+    for number, (n, k) in enumerate(weights):
+        for place, m in enumerate(rows):
+            # A Latin pattern: each pair of weights has the ends and every second of the other row counts.
+            if machine.quick or m in (1, rows[-1]) or (place + number) % 2 == 0:
+                yield m, n, k
+
+
+def more_shapes(machine: Machine) -> Iterator[tuple[int, int, int]]:
+    """(m, n, k) that a design may add."""
+    gpu = machine.target == "gpu"
+    for n, k in _GPU_MORE_WEIGHTS if gpu else _MORE_WEIGHTS:
+        for m in _GPU_MORE_ROWS if gpu else _MORE_ROWS:
+            yield m, n, k
+
+
+def affordable(machine: Machine, operator: Operator) -> bool:
+    """Whether a product is short enough, and its operands fit into the memory that may be filled."""
+    return operator.flops <= _MOST_FLOPS[machine.target] and operator.moved_bytes < 0.5 * machine.memory_bytes
+
+
+def bytes_in_turn(machine: Machine, operator: Operator) -> float:
+    """Bytes of a product whose weights take turns [B]."""
+    turns = torch_calls.copies(machine, operator.weight_bytes)
+    return operator.moved_bytes + (turns - 1) * operator.weight_bytes
+
+
+def _dtypes(machine: Machine) -> list[str]:
+    return [dtype for dtype in machine.dtypes if machine.target == "cpu" or element_bytes(dtype) >= 2.0]
+
+
+def _variant(machine: Machine, word: str = "") -> str:
+    """``word``, and that a graph was replayed."""
+    return " ".join(filter(None, (word, "graph" if machine.target == "gpu" else "")))
 
 
 def _affordable(machine: Machine, dtype: str, m: int, n: int, k: int) -> Iterator[Case]:
     operator = op.gemm("product", m, n, k, dtype)
-    if operator.flops <= _MOST_FLOPS[machine.target] and operator.moved_bytes < 0.5 * machine.memory_bytes:
-        turns = torch_calls.copies(machine, operator.weight_bytes)
-        bytes_ = operator.moved_bytes + (turns - 1) * operator.weight_bytes
-        yield Case(operator, partial(_prepare, machine, operator), bytes_)
+    if affordable(machine, operator):
+        prepare, gpu = partial(_prepare, machine, operator), machine.target == "gpu"
+        yield Case(operator, prepare, bytes_in_turn(machine, operator), _variant(machine), graph=gpu)
 
 
 def _prepare(machine: Machine, operator: Operator) -> Call:
@@ -67,18 +120,22 @@ def _prepare(machine: Machine, operator: Operator) -> Call:
 
 def gradients(machine: Machine) -> Iterator[Case]:
     """Products of the backward: dx = dy w and dw = dy^T x, whose result is added up in the weights' dtype."""
-    shapes = ((768, 768, 256), (2048, 1024, 512)) if machine.quick else (
+    triples = ((768, 768, 256), (2048, 1024, 512)) if machine.quick else (
         (768, 768, 256), (3072, 768, 512), (576, 1536, 256), (2048, 1024, 1024), (32000, 768, 128), (1024, 4096, 512)
     )  # fmt: skip
+    if machine.target == "gpu":
+        triples = _GPU_GRADIENTS[:: 2 if machine.quick else 1]
     for dtype in machine.dtypes:
         if element_bytes(dtype) < 2.0:
             continue
-        for n, k, m in shapes:
+        for n, k, m in triples:
             forward = op.gemm("product", m, n, k, dtype)
             each = element_bytes(dtype)
             weight = op.gemm("product.wgrad", n, k, m, dtype, weights=False)
-            yield Case(forward, partial(_prepare_dgrad, machine, forward), forward.moved_bytes, "dgrad")
-            yield Case(weight, partial(_prepare_wgrad, machine, weight), weight.moved_bytes + n * k * each, "wgrad")
+            dx, dw = partial(_prepare_dgrad, machine, forward), partial(_prepare_wgrad, machine, weight)
+            gpu, more_bytes = machine.target == "gpu", n * k * each
+            yield Case(forward, dx, forward.moved_bytes, _variant(machine, "dgrad"), graph=gpu)
+            yield Case(weight, dw, weight.moved_bytes + more_bytes, _variant(machine, "wgrad"), graph=gpu)
 
 
 def _prepare_dgrad(machine: Machine, operator: Operator) -> Call:

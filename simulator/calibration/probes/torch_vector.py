@@ -1,7 +1,7 @@
 """Vector operators in torch: norms, activations, rotary embedding, sums, softmax, look-ups, drawing, optimizer steps.
 
 Each call is what eager models do for the operator; rotary embedding is the chain of calls that they are written in.
-Sizes go from one row to what no cache holds.
+Sizes go from one row to what no cache holds. On a GPU the calls are captured into a graph, but for optimizer steps.
 """
 
 from __future__ import annotations
@@ -10,12 +10,23 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any, Final
 
+from simulator.calibration.cuda_clock import Uncapturable
 from simulator.calibration.probes import torch_calls
 from simulator.calibration.probes.registry import Call, Case, Machine, Probe, register
 from workloads import operators as op
 from workloads.operators import Operator, element_bytes
 
-_SIZES: Final = ((1, 1024), (4, 576), (16, 896), (64, 2048), (160, 768), (512, 1024), (1024, 2048), (1024, 5632))
+_SIZES: Final = (
+    (1, 1024),
+    (4, 576),
+    (16, 896),
+    (64, 2048),
+    (160, 768),
+    (512, 1024),
+    (1024, 2048),
+    (1024, 5632),
+    (2048, 6144),
+)
 _QUICK: Final = ((1, 1024), (32, 1024), (256, 768), (1024, 2048))
 _VOCABULARIES: Final = ((1, 32000), (4, 50257), (24, 49152), (1, 151936))
 _LOSSES: Final = ((128, 50304), (256, 32000), (64, 151936))
@@ -23,14 +34,23 @@ _UPDATES: Final = ((768, 768), (3072, 768), (32000, 768))
 _HEAD: Final = 64
 _TABLE: Final = 1 << 24
 """Numbers in a table of embeddings."""
-_LARGE: Final = {"cpu": 1, "gpu": 8}
+_GPU_SIZES: Final = (
+    (1, 4096), (8, 1024), (32, 4096), (128, 8192), (512, 2048), (1024, 4096), (4096, 1024), (2048, 8192), (8192, 5632),
+)  # fmt: skip
+_GPU_QUICK: Final = ((1, 4096), (128, 4096), (2048, 2048), (4096, 8192))
+_GPU_VOCABULARIES: Final = ((1, 32000), (8, 128256), (64, 151936), (256, 32000))
+_GPU_LOSSES: Final = ((2048, 32000), (1024, 128256), (512, 50304))
+_GPU_UPDATES: Final = ((2048, 2048), (4096, 4096), (14336, 4096))
+_GPU_TABLE: Final = 1 << 28
+"""As ``_TABLE``, on a GPU: a cache holds some 50 MB."""
+_TABLE_SHARE: Final = 0.25
+"""Part of the memory that a table takes at most."""
 
 
 def cases(machine: Machine) -> Iterator[Case]:
     """All vector operators of inference."""
     for dtype in (d for d in machine.dtypes if element_bytes(d) >= 2.0):
-        for rows, cols in _QUICK if machine.quick else _SIZES:
-            rows *= _LARGE[machine.target]
+        for rows, cols in _sizes(machine):
             yield _case(machine, op.norm("norm", rows, cols, dtype), "rms")
             yield _case(machine, op.norm("norm", rows, cols, dtype, bias=True), "layer")
             yield _case(machine, op.activation("activation", rows, cols, dtype, gated=True), "silu")
@@ -40,21 +60,43 @@ def cases(machine: Machine) -> Iterator[Case]:
             yield _case(machine, op.softmax("softmax", rows, cols, dtype), "")
             if cols % _HEAD == 0:
                 yield _case(machine, op.rope("rope", rows, cols, dtype), "")
-        for rows, vocabulary in _VOCABULARIES[:: 3 if machine.quick else 1]:
+        vocabularies = _GPU_VOCABULARIES if machine.target == "gpu" else _VOCABULARIES
+        for rows, vocabulary in vocabularies[:: 3 if machine.quick else 1]:
             yield _case(machine, op.sampling("sampling", rows, vocabulary), dtype)
 
 
 def training(machine: Machine) -> Iterator[Case]:
     """Loss and optimizer."""
-    for rows, cols in _LOSSES[:: 2 if machine.quick else 1]:
+    gpu = machine.target == "gpu"
+    for rows, cols in (_GPU_LOSSES if gpu else _LOSSES)[:: 2 if machine.quick else 1]:
         yield _case(machine, op.softmax("loss", rows, cols, "fp32"), "loss")
-    for rows, cols in _UPDATES:
+    for rows, cols in _GPU_UPDATES if gpu else _UPDATES:
         operator = op.optimizer_update("adamw", float(rows * cols), state_bytes=8.0, weight_bytes=4.0)
-        yield Case(operator, partial(_prepare_update, machine, rows, cols), 5.0 * 4.0 * rows * cols, "adamw")
+        prepare, variant = partial(_prepare_update, machine, rows, cols), "adamw queued" if gpu else "adamw"
+        yield Case(operator, prepare, 5.0 * 4.0 * rows * cols, variant, graph=gpu)
+
+
+def _sizes(machine: Machine) -> tuple[tuple[int, int], ...]:
+    """Rows and columns of the first design."""
+    if machine.target == "gpu":
+        return _GPU_QUICK if machine.quick else _GPU_SIZES
+    return _QUICK if machine.quick else _SIZES
 
 
 def _case(machine: Machine, operator: Operator, variant: str) -> Case:
-    return Case(operator, partial(_prepare, machine, operator, variant), 3.0 * operator.moved_bytes, variant)
+    prepare, bytes_ = partial(_prepare, machine, operator, variant), 3.0 * operator.moved_bytes
+    if machine.target == "cpu":
+        return Case(operator, prepare, bytes_, variant)
+    if operator.name == "embedding":
+        bytes_ += _table_numbers(machine, operator.dtype) * element_bytes(operator.dtype)
+    return Case(operator, prepare, bytes_, f"{variant} graph".lstrip(), graph=True)
+
+
+def _table_numbers(machine: Machine, dtype: str) -> int:
+    """Numbers in a table of embeddings."""
+    if machine.target == "cpu":
+        return _TABLE
+    return min(_GPU_TABLE, int(_TABLE_SHARE * machine.memory_bytes / element_bytes(dtype)))
 
 
 def _prepare(machine: Machine, operator: Operator, variant: str) -> Call:
@@ -73,7 +115,7 @@ def _prepare(machine: Machine, operator: Operator, variant: str) -> Call:
         targets = torch.randint(0, cols, (rows,), device=x.device)
         return lambda: F.cross_entropy(x, targets)
     if operator.name == "embedding":
-        words = max(1000, _TABLE // cols)
+        words = max(1000, _table_numbers(machine, dtype) // cols)
         table = torch_calls.filled(machine, dtype, words, cols)
         tokens = torch.randint(0, words, (rows,), device=x.device)
         return lambda: F.embedding(tokens, table)
@@ -113,7 +155,8 @@ def _prepare_update(machine: Machine, rows: int, cols: int) -> Call:
     for weight in weights:
         weight.grad = torch.ones_like(weight)
     optimizers = [torch.optim.AdamW([weight], lr=1e-6) for weight in weights]
-    return torch_calls.in_turn(optimizers, lambda optimizer: optimizer.step())
+    step = torch_calls.in_turn(optimizers, lambda optimizer: optimizer.step())
+    return Uncapturable(step, "the step counts of AdamW lie on the host") if machine.target == "gpu" else step
 
 
 _BOTH: Final = ("cpu", "gpu")

@@ -1,0 +1,173 @@
+"""From samples of one machine to its calibration: the device as a spec, and fitted parameters of its law.
+
+Peaks and bandwidths are the best that any probe reached; the shares of them that operators reach are fitted, one entry
+for each kind of operator and dtype, to all samples of it. How far off they are comes from fits that left shapes out,
+and from predictions without any entry for the operators.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from hardware_specs.calibrations import Calibration, Calibrations
+from hardware_specs.facts import Fact, Fit, Mark
+from hardware_specs.records import DeviceSpec
+from simulator.calibration.entry import Measured, Scope, calibrate, calibrate_together, texts_of, uncalibrated
+from simulator.calibration.fit import Sample, interval_of
+from simulator.calibration.samples import Measurement
+from simulator.devices.model import DeviceModel, compile_device
+from simulator.devices.registry import Parameter, law_of
+from workloads.graph import columns_of
+from workloads.operators import FAMILY, OpKind
+from workloads.runtimes.catalogue import load_runtime
+from workloads.runtimes.record import Factors, Runtime
+
+FEWEST: Final = 5
+"""Samples of an entry: fewer say nothing about its parameters."""
+RULE: Final = "probes on this machine: mean absolute log ratio minimised on all samples; residuals of shapes left out"
+_STEPS: Final = 250
+_ONE: Final = Fact(1.0, "number", "1", Mark.ASSUMED, "a calibration of this runtime's own kernels")
+_PRODUCTS: Final = (OpKind.GEMM, OpKind.BATCHED_GEMM)
+_VECTORS: Final = tuple(kind for kind, family in FAMILY.items() if family == "vector" and kind != OpKind.STREAM_COPY)
+_NOT_MODELLED: Final = ("dispatch",)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Samples that one entry is fitted to."""
+
+    runtime: str
+    kinds: tuple[OpKind, ...]
+    dtype: str
+    rows: tuple[Measurement, ...]
+
+    @property
+    def scope(self) -> Scope:
+        """What the entry holds for."""
+        return Scope(tuple(kind.name.lower() for kind in self.kinds), (self.dtype,))
+
+    @property
+    def label(self) -> str:
+        """Id of the entry behind the device."""
+        kinds = "vector" if len(self.kinds) > 2 else "+".join(kind.name.lower() for kind in self.kinds)
+        return f"{self.runtime}-{kinds}-{self.dtype}"
+
+
+def parts_of(measurements: Iterable[Measurement], cores: int) -> list[Part]:
+    """Samples by runtime, kinds and dtype, of calls on all cores."""
+    found: dict[tuple[str, tuple[OpKind, ...], str], list[Measurement]] = defaultdict(list)
+    for each in measurements:
+        if not each.runtime or each.threads not in (0, cores) or each.variant in _NOT_MODELLED:
+            continue
+        kind = each.operator.kind
+        found[each.runtime, _PRODUCTS if kind in _PRODUCTS else (kind,), each.operator.dtype].append(each)
+    ordered = sorted(found.items(), key=lambda item: (item[0][0], item[0][1][0], item[0][2]))
+    return [Part(*key, tuple(rows)) for key, rows in ordered if len(rows) >= FEWEST]
+
+
+def fit_machine(
+    spec: DeviceSpec, measurements: Sequence[Measurement], environment: Mapping[str, str], date: str,
+    tell: Callable[[str, int, int], None] = lambda name, done, of: None,
+) -> Calibrations:  # fmt: skip
+    """The calibration of a machine.
+
+    Args:
+        spec: its device, without a calibration.
+        date: when the samples were measured, ISO.
+        tell: told of progress.
+    """
+    cores = int(spec.compute.units.value) if spec.compute.units else 0
+    parts = parts_of(measurements, cores)
+    entries: list[Calibration] = []
+    for number, part in enumerate(parts):
+        tell(part.label, number, len(parts))
+        entry = entry_of(spec, part, date)
+        if entry is not None:
+            entries.append(entry)
+    entries += vector_entries(spec, parts, date)
+    tell("", len(parts), len(parts))
+    return Calibrations(
+        id=spec.id, calibrations=tuple(entries), device=spec, environment=dict(environment),
+        notes="Measured on the machine that is described under environment; shares of peaks and bandwidths are fitted.",
+    )  # fmt: skip
+
+
+def measured_of(spec: DeviceSpec, part: Part) -> Measured:
+    """Samples as a fit takes them: with the class priors of the bare device, and no factors of the runtime."""
+    model = compile_device(spec, neutral(load_runtime(part.runtime)), calibrated=False, timed_alone=True)
+    columns = columns_of([each.operator for each in part.rows])
+    sample = Sample(model, columns, np.array([each.time_s for each in part.rows]))
+    return Measured(sample, tuple(each.shape for each in part.rows), tuple(each.probe for each in part.rows))
+
+
+def neutral(runtime: Runtime) -> Runtime:
+    """``runtime`` whose kernels are as fast as the law: the entry is fitted to them themselves."""
+    return msgspec.structs.replace(runtime, factors=Factors(**dict.fromkeys(Factors.__struct_fields__, _ONE)))
+
+
+def free_of(spec: DeviceSpec, kind: OpKind) -> list[Parameter]:
+    """Parameters that fits of a kind may move."""
+    parameters = law_of(spec.device_class).parameters
+    return [parameter for parameter in parameters if parameter.free and FAMILY[kind] in parameter.families]
+
+
+def entry_of(spec: DeviceSpec, part: Part, date: str) -> Calibration | None:
+    """The entry of one part; None where the class priors are as close to the shapes that its fits left out."""
+    rows = measured_of(spec, part)
+    free = free_of(spec, part.kinds[0])
+    if not free:
+        return None
+    about = Fit(f"{spec.id}-{part.label}", (), RULE, date, split_by=("shape",))
+    entry = calibrate(rows, free, about, part.scope, hold_out=False, most_steps=_STEPS)
+    priors = uncalibrated([("", rows)])
+    if entry.residuals.mape >= priors.mape:
+        return None
+    return _accounted(entry, rows, free, priors.mape)
+
+
+def vector_entries(spec: DeviceSpec, parts: Sequence[Part], date: str) -> list[Calibration]:
+    """One entry for all vector operators of a runtime and dtype: what kinds that were not measured are priced with."""
+    together: dict[tuple[str, str], list[Part]] = defaultdict(list)
+    for part in parts:
+        if part.kinds[0] in _VECTORS:
+            together[part.runtime, part.dtype].append(part)
+    entries = []
+    for (runtime, dtype), those in together.items():
+        if len(those) < 2:
+            continue
+        whole = Part(runtime, _VECTORS, dtype, ())
+        about = Fit(f"{spec.id}-{whole.label}", (), "as for one kind; residuals of kinds left out", date)
+        free = free_of(spec, OpKind.NORM)
+        rows = [(part.label, measured_of(spec, part)) for part in those]
+        entry = calibrate_together(rows, free, about, whole.scope, most_steps=_STEPS)
+        if entry.residuals.mape < uncalibrated(rows).mape:
+            left_out = msgspec.structs.replace(entry, held_out_error_family=entry.residuals.mape)
+            entries.append(msgspec.structs.replace(left_out, runtimes=(runtime,)))
+    return entries
+
+
+def _accounted(entry: Calibration, rows: Measured, free: Sequence[Parameter], unseen: float) -> Calibration:
+    """``entry`` with the intervals of its parameters and the errors on what fits left out."""
+    values = {name: fact.value for name, fact in entry.facts.items()}
+    low, high = interval_of([rows.sample], values, free, rows.keys)
+    ends = zip(texts_of(low, free).items(), texts_of(high, free).values(), strict=True)
+    return msgspec.structs.replace(
+        entry,
+        intervals={name: (least, most) for (name, least), most in ends},
+        held_out_error_shape=entry.residuals.mape,
+        held_out_error_family=unseen,
+    )
+
+
+def with_records(model: DeviceModel, values: Mapping[str, float]) -> DeviceModel:
+    """``model`` with ``values`` in every record."""
+    records = model.records.copy()
+    for name, value in values.items():
+        records[name] = value
+    return replace(model, records=records)

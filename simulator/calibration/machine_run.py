@@ -1,0 +1,243 @@
+"""A calibration from start to end: what is measured on which machine, for how long, and what comes of it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from importlib import import_module
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from hardware_specs.calibrations import Calibrations
+from hardware_specs.errors import InputError, nearest
+from hardware_specs.records import DeviceSpec
+from simulator.calibration.design import different, most_unsure
+from simulator.calibration.environment import Environment, differences
+from simulator.calibration.machine_device import Hardware, cpu_device
+from simulator.calibration.machine_fit import fit_machine, parts_of
+from simulator.calibration.probes.registry import PROBES, Machine, Probe, Target
+from simulator.calibration.samples import Measurement, Samples, read_samples
+from simulator.calibration.session import Session, in_turns
+
+PROBE_FILES: Final = (
+    "stream", "torch_products", "torch_attention", "torch_vector", "numpy_products", "numpy_vector", "dispatch",
+    "thread_scaling", "host_copies", "torch_launch", "torch_copies", "torch_fp8",
+)  # fmt: skip
+"""Files of ``simulator.calibration.probes`` that register probes, the most needed first."""
+_FIRST_SHARE: Final = 0.72
+"""Part of the budget of the first design; what is left goes to the shapes that predictions are least sure of."""
+_ROUND: Final = 10
+"""Shapes of one round of the design, per kind and dtype at most."""
+_TARGET_SD: Final = 0.02
+"""Standard deviation of log predictions below which nothing more is measured."""
+_MEMORY_SHARE: Final = 0.35
+_MOST_BYTES: Final = 0.9e9
+_RESUME_WITHIN: Final = timedelta(days=1)
+
+Tell = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the user asked for.
+
+    Args:
+        target: what is calibrated.
+        device: id of the device to make.
+        budget_s: seconds of measuring.
+        quick: few shapes.
+        only: names of probes, or their beginnings; none: all.
+        samples: file that keeps the samples.
+        fresh: forget samples of a run that was interrupted.
+    """
+
+    target: Target
+    device: str
+    budget_s: float
+    quick: bool
+    only: tuple[str, ...]
+    samples: Path
+    fresh: bool = False
+
+
+class Calibrated(NamedTuple):
+    """A calibration and what came up on the way.
+
+    ``measurements`` are what it was fitted to, ``resumed`` of them were there already; ``missing`` says why probes could
+    not run, ``remarks`` what makes the figures doubtful.
+    """
+
+    found: Calibrations
+    measurements: tuple[Measurement, ...]
+    resumed: int
+    missing: dict[str, str]
+    remarks: tuple[str, ...] = ()
+
+
+def probes_for(machine: Machine, only: Sequence[str] = ()) -> tuple[list[Probe], dict[str, str]]:
+    """Probes that can run on a machine, and why others cannot.
+
+    Raises:
+        InputError: a name that no probe begins with.
+    """
+    for name in PROBE_FILES:
+        import_module(f"simulator.calibration.probes.{name}")
+    of_target = [probe for probe in PROBES.values() if machine.target in probe.targets]
+    for name in only:
+        if not any(probe.name.startswith(name) for probe in of_target):
+            known = [probe.name for probe in of_target]
+            close = nearest(name, known)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise InputError(f"--only {name!r}: no probe of that name{hint} (allowed: {', '.join(known)})")
+    asked = [probe for probe in of_target if not only or any(probe.name.startswith(name) for name in only)]
+    missing = {probe.name: reason for probe in asked if (reason := probe.missing(machine))}
+    return [probe for probe in asked if probe.name not in missing], missing
+
+
+def cpu_machine(environment: Environment, quick: bool) -> Machine:
+    """This machine for probes of its CPU."""
+    sets = set(environment.processor.isa)
+    dtypes = ["fp32"]
+    if sets & {"avx512_bf16", "amx_bf16", "bf16", "avx512_vnni", "avx2"}:
+        dtypes.append("bf16")
+    if sets & {"avx512_vnni", "avx_vnni", "amx_int8", "i8mm"} and not quick:
+        dtypes.append("int8")
+    free = environment.free_bytes or 2e9
+    memory = min(_MEMORY_SHARE * free, _MOST_BYTES)
+    return Machine("cpu", environment.threads, float(environment.cache_bytes), memory, tuple(dtypes), quick)
+
+
+def calibrate_cpu(asked: Asked, environment: Environment, tell: Tell) -> Calibrated:
+    """Measure this CPU and fit its calibration.
+
+    Raises:
+        InputError: nothing could be measured, or the samples of an interrupted run are broken.
+    """
+    machine = cpu_machine(environment, asked.quick)
+    keep_freed_memory()
+    set_threads(machine.cores)
+    probes, missing = probes_for(machine, asked.only)
+    before = resumable(asked, environment)
+    session = Session(
+        machine, {**environment.as_texts(), "device": asked.device, "target": asked.target}, asked.samples,
+        time.perf_counter() + _FIRST_SHARE * asked.budget_s, list(before), tell,
+    )  # fmt: skip
+    end = time.perf_counter() + asked.budget_s
+    session.run(in_turns(probes, lambda probe: probe.cases(machine)))
+    session.save(done=False)
+    session.deadline = end
+    _refine(session, probes, hardware_of(environment, asked.device), asked.quick)
+    session.save(done=True)
+    date = environment.date
+    spec = device_of(asked.device, environment, session.measurements, date)
+    found = fit_machine(spec, session.measurements, session.environment, date, tell)
+    return Calibrated(found, tuple(session.measurements), len(before), {**missing, **session.failures})
+
+
+def fit_samples(samples: Samples, tell: Tell) -> Calibrations:
+    """The calibration that samples of a machine give.
+
+    Raises:
+        InputError: the samples do not say which machine they are of.
+    """
+    if "device" not in samples.environment:
+        raise InputError("these samples do not say of which machine they are (no 'device' in their description)")
+    environment = Environment.from_texts(samples.environment)
+    date = environment.date or str(datetime.now(UTC).date())
+    spec = device_of(samples.environment["device"], environment, samples.measurements, date)
+    return fit_machine(spec, samples.measurements, samples.environment, date, tell)
+
+
+def device_of(name: str, environment: Environment, measurements: Sequence[Measurement], date: str) -> DeviceSpec:
+    """The measured CPU as a device; its usual runtime is that with the most samples."""
+    runtimes = [each.runtime for each in measurements if each.runtime]
+    usual = max(sorted(set(runtimes)), key=runtimes.count, default="ideal")
+    return cpu_device(hardware_of(environment, name), measurements, usual, date)
+
+
+def hardware_of(environment: Environment, name: str) -> Hardware:
+    """What the operating system says of this machine's CPU."""
+    cpu = environment.processor
+    memory = environment.allowance.memory_limit_bytes or environment.memory.total_bytes or 0
+    return Hardware(
+        name, cpu.model or name, cpu.vendor or "unknown", environment.threads,
+        float(min(memory, environment.memory.total_bytes or memory)), float(environment.cache_bytes),
+    )  # fmt: skip
+
+
+def resumable(asked: Asked, environment: Environment) -> tuple[Measurement, ...]:
+    """Samples of a run of today on this very machine that was interrupted; none otherwise."""
+    if asked.fresh or not asked.samples.is_file():
+        return ()
+    samples = read_samples(asked.samples)
+    if samples.environment.get("complete") != "no" or samples.environment.get("device") != asked.device:
+        return ()
+    then = Environment.from_texts(samples.environment)
+    if differences(then, environment) or any(_is_old(each.at) for each in samples.measurements):
+        return ()
+    return samples.measurements
+
+
+def _is_old(at: str) -> bool:
+    try:
+        return datetime.now(UTC) - datetime.fromisoformat(at) > _RESUME_WITHIN
+    except (ValueError, TypeError):
+        return True
+
+
+def _refine(session: Session, probes: Iterable[Probe], hardware: Hardware, quick: bool) -> None:
+    """Measure the shapes that predictions are least sure of until all are sure or the time is up."""
+    candidates = [(probe, case) for probe in probes for case in probe.more(session.machine)]
+    while not quick and session.left_s > 0.0 and candidates:
+        spec = cpu_device(hardware, session.measurements, "ideal", session.environment.get("date", "2000-01-01"))
+        parts = parts_of(session.measurements, session.machine.cores)
+        unsure = []
+        for runtime in {part.runtime for part in parts}:
+            own = [(p, c) for p, c in candidates if p.runtime.get(session.machine.target) == runtime]
+            unsure += most_unsure(spec, [part for part in parts if part.runtime == runtime], own, runtime)
+        chosen = [each for each in sorted(unsure, key=lambda each: -each.log_sd) if each.log_sd > _TARGET_SD]
+        chosen = different(chosen, _ROUND)
+        if not chosen:
+            return
+        before = len(session.measurements)
+        session.run([(each.probe, each.case) for each in chosen])
+        taken = {id(each.case) for each in chosen}
+        candidates = [pair for pair in candidates if id(pair[1]) not in taken]
+        if len(session.measurements) == before:
+            return
+
+
+def set_threads(cores: int) -> None:
+    """Let torch, numba and the BLAS library use ``cores`` threads, where they are there."""
+    import numba
+
+    numba.set_num_threads(max(1, min(cores, numba.config.NUMBA_NUM_THREADS)))
+    try:
+        import torch
+
+        torch.set_num_threads(cores)
+        torch.set_grad_enabled(False)
+    except ImportError:
+        pass
+    try:
+        from threadpoolctl import threadpool_limits
+
+        threadpool_limits(limits=cores, user_api="blas")
+    except ImportError:
+        pass
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep what is freed, as serving stacks let their allocators: pages made anew cost more than copies."""
+    trim, mmap = -1, -3
+    if os.name == "posix":
+        try:
+            libc = ctypes.CDLL("libc.so.6")
+        except OSError:
+            return
+        libc.mallopt(mmap, 1 << 25)
+        libc.mallopt(trim, (1 << 31) - 1)
