@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import Any, Final
 
 from simulator.calibration.probes import torch_attention, torch_calls, torch_products, torch_vector
@@ -42,12 +43,12 @@ def calls(machine: Machine) -> Iterator[Case]:
 def operators(machine: Machine) -> Iterator[Case]:
     """The smallest case of every kind of operator that probes of kernels have, as an eager model runs it."""
     smallest: dict[tuple[object, ...], Case] = {}
-    for cases in (torch_products.cases, torch_attention.decode_cases, torch_attention.prefill_cases, torch_vector.cases):
-        for case in cases(machine):
-            o = case.operator
-            way = (o.kind, o.name, o.dtype, case.variant)
-            if way not in smallest or o.moved_bytes < smallest[way].operator.moved_bytes:
-                smallest[way] = case
+    designs = (torch_products.cases, torch_attention.decode_cases, torch_attention.prefill_cases, torch_vector.cases)
+    for case in chain.from_iterable(design(machine) for design in designs):
+        o = case.operator
+        way = (o.kind, o.name, o.dtype, case.variant)
+        if way not in smallest or o.moved_bytes < smallest[way].operator.moved_bytes:
+            smallest[way] = case
     for case in smallest.values():
         words = [word for word in case.variant.split() if word not in ("graph", "queued")]
         yield replace(case, variant=" ".join([*words, "eager"]), graph=False)

@@ -59,10 +59,12 @@ def more(machine: Machine) -> Iterator[Case]:
 
 def shapes(machine: Machine) -> Iterator[tuple[int, int, int]]:
     """(m, n, k) of the first design."""
+    design: tuple[tuple[tuple[int, int], ...], tuple[int, ...]]
     if machine.target == "gpu":
-        weights, rows = _GPU_QUICK if machine.quick else ((*_GPU_WEIGHTS, *_GPU_VOCABULARY), _GPU_ROWS)
+        design = _GPU_QUICK if machine.quick else ((*_GPU_WEIGHTS, *_GPU_VOCABULARY), _GPU_ROWS)
     else:
-        weights, rows = _QUICK if machine.quick else ((*_WEIGHTS, *_VOCABULARY), _ROWS)
+        design = _QUICK if machine.quick else ((*_WEIGHTS, *_VOCABULARY), _ROWS)
+    weights, rows = design
     for number, (n, k) in enumerate(weights):
         for place, m in enumerate(rows):
             # A Latin pattern: each pair of weights has the ends and every second of the other row counts.
@@ -120,7 +122,7 @@ def _prepare(machine: Machine, operator: Operator) -> Call:
 
 def gradients(machine: Machine) -> Iterator[Case]:
     """Products of the backward: dx = dy w and dw = dy^T x, whose result is added up in the weights' dtype."""
-    triples = ((768, 768, 256), (2048, 1024, 512)) if machine.quick else (
+    triples: tuple[tuple[int, int, int], ...] = ((768, 768, 256), (2048, 1024, 512)) if machine.quick else (
         (768, 768, 256), (3072, 768, 512), (576, 1536, 256), (2048, 1024, 1024), (32000, 768, 128), (1024, 4096, 512)
     )  # fmt: skip
     if machine.target == "gpu":
@@ -133,9 +135,10 @@ def gradients(machine: Machine) -> Iterator[Case]:
             each = element_bytes(dtype)
             weight = op.gemm("product.wgrad", n, k, m, dtype, weights=False)
             dx, dw = partial(_prepare_dgrad, machine, forward), partial(_prepare_wgrad, machine, weight)
-            gpu, more_bytes = machine.target == "gpu", n * k * each
-            yield Case(forward, dx, forward.moved_bytes, _variant(machine, "dgrad"), graph=gpu)
-            yield Case(weight, dw, weight.moved_bytes + more_bytes, _variant(machine, "wgrad"), graph=gpu)
+            gpu, dw_bytes = machine.target == "gpu", weight.moved_bytes + n * k * each
+            dx_bytes = bytes_in_turn(machine, forward) if gpu else forward.moved_bytes
+            yield Case(forward, dx, dx_bytes, _variant(machine, "dgrad"), graph=gpu)
+            yield Case(weight, dw, dw_bytes, _variant(machine, "wgrad"), graph=gpu)
 
 
 def _prepare_dgrad(machine: Machine, operator: Operator) -> Call:
