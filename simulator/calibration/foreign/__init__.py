@@ -1,0 +1,1 @@
+"""Readers of what other benchmarks wrote: NCCL tests, STREAM, BabelStream, Intel MLC, llama-bench."""
