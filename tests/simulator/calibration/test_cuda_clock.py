@@ -279,3 +279,17 @@ def test_the_machine_decides_on_the_clock(monkeypatch: pytest.MonkeyPatch) -> No
     assert isinstance(clock_for(cpu, graph=True), HostClock)
     assert isinstance(clock_for(gpu), CudaClock)
     assert isinstance(clock_for(gpu, graph=True), GraphClock)
+
+
+def test_operands_are_made_before_the_side_stream_reads_them() -> None:
+    torch = FakeTorch()
+    torch.kernel(3e-3, 8 * US, "filling the operands")
+    filled = torch.main.free
+    begun: list[float] = []
+
+    def call() -> None:
+        begun.append(max(torch.current.free, torch.host))
+        torch.kernel(5 * US, 8 * US, "call")
+
+    GraphClock(torch).round_s(call, 1)
+    assert min(begun) >= filled
