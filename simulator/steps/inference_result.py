@@ -45,7 +45,7 @@ def inference_result(prepared: Prepared, work: StaticBatch, timeline: Timeline) 
         middle = cost.decode[len(cost.decode) // 2]
         phases.append(phase_cost("decode", middle.priced, device, middle.host_s, cost.steps))
         bound["decode"] = most_bound([(middle.priced, 1.0)], middle.host_s)
-    by_phase = _breakdowns(cost)
+    by_phase = breakdowns(cost)
     breakdown = _sum_of(by_phase.values())
     errors = {
         phase: errors_by_family([(s.priced, s.times) for s in steps], prepared.model)
@@ -107,7 +107,7 @@ def _mbu(prepared: Prepared, work: StaticBatch, tpot_s: float) -> float:
     return moved / (tpot_s * prepared.pool.device.memory.bandwidth.value)
 
 
-def _breakdowns(cost: BatchCost) -> dict[str, dict[str, float]]:
+def breakdowns(cost: BatchCost) -> dict[str, dict[str, float]]:
     """Seconds of each phase by family; together they sum to the end-to-end time."""
     found: dict[str, dict[str, float]] = {}
     rows = (

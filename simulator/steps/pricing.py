@@ -83,7 +83,7 @@ def most_bound(
 def by_family(steps: Iterable[tuple[PricedGraph, float]]) -> dict[str, float]:
     """Serial seconds of some steps, each so many times, per operator family; families without time left out."""
     sums = np.zeros(len(FAMILIES))
-    for graph, seconds in _joined_steps(steps):
+    for graph, seconds in joined_steps(steps):
         sums += np.bincount(FAMILY_CODES[graph.columns.kind], seconds, len(FAMILIES))
     return {family: value for family, value in zip(FAMILIES, sums.tolist(), strict=True) if value > 0.0}
 
@@ -95,7 +95,7 @@ def errors_by_family(steps: Iterable[tuple[PricedGraph, float]], model: DeviceMo
     error, and graphs of equal structure (decode steps) repeat their operators.
     """
     total, shared, own = (np.zeros(len(FAMILIES)) for _ in range(3))
-    for graph, seconds in _joined_steps(steps):
+    for graph, seconds in joined_steps(steps):
         families = FAMILY_CODES[graph.columns.kind]
         errors = model.errors[model.which(graph.columns), families]
         total += np.bincount(families, seconds, len(FAMILIES))
@@ -108,7 +108,7 @@ def errors_by_family(steps: Iterable[tuple[PricedGraph, float]], model: DeviceMo
     }
 
 
-def _joined_steps(steps: Iterable[tuple[PricedGraph, float]]) -> list[tuple[Graph, Floats]]:
+def joined_steps(steps: Iterable[tuple[PricedGraph, float]]) -> list[tuple[Graph, Floats]]:
     """Seconds of each operator over all steps, shape [n]; graphs of equal structure are added up."""
     totals: dict[int, tuple[Graph, Floats]] = {}
     for step, times in steps:
