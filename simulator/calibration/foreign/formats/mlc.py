@@ -71,7 +71,9 @@ def read(text: Text) -> Foreign:
                 f"{float(m[2]):g} ns at {float(m[3]) / 1e3:.4g} GB/s" for _, line in lines if (m := _LOADED.match(line))
             ]
         elif section == "caches":
-            latencies += [f"{' '.join(m[1].split())}: {float(m[2]):g} ns" for _, line in lines if (m := _LATENCY.match(line))]
+            latencies += [
+                f"{' '.join(m[1].split())}: {float(m[2]):g} ns" for _, line in lines if (m := _LATENCY.match(line))
+            ]
         else:
             latencies += [f"idle: {float(m[1]):g} ns" for _, line in lines if (m := _SINGLE.search(line))]
     if latencies:
