@@ -25,6 +25,7 @@ _PUBLIC = {
     "load_system": "hardware_specs.systems",
     "load_model": "workloads.models.catalogue",
     "load_runtime": "workloads.runtimes.catalogue",
+    "use_calibration": "simulator.calibration.use",
     "InputError": "hardware_specs.errors",
     "DoesNotFit": "hardware_specs.errors",
 }

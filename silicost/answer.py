@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,13 +41,47 @@ def answer(scenario: Scenario, how: Format, out: str | None = None, lead: str = 
         DoesNotFit: printed all the same; says by how much, and the cheapest change that fits.
         InputError: the scenario contradicts itself, or ``out`` cannot be written.
     """
-    result = simulate(scenario, timeline=bool(out))
+    result, remarks = noted(simulate(scenario, timeline=bool(out)), scenario)
     if out:
         write_files(Path(out), [result], result.title, lead)
     show(result, how)
     warn(result)
+    tell(remarks)
     if not result.fits:
         raise DoesNotFit(why_not(result) + cheapest_fix(scenario))
+
+
+def noted(result: Result, scenario: Scenario) -> tuple[Result, tuple[str, ...]]:
+    """``result`` with what is to be known of the user's own calibrations behind it: doubts are warnings, all is in its
+    provenance; and the remarks that are none of its warnings."""
+    from simulator.calibration.use import own_calibration
+
+    names = {name for pool in scenario.pools for name in (pool.device.id, pool.device.device_class)}
+    if not any(own_calibration(name) for name in names):
+        return result, ()
+    from simulator.calibration.staleness import with_notes
+
+    found, notes = with_notes(result, scenario)
+    return found, tuple(str(note) for note in notes if not note.doubt)
+
+
+def tell_of_calibrations(runtimes: Mapping[str, Iterable[str]]) -> None:
+    """Put on stderr what is to be known of the user's own calibrations of some devices.
+
+    Args:
+        runtimes: by device, the runtimes that predictions used.
+    """
+    if runtimes:
+        from simulator.calibration.staleness import notes_on
+
+        for note in (note for notes in notes_on(runtimes).values() for note in notes):
+            sys.stderr.write(f"silicost: {'warning: ' if note.doubt else ''}{note}\n")
+
+
+def tell(remarks: Iterable[str]) -> None:
+    """Put remarks on stderr: they say what a result is about, nothing speaks against it."""
+    for remark in remarks:
+        sys.stderr.write(f"silicost: {remark}\n")
 
 
 def warn(result: Result) -> None:

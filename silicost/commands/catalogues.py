@@ -48,7 +48,7 @@ def commands(kind: str) -> typer.Typer:
     catalogue = Catalogue(kind)
 
     @group.command("list", help=f"All {kind}.")
-    def _list(format: flags.HowToPrint = Format.TABLE) -> None:
+    def _list(calibration: flags.Calibration = None, format: flags.HowToPrint = Format.TABLE) -> None:
         from silicost.commands.catalogue_rows import ROWS, for_people
 
         rows = [row for name in catalogue.names() for row in ROWS[kind](catalogue.load(name))]
@@ -57,6 +57,7 @@ def commands(kind: str) -> typer.Typer:
     @group.command("show", help=f"One of the {kind}, with every number, its source and its mark.")
     def _show(
         name: Annotated[str, typer.Argument(help="Name, or path of a file.")],
+        calibration: flags.Calibration = None,
         format: flags.HowToPrint = Format.TABLE,
     ) -> None:
         import msgspec

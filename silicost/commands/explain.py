@@ -11,7 +11,7 @@ import typer
 from hardware_specs.units import format_quantity
 from reports.numbers import quantity
 from silicost.commands import flags
-from silicost.commands.validate import Progress, check_kind
+from silicost.commands.validate import Progress, check_kind, tell_of_own
 from silicost.output import Format, csv_text, print_json, print_table, write_out
 
 MOST_LINES = 10
@@ -27,6 +27,7 @@ def explain(
     kind: Annotated[str, typer.Option("--kind", help="ops, inference or training; default as columns say.")] = "",
     models: Annotated[str, typer.Option("--models", help="Table of architectures that the catalogue lacks.")] = "",
     where: Annotated[str, typer.Option("--where", help="Rows to take: 'device=h100-sxm-80gb,metric=tpot_s'.")] = "",
+    calibration: flags.Calibration = None,
     format: flags.HowToPrint = Format.TABLE,
 ) -> None:
     """What a predicted time consists of, and the smallest change of one number that makes it the measured one."""
@@ -49,6 +50,7 @@ def explain(
         write_out(csv_text([line for row in report["rows"] for line in _lines(row)]))
     else:
         _print_tables(report)
+    tell_of_own(scored)
 
 
 _OF_ROW = (

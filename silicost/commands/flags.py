@@ -39,10 +39,34 @@ def folder(text: str | None) -> str | None:
     return text
 
 
+def calibration_files(context: typer.Context, paths: list[str] | None) -> list[str] | None:
+    """Put the calibrations in these files before all others; without ``--device`` the device is that of the last."""
+    for path in paths or ():
+        from hardware_specs.records import DEVICE_CLASSES
+        from simulator.calibration.use import use_calibration
+
+        made = use_calibration(path)
+        if made not in DEVICE_CLASSES:
+            context.default_map = {**(context.default_map or {}), "device": made}
+    return paths
+
+
 Model = Annotated[
     str, typer.Option("--model", help="Model name, or path of a model TOML, a Hugging Face config.json or its folder.")
 ]
-Device = Annotated[str, typer.Option("--device", help="Device name, or path of a device TOML.")]
+Device = Annotated[
+    str, typer.Option("--device", help="Device name, or path of a device TOML; default that of --calibration.")
+]
+Calibration = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--calibration",
+        help="Calibration file of your own (silicost calibrate); goes before all others. May be given several times.",
+        callback=calibration_files,
+        is_eager=True,
+        metavar="FILE.toml",
+    ),
+]
 Count = Annotated[int | None, number("--count", "Devices; default tp x pp x dp. Alone: all of them tp.")]
 Tp = Annotated[int | None, number("--tp", "Tensor parallel ways.")]
 Pp = Annotated[int, number("--pp", "Pipeline parallel ways.")]

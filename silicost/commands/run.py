@@ -12,6 +12,7 @@ from silicost.output import Format
 
 def run(
     scenario: Annotated[str, typer.Argument(help="A scenario TOML, or the name of a shipped one; 'list' lists them.")],
+    calibration: flags.Calibration = None,
     out: flags.Out = None,
     format: flags.HowToPrint = Format.TABLE,
 ) -> None:

@@ -29,6 +29,7 @@ def train(
     site: flags.Site = "us-average",
     price: flags.Price = "",
     set: flags.Set = None,
+    calibration: flags.Calibration = None,
     out: flags.Out = None,
     format: flags.HowToPrint = Format.TABLE,
 ) -> None:

@@ -49,6 +49,7 @@ def validate(
     ] = False,
     rows_out: Annotated[str, typer.Option("--rows-out", help="Parquet file of all rows and their predictions.")] = "",
     report: Annotated[str, typer.Option("--report", help="HTML page of all scores.", metavar="FILE.html")] = "",
+    calibration: flags.Calibration = None,
     format: flags.HowToPrint = Format.TABLE,
 ) -> None:  # fmt: skip
     """How far predictions are off measurements: errors, bias, rank correlation, coverage of the intervals.
@@ -73,7 +74,22 @@ def validate(
     if report:
         _write_page(Path(report), scored, MEASUREMENTS if paths else PUBLISHED)
     _show(scores, format)
+    tell_of_own(scored)
     progress.end(sum(len(each.outcome) for each in scored))
+
+
+def tell_of_own(scored: Sequence[Scored]) -> None:
+    """Say what is to be known of the user's own calibrations that predictions of these rows rest on."""
+    from hardware_specs.calibrations import own_device_names
+    from silicost.answer import tell_of_calibrations
+
+    own = set(own_device_names())
+    runtimes: dict[str, set[str]] = {}
+    for each in scored if own else ():
+        for device, runtime in set(zip(each.label("device"), each.label("runtime"), strict=True)):
+            if device in own:
+                runtimes.setdefault(device, set()).add(runtime)
+    tell_of_calibrations(runtimes)
 
 
 def check_kind(kind: str) -> None:

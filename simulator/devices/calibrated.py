@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from hardware_specs.calibrations import Calibration, calibrations_of
+from hardware_specs.calibrations import Calibration, calibrations_digest, calibrations_of
 from hardware_specs.devices import device_names, load_device
 from hardware_specs.dtypes import BITS, COMPUTE_DTYPES
 from hardware_specs.errors import InputError, nearest
@@ -80,11 +80,13 @@ def choice_of(spec: DeviceSpec, runtime: Runtime) -> Choice:
     Raises:
         InputError: a broken file, or an entry for something that does not exist.
     """
-    return _choice(spec.id, spec.device_class, runtime.id)
+    digests = calibrations_digest(spec.id), calibrations_digest(spec.device_class)
+    return _choice(spec.id, spec.device_class, runtime.id, digests)
 
 
 @lru_cache(maxsize=512)
-def _choice(device: str, device_class: str, runtime: str) -> Choice:
+def _choice(device: str, device_class: str, runtime: str, digests: tuple[str, str]) -> Choice:
+    """As ``choice_of``; ``digests`` of the files with the entries: with other files the choice is another."""
     found = [(entry, True) for entry in calibrations_of(device)]
     found += [(entry, False) for entry in calibrations_of(device_class)]
     index = np.zeros(UNCALIBRATED.table.shape, np.int64)

@@ -14,7 +14,7 @@ import silicost
 
 FROZEN = [
     "__version__", "simulate", "inference_scenario", "training_scenario", "Scenario", "Plan", "Formats", "Result",
-    "load_device", "load_system", "load_model", "load_runtime", "InputError", "DoesNotFit",
+    "load_device", "load_system", "load_model", "load_runtime", "use_calibration", "InputError", "DoesNotFit",
 ]  # fmt: skip
 
 
