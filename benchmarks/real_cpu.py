@@ -5,8 +5,8 @@
 
 ``measure`` builds shipped architectures with random weights out of plain torch calls and times whole steps: prefill of
 one prompt, decode of one token at several batches and contexts (static buffers of keys and values), training steps
-(forward, backward, AdamW). All points are measured twice, the second time after all others, which gives the noise of
-a repetition. No operator is timed alone, nothing of it is fitted to, and nothing is read from a calibration.
+(forward, backward, AdamW). Run twice or more, it adds a round to the file each time, which gives the noise of a
+repetition. No operator is timed alone, nothing of it is fitted to, and nothing is read from a calibration.
 ``score`` predicts the same steps with ``silicost.simulate`` and compares.
 """
 
@@ -223,7 +223,7 @@ def step_of(decoder: Decoder, point: Point) -> Callable[[], object]:
 
 
 def timed(step: Callable[[], object], seconds: float) -> tuple[float, int]:
-    """Median time of a step, and of how many repetitions: until ``seconds`` are over, three at least (two long ones)."""
+    """Median time of a step and its repetitions: until ``seconds`` are over, but three at least (two long ones)."""
     start = time.perf_counter()
     step()
     fewest = 3 if time.perf_counter() - start < 2.0 * seconds else 2
@@ -237,26 +237,26 @@ def timed(step: Callable[[], object], seconds: float) -> tuple[float, int]:
 
 
 def measure(out: Path, models: list[str], quick: bool, seconds: float) -> None:
-    """Measure all points twice and write them."""
+    """Measure all points once and add that round to the file."""
     import torch
 
     from workloads.models.catalogue import load_model
 
     keep_freed_memory()
     dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16}
-    found: dict[Point, list[float]] = {}
-    for round_ in range(2):
-        made: tuple[tuple[str, str, bool], Decoder] | None = None
-        for point in points(models, quick):
-            key = (point.model, point.dtype, point.phase == "train")
-            if made is None or made[0] != key:
-                made = None
-                made = (key, Decoder(load_model(point.model), dtypes[point.dtype]))
-            step = step_of(made[1], point)
-            time_s, repeats = timed(step, seconds)
-            del step
-            found.setdefault(point, []).append(time_s)
-            print(f"round {round_ + 1}: {' '.join(map(str, point))}: {1e3 * time_s:.2f} ms ({repeats})", flush=True)
+    before = json.loads(out.read_text())["points"] if out.exists() else []
+    found = {Point(*(row[name] for name in Point._fields)): row["times_s"] for row in before}
+    made: tuple[tuple[str, str, bool], Decoder] | None = None
+    for point in points(models, quick):
+        key = (point.model, point.dtype, point.phase == "train")
+        if made is None or made[0] != key:
+            made = None
+            made = (key, Decoder(load_model(point.model), dtypes[point.dtype]))
+        step = step_of(made[1], point)
+        time_s, repeats = timed(step, seconds)
+        del step
+        found.setdefault(point, []).append(time_s)
+        print(f"{' '.join(map(str, point))}: {1e3 * time_s:.2f} ms ({repeats})", flush=True)
         rows = [{**point._asdict(), "times_s": times} for point, times in found.items()]
         about = {"torch": torch.__version__, "threads": torch.get_num_threads(), "date": time.strftime("%Y-%m-%d")}
         out.write_text(json.dumps({"about": about, "points": rows}, indent=1))
@@ -271,7 +271,7 @@ def predicted(point: Point, device: str, runtime: str) -> float:
             point.model, device, global_batch=point.batch, seq_len=point.tokens, micro_batch=point.batch,
             dtype=point.dtype, runtime=runtime,
         )  # fmt: skip
-        return float(silicost.simulate(scenario).metrics["step_s"])
+        return float(silicost.simulate(scenario).metrics["step_time_s"])
     isl, osl = (point.tokens, 1) if point.phase == "prefill" else (point.tokens - 1, 2)
     scenario = silicost.inference_scenario(
         point.model, device, batch=point.batch, isl=isl, osl=osl, dtype=point.dtype, runtime=runtime
@@ -292,8 +292,9 @@ def score(points_file: Path, calibration: Path, runtime: str) -> int:
     for row in rows:
         times = row.pop("times_s")
         point = Point(**row)
-        measured = float(np.median(times))
-        noise = abs(times[0] / times[-1] - 1.0)
+        # Whatever else runs on the machine can only slow a step down: the fastest round counts, as in the calibration.
+        measured = float(min(times))
+        noise = max(times) / measured - 1.0
         found.append((point, measured, predicted(point, device, runtime), noise))
     worst = 0
     for phases, aim in ((("prefill", "decode"), 0.10), (("train",), 0.15)):

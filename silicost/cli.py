@@ -15,7 +15,7 @@ import typer
 from hardware_specs.errors import DoesNotFit, InputError, clipped
 from hardware_specs.files import is_folder
 from silicost import kernel_cache
-from silicost.commands import catalogues, demo, explain, run, simulate, train, validate
+from silicost.commands import calibrate, catalogues, demo, explain, run, simulate, train, validate
 from silicost.output import drop_output
 
 LONGEST_MESSAGE = 2000
@@ -40,6 +40,7 @@ app.command("run")(run.run)
 app.command("validate")(validate.validate)
 app.command("explain")(explain.explain)
 app.command("demo")(demo.demo)
+app.add_typer(calibrate.app, name="calibrate")
 
 
 def _version(asked: bool) -> None:

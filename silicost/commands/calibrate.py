@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Measure this machine, fit its model, and compare calibrations.")
 
 _QUICK_S = 22.0
-_BUDGET_S = 105.0
+_BUDGET_S = 120.0
 _SHORTEST_S, _LONGEST_S = 2.0, 24 * 3600.0
 
-Budget = Annotated[str, typer.Option("--budget", help="Time to measure for: 90s, 10min; default 105s, quick 22s.")]
+Budget = Annotated[str, typer.Option("--budget", help="Time to measure for: 90s, 10min; default 120s, quick 22s.")]
 Quick = Annotated[bool, typer.Option("--quick", help="Few shapes: a first impression in under 40 s.")]
 Out = Annotated[str, typer.Option("--out", help="Calibration file; default in the user data directory.")]
 Samples = Annotated[str, typer.Option("--samples", help="Parquet file that keeps the samples; default beside --out.")]
@@ -46,7 +46,8 @@ def cpu(
     format: flags.HowToPrint = Format.TABLE,
 ) -> None:
     """Measure this CPU: streams, products, attention and vector operators, under torch and numpy."""
-    from simulator.calibration.environment import device_id_of, read_environment
+    from simulator.calibration.device_ids import device_id_of
+    from simulator.calibration.environment import read_environment
     from simulator.calibration.machine_run import Asked, calibrate_cpu
 
     environment = read_environment(torch=True)

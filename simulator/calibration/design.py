@@ -15,7 +15,7 @@ import numpy.typing as npt
 from hardware_specs.records import DeviceSpec
 from simulator.calibration.fit import fit_parameters
 from simulator.calibration.machine_fit import Part, free_of, measured_of, with_records
-from simulator.calibration.probes.registry import Case, Probe
+from simulator.calibration.probes.registry import Case, Probe, Target
 from simulator.calibration.split import folds_of
 from simulator.devices.model import cost_on_devices
 from simulator.kernels.roofline import TIME
@@ -37,14 +37,15 @@ class Unsure(NamedTuple):
 
 
 def most_unsure(
-    spec: DeviceSpec, parts: Sequence[Part], candidates: Sequence[tuple[Probe, Case]], runtime: str
+    spec: DeviceSpec, parts: Sequence[Part], candidates: Sequence[tuple[Probe, Case]], target: Target
 ) -> list[Unsure]:
-    """Candidates of the parts' kinds and dtypes under ``runtime``, the least sure ones first."""
+    """Candidates of the parts' runtimes, kinds and dtypes, the least sure ones first."""
     found: list[Unsure] = []
     for part in parts:
         own = [
             (probe, case) for probe, case in candidates
-            if case.operator.kind in part.kinds and case.operator.dtype == part.dtype and part.runtime == runtime
+            if case.operator.kind in part.kinds and case.operator.dtype == part.dtype
+            and probe.runtime.get(target) == part.runtime
         ]  # fmt: skip
         if own and len(part.rows) >= _FEWEST:
             spread = committee_sd(spec, part, [case for _, case in own])

@@ -11,12 +11,14 @@ from hardware_specs.facts import Fact, Fit, Mark
 from hardware_specs.records import Cache, Compute, DeviceSpec, Memory
 from hardware_specs.units import format_quantity
 from simulator.calibration.samples import Measurement
-from workloads.operators import FAMILY, OpKind
+from workloads.operators import OpKind
 
 _SOURCE: Final = "the operating system of the machine"
 _PRODUCTS: Final = (OpKind.GEMM, OpKind.BATCHED_GEMM)
 _OUTSIDE: Final = 3.0
-"""Streams of so many times the last-level cache come from memory."""
+"""Streams of more than so many times the last-level cache come from memory."""
+_INSIDE: Final = (0.06, 0.6)
+"""Parts of the last-level cache that streams fill which come from it: less may come from caches above."""
 
 
 class Hardware(NamedTuple):
@@ -57,7 +59,7 @@ def cpu_device(hardware: Hardware, measurements: Sequence[Measurement], runtime:
     fits = {
         what: Fit(f"{hardware.id}-{what}", (), rule, date, (hardware.id,), len(own))
         for what, rule in (
-            ("peaks", "highest rate of any matrix product that probes measured"),
+            ("peaks", "highest rate of any product, or multiply-adds in registers, that probes measured"),
             ("bandwidths", "highest rate of any stream that probes measured at this level"),
         )
     }
@@ -90,32 +92,33 @@ def cpu_device(hardware: Hardware, measurements: Sequence[Measurement], runtime:
 
 
 def _peaks(measurements: Sequence[Measurement]) -> dict[str, float]:
-    """Highest rate of products by dtype [FLOP/s]."""
+    """Highest rate of products, or of multiply-adds in registers, by dtype [FLOP/s]."""
     found: dict[str, float] = defaultdict(float)
     for each in measurements:
-        if each.operator.kind in _PRODUCTS:
-            rate = each.operator.flops / each.time_s
-            found[each.operator.dtype] = max(found[each.operator.dtype], rate)
+        o = each.operator
+        if o.kind in _PRODUCTS or (each.variant == "registers" and o.dtype in found):
+            found[o.dtype] = max(found[o.dtype], (o.flops or o.vector_flops) / each.time_s)
     return dict(found)
 
 
 def _bandwidths(measurements: Sequence[Measurement], cache_bytes: float) -> tuple[float, float]:
-    """Highest rates of streams from memory and from the caches [B/s]; 0 where none was measured.
+    """Highest rates of streams from memory and from the last-level cache [B/s]; 0 where none was measured.
 
-    Without streams, vector operators and the weights of products say what they reached.
+    Without streams from memory, the weights of products of one row say what they reached.
     """
-    memory, cache = 0.0, 0.0
+    memory, cache, weights = 0.0, 0.0, 0.0
     for each in measurements:
         o = each.operator
         if o.kind == OpKind.STREAM_COPY:
-            outside = o.moved_bytes > _OUTSIDE * max(cache_bytes, 1.0)
-            rate = o.moved_bytes / each.time_s
-            memory, cache = (max(memory, rate), cache) if outside else (memory, max(cache, rate))
-        elif FAMILY[o.kind] == "vector" and o.moved_bytes < 0.25 * cache_bytes:
-            cache = max(cache, o.moved_bytes / each.time_s)
+            # Short streams pass over their arrays several times in a call.
+            filled, rate = o.moved_bytes / o.batch / max(cache_bytes, 1.0), o.moved_bytes / each.time_s
+            if filled > _OUTSIDE:
+                memory = max(memory, rate)
+            elif _INSIDE[0] <= filled <= _INSIDE[1]:
+                cache = max(cache, rate)
         elif o.kind in _PRODUCTS and o.m == 1.0:
-            memory = max(memory, o.weight_bytes / each.time_s)
-    return memory, cache
+            weights = max(weights, o.weight_bytes / each.time_s)
+    return memory or weights, cache
 
 
 def _fitted(value: float, dimension: str, fit: Fit) -> Fact:

@@ -19,7 +19,7 @@ from hardware_specs.calibrations import Calibration, Calibrations
 from hardware_specs.facts import Fact, Fit, Mark
 from hardware_specs.records import DeviceSpec
 from simulator.calibration.entry import Measured, Scope, calibrate, calibrate_together, texts_of, uncalibrated
-from simulator.calibration.fit import Sample, interval_of
+from simulator.calibration.fit import Sample, fit_parameters, interval_of
 from simulator.calibration.samples import Measurement
 from simulator.devices.model import DeviceModel, compile_device
 from simulator.devices.registry import Parameter, law_of
@@ -28,14 +28,16 @@ from workloads.operators import FAMILY, OpKind
 from workloads.runtimes.catalogue import load_runtime
 from workloads.runtimes.record import Factors, Runtime
 
-FEWEST: Final = 5
+FEWEST: Final = 4
 """Samples of an entry: fewer say nothing about its parameters."""
 RULE: Final = "probes on this machine: mean absolute log ratio minimised on all samples; residuals of shapes left out"
 _STEPS: Final = 250
+_SHORT: Final = 60
+_VECTOR_ROWS: Final = (1.0, 2.0, 3.0, 4.0)
 _ONE: Final = Fact(1.0, "number", "1", Mark.ASSUMED, "a calibration of this runtime's own kernels")
 _PRODUCTS: Final = (OpKind.GEMM, OpKind.BATCHED_GEMM)
 _VECTORS: Final = tuple(kind for kind, family in FAMILY.items() if family == "vector" and kind != OpKind.STREAM_COPY)
-_NOT_MODELLED: Final = ("dispatch",)
+_NOT_MODELLED: Final = ("dispatch", "scaling", "registers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class Part:
 
 
 def parts_of(measurements: Iterable[Measurement], cores: int) -> list[Part]:
-    """Samples by runtime, kinds and dtype, of calls on all cores."""
+    """Samples by runtime, kinds and dtype: of calls on all ``cores``, on a GPU of kernels without their launches."""
     found: dict[tuple[str, tuple[OpKind, ...], str], list[Measurement]] = defaultdict(list)
     for each in measurements:
         if not each.runtime or each.threads not in (0, cores) or each.variant in _NOT_MODELLED:
@@ -100,15 +102,19 @@ def fit_machine(
 
 def measured_of(spec: DeviceSpec, part: Part) -> Measured:
     """Samples as a fit takes them: with the class priors of the bare device, and no factors of the runtime."""
-    model = compile_device(spec, neutral(load_runtime(part.runtime)), calibrated=False, timed_alone=True)
+    model = compile_device(spec, neutral(load_runtime(part.runtime)), calibrated=False)
     columns = columns_of([each.operator for each in part.rows])
     sample = Sample(model, columns, np.array([each.time_s for each in part.rows]))
     return Measured(sample, tuple(each.shape for each in part.rows), tuple(each.probe for each in part.rows))
 
 
 def neutral(runtime: Runtime) -> Runtime:
-    """``runtime`` whose kernels are as fast as the law: the entry is fitted to them themselves."""
-    return msgspec.structs.replace(runtime, factors=Factors(**dict.fromkeys(Factors.__struct_fields__, _ONE)))
+    """``runtime`` whose kernels are as fast as the law: the entry is fitted to them themselves, without launches."""
+    factors = Factors(**dict.fromkeys(Factors.__struct_fields__, _ONE))
+    launch = (
+        msgspec.structs.replace(runtime.launch, value=0.0, text="0 s") if not runtime.graph_mode else runtime.launch
+    )
+    return msgspec.structs.replace(runtime, factors=factors, launch=launch)
 
 
 def free_of(spec: DeviceSpec, kind: OpKind) -> list[Parameter]:
@@ -124,11 +130,26 @@ def entry_of(spec: DeviceSpec, part: Part, date: str) -> Calibration | None:
     if not free:
         return None
     about = Fit(f"{spec.id}-{part.label}", (), RULE, date, split_by=("shape",))
+    given = kernels_of(rows, free) if part.kinds == _PRODUCTS else {}
+    rows = Measured(rows.sample._replace(model=with_records(rows.sample.model, given)), rows.keys, rows.sources)
     entry = calibrate(rows, free, about, part.scope, hold_out=False, most_steps=_STEPS)
+    entry = msgspec.structs.replace(entry, parameters={**entry.parameters, **{n: f"{v:g}" for n, v in given.items()}})
     priors = uncalibrated([("", rows)])
     if entry.residuals.mape >= priors.mape:
         return None
     return _accounted(entry, rows, free, priors.mape)
+
+
+def kernels_of(rows: Measured, free: Sequence[Parameter]) -> dict[str, float]:
+    """How many rows a library multiplies as matrix-vector products: the number that a short fit likes best."""
+    if not any(parameter.name == "gemm_strip_penalty" for parameter in free):
+        return {}
+    found: dict[float, float] = {}
+    for most in _VECTOR_ROWS:
+        model = with_records(rows.sample.model, {"gemm_vector_rows": most})
+        fitted = fit_parameters([rows.sample._replace(model=model)], free, _SHORT)
+        found[most] = float(np.abs(fitted.residuals).mean())
+    return {"gemm_vector_rows": min(_VECTOR_ROWS, key=lambda most: found[most])}
 
 
 def vector_entries(spec: DeviceSpec, parts: Sequence[Part], date: str) -> list[Calibration]:

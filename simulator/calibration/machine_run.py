@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -15,10 +16,14 @@ from typing import Final, NamedTuple
 from hardware_specs.calibrations import Calibrations
 from hardware_specs.errors import InputError, nearest
 from hardware_specs.records import DeviceSpec
+from simulator.calibration.busy import busy_between, read_counters
 from simulator.calibration.design import different, most_unsure
-from simulator.calibration.environment import Environment, differences
+from simulator.calibration.drift import differences
+from simulator.calibration.energy import Meter
+from simulator.calibration.environment import Environment
 from simulator.calibration.machine_device import Hardware, cpu_device
 from simulator.calibration.machine_fit import fit_machine, parts_of
+from simulator.calibration.power_meters import meter_for
 from simulator.calibration.probes.registry import PROBES, Machine, Probe, Target
 from simulator.calibration.samples import Measurement, Samples, read_samples
 from simulator.calibration.session import Session, in_turns
@@ -38,7 +43,14 @@ _MEMORY_SHARE: Final = 0.35
 _MOST_BYTES: Final = 0.9e9
 _RESUME_WITHIN: Final = timedelta(days=1)
 
+_GPU_CACHE: Final = 64e6
+"""Cache of a GPU whose datasheet gives none [B]; assumed: no smaller than what operands must outgrow."""
+_GPU_MEMORY_SHARE: Final = 0.5
+_MUCH_DISTURBED: Final = 0.2
+
 Tell = Callable[[str, int, int], None]
+Make = Callable[[Sequence[Measurement]], DeviceSpec]
+"""The device that measurements give."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +79,8 @@ class Asked:
 class Calibrated(NamedTuple):
     """A calibration and what came up on the way.
 
-    ``measurements`` are what it was fitted to, ``resumed`` of them were there already; ``missing`` says why probes could
-    not run, ``remarks`` what makes the figures doubtful.
+    ``measurements`` are what it was fitted to, ``resumed`` of them were there already; ``missing`` says why probes
+    could not run, ``remarks`` what makes the figures doubtful.
     """
 
     found: Calibrations
@@ -111,6 +123,20 @@ def cpu_machine(environment: Environment, quick: bool) -> Machine:
     return Machine("cpu", environment.threads, float(environment.cache_bytes), memory, tuple(dtypes), quick)
 
 
+def gpu_machine(environment: Environment, spec: DeviceSpec, quick: bool) -> Machine:
+    """The first GPU of this machine for probes.
+
+    Args:
+        spec: what the catalogue says of it.
+    """
+    import torch
+
+    free, _ = torch.cuda.mem_get_info()
+    dtypes = tuple(dtype for dtype in ("bf16", "fp16", "fp32") if dtype in spec.compute.peaks)
+    cache = spec.cache.capacity.value if spec.cache else _GPU_CACHE
+    return Machine("gpu", environment.threads, cache, _GPU_MEMORY_SHARE * free, dtypes, quick)
+
+
 def calibrate_cpu(asked: Asked, environment: Environment, tell: Tell) -> Calibrated:
     """Measure this CPU and fit its calibration.
 
@@ -120,22 +146,64 @@ def calibrate_cpu(asked: Asked, environment: Environment, tell: Tell) -> Calibra
     machine = cpu_machine(environment, asked.quick)
     keep_freed_memory()
     set_threads(machine.cores)
+    make: Make = lambda rows: device_of(asked.device, environment, rows, environment.date)  # noqa: E731
+    return _calibrated(asked, machine, environment, make, tell)
+
+
+def calibrate_gpu(asked: Asked, environment: Environment, spec: DeviceSpec, tell: Tell) -> Calibrated:
+    """Measure the first GPU and fit calibrations of ``spec``, which stays what its datasheet says.
+
+    Raises:
+        InputError: torch sees no GPU, or as for a CPU.
+    """
+    _, missing = probes_for(Machine("gpu", 1, 0.0, 0.0, (), asked.quick), asked.only)
+    if "torch.products" in missing:
+        raise InputError(f"this GPU cannot be measured: {missing['torch.products']}")
+    set_threads(environment.threads)
+    return _calibrated(asked, gpu_machine(environment, spec, asked.quick), environment, lambda rows: spec, tell)
+
+
+def _calibrated(
+    asked: Asked, machine: Machine, environment: Environment, make: Make, tell: Tell
+) -> Calibrated:  # fmt: skip
+    """Measure by a first design, then where predictions are unsure, then power; and fit."""
+    start, counters = time.perf_counter(), read_counters()
     probes, missing = probes_for(machine, asked.only)
     before = resumable(asked, environment)
+    meter = meter_for(asked.target)
+    about = {**environment.as_texts(), "device": asked.device, "target": asked.target, **_idle(meter, asked.quick)}
     session = Session(
-        machine, {**environment.as_texts(), "device": asked.device, "target": asked.target}, asked.samples,
-        time.perf_counter() + _FIRST_SHARE * asked.budget_s, list(before), tell,
+        machine, about, asked.samples, start + _FIRST_SHARE * asked.budget_s, list(before), tell,
     )  # fmt: skip
-    end = time.perf_counter() + asked.budget_s
     session.run(in_turns(probes, lambda probe: probe.cases(machine)))
     session.save(done=False)
-    session.deadline = end
-    _refine(session, probes, hardware_of(environment, asked.device), asked.quick)
+    session.deadline = start + asked.budget_s
+    if not asked.quick:
+        _refine(session, probes, make)
+    session.measure_power(meter, in_turns(probes, lambda probe: probe.cases(machine)))
+    remarks = _remarks(session, busy_between(counters, read_counters()).says)
+    session.environment.update({f"remark.{number}": text for number, text in enumerate(remarks)})
     session.save(done=True)
-    date = environment.date
-    spec = device_of(asked.device, environment, session.measurements, date)
-    found = fit_machine(spec, session.measurements, session.environment, date, tell)
-    return Calibrated(found, tuple(session.measurements), len(before), {**missing, **session.failures})
+    found = fit_machine(make(session.measurements), session.measurements, session.environment, environment.date, tell)
+    return Calibrated(found, tuple(session.measurements), len(before), {**missing, **session.failures}, remarks)
+
+
+def _remarks(session: Session, busy: str) -> tuple[str, ...]:
+    """What makes the measurements doubtful."""
+    found = [busy] if busy else []
+    if session.disturbed_share > _MUCH_DISTURBED:
+        share = f"{session.disturbed_share:.0%}"
+        found.append(f"{share} of the calls took more than 1.25 times as long at one visit as at another")
+    return tuple(found)
+
+
+def _idle(meter: Meter, quick: bool) -> dict[str, str]:
+    """Power at rest, or why nothing reads it."""
+    if meter.missing:
+        return {"power.missing": meter.missing}
+    meter.start()
+    time.sleep(0.5 if quick else 1.0)
+    return {"power.idle_w": f"{meter.stop().mean_w:.1f}"}
 
 
 def fit_samples(samples: Samples, tell: Tell) -> Calibrations:
@@ -189,20 +257,15 @@ def _is_old(at: str) -> bool:
         return True
 
 
-def _refine(session: Session, probes: Iterable[Probe], hardware: Hardware, quick: bool) -> None:
+def _refine(session: Session, probes: Iterable[Probe], make: Make) -> None:
     """Measure the shapes that predictions are least sure of until all are sure or the time is up."""
     candidates = [(probe, case) for probe in probes for case in probe.more(session.machine)]
-    while not quick and session.left_s > 0.0 and candidates:
-        spec = cpu_device(hardware, session.measurements, "ideal", session.environment.get("date", "2000-01-01"))
-        parts = parts_of(session.measurements, session.machine.cores)
-        unsure = []
-        for runtime in {part.runtime for part in parts}:
-            own = [(p, c) for p, c in candidates if p.runtime.get(session.machine.target) == runtime]
-            unsure += most_unsure(spec, [part for part in parts if part.runtime == runtime], own, runtime)
-        chosen = [each for each in sorted(unsure, key=lambda each: -each.log_sd) if each.log_sd > _TARGET_SD]
-        chosen = different(chosen, _ROUND)
-        if not chosen:
-            return
+    while session.left_s > 0.0 and candidates:
+        unsure = most_unsure(
+            make(session.measurements), parts_of(session.measurements, session.machine.cores), candidates,
+            session.machine.target,
+        )  # fmt: skip
+        chosen = different([each for each in unsure if each.log_sd > _TARGET_SD], _ROUND)
         before = len(session.measurements)
         session.run([(each.probe, each.case) for each in chosen])
         taken = {id(each.case) for each in chosen}
@@ -212,23 +275,16 @@ def _refine(session: Session, probes: Iterable[Probe], hardware: Hardware, quick
 
 
 def set_threads(cores: int) -> None:
-    """Let torch, numba and the BLAS library use ``cores`` threads, where they are there."""
-    import numba
-
-    numba.set_num_threads(max(1, min(cores, numba.config.NUMBA_NUM_THREADS)))
-    try:
+    """Let torch and the BLAS library of numpy use ``cores`` threads, where they are there."""
+    if importlib.util.find_spec("torch") is not None:
         import torch
 
         torch.set_num_threads(cores)
         torch.set_grad_enabled(False)
-    except ImportError:
-        pass
-    try:
+    if importlib.util.find_spec("threadpoolctl") is not None:
         from threadpoolctl import threadpool_limits
 
         threadpool_limits(limits=cores, user_api="blas")
-    except ImportError:
-        pass
 
 
 def keep_freed_memory() -> None:

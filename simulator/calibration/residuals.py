@@ -75,7 +75,8 @@ def _ends(r: Floats, weight: Floats, groups: int) -> list[float]:
 def _middle(r: Floats) -> float:
     """Mean of the middle half: outliers count as rows, not by how far out they are."""
     low, high = np.quantile(r, (0.25, 0.75))
-    return float(r[(low <= r) & (r <= high)].mean())
+    inside = r[(low <= r) & (r <= high)]
+    return float(inside.mean() if len(inside) else np.median(r))
 
 
 def _spread(r: Floats) -> float:

@@ -10,21 +10,27 @@ import gc
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from simulator.calibration.cuda_clock import clock_for
+from simulator.calibration.energy import Meter
+from simulator.calibration.operator_power import power_during
 from simulator.calibration.probes.registry import Case, Machine, Probe
 from simulator.calibration.samples import Measurement, Samples, write_samples
-from simulator.calibration.timing import Clock, HostClock, Timing, time_call
+from simulator.calibration.timing import Timing, time_call
 
 _SAVE_EVERY_S: Final = 5.0
-_CASE_S: Final = {False: 0.13, True: 0.06}
+_CASE_S: Final = {False: 0.07, True: 0.03}
 """Most seconds of one visit of a case by ``Machine.quick``; long calls take a few times that."""
-_VISITS: Final = 2
-_AGREE: Final = 0.05
-"""Visits whose medians differ by more than this were disturbed: another one decides."""
+VISITS: Final = 3
+"""Times that a case is measured."""
+_DISTURBED: Final = 0.25
+"""Visits that differ by more than this share: something else had the machine."""
+_LEAST_BUSY: Final = 0.9
+"""Part of the meter's time that calls must take: power between them would be counted as theirs."""
 _WIDTH: Final = 0.03
 """Width of the 95% interval of a median, relative to it, at which a case is done."""
 
@@ -53,9 +59,8 @@ class Session:
     measurements: list[Measurement] = field(default_factory=list)
     tell: Tell = lambda name, done, of: None
     failures: dict[str, str] = field(default_factory=dict)
-    clock: Clock = field(default_factory=HostClock)
     _saved: float = 0.0
-    _medians: dict[str, list[float]] = field(default_factory=dict)
+    _visits: dict[str, list[Measurement]] = field(default_factory=dict)
     _places: dict[str, int] = field(default_factory=dict)
     _failed: set[str] = field(default_factory=set)
 
@@ -67,19 +72,18 @@ class Session:
     def run(self, work: Sequence[tuple[Probe, Case]]) -> None:
         """Measure cases in order; what is known already, and what does not fit into memory, is passed over.
 
-        All cases are visited twice, some time apart, and once more where the two differ: whatever else runs on the
-        machine can only slow a call down, so the fastest visit counts.
+        All cases are visited several times, some time apart, and the middle visit counts: clocks and neighbours of a
+        shared machine come and go over seconds, which no repetition on the spot shows.
         """
         known = {each.key for each in self.measurements}
         todo = [pair for pair in work if pair[1].bytes <= self.machine.memory_bytes and self._key(*pair) not in known]
-        for visit in range(_VISITS + 1):
+        for visit in range(VISITS):
             for number, (probe, case) in enumerate(todo):
                 if self.left_s <= 0.0:
                     break
                 self.tell(f"{probe.name} {case.operator.name} {case.operator.dtype}", visit * len(todo) + number,
-                          (_VISITS + 1) * len(todo))  # fmt: skip
-                if visit < _VISITS or self._disturbed(probe, case):
-                    self._visit(probe, case)
+                          VISITS * len(todo))  # fmt: skip
+                self._visit(probe, case)
                 if time.perf_counter() - self._saved > _SAVE_EVERY_S:
                     self.save(done=False)
         self.tell("", len(todo), len(todo))
@@ -89,7 +93,7 @@ class Session:
         return Measurement(probe.name, case.operator, 1.0, 1.0, 1.0, 1, runtime, case.variant, case.threads).key
 
     def _visit(self, probe: Probe, case: Case) -> None:
-        """Time a case once more; the fastest visit is kept as its measurement."""
+        """Time a case once more; the middle of its visits is kept as its measurement."""
         key = self._key(probe, case)
         if key in self._failed:
             return
@@ -97,38 +101,56 @@ class Session:
         if measured is None:
             self._failed.add(key)
             return
-        self._medians.setdefault(key, []).append(measured.time_s)
-        place = self._places.get(key)
-        if place is None:
-            self._places[key] = len(self.measurements)
-            self.measurements.append(measured)
-        elif measured.time_s < self.measurements[place].time_s:
-            self.measurements[place] = measured
-
-    def _disturbed(self, probe: Probe, case: Case) -> bool:
-        """Whether the visits of a case differ by more than noise."""
-        medians = self._medians.get(self._key(probe, case), [])
-        return len(medians) > 1 and max(medians) > (1.0 + _AGREE) * min(medians)
+        visits = self._visits.setdefault(key, [])
+        visits.append(measured)
+        place = self._places.setdefault(key, len(self.measurements))
+        self.measurements[place : place + 1] = [middle_of(visits)]
 
     @property
     def disturbed_share(self) -> float:
-        """Part of the cases visited more than once whose visits differ by more than noise."""
-        often = [medians for medians in self._medians.values() if len(medians) > 1]
-        return sum(max(m) > (1.0 + _AGREE) * min(m) for m in often) / max(len(often), 1)
+        """Part of the cases visited more than once of which one visit took much longer than another."""
+        spreads = [
+            max(each.time_s for each in visits) / min(each.time_s for each in visits)
+            for visits in self._visits.values()
+            if len(visits) > 1
+        ]
+        return sum(spread > 1.0 + _DISTURBED for spread in spreads) / max(len(spreads), 1)
 
     def _measured(self, probe: Probe, case: Case, runtime: str) -> Measurement | None:
         """The measurement of a case; None where it cannot run, for which the first reason is kept."""
         budget_s = min(_CASE_S[self.machine.quick], max(self.left_s, 0.0))
         try:
             call = case.prepare()
+            clock = clock_for(self.machine, case.graph)
             try:
-                timing = time_call(call, self.clock, width=_WIDTH, budget_s=budget_s)
+                timing = time_call(call, clock, width=_WIDTH, budget_s=budget_s)
             finally:
                 del call
         except (RuntimeError, NotImplementedError, TypeError, MemoryError, OSError) as error:
             self.failures.setdefault(probe.name, f"{case.operator.name} {case.operator.dtype}: {_first_line(error)}")
             return None
         return measurement(probe.name, case, runtime, timing)
+
+    def measure_power(self, meter: Meter, work: Sequence[tuple[Probe, Case]]) -> None:
+        """Read the power of the device under the longest case of each probe and dtype that was measured."""
+        if meter.missing:
+            return
+        longest: dict[tuple[str, str], tuple[Probe, Case, int]] = {}
+        for probe, case in work:
+            place = self._places.get(self._key(probe, case))
+            if place is None:
+                continue
+            key = (probe.name, case.operator.dtype)
+            known = longest.get(key)
+            if known is None or self.measurements[place].time_s > self.measurements[known[2]].time_s:
+                longest[key] = (probe, case, place)
+        for number, (probe, case, place) in enumerate(longest.values()):
+            self.tell(f"power {probe.name} {case.operator.dtype}", number, len(longest))
+            reading = power_during(meter, case.prepare(), clock_for(self.machine, case.graph))
+            if reading.busy > _LEAST_BUSY:
+                self.measurements[place] = replace(
+                    self.measurements[place], power_w=reading.mean_w, clock_hz=reading.clock_hz
+                )
 
     def save(self, done: bool) -> None:
         """Write the samples; ``done`` says that nothing is left to measure."""
@@ -144,6 +166,16 @@ def measurement(probe: str, case: Case, runtime: str, timing: Timing) -> Measure
     return Measurement(
         probe, case.operator, timing.median_s, timing.low_s, timing.high_s, timing.rounds, runtime, case.variant,
         case.threads, math.nan, math.nan, datetime.now(UTC).isoformat(timespec="seconds"),
+    )  # fmt: skip
+
+
+def middle_of(visits: Sequence[Measurement]) -> Measurement:
+    """The visit with the middle time (of two the faster one); its interval covers the times of all visits."""
+    ordered = sorted(visits, key=lambda each: each.time_s)
+    middle = ordered[(len(ordered) - 1) // 2]
+    return replace(
+        middle, low_s=min(middle.low_s, ordered[0].time_s), high_s=max(middle.high_s, ordered[-1].time_s),
+        repeats=sum(each.repeats for each in visits),
     )  # fmt: skip
 
 

@@ -2,20 +2,22 @@
 
 Products of m rows with weights [n, k]; P is the peak, B the memory bandwidth::
 
-    share    = a * k / (k + k_half) * m / (m + m_half) * padding to the register tile * balance over cores
+    share    = a * k / (k + k_half) * padding to the register tile * balance over cores
     t_math   = flops / (share P)
-    t_memory = weights / (s B) + activations / (s B or cache bandwidth) + (m > 1) * weights / (c B)
+    t_memory = weights (1 / (s B) + (1 + t n / (n + 3072)) / (c B)) + activations / (s B or cache bandwidth)
 
-``c`` is what a library spends on packing weights into panels before it multiplies more than one row with them; one row
-is a matrix-vector product that streams them. Attention of whole prompts runs by tiles of queries, each of which meets
-all keys up to its last row: few rows feed the registers badly, and the softmax passes over every score::
+``c`` is what a library spends on packing weights into panels before it multiplies rows with them; the rows of a panel
+lie in pages of their own, of which the second-level TLB knows some 3072: ``t`` is what more of them cost. At most
+``gemm_vector_rows`` rows are as many matrix-vector products instead, which stream the weights once each: m weights /
+(s B). Attention of whole prompts runs by tiles of queries, each of which meets all keys up to its last row: few rows
+feed the registers badly, and the softmax passes over every score::
 
     tile     = 32, 64 or 256 queries by length     scores = pairs + (tile - 1) / 2 * queries, the upper half of a tile
     t_math   = 2 (d_qk + d_v) scores / (a P tile / (tile + rows_half)) + 5 scores / (e V)
 
-Decode reads the cache at a share of B and computes at a share of P; vector operators move their bytes at a share of B
-(or of the cache's bandwidth) and compute at a share of the SIMD rate V. Each call has a floor: dispatch, fork, join.
-Results of 32 MiB and more that a runtime allocates anew wait for the system's pages.
+Decode reads the cache at a share of B and computes at a share of P. Vector operators move their bytes at a share of B,
+or of the cache's bandwidth, the more of them it holds, and compute at a share of the SIMD rate V. Each call has a
+floor: dispatch, fork, join. Results of 32 MiB and more that a runtime allocates anew wait for the system's pages.
 
 Reference: Goto and van de Geijn, ACM TOMS 34(3), 2008, doi:10.1145/1356052.1356053 (panels, register tiles); McCalpin,
 STREAM; PyTorch, aten/src/ATen/native/cpu/FlashAttentionKernel.cpp (tiles of queries by length).
@@ -25,6 +27,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import numpy as np
 from numba import njit
 
 from hardware_specs.dtypes import CODE
@@ -51,6 +54,9 @@ _SIMD_GAIN = 4.0
 _TILES: Final = ((768.0, 256.0), (192.0, 64.0), (0.0, 32.0))
 """Shortest prompt, queries of a tile."""
 _SOFTMAX_FLOPS: Final = 5.0
+_PAGES_IN_REACH: Final = 3072.0
+"""Entries of the second-level data TLB of Zen 4 (AMD, Software Optimization Guide for Zen 4, 57647); others have 1536
+to 4096."""
 _FRESH_BYTES: Final = float(1 << 25)
 """Results from this size on are mapped anew by glibc's malloc however it is set (DEFAULT_MMAP_THRESHOLD_MAX)."""
 
@@ -66,12 +72,12 @@ def matrix_share(p: Any, dtype: int) -> float:
 
 @njit(cache=True, error_model="numpy")
 def gemm_share(p: Any, dtype: int, m: float, n: float, k: float, batch: float) -> float:
-    """Share of the peak that a product reaches: register tile padding, balance over cores, depth and row ramps."""
+    """Share of the peak that a product reaches: register tile padding, balance over cores, depth ramp."""
     # Fewer rows than a register tile has run as dot products along k, which need no padding.
     useful = (m / padded(m, p.row_tile) if m >= p.row_tile else 1.0) * n / padded(n, p.column_tile)
     pieces = padded(m, 4.0 * p.row_tile) / (4.0 * p.row_tile) * padded(n, 64.0) / 64.0 * batch
     share = matrix_share(p, dtype) * useful * quantised(pieces, p.units)
-    return share * k / (k + p.depth_half) * m / (m + p.gemm_row_half)  # type: ignore[no-any-return]
+    return share * k / (k + p.depth_half)  # type: ignore[no-any-return]
 
 
 @njit(cache=True, error_model="numpy")
@@ -84,15 +90,21 @@ def pages_s(p: Any, written: float) -> float:
 def product(ops: Any, i: int, p: Any, out: Any) -> None:
     """Price a product, dense or of experts."""
     rows = ops.m[i] / ops.batch[i] if family_of(ops.kind[i]) == MOE else ops.m[i]
-    share = gemm_share(p, ops.dtype[i], rows, ops.n[i], ops.k[i], max(1.0, ops.batch[i] / ops.calls[i]))
-    unpack_s = ops.vector_flops[i] / (p.vector_peak * (p.dequantize_share if ops.dequantize[i] else p.vector_share))
-    compute_s = max(ops.flops[i] / (p.peaks[ops.dtype[i]] * share), unpack_s)
+    peak = p.peaks[ops.dtype[i]]
     moved = ops.read_bytes[i] + ops.write_bytes[i]
     fast = p.cache_bandwidth if is_resident(ops, i, p) else p.bandwidth
-    memory_s = ops.weight_bytes[i] / (p.bandwidth * p.stream_share) + moved / (fast * p.stream_share)
-    if rows > 1.0:
-        memory_s += ops.weight_bytes[i] / (p.bandwidth * p.gemm_pack_share)
-    memory_s += pages_s(p, ops.write_bytes[i])
+    streamed_s = ops.weight_bytes[i] / (p.bandwidth * p.stream_share)
+    memory_s = moved / (fast * p.stream_share) + pages_s(p, ops.write_bytes[i])
+    if rows <= p.gemm_vector_rows:
+        compute_s = ops.flops[i] / (peak * matrix_share(p, ops.dtype[i]))
+        memory_s += max(rows, 1.0) * streamed_s
+    else:
+        batch = max(1.0, ops.batch[i] / ops.calls[i])
+        compute_s = ops.flops[i] / (peak * gemm_share(p, ops.dtype[i], rows, ops.n[i], ops.k[i], batch))
+        outside = 1.0 + p.gemm_strip_penalty * ops.n[i] / (ops.n[i] + _PAGES_IN_REACH)
+        memory_s += streamed_s + outside * ops.weight_bytes[i] / (p.bandwidth * p.gemm_pack_share)
+    unpack_s = ops.vector_flops[i] / (p.vector_peak * (p.dequantize_share if ops.dequantize[i] else p.vector_share))
+    compute_s = max(compute_s, unpack_s)
     settle(ops, i, p, compute_s, memory_s, p.gemm_floor_s, p.gemm_overlap, bytes_s(ops, i, p), out)
 
 
@@ -131,9 +143,11 @@ def vector(ops: Any, i: int, p: Any, out: Any) -> None:
     if ops.flops[i] > 0.0:
         compute_s = max(compute_s, ops.flops[i] / (p.peaks[ops.dtype[i]] * p.gemm_share))
     moved = ops.read_bytes[i] + ops.write_bytes[i]
-    fast = p.cache_bandwidth if is_resident(ops, i, p) else p.bandwidth
-    memory_s = (ops.weight_bytes[i] / p.bandwidth + moved / fast) / p.vector_stream_share
-    memory_s += pages_s(p, ops.write_bytes[i])
+    held = p.vector_cache_part * p.cache_bytes
+    cached = 1.0 / np.cbrt(1.0 + (moved / held) ** 3) if held > 0.0 else 0.0
+    fast = max(p.cache_bandwidth, p.bandwidth)
+    memory_s = ops.weight_bytes[i] / p.bandwidth + moved * (cached / fast + (1.0 - cached) / p.bandwidth)
+    memory_s = memory_s / p.vector_stream_share + pages_s(p, ops.write_bytes[i])
     settle(ops, i, p, compute_s, memory_s, p.vector_floor_s, p.vector_overlap, bytes_s(ops, i, p), out)
 
 
@@ -174,12 +188,14 @@ LAW = register(
             free("gemm_share", "number", 0.70, 0.05, 1.0, _PRODUCTS, "share of the dense peak of large products"),
             constant("tile_share", "number", 0.40, "the same in dtypes whose peak is that of matrix tiles"),
             free("depth_half", "number", 64.0, 0.0, 600.0, _PRODUCTS, "k at which a product reaches half its rate"),
-            free("gemm_row_half", "number", 0.0, 0.0, 60.0, _PRODUCTS, "rows at which a product reaches half its rate"),
             constant("row_tile", "number", 4.0, "rows of a register tile"),
             constant("column_tile", "number", 16.0, "columns of a register tile"),
             free("stream_share", "number", 0.75, 0.05, 1.0, _PRODUCTS, "share of the bandwidth that weights stream at"),
             free("gemm_pack_share", "number", _NO_PACKING, 0.05, 2e3, _PRODUCTS,
                  "share of the bandwidth at which weights are packed for more than one row"),
+            free("gemm_strip_penalty", "number", 0.0, 0.0, 4.0, _PRODUCTS,
+                 "what packing of more rows than the TLB reaches costs beside"),
+            constant("gemm_vector_rows", "number", 1.0, "most rows that run as matrix-vector products"),
             free("gemm_overlap", "number", 2.0, 1.0, 10.0, _PRODUCTS, "how well products hide memory time"),
             free("gemm_floor_s", "s", 4.0e-6, 1e-7, 1e-3, _PRODUCTS, "shortest product: dispatch, fork, join"),
             free("attention_share", "number", 0.25, 0.01, 1.0, _PREFILL, "share of the dense peak of attention"),
@@ -192,6 +208,7 @@ LAW = register(
             free("decode_floor_s", "s", 4.0e-6, 1e-7, 1e-3, _DECODE, "shortest attention of one query"),
             free("vector_share", "number", 0.50, 0.002, 1.0, _VECTOR, "share of the SIMD rate of vector operators"),
             free("vector_stream_share", "number", 0.50, 0.02, 1.0, _VECTOR, "share of the bandwidth of the same"),
+            free("vector_cache_part", "number", 0.5, 0.1, 4.0, ("vector",), "part of the cache that holds operands"),
             free("vector_overlap", "number", 2.0, 1.0, 10.0, _VECTOR, "how well vector operators hide memory time"),
             free("vector_floor_s", "s", 4.0e-6, 1e-7, 1e-3, _VECTOR, "shortest vector operator"),
             free("page_bytes_per_s", "bytes_per_s", _NO_PAGES, 5e8, 2.0 * _NO_PAGES, (*_PRODUCTS, *_VECTOR),

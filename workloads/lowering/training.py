@@ -97,11 +97,13 @@ def _head(arch: Architecture, tokens: Tokens, how: Lowering) -> list[Operator]:
 
 
 def _embedding_backward(arch: Architecture, tokens: Tokens, how: Lowering) -> list[Operator]:
-    """Gradients of the tables: each row of the gradient is added to the row that was looked up."""
+    """Gradients of the tables: zeros for all rows, then each row of the gradient is added to the one looked up."""
     dtype, rows, width = how.precision.attention, tokens.rows, arch.embedding_dim or arch.hidden
     operators = []
     if width != arch.hidden:
         operators += backward_of(op.gemm("embedding.project", rows, arch.hidden, width, dtype), frozen=False)
+    zeros = op.elementwise("embedding.backward.zeros", part(arch.vocab, how.sharding.tp), width, dtype, inputs=1)
+    operators.append(replace(zeros, vector_flops=0.0, read_bytes=0.0))
     operators.append(op.embedding("embedding.backward", rows, width, dtype))
     return operators
 

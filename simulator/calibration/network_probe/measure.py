@@ -105,7 +105,7 @@ def measure_network(
     skipped += [f"{name}: {missing(name)}" for name in transports if missing(name)]
     share_s = budget_s / (3 * len(ordered) * max(len(usable), 1))
     for name in usable:
-        with second_process(name, 10.0 * budget_s + 60.0) as channel:
+        with second_process(name, 10.0 * budget_s + 600.0) as channel:
             found += _Probe(channel, name, name, share_s, skipped, progress).over(ordered)
     return NetworkReport(tuple(found), tuple(skipped), about)
 

@@ -19,7 +19,7 @@ from simulator.calibration.network_probe.protocol import Served, Stranger, serve
 
 DEFAULT_PORT: Final = 47511
 """Port that nobody has registered (IANA)."""
-ANSWER_S: Final = 30.0
+ANSWER_S: Final = 60.0
 """Longest silence of the other host [s]."""
 _ADDRESS: Final = re.compile(r"^(?:\[(?P<six>[0-9A-Fa-f:.%\w]+)\]|(?P<host>[^:\[\]\s/]*))(?::(?P<port>\d{1,5}))?$")
 

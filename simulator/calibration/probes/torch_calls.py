@@ -15,7 +15,7 @@ RUNTIMES: Final[dict[Target, str]] = {"cpu": "torch-cpu-2.13", "gpu": "torch-eag
 _NAMES: Final = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16", "int8": "int8", "fp8": "float8_e4m3fn"}
 _COLD: Final = 3.0
 """Operands that take turns fill the cache so many times over: no call finds its own there."""
-_MOST_COPIES: Final = 64
+_MOST_COPIES: Final = 400
 _BLOCK: Final = 1 << 16
 
 
