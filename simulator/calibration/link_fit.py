@@ -5,7 +5,8 @@ Computing 20(3), 1994). Residuals are log ratios, so that a message of a byte co
 loss. How far the line is off is told by fits that left each message size out in turn.
 
 Ping-pong rows give the latency. Streams, where there are any, give the bandwidth: a plain large copy has the sender,
-the wire and the receiver at work at once. Collectives count as hops and passes over the link, see ``hops_of``.
+the wire and the receiver at work at once. That of a link is what the largest messages reach: smaller ones may stay in a
+cache on their way. Collectives count as hops and passes over the link, see ``hops_of``.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ SOFT_LOG_RATIO: Final = 0.1
 """Log ratio from which on a point counts linearly instead of quadratically."""
 WORST_SD: Final = 0.5
 """Standard error of a logarithm above which rows do not show a value."""
+LARGE_BYTES: Final = float(1 << 22)
+"""Messages of at least this size and of at least a sixteenth of the largest are large copies [B]."""
 MOST_FOLDS: Final = 16
 """Message sizes that are left out one by one; of more, groups are."""
 _TOPOLOGY: Final[dict[Category, str]] = {
@@ -56,10 +59,12 @@ class Line:
     """seconds = hops x ``latency_s`` + passes x bytes / ``bytes_per_s``.
 
     ``latency_sd`` and ``bandwidth_sd`` are standard errors of the logarithms; ``left_out`` is by message size.
+    ``large_bytes_per_s`` is what large messages reach: another rate where these leave the caches.
     """
 
     latency_s: float
     bytes_per_s: float
+    large_bytes_per_s: float
     latency_sd: float
     bandwidth_sd: float
     rows: int
@@ -85,7 +90,7 @@ class LinkFit:
     @property
     def bytes_per_s(self) -> float:
         """What a plain large copy reaches [B/s]."""
-        return (self.streamed or self.single).bytes_per_s
+        return (self.streamed or self.single).large_bytes_per_s
 
 
 def fit_line(
@@ -116,7 +121,13 @@ def fit_line(
                 f"(standard error of its logarithm {each:.2g}); measure {others} ones too"
             )
     left = _left_out(message_bytes, seconds, hops, times)
-    return Line(float(np.exp(u[0])), float(np.exp(u[1])), float(sd[0]), float(sd[1]), len(seconds), left)
+    latency, rate = np.exp(u).tolist()
+    large = message_bytes >= max(LARGE_BYTES, sizes[-1] / 16.0)
+    wire = seconds[large] - hops[large] * latency
+    if np.all(wire > 0.0) and large.any():
+        rates = times[large] * message_bytes[large] / wire
+        return Line(latency, rate, float(np.median(rates)), float(sd[0]), float(sd[1]), len(seconds), left)
+    return Line(latency, rate, rate, float(sd[0]), float(sd[1]), len(seconds), left)
 
 
 def _line(size: Floats, seconds: Floats, hops: Floats, times: Floats) -> tuple[Floats, Floats, Floats]:
@@ -260,7 +271,7 @@ def link_text(
 def _rule(fit: LinkFit) -> str:
     rule = "latency + bytes / bandwidth, soft-L1 log ratios"
     if fit.streamed:
-        rule += "; latency of ping-pong, bandwidth of streams each way"
+        rule += "; latency of ping-pong, bandwidth of the largest messages of streams each way"
     if fit.with_library:
         rule += "; the latency holds the set-up of the collective library"
     return f"{rule}; each message size left out in turn"
@@ -273,8 +284,9 @@ def _notes(fit: LinkFit) -> str:
             median, worst = line.error
             parts.append(
                 f"{what}: {line.latency_s * 1e6:.3g} us (95% within {_percent(line.latency_sd)}) and "
-                f"{line.bytes_per_s / 1e9:.3g} GB/s (within {_percent(line.bandwidth_sd)}), sizes left out are off by "
-                f"{100.0 * median:.0f}% in the median and {100.0 * worst:.0f}% at most"
+                f"{line.bytes_per_s / 1e9:.3g} GB/s (within {_percent(line.bandwidth_sd)}), the largest "
+                f"{line.large_bytes_per_s / 1e9:.3g} GB/s; sizes left out are off by {100.0 * median:.0f}% in the "
+                f"median and {100.0 * worst:.0f}% at most"
             )
     return "; ".join(parts) + "."
 

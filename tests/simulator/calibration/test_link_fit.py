@@ -74,6 +74,15 @@ def test_errors_are_of_sizes_that_fits_had_not_seen() -> None:
     assert last.message_bytes == SIZES[-1] and last.log_ratio < np.log(seen) - 0.02
 
 
+def test_the_bandwidth_is_that_of_the_largest_messages() -> None:
+    bent = [row(transfer("shm", size), 10 * US + size / (12e9 if size < 5e5 else 6e9), "shm.stream") for size in SIZES]
+    fit = fit_link(transfers(15 * US, 12e9, "shm.pingpong") + bent)
+    assert fit.streamed is not None and 6e9 < fit.streamed.bytes_per_s < 12e9
+    assert fit.bytes_per_s == pytest.approx(6e9, rel=0.01)
+    small = fit_link(transfers(15 * US, 12e9, "shm.pingpong", sizes=SIZES[:11])).single
+    assert small.large_bytes_per_s == small.bytes_per_s
+
+
 def test_streams_give_the_bandwidth_and_ping_pong_the_latency() -> None:
     rows = transfers(30 * US, 0.8e9, "tcp.pingpong", sizes=SIZES[:8])
     rows += transfers(2 * US, 1.2e9, "tcp.stream") + transfers(2 * US, 1.2e9, "tcp.stream.back")
