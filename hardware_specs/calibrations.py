@@ -156,10 +156,13 @@ def use_calibration(path: str | Path) -> str:
     Raises:
         InputError: no such file, or a broken one.
     """
-    found = _CATALOGUE.load(Path(path) if str(path).endswith(".toml") else Path(f"{path}.toml"))
-    _CATALOGUE.paths[found.id] = Path(path)
+    place = Path(path)
+    _CATALOGUE._loaded.pop(place, None)  # it may have been written anew since
+    found = _CATALOGUE.load(place)
+    for entry in found.calibrations:
+        _check(entry, f"{place}: calibration {entry.fit.id}")
+    _CATALOGUE.paths[found.id] = place
     calibrations_digest.cache_clear()
-    calibrations_of(found.id)
     return found.id
 
 

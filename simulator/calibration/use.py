@@ -25,7 +25,6 @@ from hardware_specs.reader import read_record
 from hardware_specs.records import DEVICE_CLASSES
 from hardware_specs.units import parse_quantity
 from hardware_specs.version import package_version
-from simulator.devices import model
 from simulator.devices.calibrated import KINDS
 from simulator.devices.registry import Parameter, law_of
 from workloads.operators import FAMILY, OpKind
@@ -56,12 +55,6 @@ def use_calibration(path: str | Path) -> str:
     """
     found = read_calibration(path)
     put_first(Path(path))
-    if load_calibration(found.id) != found:
-        raise InputError(
-            f"{path}: was read before and has changed since; give the new calibration another name, or use it in a new "
-            "process"
-        )
-    model._COMPILED.clear()
     return found.id
 
 

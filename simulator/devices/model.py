@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hardware_specs.calibrations import calibrations_digest
 from hardware_specs.dtypes import BITS, COMPUTE_DTYPES, FALLBACKS, PASSES
 from hardware_specs.errors import InputError, nearest
 from hardware_specs.facts import Fact, Mark
@@ -130,8 +131,9 @@ def _fastest(spec: DeviceSpec, dtype: str) -> str:
     return usable[0] if usable else ""
 
 
-_COMPILED: dict[tuple[int, int, bool, bool], DeviceModel] = {}
-"""Models by the identity of spec and runtime, which they hold, so that no identity is used twice."""
+_COMPILED: dict[tuple[int, int, bool, bool, str], DeviceModel] = {}
+"""Models by the identity of spec and runtime, which they hold, so that no identity is used twice, and by the digests of
+the calibration files."""
 _MOST_COMPILED = 256
 
 
@@ -144,7 +146,8 @@ def compile_device(
     ``calibrated`` off: class priors alone, where fits begin. ``timed_alone``: each call is timed by itself, host
     included, as benchmarks of eager frameworks do. The same spec and runtime give the same model again.
     """
-    key = (id(spec), id(runtime), calibrated, timed_alone)
+    fitted = calibrations_digest(spec.id) + calibrations_digest(spec.device_class)
+    key = (id(spec), id(runtime), calibrated, timed_alone, fitted)
     if key not in _COMPILED:
         if len(_COMPILED) >= _MOST_COMPILED:
             _COMPILED.clear()

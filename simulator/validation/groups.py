@@ -24,6 +24,8 @@ def group_keys(sizes: Floats, notes: Words, split_by: Sequence[str]) -> list[str
     for name in split_by:
         if name == MODEL:
             parts.append([f"model={model_in(note)}" for note in notes.tolist()])
+        elif name not in SIZES:  # of a machine's own samples: no points file has this column
+            parts.append([""] * len(sizes))
         else:
             parts.append([f"{name}={value:g}" for value in sizes[:, SIZES.index(name)].tolist()])
     return [" ".join(key) for key in zip(*parts, strict=True)] if parts else [""] * len(sizes)
