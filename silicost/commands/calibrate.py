@@ -9,27 +9,30 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hardware_specs.errors import InputError, clipped
-from hardware_specs.files import write_text
+from hardware_specs.files import write_bytes, write_text
 from silicost.commands import flags
+from silicost.commands.calibrate_network import network
+from silicost.commands.compare_calibrations import compare
+from silicost.commands.next_measurement import next_measurement
 from silicost.output import Format, print_json, print_rows
 
 if TYPE_CHECKING:
-    from hardware_specs.calibrations import Calibrations
+    from hardware_specs.calibrations import Calibration, Calibrations
+    from simulator.calibration.machine_run import Calibrated
+    from simulator.calibration.samples import Measurement
 
 app = typer.Typer(no_args_is_help=True, help="Measure this machine, fit its model, and compare calibrations.")
 
-_QUICK_S = 22.0
-_BUDGET_S = 120.0
+_USUAL_S = {False: 120.0, True: 20.0}
+"""Seconds of measuring by ``--quick``."""
 _SHORTEST_S, _LONGEST_S = 2.0, 24 * 3600.0
 
-Budget = Annotated[str, typer.Option("--budget", help="Time to measure for: 90s, 10min; default 120s, quick 22s.")]
+Budget = Annotated[str, typer.Option("--budget", help="Time to measure for: 90s, 10min; default 120s, quick 20s.")]
 Quick = Annotated[bool, typer.Option("--quick", help="Few shapes: a first impression in under 40 s.")]
 Out = Annotated[str, typer.Option("--out", help="Calibration file; default in the user data directory.")]
 Samples = Annotated[str, typer.Option("--samples", help="Parquet file that keeps the samples; default beside --out.")]
-Name = Annotated[str, typer.Option("--name", help="Id of the device to make; default from what the machine is.")]
-Only = Annotated[str, typer.Option("--only", help="Probes to run, by the beginning of their names: 'torch.,stream'.")]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Forget samples of a run that was interrupted.")]
-From = Annotated[str, typer.Option("--from", help="Read measurements from a file of another tool instead.")]
+Only = Annotated[str, typer.Option("--only", help="Probes to run, by the beginnings of their names: 'torch.,stream'.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Forget the samples of a run that was interrupted.")]
 Report = Annotated[str, typer.Option("--report", help="HTML page of the calibration.", metavar="FILE.html")]
 
 
@@ -39,34 +42,70 @@ def cpu(
     quick: Quick = False,
     out: Out = "",
     samples: Samples = "",
-    name: Name = "",
+    name: Annotated[str, typer.Option("--name", help="Id of the device to make; default what the machine is.")] = "",
     only: Only = "",
     fresh: Fresh = False,
+    files: Annotated[
+        list[str] | None,
+        typer.Option("--from", help="Read STREAM, MLC or llama-bench output instead of measuring.", metavar="FILE"),
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="With --from: the device that the files are of.")] = "",
     report: Report = "",
     format: flags.HowToPrint = Format.TABLE,
 ) -> None:
-    """Measure this CPU: streams, products, attention and vector operators, under torch and numpy."""
+    """Measure this CPU: streams, products, attention, vector operators, under torch and numpy; fit its model."""
+    seconds = budget_of(budget, quick)
+    if files:
+        from silicost.calibration_files import calibration_from_files
+
+        found, remarks = calibration_from_files([Path(file) for file in files], device, checked_name(name))
+        place = place_of(out, found.id)
+        _write(found, place, report, ())
+        _say([*remarks, f"calibration: {place}"])
+        show_calibration(found, format)
+        return
+    if device:
+        raise InputError(f"--device {clipped(device)}: goes with --from; a machine that is measured is named by --name")
     from simulator.calibration.device_ids import device_id_of
     from simulator.calibration.environment import read_environment
     from simulator.calibration.machine_run import Asked, calibrate_cpu
 
     environment = read_environment(torch=True)
-    device = checked_name(name) or device_id_of(environment, "cpu")
-    place = place_of(out, device)
-    kept = Path(samples) if samples else place.with_suffix(".samples.parquet")
-    seconds = budget_of(budget, _QUICK_S if quick else _BUDGET_S)
-    words = tuple(word.strip() for word in only.split(",") if word.strip())
-    with Progress() as progress:
-        made = calibrate_cpu(Asked("cpu", device, seconds, quick, words, kept, fresh), environment, progress.tell)
-    _finish(made.found, place, report, made.measurements)
-    for probe, reason in made.missing.items():
-        sys.stderr.write(f"silicost: {probe}: {reason}\n")
-    if made.resumed:
-        sys.stderr.write(f"silicost: went on from {made.resumed} samples of a run that was interrupted\n")
-    for line in made.remarks:
-        sys.stderr.write(f"silicost: {line}\n")
-    sys.stderr.write(f"silicost: {len(made.measurements)} samples: {kept}\nsilicost: calibration: {place}\n")
-    show_calibration(made.found, format)
+    made_id = checked_name(name) or device_id_of(environment, "cpu")
+    place = place_of(out, made_id)
+    asked = Asked("cpu", made_id, seconds, quick, words(only), samples_of(samples, place), fresh)
+    _check_place(place)
+    with _progress() as progress:
+        made = calibrate_cpu(asked, environment, progress.tell)
+    _finish(made, place, asked.samples, report, format)
+
+
+@app.command("gpu")
+def gpu(
+    device: Annotated[str, typer.Option("--device", help="Which device of the catalogue it is; default by its name.")]
+    = "",
+    budget: Budget = "",
+    quick: Quick = False,
+    out: Out = "",
+    samples: Samples = "",
+    only: Only = "",
+    fresh: Fresh = False,
+    report: Report = "",
+    format: flags.HowToPrint = Format.TABLE,
+) -> None:  # fmt: skip
+    """Measure the first GPU: products, attention, vector operators, launches, copies, power; fit its model."""
+    seconds = budget_of(budget, quick)
+    from simulator.calibration.environment import read_environment
+    from simulator.calibration.machine_run import Asked, calibrate_gpu, gpu_spec
+
+    environment = read_environment(torch=True)
+    spec = gpu_spec(environment, device)
+    place = place_of(out, spec.id)
+    asked = Asked("gpu", spec.id, seconds, quick, words(only), samples_of(samples, place), fresh)
+    _check_place(place)
+    with _progress() as progress:
+        made = calibrate_gpu(asked, environment, spec, progress.tell)
+    _finish(made, place, asked.samples, report, format)
 
 
 @app.command("fit")
@@ -81,11 +120,11 @@ def fit(
     from simulator.calibration.samples import read_samples
 
     read = read_samples(Path(samples))
-    with Progress() as progress:
+    with _progress() as progress:
         found = fit_samples(read, progress.tell)
     place = place_of(out, found.id)
-    _finish(found, place, report, read.measurements)
-    sys.stderr.write(f"silicost: calibration: {place}\n")
+    _write(found, place, report, read.measurements)
+    _say([f"calibration: {place}"])
     show_calibration(found, format)
 
 
@@ -94,13 +133,33 @@ def show(
     calibration: Annotated[str, typer.Argument(help="Name of a calibration, or path of its file.")],
     format: flags.HowToPrint = Format.TABLE,
 ) -> None:
-    """Parameters with their intervals, errors on what fits left out, and the machine."""
+    """Every parameter with its interval, and the errors on what fits left out."""
     from hardware_specs.calibrations import load_calibration
 
-    show_calibration(load_calibration(calibration), format)
+    found = load_calibration(calibration)
+    if format is Format.JSON:
+        show_calibration(found, format)
+    else:
+        print_rows([row for entry in found.calibrations for row in parameter_rows(entry)], format, found.id)
 
 
-def _finish(found: Calibrations, place: Path, report: str, measurements: Any) -> None:
+app.command("network")(network)
+app.command("compare")(compare)
+app.command("next")(next_measurement)
+
+
+def _finish(made: Calibrated, place: Path, samples: Path, report: str, format: Format) -> None:
+    """Write what came of a run, say what must be known of it, and show it."""
+    _write(made.found, place, report, made.measurements)
+    notes = [f"{probe}: {reason}" for probe, reason in made.missing.items()]
+    if made.resumed:
+        notes.append(f"went on from {made.resumed} samples of a run that was interrupted")
+    notes += [*made.remarks, f"{len(made.measurements)} samples: {samples}", f"calibration: {place}"]
+    _say(notes)
+    show_calibration(made.found, format)
+
+
+def _write(found: Calibrations, place: Path, report: str, measurements: tuple[Measurement, ...]) -> None:
     """Write the calibration, and its page where one is asked for."""
     from simulator.calibration.write import machine_text
 
@@ -109,41 +168,79 @@ def _finish(found: Calibrations, place: Path, report: str, measurements: Any) ->
         from silicost.calibration_page import write_calibration_page
 
         write_calibration_page(Path(report), found, measurements)
-        sys.stderr.write(f"silicost: report: {report}\n")
+        _say([f"report: {report}"])
+
+
+def _say(lines: list[str]) -> None:
+    for line in lines:
+        sys.stderr.write(f"silicost: {line}\n")
+
+
+def _progress() -> Any:
+    from silicost.calibration_progress import CalibrationProgress
+
+    return CalibrationProgress()
 
 
 def show_calibration(found: Calibrations, format: Format) -> None:
-    """Print the entries of a calibration."""
+    """Print a calibration: one row for each entry, or all of it as JSON."""
     import msgspec
 
     if format is Format.JSON:
         print_json(msgspec.to_builtins(found))
         return
-    rows = [row for entry in found.calibrations for row in entry_rows(found.id, entry)]
-    print_rows(rows, format, found.id if format is Format.TABLE else "")
+    print_rows([entry_row(entry) for entry in found.calibrations], format, found.id if format is Format.TABLE else "")
 
 
-def entry_rows(device: str, entry: Any) -> list[dict[str, Any]]:
+def entry_row(entry: Calibration) -> dict[str, Any]:
+    """One entry in one row: what it holds for, its samples, how far predictions were off on what fits left out."""
+    return {
+        "operators": _operators(entry),
+        "dtype": " ".join(entry.dtypes),
+        "runtime": " ".join(entry.runtimes),
+        "samples": entry.fit.rows,
+        "median error": _percent(entry.residuals.median),
+        "error, shape left out": _percent(entry.held_out_error_shape),
+        "error, family left out": _percent(entry.held_out_error_family),
+    }
+
+
+def parameter_rows(entry: Calibration) -> list[dict[str, Any]]:
     """One row for each parameter of an entry."""
-    what = "vector operators" if len(entry.operators) > 4 else " ".join(entry.operators)
     rows = []
     for name, value in entry.parameters.items():
-        low, high = entry.intervals.get(name, ("", ""))
+        low, high = entry.intervals.get(name, (None, None))
         rows.append(
             {
-                "operators": what,
-                "dtype": " ".join(entry.dtypes),
-                "runtime": " ".join(entry.runtimes),
-                "parameter": name,
-                "value": value,
-                "95% from": low or None,
-                "to": high or None,
-                "samples": entry.fit.rows,
-                "error, shape left out": entry.held_out_error_shape,
-                "family left out": entry.held_out_error_family,
+                "operators": _operators(entry), "dtype": " ".join(entry.dtypes), "runtime": " ".join(entry.runtimes),
+                "parameter": name, "value": value, "95% from": low, "to": high,
             }
-        )
+        )  # fmt: skip
     return rows
+
+
+def _operators(entry: Calibration) -> str:
+    return "vector operators" if len(entry.operators) > 4 else " ".join(entry.operators)
+
+
+def _percent(share: float | None) -> str | None:
+    return None if share is None else f"{share:.1%}"
+
+
+def words(text: str) -> tuple[str, ...]:
+    """The words of a list with commas."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def samples_of(given: str, place: Path) -> Path:
+    """Where the samples go.
+
+    Raises:
+        InputError: another ending than .parquet.
+    """
+    if given and not given.endswith(".parquet"):
+        raise InputError(f"--samples {clipped(given)}: must be a file that ends in .parquet")
+    return Path(given) if given else place.with_suffix(".samples.parquet")
 
 
 def place_of(out: str, device: str) -> Path:
@@ -161,16 +258,23 @@ def place_of(out: str, device: str) -> Path:
     return Path(out)
 
 
-def budget_of(text: str, usual_s: float) -> float:
+def _check_place(place: Path) -> None:
+    """Refuse a place that cannot be written: better known before minutes of measuring than after them."""
+    probe = place.with_name(f".{place.name[:100]}.probe")
+    write_bytes(probe, b"")
+    probe.unlink()
+
+
+def budget_of(text: str, quick: bool) -> float:
     """Seconds of ``--budget``.
 
     Raises:
-        InputError: no time, or one that is too short or long.
+        InputError: no time, or one that is too short or too long.
     """
     from hardware_specs.units import parse_quantity
 
     if not text:
-        return usual_s
+        return _USUAL_S[quick]
     seconds = parse_quantity(text, "s", "--budget")
     if not _SHORTEST_S <= seconds <= _LONGEST_S:
         raise InputError(f"--budget {clipped(text)}: must be from {_SHORTEST_S:g} s to {_LONGEST_S / 3600:g} h")
@@ -186,29 +290,3 @@ def checked_name(name: str) -> str:
     if name and not all(c.isascii() and (c.islower() or c.isdigit() or c in "-._") for c in name):
         raise InputError(f"--name {clipped(name)!r}: must be small letters, digits, '-', '.' and '_'")
     return name
-
-
-class Progress:
-    """A bar on standard error, where that is a terminal; a line every few seconds elsewhere."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-        console = Console(stderr=True)
-        self._bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-            TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal,
-        )  # fmt: skip
-        self._task = self._bar.add_task("", total=None)
-
-    def __enter__(self) -> Progress:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def tell(self, name: str, done: int, of: int) -> None:
-        """Show that ``done`` of ``of`` cases are done and that ``name`` comes now."""
-        self._bar.update(self._task, description=f"{name[:48]:48}", completed=done, total=max(of, 1))

@@ -95,7 +95,8 @@ def fit_machine(
     entries += vector_entries(spec, parts, date)
     tell("", len(parts), len(parts))
     return Calibrations(
-        id=spec.id, calibrations=tuple(entries), device=spec, environment=dict(environment),
+        id=spec.id, calibrations=tuple(entries), environment=dict(environment),
+        device=spec if spec.device_class == "cpu" else None,
         notes="Measured on the machine that is described under environment; shares of peaks and bandwidths are fitted.",
     )  # fmt: skip
 

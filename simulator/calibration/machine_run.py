@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from hardware_specs.calibrations import Calibrations
+from hardware_specs.devices import device_names, load_device
 from hardware_specs.errors import InputError, nearest
 from hardware_specs.records import DeviceSpec
 from simulator.calibration.busy import busy_between, read_counters
@@ -137,6 +139,31 @@ def gpu_machine(environment: Environment, spec: DeviceSpec, quick: bool) -> Mach
     return Machine("gpu", environment.threads, cache, _GPU_MEMORY_SHARE * free, dtypes, quick)
 
 
+def gpu_spec(environment: Environment, device: str) -> DeviceSpec:
+    """The catalogue's entry of the first GPU of this machine: the one called ``device``, or the one nearest its name.
+
+    Raises:
+        InputError: no GPU, or none in the catalogue that is called alike.
+    """
+    if device:
+        return load_device(device)
+    if not environment.accelerators:
+        reason = environment.accelerators_missing or "none is listed"
+        raise InputError(f"no GPU can be seen ({reason}); name it where torch sees one: --device h100-sxm-80gb")
+    name = environment.accelerators[0].name
+    wanted = set(
+        re.findall(r"[a-z]+\d+[a-z]*|\d+gb|sxm|pcie|nvl", name.lower().replace("hbm3", "sxm").replace(" gb", "gb"))
+    )
+    gpus = [each for each in device_names() if load_device(each).device_class == "gpu"]
+    scored = [(len(wanted & set(each.split("-"))), -len(each), each) for each in gpus]
+    best = max(scored)
+    if best[0] == 0:
+        raise InputError(
+            f"{name}: no device of the catalogue is called alike; name it with --device (silicost devices list)"
+        )
+    return load_device(best[2])
+
+
 def calibrate_cpu(asked: Asked, environment: Environment, tell: Tell) -> Calibrated:
     """Measure this CPU and fit its calibration.
 
@@ -215,8 +242,9 @@ def fit_samples(samples: Samples, tell: Tell) -> Calibrations:
     if "device" not in samples.environment:
         raise InputError("these samples do not say of which machine they are (no 'device' in their description)")
     environment = Environment.from_texts(samples.environment)
-    date = environment.date or str(datetime.now(UTC).date())
-    spec = device_of(samples.environment["device"], environment, samples.measurements, date)
+    date, name = environment.date or str(datetime.now(UTC).date()), samples.environment["device"]
+    on_gpu = samples.environment.get("target") == "gpu"
+    spec = load_device(name) if on_gpu else device_of(name, environment, samples.measurements, date)
     return fit_machine(spec, samples.measurements, samples.environment, date, tell)
 
 
