@@ -86,6 +86,19 @@ def test_bytes_go_both_ways_between_two_processes(transport: str) -> None:
         send_header(channel, Word.BYE)
 
 
+def test_times_are_one_way_and_of_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = iter(range(0, 1000, 6))
+    monkeypatch.setattr(protocol.time, "perf_counter", lambda: float(next(ticks)))
+    with pair() as (ours, theirs):
+        answer = InThread(lambda: serve(theirs, "peer"))
+        greet(ours, "peer")
+        message = memoryview(bytearray(8))
+        assert ping_pong(ours, "peer", message, 2) == [3.0, 3.0]
+        assert push(ours, "peer", message, 3) == pull(ours, "peer", message, 3) == 2.0
+        send_header(ours, Word.BYE)
+        assert answer.result == (2 * 2 + 3 + 3, 8 * 10)
+
+
 @pytest.mark.parametrize("transport", HERE)
 def test_a_second_process_that_ends_is_seen(transport: str) -> None:
     broken = pytest.raises(InputError, match=f"{transport}: (closed the connection|the connection broke off)")
