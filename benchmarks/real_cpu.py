@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 INFERENCE = ("smollm-135m", "pythia-160m", "smollm2-360m", "qwen2.5-0.5b", "gpt2-medium", "tinyllama-1.1b")
 TRAINING = ("smollm-135m", "pythia-160m", "gpt2")
-PREFILL = ((1, 32), (1, 128), (1, 384), (1, 900), (3, 200))
+PREFILL = ((1, 32), (1, 128), (1, 400), (3, 90))
 DECODE = ((1, 64), (1, 700), (3, 300), (8, 160), (24, 100), (8, 1000))
 STEPS = ((1, 128), (2, 256), (4, 128))
 
@@ -333,7 +333,7 @@ def main() -> int:
     one.add_argument("points", type=Path)
     one.add_argument("--models", default=",".join(INFERENCE))
     one.add_argument("--quick", action="store_true")
-    one.add_argument("--seconds", type=float, default=1.0, help="per point and round")
+    one.add_argument("--seconds", type=float, default=0.6, help="per point and round")
     two = commands.add_parser("score")
     two.add_argument("points", type=Path)
     two.add_argument("calibration", type=Path)
