@@ -154,6 +154,11 @@ def _measurement(
     return Measurement(probe, operator, time_s, low_s, high_s, repeats, variant=" ".join(words), source=text.name)
 
 
+def root_of(word: str) -> int:
+    """The root that a table gives; -1 for none."""
+    return int(word) if word.isdecimal() and len(word) < 10 else -1
+
+
 def nodes_of(measurement: Measurement) -> int:
     """Over how many nodes a collective ran that was read from a file."""
     found = [word for word in measurement.variant.split() if word.startswith("nodes=")]

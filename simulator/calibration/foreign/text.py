@@ -18,6 +18,8 @@ from typing import Any, Final
 from hardware_specs.errors import InputError, clipped
 from hardware_specs.files import is_file
 
+LARGEST: Final = 1e18
+"""No benchmark measures more of anything."""
 MOST_BYTES: Final = 64 * 2**20
 """Largest file that is read [B]; outputs of benchmarks are far smaller."""
 _COLOURS: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -56,8 +58,8 @@ class Text:
             return json.loads(self.whole)
         except json.JSONDecodeError as error:
             raise self.error(error.lineno, f"not valid JSON, or cut off: {error.msg}") from None
-        except RecursionError:
-            raise self.error(0, "JSON nested too deeply") from None
+        except (ValueError, RecursionError):
+            raise self.error(0, "JSON with absurdly long numbers, or nested too deeply") from None
 
     def has(self, *words: str) -> bool:
         """Whether any of ``words`` stands in the file."""
@@ -68,17 +70,17 @@ class Text:
         return InputError(f"{self.place}: line {line}: {what}" if line else f"{self.place}: {what}")
 
     def number(self, word: str, line: int, what: str, *, zero: bool = True) -> float:
-        """A number that is not negative.
+        """A number that is not negative, and no larger than ``LARGEST``.
 
         Raises:
-            InputError: it is none, negative, or 0 where ``zero`` is not allowed.
+            InputError: it is none, negative, absurd, or 0 where ``zero`` is not allowed.
         """
         try:
             value = float(word)
         except ValueError:
             value = math.nan
-        if not (0.0 <= value < math.inf) or (value == 0.0 and not zero):
-            allowed = "a number, zero or more" if zero else "a number above zero"
+        if not 0.0 <= value <= LARGEST or (value == 0.0 and not zero):
+            allowed = f"a number {'from' if zero else 'above'} zero, at most {LARGEST:g}"
             raise self.error(line, f"{what} {clipped(word)!r} must be {allowed}")
         return value
 

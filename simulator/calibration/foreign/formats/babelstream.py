@@ -44,9 +44,9 @@ def _table(text: Text) -> list[Measurement]:
     unit, array_bytes, repeats = 0.0, 0.0, 1
     for number, line in enumerate(text.lines, start=1):
         words = line.split()
-        if match := re.match(r"\s*Array size:\s*([\d.]+ \w+)", line):
+        if match := re.match(r"\s*Array size:\s*([\d.]{1,15} \w+)", line):
             array_bytes = parse_quantity(match[1], "bytes", f"{text.place}: line {number}")
-        elif match := re.match(r"\s*Running \w+ (\d+) times", line):
+        elif match := re.match(r"\s*Running \w+ (\d{1,9}) times", line):
             repeats = max(int(match[1]) - 1, 1)
         elif match := _HEADER.match(line):
             unit = _UNITS[match["unit"]]

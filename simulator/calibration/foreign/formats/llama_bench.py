@@ -19,7 +19,9 @@ from simulator.calibration.foreign.registry import Format, register
 from simulator.calibration.foreign.text import Text
 
 _TYPE: Final = re.compile(r"^(?P<model>\S+ \S+)\s+(?P<quant>.+)$")
-_TEST: Final = re.compile(r"^(?:pp\s?(?P<prompt>\d+))?\+?(?:tg\s?(?P<generated>\d+))?(?:\s*@\s*d\s?(?P<depth>\d+))?$")
+_TEST: Final = re.compile(
+    r"^(?:pp\s?(?P<prompt>\d{1,9}))?\+?(?:tg\s?(?P<generated>\d{1,9}))?(?:\s*@\s*d\s?(?P<depth>\d{1,9}))?$"
+)
 _RATE: Final = re.compile(r"^(?P<mean>[\d.]+)(?:\s*[^\d\s.]{1,3}\s*(?P<sd>[\d.]+))?$")
 _RULE: Final = re.compile(r"^\s*\|[\s:|-]+\|?\s*$")
 """The line below the header of a table."""

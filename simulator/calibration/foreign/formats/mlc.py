@@ -23,7 +23,7 @@ _MB: Final = 1e6
 
 _TRAFFIC: Final = (
     (re.compile(r"ALL Reads\s*:"), "reads", Kernel(1, 0)),
-    (re.compile(r"(\d+):(\d+) Reads-Writes\s*:"), "{}:{}", Kernel(0, 0)),
+    (re.compile(r"\b(\d{1,2}):(\d{1,2}) Reads-Writes\s*:"), "{}:{}", Kernel(0, 0)),
     (re.compile(r"Stream-triad like\s*:"), "triad", Kernel(2, 1)),
     (re.compile(r"All NT writes\s*:"), "nt-writes", Kernel(0, 1)),
     (re.compile(r"1:1 Read-NT write\s*:"), "1:1-nt", Kernel(1, 1)),
@@ -105,6 +105,8 @@ def _peaks(section: str, lines: list[tuple[int, str]], text: Text) -> Iterator[M
             rate = text.number(next(iter(line[match.end() :].split()), ""), number, "bandwidth", zero=False)
             if match.groups():
                 name, kernel = name.format(*match.groups()), Kernel(float(match[1]), float(match[2]))
+            if kernel.arrays <= 0.0:
+                raise text.error(number, f"traffic {match[0]!r} moves nothing")
             yield _measurement(text, number, prefix + name, kernel, rate)
 
 

@@ -16,6 +16,7 @@ from simulator.calibration.foreign.collective_rows import (
     Row,
     Run,
     measurements_of,
+    root_of,
 )
 from simulator.calibration.foreign.reasons import Reasons
 from simulator.calibration.foreign.record import Foreign
@@ -71,8 +72,9 @@ def _row(result: dict[str, Any], number: int, text: Text, reasons: Reasons) -> R
         values = [_number(body.get(each), f"results[{number}].{key}.{each}", text) for each in _BODY]
         verdict = body.get("nwrong")
         wrong = None if verdict is None else _number(verdict, f"results[{number}].{key}.nwrong", text)
-        times = _table(result.get(f"{key}_per_iter")).get("times_us", [])
-        seconds = tuple(1e-6 * _number(each, f"results[{number}].{key}_per_iter", text) for each in times)
+        times = _table(result.get(f"{key}_per_iter")).get("times_us")
+        calls = times if isinstance(times, list) else []
+        seconds = tuple(1e-6 * _number(each, f"results[{number}].{key}_per_iter", text, zero=False) for each in calls)
         places.append(Placement(name, values[0] * 1e-6, values[1], values[2], wrong, seconds))
     if not places:
         return None
@@ -83,7 +85,7 @@ def _row(result: dict[str, Any], number: int, text: Text, reasons: Reasons) -> R
         _number(result.get("count"), f"results[{number}].count", text),
         _word(result, "type"),
         _word(result, "redop"),
-        int(root) if root.lstrip("-").isdigit() else -1,
+        root_of(root),
         tuple(places),
     )
 
@@ -104,10 +106,10 @@ def _program(document: dict[str, Any]) -> str:
     return spelt.get(re.sub("[^a-z]", "", names.pop()), "") if len(names) == 1 else ""
 
 
-def _number(value: Any, place: str, text: Text) -> float:
+def _number(value: Any, place: str, text: Text, *, zero: bool = True) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise text.error(0, f"{place}: must be a number, not {value!r}")
-    return text.number(repr(value), 0, place)
+    return text.number(repr(value), 0, place, zero=zero)
 
 
 def _table(value: Any) -> dict[str, Any]:

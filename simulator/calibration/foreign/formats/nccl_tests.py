@@ -17,6 +17,7 @@ from simulator.calibration.foreign.collective_rows import (
     Row,
     Run,
     measurements_of,
+    root_of,
 )
 from simulator.calibration.foreign.reasons import Reasons
 from simulator.calibration.foreign.record import Foreign
@@ -24,11 +25,11 @@ from simulator.calibration.foreign.registry import Format, register
 from simulator.calibration.foreign.text import Text
 
 _RANK: Final = re.compile(
-    r"^#\s+Rank\s+(?P<rank>\d+)\s+(?:Group\s+(?P<group>\d+)\s+)?Pid\s+\d+\s+on\s+(?P<host>\S+)\s+"
+    r"^#\s+Rank\s+(?P<rank>\d{1,9})\s+(?:Group\s+(?P<group>\d{1,9})\s+)?Pid\s+\d+\s+on\s+(?P<host>\S+)\s+"
     r"device\s+\d+\s+\[[^\]]*\]\s*(?P<device>.*)$"
 )
 _PROGRAM: Final = re.compile(r"\b(?P<name>[a-z_]+)_perf(?:_mpi)?\b")
-_SETTINGS: Final = re.compile(r"(?P<name>nThread|nGpus|agg iters|iters|graph):?\s+(?P<value>\d+)")
+_SETTINGS: Final = re.compile(r"(?P<name>nThread|nGpus|agg iters|iters|graph):?\s+(?P<value>\d{1,12})")
 _VERSION: Final = re.compile(r"nccl-tests version (?P<tests>\S+).*nccl-library=(?P<library>\d+)")
 _LIBRARY: Final = re.compile(r"\b(?P<name>NCCL|RCCL) version\s*:?\s*(?P<version>\d\S*)")
 _NOISE: Final = re.compile(r"NCCL (?:INFO|WARN|TRACE|ERROR)|Collective test concluded")
@@ -125,7 +126,9 @@ def _columns(words: list[str], number: int, text: Text) -> list[str]:
     for word in words:
         columns.append(f"in-place {word}" if word in seen else word)
         seen.add(word)
-    if missing := [name for name in ("count", "type") if name not in seen]:
+    wanted = [f"{prefix}{name}" for prefix in ("", "in-place ") for name in ("time", "algbw", "busbw")]
+    wanted = [] if "cputime" in seen else wanted if "in-place time" in columns else wanted[:3]
+    if missing := [name for name in ("count", "type", *wanted) if name not in columns]:
         raise text.error(number, f"the header lacks the column {', '.join(missing)}")
     return columns
 
@@ -159,7 +162,7 @@ def _row(words: list[str], columns: list[str], scale: float, number: int, text: 
         text.number(cells["count"], number, "count"),
         cells["type"],
         cells.get("redop", ""),
-        int(cells["root"]) if cells.get("root", "").lstrip("-").isdigit() else -1,
+        root_of(cells.get("root", "")),
         tuple(places),
     )
 

@@ -19,10 +19,10 @@ from simulator.calibration.samples import Measurement
 
 _HEADER: Final = re.compile(r"^\s*Function\s+(?:Best )?Rate\s+\(?MB/s\)?\s+(?P<times>.*)$")
 _ROW: Final = re.compile(r"^\s*(?P<kernel>Copy|Scale|Add|Triad):\s*(?P<values>.*)$")
-_ELEMENT: Final = re.compile(r"This system uses\s+(\d+)\s+bytes per")
-_ARRAY: Final = re.compile(r"Array size\s*=\s*(\d+)")
-_THREADS: Final = re.compile(r"Number of Threads (?:requested|counted)\s*=\s*(\d+)", re.IGNORECASE)
-_TIMES: Final = re.compile(r"Each (?:kernel|test) (?:will be executed|is run)\s+(\d+)\s+times", re.IGNORECASE)
+_ELEMENT: Final = re.compile(r"This system uses\s+(\d{1,2})\s+bytes per")
+_ARRAY: Final = re.compile(r"Array size\s*=\s*(\d{1,15})")
+_THREADS: Final = re.compile(r"Number of Threads (?:requested|counted)\s*=\s*(\d{1,9})", re.IGNORECASE)
+_TIMES: Final = re.compile(r"Each (?:kernel|test) (?:will be executed|is run)\s+(\d{1,9})\s+times", re.IGNORECASE)
 _LARGEST_GAP: Final = 0.2
 """Most by which rate x shortest time may differ from the bytes of the arrays: times have a few digits only."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,24 @@ LLAMA = """\
 | -------------- | -------: | -----: | ------- | ------: | ----: | ------------: |
 | llama 7B Q4_0  | 3.56 GiB | 6.74 B | CPU     |       8 | pp512 | 100.00 ± 1.00 |
 """
+
+
+NCCL = """\
+# nThread 1 nGpus 2 minBytes 8 maxBytes 128 step: 2(factor) warmup iters: 5 iters: 20 graph: 0
+#  Rank  0 Group  0 Pid  100 on   node0 device  0 [0x07] NVIDIA A100
+#  Rank  1 Group  0 Pid  100 on   node0 device  1 [0x0b] NVIDIA A100
+#       size         count      type   redop    root     time   algbw   busbw #wrong     time   algbw   busbw #wrong
+     1048576        262144     float     sum      -1    20.00   52.43   52.43      0    21.00   49.93   49.93      0
+"""
+MLC = """\
+Measuring Peak Injection Memory Bandwidths for the system
+ALL Reads        :      200000.0
+3:1 Reads-Writes :      180000.0
+Measuring Memory Bandwidths between nodes within system
+Numa node            0       1
+       0        82329.6 33676.7
+"""
+ODD = ("nan", "inf", "-1", "1e999", "0", "", "N/A", "|", "{", "[", '"', "é", "9" * 5000, ":", "\t", "#")
 
 
 def write(tmp_path: Path, text: str | bytes, name: str = "out.txt") -> Path:
@@ -95,6 +114,23 @@ def test_a_huge_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("simulator.calibration.foreign.text.MOST_BYTES", 100)
     with pytest.raises(InputError, match="bytes are no output of a benchmark"):
         read_foreign(write(tmp_path, STREAM))
+
+
+@pytest.mark.parametrize("text", [STREAM, LLAMA, NCCL, MLC])
+def test_whatever_is_broken_is_said_in_one_line(tmp_path: Path, text: str) -> None:
+    rng = random.Random(text)
+    for _ in range(150):
+        first = rng.randrange(len(text) + 1)
+        last = min(len(text), first + rng.randint(0, 30))
+        path = write(tmp_path, text[:first] + rng.choice(ODD) + text[last:])
+        try:
+            found = read_foreign(path)
+        except InputError as error:
+            assert "\n" not in str(error) and len(str(error)) < 900
+            continue
+        for m in found.measurements:
+            assert 0.0 < m.low_s <= m.time_s <= m.high_s < 1e18
+            assert 0.0 < m.operator.moved_bytes + m.operator.message_bytes < 1e19
 
 
 def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
