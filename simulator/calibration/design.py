@@ -58,13 +58,13 @@ def committee_sd(spec: DeviceSpec, part: Part, cases: Sequence[Case]) -> Floats:
     rows, free = measured_of(spec, part), free_of(spec, part.kinds[0])
     folds = folds_of(rows.keys)
     columns = columns_of([case.operator for case in cases])
+    if len(set(folds.tolist())) < 2:
+        return np.zeros(len(cases))
     predicted = []
     for fold in sorted(set(folds.tolist())):
         seen = rows.take(np.flatnonzero(folds != fold)).sample
         model = with_records(seen.model, fit_parameters([seen], free, _STEPS).values)
         predicted.append(np.log(cost_on_devices((model,), columns)[0, TIME]))
-    if len(predicted) < 2:
-        return np.zeros(len(cases))
     # Fits of n folds share n - 2 parts of their samples: the jackknife's factor undoes that.
     return np.std(predicted, axis=0) * np.sqrt(len(predicted) - 1.0)  # type: ignore[no-any-return]
 

@@ -1,7 +1,7 @@
 """Measured calls and the Parquet file that keeps them.
 
-A row is one measurement: the operator (its fields as columns), under which runtime and how it was called, the median
-time of a call and the 95% interval of that median. The description of the machine lies in the file's metadata.
+A row is one measurement: the operator (its fields as columns), under which runtime and how it was called, the time of a
+call and its 95% interval. The description of the machine lies in the file's metadata.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Measurement:
     Args:
         probe: what measured it ("products"), or the kind of file it was read from ("nccl-tests").
         operator: what one call does.
-        time_s: median time of a call [s]; ``low_s`` and ``high_s`` are the ends of its 95% interval.
+        time_s: mean time of a call, stalls left out [s]; between ``low_s`` and ``high_s``, which hold its 95% interval.
         repeats: timed repetitions behind the median.
         runtime: id of the runtime whose kernels ran; "" where no runtime takes part (a link, a disk).
         variant: what the operator does not say ("triad", "pinned", "graph").
@@ -118,9 +118,19 @@ def read_samples(path: Path) -> Samples:
     missing = [name for name in _types() if name not in table.column_names]
     if missing:
         raise InputError(f"{place}: not a file of samples; it lacks the columns {', '.join(missing)}")
-    rows = table.select(list(_types())).to_pylist()
+    rows = pa.table([_column(table, name, kind, place) for name, kind in _types().items()], list(_types())).to_pylist()
     found = tuple(_measurement(row, f"{place}: row {number}") for number, row in enumerate(rows, start=1))
     return Samples(found, _environment(table.schema.metadata, place))
+
+
+def _column(table: pa.Table, name: str, kind: pa.DataType, place: str) -> pa.ChunkedArray:
+    """A column in the type that it must have, its texts checked."""
+    try:
+        column = table[name].cast(kind)
+        column.validate(full=True)
+    except pa.ArrowException as error:
+        raise InputError(f"{place}: column {name} must be {kind} ({str(error).splitlines()[0]})") from None
+    return column
 
 
 def _environment(metadata: Mapping[bytes, bytes] | None, place: str) -> dict[str, str]:

@@ -164,7 +164,7 @@ class Session:
 def measurement(probe: str, case: Case, runtime: str, timing: Timing) -> Measurement:
     """A timed case as a row."""
     return Measurement(
-        probe, case.operator, timing.median_s, timing.low_s, timing.high_s, timing.rounds, runtime, case.variant,
+        probe, case.operator, timing.mean_s, timing.low_s, timing.high_s, timing.rounds, runtime, case.variant,
         case.threads, math.nan, math.nan, datetime.now(UTC).isoformat(timespec="seconds"),
     )  # fmt: skip
 

@@ -1,8 +1,10 @@
 """Time one call until the median is known well enough.
 
-A call is warmed up, then timed in rounds of as many calls as the clock needs to see them well. The median and its 95%
-interval come from order statistics, which no outlier moves (David and Nagaraja, Order Statistics, 3rd ed., 2003,
-section 7.1); times far above the median, where something else had the processor, are counted and left out.
+A call is warmed up, then timed in rounds of as many calls as the clock needs to see them well. When it is known well
+enough the 95% interval of the median says, from order statistics, which no outlier moves (David and Nagaraja, Order
+Statistics, 3rd ed., 2003, section 7.1). Rounds of several times the median, where something else had the processor, are
+counted and left out; the mean of the others is the time of a call, since a model's step is the sum of its calls, slow
+ones and quick ones.
 """
 
 from __future__ import annotations
@@ -21,9 +23,8 @@ SHORTEST_ROUND_S: Final = 200e-6
 """Shortest round that is timed: clock and scheduler are below 1% of it."""
 FEWEST_ROUNDS: Final = 5
 _MOST_ROUNDS: Final = 400
-_OUTLIER_SDS: Final = 5.0
-_SD_OF_MAD: Final = 1.4826
-"""Standard deviation of a normal over its median absolute deviation."""
+_INTERRUPTED: Final = 3.0
+"""Rounds that take so many times the median were interrupted."""
 
 
 class Clock(Protocol):
@@ -45,8 +46,12 @@ class HostClock:
 
 
 class Timing(NamedTuple):
-    """Median seconds of a call, the ends of its 95% interval, rounds that count, and rounds left out."""
+    """Mean and median seconds of a call, the ends of the median's 95% interval, rounds that count, and rounds left out.
 
+    ``low_s`` and ``high_s`` hold the mean, too.
+    """
+
+    mean_s: float
     median_s: float
     low_s: float
     high_s: float
@@ -71,12 +76,15 @@ def time_call(
     while spent_s < warm_s:
         each_s = clock.round_s(call, 1)
         spent_s += max(each_s, 1e-7)
-    calls = max(1, int(np.ceil(SHORTEST_ROUND_S / max(each_s, 1e-9))))
+    calls = _calls_of_round(each_s)
     times: list[float] = []
     while len(times) < _MOST_ROUNDS:
         round_s = clock.round_s(call, calls)
-        times.append(round_s / calls)
         spent_s += round_s
+        if not times and round_s < 0.5 * SHORTEST_ROUND_S and calls < _calls_of_round(round_s / calls):
+            calls = _calls_of_round(round_s / calls)  # a slow first call ended the warm-up
+            continue
+        times.append(round_s / calls)
         if spent_s > budget_s and (len(times) >= FEWEST_ROUNDS or spent_s > 3.0 * budget_s):
             break
         if len(times) >= FEWEST_ROUNDS and len(times) % 3 == 2 and summary(np.array(times)).width < width:
@@ -84,13 +92,19 @@ def time_call(
     return summary(np.array(times))
 
 
+def _calls_of_round(each_s: float) -> int:
+    return max(1, int(np.ceil(SHORTEST_ROUND_S / max(each_s, 1e-9))))
+
+
 def summary(times: Floats) -> Timing:
-    """The median of ``times`` [s, shape n] and what is known of it; interrupted rounds are left out."""
-    middle = float(np.median(times))
-    sd = _SD_OF_MAD * float(np.median(np.abs(times - middle)))
-    kept = np.sort(times[times <= middle + _OUTLIER_SDS * max(sd, 0.01 * middle)])
+    """The mean and the median of ``times`` [s, shape n] and what is known of them; interrupted rounds are left out."""
+    kept = np.sort(times[times <= _INTERRUPTED * float(np.median(times))])
     low, high = median_ranks(len(kept))
-    return Timing(float(np.median(kept)), float(kept[low]), float(kept[high]), len(kept), len(times) - len(kept))
+    mean = float(kept.mean())
+    return Timing(
+        mean, float(np.median(kept)), min(float(kept[low]), mean), max(float(kept[high]), mean), len(kept),
+        len(times) - len(kept),
+    )  # fmt: skip
 
 
 def median_ranks(n: int) -> tuple[int, int]:

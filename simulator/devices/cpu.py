@@ -4,13 +4,15 @@ Products of m rows with weights [n, k]; P is the peak, B the memory bandwidth::
 
     share    = a * k / (k + k_half) * padding to the register tile * balance over cores
     t_math   = flops / (share P)
-    t_memory = weights (1 / (s B) + (1 + t n / (n + 3072)) / (c B)) + activations / (s B or cache bandwidth)
+    t_memory = weights (1 + k_s / k) (1 / (s B) + (1 + t n / (n + 3072)) / (c B))
+             + activations / (s B or cache bandwidth)
 
-``c`` is what a library spends on packing weights into panels before it multiplies rows with them; the rows of a panel
-lie in pages of their own, of which the second-level TLB knows some 3072: ``t`` is what more of them cost. At most
-``gemm_vector_rows`` rows are as many matrix-vector products instead, which stream the weights once each: m weights /
-(s B). Attention of whole prompts runs by tiles of queries, each of which meets all keys up to its last row: few rows
-feed the registers badly, and the softmax passes over every score::
+Each row of k weights is a stream of its own, which starts anew: it reaches half its rate at ``k_s``. ``c`` is what a
+library spends on packing weights into panels before it multiplies rows with them; the rows of a panel lie in pages of
+their own, of which the second-level TLB knows some 3072: ``t`` is what more of them cost. At most ``gemm_vector_rows``
+rows are as many matrix-vector products instead; all but the first find in the cache what it still holds of the weights.
+Attention of whole prompts runs by tiles of queries, each of which meets all keys up to its last row: few rows feed the
+registers badly, and the softmax passes over every score::
 
     tile     = 32, 64 or 256 queries by length     scores = pairs + (tile - 1) / 2 * queries, the upper half of a tile
     t_math   = 2 (d_qk + d_v) scores / (a P tile / (tile + rows_half)) + 5 scores / (e V)
@@ -57,6 +59,9 @@ _SOFTMAX_FLOPS: Final = 5.0
 _PAGES_IN_REACH: Final = 3072.0
 """Entries of the second-level data TLB of Zen 4 (AMD, Software Optimization Guide for Zen 4, 57647); others have 1536
 to 4096."""
+_REUSED: Final = 0.2
+"""Part of the last-level cache that keeps weights from one matrix-vector product to the next; rounded from products of
+two and three rows in fp32 under MKL on two cores of an EPYC of the Zen 4 generation."""
 _FRESH_BYTES: Final = float(1 << 25)
 """Results from this size on are mapped anew by glibc's malloc however it is set (DEFAULT_MMAP_THRESHOLD_MAX)."""
 
@@ -81,6 +86,12 @@ def gemm_share(p: Any, dtype: int, m: float, n: float, k: float, batch: float) -
 
 
 @njit(cache=True, error_model="numpy")
+def cached_share(size: float, held: float) -> float:
+    """Share of ``size`` bytes that a cache which holds ``held`` of them still has when they are asked for again."""
+    return 1.0 / np.cbrt(1.0 + (size / held) ** 3) if held > 0.0 else 0.0  # type: ignore[no-any-return]
+
+
+@njit(cache=True, error_model="numpy")
 def pages_s(p: Any, written: float) -> float:
     """Seconds that the system takes to hand out new pages for a result that the allocator does not keep."""
     return written / p.page_bytes_per_s if written >= _FRESH_BYTES else 0.0  # type: ignore[no-any-return]
@@ -93,16 +104,19 @@ def product(ops: Any, i: int, p: Any, out: Any) -> None:
     peak = p.peaks[ops.dtype[i]]
     moved = ops.read_bytes[i] + ops.write_bytes[i]
     fast = p.cache_bandwidth if is_resident(ops, i, p) else p.bandwidth
-    streamed_s = ops.weight_bytes[i] / (p.bandwidth * p.stream_share)
+    rowwise = (1.0 + p.gemm_stream_depth / ops.k[i]) * ops.weight_bytes[i] / p.bandwidth
+    streamed_s = rowwise / p.stream_share
     memory_s = moved / (fast * p.stream_share) + pages_s(p, ops.write_bytes[i])
     if rows <= p.gemm_vector_rows:
         compute_s = ops.flops[i] / (peak * matrix_share(p, ops.dtype[i]))
-        memory_s += max(rows, 1.0) * streamed_s
+        reused = cached_share(ops.weight_bytes[i], _REUSED * p.cache_bytes)
+        again = 1.0 - reused + reused * min(p.bandwidth / max(p.cache_bandwidth, 1.0), 1.0)
+        memory_s += (1.0 + (max(rows, 1.0) - 1.0) * again) * streamed_s
     else:
         batch = max(1.0, ops.batch[i] / ops.calls[i])
         compute_s = ops.flops[i] / (peak * gemm_share(p, ops.dtype[i], rows, ops.n[i], ops.k[i], batch))
         outside = 1.0 + p.gemm_strip_penalty * ops.n[i] / (ops.n[i] + _PAGES_IN_REACH)
-        memory_s += streamed_s + outside * ops.weight_bytes[i] / (p.bandwidth * p.gemm_pack_share)
+        memory_s += streamed_s + outside * rowwise / p.gemm_pack_share
     unpack_s = ops.vector_flops[i] / (p.vector_peak * (p.dequantize_share if ops.dequantize[i] else p.vector_share))
     compute_s = max(compute_s, unpack_s)
     settle(ops, i, p, compute_s, memory_s, p.gemm_floor_s, p.gemm_overlap, bytes_s(ops, i, p), out)
@@ -144,7 +158,7 @@ def vector(ops: Any, i: int, p: Any, out: Any) -> None:
         compute_s = max(compute_s, ops.flops[i] / (p.peaks[ops.dtype[i]] * p.gemm_share))
     moved = ops.read_bytes[i] + ops.write_bytes[i]
     held = p.vector_cache_part * p.cache_bytes
-    cached = 1.0 / np.cbrt(1.0 + (moved / held) ** 3) if held > 0.0 else 0.0
+    cached = cached_share(moved, held)
     fast = max(p.cache_bandwidth, p.bandwidth)
     memory_s = ops.weight_bytes[i] / p.bandwidth + moved * (cached / fast + (1.0 - cached) / p.bandwidth)
     memory_s = memory_s / p.vector_stream_share + pages_s(p, ops.write_bytes[i])
@@ -191,6 +205,7 @@ LAW = register(
             constant("row_tile", "number", 4.0, "rows of a register tile"),
             constant("column_tile", "number", 16.0, "columns of a register tile"),
             free("stream_share", "number", 0.75, 0.05, 1.0, _PRODUCTS, "share of the bandwidth that weights stream at"),
+            free("gemm_stream_depth", "number", 0.0, 0.0, 2000.0, _PRODUCTS, "k at which rows stream at half rate"),
             free("gemm_pack_share", "number", _NO_PACKING, 0.05, 2e3, _PRODUCTS,
                  "share of the bandwidth at which weights are packed for more than one row"),
             free("gemm_strip_penalty", "number", 0.0, 0.0, 4.0, _PRODUCTS,

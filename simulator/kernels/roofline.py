@@ -61,7 +61,7 @@ LAW_DTYPE: Final = np.dtype(
                 "moe_stream_share", "moe_overlap", "moe_passes", "moe_fixed_s", "moe_expert_s", "moe_ragged_share",
                 "moe_row_s", "moe_unit_gain", "moe_feed_bytes_per_s", "timed_alone",
                 "gemm_pack_share", "prefill_row_half", "prefill_softmax_share",
-                "page_bytes_per_s", "gemm_strip_penalty", "gemm_vector_rows",
+                "page_bytes_per_s", "gemm_strip_penalty", "gemm_vector_rows", "gemm_stream_depth",
             )
         ],
     ]

@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 
 from simulator.calibration.probes import torch_calls
+from simulator.calibration.probes.cold_block import block, block_bytes
 from simulator.calibration.probes.numpy_calls import RUNTIMES, Array, filled, missing
 from simulator.calibration.probes.numpy_vector import softmax
 from simulator.calibration.probes.registry import Call, Case, Machine, Probe, register
@@ -61,7 +62,12 @@ def _products(machine: Machine, weights: tuple[tuple[int, int], ...], rows: tupl
 def operands(machine: Machine, operator: Operator) -> tuple[Array, list[Array]]:
     """Activations [m, k], and weights [n, k] that take turns."""
     m, n, k = int(operator.m), int(operator.n), int(operator.k)
-    return filled(m, k), [filled(n, k) for _ in range(torch_calls.copies(machine, operator.weight_bytes))]
+    each = 4 * n * k
+    if each > block_bytes(machine):
+        return filled(m, k), [filled(n, k)]
+    whole = block(machine)
+    turns = range(torch_calls.copies(machine, float(each)))
+    return filled(m, k), [whole[place * each : (place + 1) * each].view(np.float32).reshape(n, k) for place in turns]
 
 
 def _prepare(machine: Machine, operator: Operator) -> Call:

@@ -169,18 +169,21 @@ def _prepare_prefill(machine: Machine, operator: Operator) -> Call:
 
 def _prepare_decode(machine: Machine, operator: Operator) -> Call:
     seen = int(operator.n)
-    turns = range(torch_calls.copies(machine, operator.read_bytes))
-    operands = [_inputs(machine, operator, 1, seen + _ROOM) for _ in turns]
-    new = operands[0][1][:, :, :1].clone()
+    batch, h, kv, d = (int(x) for x in (operator.batch, operator.heads, operator.kv_heads, operator.k))
+    q = torch_calls.filled(machine, operator.dtype, batch, 1, h, d).transpose(1, 2)
+    buffers = torch_calls.cold(machine, operator.dtype, batch, kv, seen + _ROOM, d)
+    if len(buffers) < 2:
+        buffers = [*buffers, torch_calls.filled(machine, operator.dtype, batch, kv, seen + _ROOM, d)]
+    new = torch_calls.filled(machine, operator.dtype, batch, kv, 1, d)
     attend = _attend(operator, causal=False)
 
-    def call(inputs: tuple[Any, Any, Any]) -> object:
-        q, k, v = inputs
+    def call(keys_and_values: tuple[Any, Any]) -> object:
+        k, v = keys_and_values
         k[:, :, seen - 1 : seen] = new
         v[:, :, seen - 1 : seen] = new
         return attend(q, k[:, :, :seen], v[:, :, :seen])
 
-    return torch_calls.in_turn(operands, call)
+    return torch_calls.in_turn(list(zip(buffers[::2], buffers[1::2], strict=False)), call)
 
 
 def _prepare_backward(machine: Machine, operator: Operator) -> Call:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from itertools import cycle
 from typing import Any, Final
 
+from simulator.calibration.probes.cold_block import block, block_bytes
 from simulator.calibration.probes.registry import Call, Machine, Target
 
 RUNTIMES: Final[dict[Target, str]] = {"cpu": "torch-cpu-2.13", "gpu": "torch-eager-2.4"}
@@ -15,7 +16,8 @@ RUNTIMES: Final[dict[Target, str]] = {"cpu": "torch-cpu-2.13", "gpu": "torch-eag
 _NAMES: Final = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16", "int8": "int8", "fp8": "float8_e4m3fn"}
 _COLD: Final = 3.0
 """Operands that take turns fill the cache so many times over: no call finds its own there."""
-_MOST_COPIES: Final = 400
+_MOST_COPIES: Final = 64
+_MOST_VIEWS: Final = 4000
 _BLOCK: Final = 1 << 16
 
 
@@ -51,9 +53,27 @@ def filled(machine: Machine, dtype: str, *shape: int) -> Any:
 
 def copies(machine: Machine, bytes_each: float) -> int:
     """How many operands of ``bytes_each`` take turns so that the cache never holds the next one."""
+    if machine.target == "cpu":
+        return max(1, min(int(block_bytes(machine) // max(bytes_each, 1.0)), _MOST_VIEWS))
     wanted = _COLD * machine.cache_bytes / max(bytes_each, 1.0)
     affordable = 0.5 * machine.memory_bytes / max(bytes_each, 1.0)
     return max(1, min(int(wanted) + 1, int(affordable), _MOST_COPIES))
+
+
+def cold(machine: Machine, dtype: str, *shape: int) -> list[Any]:
+    """Operands that take turns, each of which has left the caches when its turn comes.
+
+    On a CPU they are parts of one block, which is filled once; one that is larger than the block is on its own.
+    """
+    import torch
+
+    each = math.prod(shape) * (torch.empty(0, dtype=torch_dtype(dtype)).element_size())
+    number = copies(machine, each)
+    if machine.target == "gpu" or each > block_bytes(machine):
+        return [filled(machine, dtype, *shape) for _ in range(number)]
+    whole = torch.from_numpy(block(machine))
+    parts = (whole[place * each : (place + 1) * each] for place in range(number))
+    return [part.view(torch_dtype(dtype)).view(shape) for part in parts]
 
 
 def in_turn(operands: Sequence[Any], call: Callable[[Any], object]) -> Call:

@@ -113,8 +113,7 @@ def _prepare(machine: Machine, operator: Operator) -> Call:
 
     m, n, k = int(operator.m), int(operator.n), int(operator.k)
     x = torch_calls.filled(machine, operator.dtype, m, k)
-    turns = range(torch_calls.copies(machine, operator.weight_bytes))
-    weights = [torch_calls.filled(machine, operator.dtype, n, k) for _ in turns]
+    weights = torch_calls.cold(machine, operator.dtype, n, k)
     if operator.dtype == "int8":
         return torch_calls.in_turn([w.t() for w in weights], lambda w: torch._int_mm(x, w))
     return torch_calls.in_turn(weights, lambda w: linear(x, w))
@@ -136,7 +135,7 @@ def gradients(machine: Machine) -> Iterator[Case]:
             weight = op.gemm("product.wgrad", n, k, m, dtype, weights=False)
             dx, dw = partial(_prepare_dgrad, machine, forward), partial(_prepare_wgrad, machine, weight)
             gpu, dw_bytes = machine.target == "gpu", weight.moved_bytes + n * k * each
-            dx_bytes = bytes_in_turn(machine, forward) if gpu else forward.moved_bytes
+            dx_bytes = bytes_in_turn(machine, forward)
             yield Case(forward, dx, dx_bytes, _variant(machine, "dgrad"), graph=gpu)
             yield Case(weight, dw, dw_bytes, _variant(machine, "wgrad"), graph=gpu)
 
@@ -144,8 +143,7 @@ def gradients(machine: Machine) -> Iterator[Case]:
 def _prepare_dgrad(machine: Machine, operator: Operator) -> Call:
     m, n, k = int(operator.m), int(operator.n), int(operator.k)
     dy = torch_calls.filled(machine, operator.dtype, m, k)
-    turns = range(torch_calls.copies(machine, operator.weight_bytes))
-    weights = [torch_calls.filled(machine, operator.dtype, k, n) for _ in turns]
+    weights = torch_calls.cold(machine, operator.dtype, k, n)
     return torch_calls.in_turn(weights, lambda w: dy @ w)
 
 

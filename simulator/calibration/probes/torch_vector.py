@@ -24,6 +24,8 @@ _QUICK: Final = ((1, 1024), (32, 1024), (256, 768), (1024, 2048))
 _VOCABULARIES: Final = ((1, 32000), (4, 50257), (24, 49152), (1, 151936))
 _LOSSES: Final = ((128, 50304), (256, 32000), (64, 151936))
 _UPDATES: Final = ((768, 768), (3072, 768), (4096, 1024), (16000, 768), (50304, 576))
+_COLD: Final = 3.0
+"""Weights, gradients and moments that take turns fill the cache so many times over."""
 _HEAD: Final = 64
 _TABLE: Final = 1 << 24
 """Numbers in a table of embeddings."""
@@ -148,7 +150,7 @@ def _rotation(machine: Machine, operator: Operator) -> Call:
 def _prepare_update(machine: Machine, rows: int, cols: int) -> Call:
     import torch
 
-    turns = torch_calls.copies(machine, 16.0 * rows * cols)
+    turns = 1 + int(_COLD * machine.cache_bytes / (16.0 * rows * cols))
     weights = [torch_calls.filled(machine, "fp32", rows, cols).requires_grad_(True) for _ in range(turns)]
     for weight in weights:
         weight.grad = torch.ones_like(weight)
