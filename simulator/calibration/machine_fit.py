@@ -37,6 +37,9 @@ _VECTOR_ROWS: Final = (1.0, 2.0, 3.0, 4.0)
 _ONE: Final = Fact(1.0, "number", "1", Mark.ASSUMED, "a calibration of this runtime's own kernels")
 _PRODUCTS: Final = (OpKind.GEMM, OpKind.BATCHED_GEMM)
 _VECTORS: Final = tuple(kind for kind, family in FAMILY.items() if family == "vector" and kind != OpKind.STREAM_COPY)
+_PAGES: Final = "page_bytes_per_s"
+_NO_PAGES: Final = 1e12
+"""Rate above which pages are not seen."""
 _NOT_MODELLED: Final = ("dispatch", "scaling", "registers")
 
 
@@ -87,9 +90,10 @@ def fit_machine(
     cores = int(spec.compute.units.value) if spec.compute.units else 0
     parts = parts_of(measurements, cores)
     entries: list[Calibration] = []
-    for number, part in enumerate(parts):
+    # Products show little of the pages of their results: vector operators are fitted first, and say what pages cost.
+    for number, part in enumerate(sorted(parts, key=lambda part: part.kinds == _PRODUCTS)):
         tell(part.label, number, len(parts))
-        entry = entry_of(spec, part, date)
+        entry = entry_of(spec, part, date, page_rate(entries, part.runtime) if part.kinds == _PRODUCTS else {})
         if entry is not None:
             entries.append(entry)
     entries += vector_entries(spec, parts, date)
@@ -124,21 +128,42 @@ def free_of(spec: DeviceSpec, kind: OpKind) -> list[Parameter]:
     return [parameter for parameter in parameters if parameter.free and FAMILY[kind] in parameter.families]
 
 
-def entry_of(spec: DeviceSpec, part: Part, date: str) -> Calibration | None:
-    """The entry of one part; None where the class priors are as close to the shapes that its fits left out."""
+def page_rate(entries: Iterable[Calibration], runtime: str) -> dict[str, float]:
+    """What pages of new results cost under a runtime, by the entries that show it; empty where none does."""
+    found = [
+        entry.facts[_PAGES].value
+        for entry in entries
+        if runtime in entry.runtimes and _PAGES in entry.facts and entry.facts[_PAGES].value < _NO_PAGES
+    ]
+    return {_PAGES: float(np.median(found))} if found else {}
+
+
+def entry_of(spec: DeviceSpec, part: Part, date: str, known: Mapping[str, float]) -> Calibration | None:
+    """The entry of one part; None where the class priors are as close to the shapes that its fits left out.
+
+    Args:
+        known: parameters whose values other samples show.
+    """
     rows = measured_of(spec, part)
-    free = free_of(spec, part.kinds[0])
+    free = [parameter for parameter in free_of(spec, part.kinds[0]) if parameter.name not in known]
     if not free:
         return None
     about = Fit(f"{spec.id}-{part.label}", (), RULE, date, split_by=("shape",))
-    given = kernels_of(rows, free) if part.kinds == _PRODUCTS else {}
+    rows = Measured(rows.sample._replace(model=with_records(rows.sample.model, known)), rows.keys, rows.sources)
+    given = {**known, **(kernels_of(rows, free) if part.kinds == _PRODUCTS else {})}
     rows = Measured(rows.sample._replace(model=with_records(rows.sample.model, given)), rows.keys, rows.sources)
     entry = calibrate(rows, free, about, part.scope, hold_out=False, most_steps=_STEPS)
-    entry = msgspec.structs.replace(entry, parameters={**entry.parameters, **{n: f"{v:g}" for n, v in given.items()}})
+    entry = msgspec.structs.replace(
+        entry, parameters={**entry.parameters, **{n: _given_text(n, v) for n, v in given.items()}}
+    )
     priors = uncalibrated([("", rows)])
     if entry.residuals.mape >= priors.mape:
         return None
     return _accounted(entry, rows, free, priors.mape)
+
+
+def _given_text(name: str, value: float) -> str:
+    return f"{value:.4g} B/s" if name == _PAGES else f"{value:g}"
 
 
 def kernels_of(rows: Measured, free: Sequence[Parameter]) -> dict[str, float]:

@@ -50,7 +50,7 @@ def _device(spec: DeviceSpec) -> list[str]:
     for fit in sorted(fits_in(spec), key=lambda each: each.id):
         fields = {name: value for name, value in msgspec.to_builtins(fit).items() if name != "id"}
         lines += [f"[fits.{_key(fit.id)}]", f"sources = {_text(fit.sources)}"]
-        lines += _fields({name: value for name, value in fields.items() if name != "sources"}) + [""]
+        lines += [*_fields({name: value for name, value in fields.items() if name != "sources"}), ""]
     return [*lines, *body, ""]
 
 

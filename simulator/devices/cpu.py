@@ -161,7 +161,10 @@ def vector(ops: Any, i: int, p: Any, out: Any) -> None:
     cached = cached_share(moved, held)
     fast = max(p.cache_bandwidth, p.bandwidth)
     memory_s = ops.weight_bytes[i] / p.bandwidth + moved * (cached / fast + (1.0 - cached) / p.bandwidth)
-    memory_s = memory_s / p.vector_stream_share + pages_s(p, ops.write_bytes[i])
+    memory_s /= p.vector_stream_share
+    if family_of(ops.kind[i]) == VECTOR:
+        # An optimizer writes where its states lie.
+        memory_s += pages_s(p, ops.write_bytes[i])
     settle(ops, i, p, compute_s, memory_s, p.vector_floor_s, p.vector_overlap, bytes_s(ops, i, p), out)
 
 
@@ -226,7 +229,7 @@ LAW = register(
             free("vector_cache_part", "number", 0.5, 0.1, 4.0, ("vector",), "part of the cache that holds operands"),
             free("vector_overlap", "number", 2.0, 1.0, 10.0, _VECTOR, "how well vector operators hide memory time"),
             free("vector_floor_s", "s", 4.0e-6, 1e-7, 1e-3, _VECTOR, "shortest vector operator"),
-            free("page_bytes_per_s", "bytes_per_s", _NO_PAGES, 5e8, 2.0 * _NO_PAGES, (*_PRODUCTS, *_VECTOR),
+            free("page_bytes_per_s", "bytes_per_s", _NO_PAGES, 5e8, 2.0 * _NO_PAGES, (*_PRODUCTS, "vector"),
                  "rate at which the system hands out new pages for results of 32 MiB and more"),
             constant("dequantize_share", "number", 0.30, "share of the vector rate that weight unpacking reaches"),
             constant("overlap_exponent", "number", 2.0, "how well compute hides memory time elsewhere"),
