@@ -1,7 +1,7 @@
 """One block of memory, far larger than the caches, that operands take turns in.
 
 Weights of a model fill the caches many times over between one use of a matrix and the next. Caches of a socket may be
-larger than what a guest is told, and page tables of a large model fill a part of them: the block is a dozen times the
+larger than what a guest is told, and page tables of a large model fill a part of them: the block is nine times the
 last-level cache.
 """
 
@@ -15,10 +15,10 @@ import numpy.typing as npt
 
 from simulator.calibration.probes.registry import Machine
 
-_COLD: Final = 12.0
+_COLD: Final = 9.0
 _LEAST: Final = 64e6
 """Block where the cache is small or not known [B]."""
-_MEMORY_SHARE: Final = 0.45
+_MEMORY_SHARE: Final = 0.4
 _LINE: Final = 64
 
 
@@ -28,16 +28,37 @@ def block_bytes(machine: Machine) -> int:
     return int(min(wanted, _MEMORY_SHARE * machine.memory_bytes)) // _LINE * _LINE
 
 
-def block(machine: Machine) -> npt.NDArray[np.uint8]:
-    """The block. Its bytes are numbers between 1/128 and 1/2 in bf16, and in fp32 and fp16 normal numbers, too."""
-    return _block(block_bytes(machine))
+def numpy_block(machine: Machine) -> npt.NDArray[np.uint8]:
+    """The block as numpy allocates its arrays: it asks for huge pages.
+
+    Its bytes are numbers between 1/128 and 1/2 in bf16, and in fp32 and fp16 normal numbers, too.
+    """
+    return _numpy_block(block_bytes(machine))
+
+
+def torch_block(machine: Machine) -> Any:
+    """The same as torch allocates its tensors, without asking for huge pages: its page tables take longer to walk."""
+    return _torch_block(block_bytes(machine))
 
 
 @lru_cache(maxsize=1)
-def _block(size: int) -> npt.NDArray[np.uint8]:
-    pattern = np.random.default_rng(0).integers(0x3C00, 0x3F00, 1 << 15, np.uint16).view(np.uint8)
-    whole: npt.NDArray[Any] = np.empty(size, np.uint8)
-    for start in range(0, size, len(pattern)):
-        stop = min(start + len(pattern), size)
-        whole[start:stop] = pattern[: stop - start]
+def _numpy_block(size: int) -> npt.NDArray[np.uint8]:
+    whole: npt.NDArray[np.uint8] = np.empty(size, np.uint8)
+    _fill(whole)
     return whole
+
+
+@lru_cache(maxsize=1)
+def _torch_block(size: int) -> Any:
+    import torch
+
+    whole = torch.empty(size, dtype=torch.uint8)
+    _fill(whole.numpy())
+    return whole
+
+
+def _fill(whole: npt.NDArray[np.uint8]) -> None:
+    pattern = np.random.default_rng(0).integers(0x3C00, 0x3F00, 1 << 15, np.uint16).view(np.uint8)
+    for start in range(0, len(whole), len(pattern)):
+        stop = min(start + len(pattern), len(whole))
+        whole[start:stop] = pattern[: stop - start]

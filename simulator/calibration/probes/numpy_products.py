@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from simulator.calibration.probes import torch_calls
-from simulator.calibration.probes.cold_block import block, block_bytes
+from simulator.calibration.probes.cold_block import block_bytes, numpy_block
 from simulator.calibration.probes.numpy_calls import RUNTIMES, Array, filled, missing
 from simulator.calibration.probes.numpy_vector import softmax
 from simulator.calibration.probes.registry import Call, Case, Machine, Probe, register
@@ -65,7 +65,7 @@ def operands(machine: Machine, operator: Operator) -> tuple[Array, list[Array]]:
     each = 4 * n * k
     if each > block_bytes(machine):
         return filled(m, k), [filled(n, k)]
-    whole = block(machine)
+    whole = numpy_block(machine)
     turns = range(torch_calls.copies(machine, float(each)))
     return filled(m, k), [whole[place * each : (place + 1) * each].view(np.float32).reshape(n, k) for place in turns]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from itertools import cycle
 from typing import Any, Final
 
-from simulator.calibration.probes.cold_block import block, block_bytes
+from simulator.calibration.probes.cold_block import block_bytes, torch_block
 from simulator.calibration.probes.registry import Call, Machine, Target
 
 RUNTIMES: Final[dict[Target, str]] = {"cpu": "torch-cpu-2.13", "gpu": "torch-eager-2.4"}
@@ -71,7 +71,7 @@ def cold(machine: Machine, dtype: str, *shape: int) -> list[Any]:
     number = copies(machine, each)
     if machine.target == "gpu" or each > block_bytes(machine):
         return [filled(machine, dtype, *shape) for _ in range(number)]
-    whole = torch.from_numpy(block(machine))
+    whole = torch_block(machine)
     parts = (whole[place * each : (place + 1) * each] for place in range(number))
     return [part.view(torch_dtype(dtype)).view(shape) for part in parts]
 
