@@ -157,7 +157,7 @@ def entry_of(spec: DeviceSpec, part: Part, date: str, known: Mapping[str, float]
         entry, parameters={**entry.parameters, **{n: _given_text(n, v) for n, v in given.items()}}
     )
     priors = uncalibrated([("", rows)])
-    if entry.residuals.mape >= priors.mape:
+    if entry.residuals.mape >= priors.mape and entry.residuals.median >= priors.median:
         return None
     return _accounted(entry, rows, free, priors.mape)
 
