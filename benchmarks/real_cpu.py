@@ -328,10 +328,12 @@ def score(points_file: Path, calibration: Path, runtime: str) -> int:
             name = " ".join(map(str, point))
             print(f"{name:40} {1e3 * m:9.2f} ms, predicted {1e3 * p:9.2f} ({p / m - 1:+.1%}, noise {n:.1%})")
         good = np.median(off) <= allowed and (aim > 0.10 or np.quantile(off, 0.9) <= 0.25)
+        spread = f"90% {np.quantile(off, 0.9):.1%}, worst {off.max():.1%}"
+        repeats = f"repeat noise median {np.median(noise):.1%}, 90% {np.quantile(noise, 0.9):.1%}"
+        met = f"aim median {allowed:.1%}: {'met' if good else 'MISSED'}"
         print(
-            f"{'+'.join(phases)}: {len(part)} points, error median {np.median(off):.1%}, mean {off.mean():.1%}, 90% "
-            f"{np.quantile(off, 0.9):.1%}, worst {off.max():.1%}; repeat noise median {np.median(noise):.1%}, 90% "
-            f"{np.quantile(noise, 0.9):.1%}; inside the 80% interval {np.mean(inside):.0%}; aim median {allowed:.1%}: {'met' if good else 'MISSED'}"
+            f"{'+'.join(phases)}: {len(part)} points, error median {np.median(off):.1%}, mean {off.mean():.1%}, {spread}; "
+            f"{repeats}; inside the 80% interval {np.mean(inside):.0%}; {met}"
         )
         worst |= not good
         for key in sorted({(point.phase, point.dtype) for point, *_ in part}):

@@ -88,13 +88,13 @@ def gemm_share(p: Any, dtype: int, m: float, n: float, k: float, batch: float) -
 @njit(cache=True, error_model="numpy")
 def cached_share(size: float, held: float) -> float:
     """Share of ``size`` bytes that a cache which holds ``held`` of them still has when they are asked for again."""
-    return 1.0 / np.cbrt(1.0 + (size / held) ** 3) if held > 0.0 else 0.0  # type: ignore[no-any-return]
+    return 1.0 / np.cbrt(1.0 + (size / held) ** 3) if held > 0.0 else 0.0
 
 
 @njit(cache=True, error_model="numpy")
 def pages_s(p: Any, written: float) -> float:
     """Seconds that the system takes to hand out new pages for a result that the allocator does not keep."""
-    return written / p.page_bytes_per_s if written >= _FRESH_BYTES else 0.0  # type: ignore[no-any-return]
+    return written / p.page_bytes_per_s if written >= _FRESH_BYTES else 0.0
 
 
 @njit(cache=True, error_model="numpy")
