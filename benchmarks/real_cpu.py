@@ -48,7 +48,7 @@ def points(models: list[str], quick: bool) -> Iterator[Point]:
                 for batch, tokens in shapes[:: 2 if quick else 1]:
                     yield Point(model, dtype, phase, batch, tokens)
     for model in TRAINING:
-        if model in models or not quick:
+        if model in models:
             for batch, tokens in STEPS[:: 2 if quick else 1]:
                 yield Point(model, "fp32", "train", batch, tokens)
 
@@ -332,8 +332,8 @@ def score(points_file: Path, calibration: Path, runtime: str) -> int:
         repeats = f"repeat noise median {np.median(noise):.1%}, 90% {np.quantile(noise, 0.9):.1%}"
         met = f"aim median {allowed:.1%}: {'met' if good else 'MISSED'}"
         print(
-            f"{'+'.join(phases)}: {len(part)} points, error median {np.median(off):.1%}, mean {off.mean():.1%}, {spread}; "
-            f"{repeats}; inside the 80% interval {np.mean(inside):.0%}; {met}"
+            f"{'+'.join(phases)}: {len(part)} points, error median {np.median(off):.1%}, mean {off.mean():.1%}, "
+            f"{spread}; {repeats}; inside the 80% interval {np.mean(inside):.0%}; {met}"
         )
         worst |= not good
         for key in sorted({(point.phase, point.dtype) for point, *_ in part}):

@@ -89,9 +89,10 @@ def interval_of(
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Ends of the 95% interval of fitted ``values``.
 
-    From the derivatives of the log ratios in the unbounded variables and what is left of them, added up by group, since
-    rows of a group are alike (the sandwich of White, Econometrica 48(4), 1980, doi:10.2307/1912934). A variable that
-    the samples do not move is as uncertain as its range.
+    From the derivatives of the log ratios in the unbounded variables and what is left of them: added up by group, since
+    rows of a group are alike (the sandwich of White, Econometrica 48(4), 1980, doi:10.2307/1912934), or as that of rows
+    that are all as far off as they are on average, whichever is wider. A variable that the samples do not move is as
+    uncertain as its range.
 
     Args:
         groups: group of each row of all samples.
@@ -113,13 +114,22 @@ def interval_of(
     scores = np.zeros((len(names), len(middle)))
     np.add.at(scores, place, jacobian * left[:, None])
     # A logistic variable of the whole range has a standard deviation of about 2.
-    ridge = np.diag(np.full(len(middle), max(float(np.mean(left**2)), 1e-6) / 4.0))
-    inverse = np.linalg.inv(jacobian.T @ jacobian + ridge)
+    noise = max(float(np.mean(left**2)), 1e-6)
+    ridge = np.diag(np.full(len(middle), noise / 4.0))
+    curvature = jacobian.T @ jacobian
+    inverse = np.linalg.inv(curvature + ridge)
     small = len(names) / max(len(names) - 1.0, 1.0)
-    spread = np.sqrt(np.diag(inverse @ (small * scores.T @ scores + ridge) @ inverse))
-    ends = [ranges.values(middle + sign * Z95 * spread).tolist() for sign in (-1.0, 1.0)]
-    low, high = (dict(zip(ranges.names, end, strict=True)) for end in ends)
-    return low, high
+    by_group = inverse @ (small * scores.T @ scores + noise * ridge) @ inverse
+    # A fit of absolute errors passes through as many rows as it has parameters: what is left of those says too little.
+    spare = max(len(left) - float(np.trace(inverse @ curvature)), 1.0)
+    by_row = inverse * max(float(np.sum(left**2)) / spare, 1e-6)
+    spread = np.sqrt(np.maximum(np.diag(by_group), np.diag(by_row)))
+    low, high = (named(middle + sign * Z95 * spread) for sign in (-1.0, 1.0))
+    # A value at the end of its range lies beyond the middle that its derivatives were taken at.
+    return (
+        {name: min(end, values[name]) for name, end in low.items()},
+        {name: max(end, values[name]) for name, end in high.items()},
+    )
 
 
 def fit_parameters(samples: Sequence[Sample], free: Sequence[Parameter], most_steps: int = 700) -> Fitted:

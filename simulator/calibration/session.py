@@ -18,9 +18,10 @@ from typing import Final
 from simulator.calibration.cuda_clock import clock_for
 from simulator.calibration.energy import Meter
 from simulator.calibration.operator_power import power_during
-from simulator.calibration.probes.registry import Case, Machine, Probe
+from simulator.calibration.probes.other_calls import other_call
+from simulator.calibration.probes.registry import Call, Case, Machine, Probe
 from simulator.calibration.samples import Measurement, Samples, write_samples
-from simulator.calibration.timing import Timing, time_call
+from simulator.calibration.timing import AmidOthers, Clock, Timing, time_call
 
 _SAVE_EVERY_S: Final = 5.0
 _CASE_S: Final = {False: 0.07, True: 0.03}
@@ -31,6 +32,8 @@ _DISTURBED: Final = 0.25
 """Visits that differ by more than this share: something else had the machine."""
 _LEAST_BUSY: Final = 0.9
 """Part of the meter's time that calls must take: power between them would be counted as theirs."""
+_ALONE: Final = ("dispatch", "scaling")
+"""Variants that are timed in a loop of their own."""
 _WIDTH: Final = 0.03
 """Width of the 95% interval of a median, relative to it, at which a case is done."""
 
@@ -62,6 +65,7 @@ class Session:
     _saved: float = 0.0
     _visits: dict[str, list[Measurement]] = field(default_factory=dict)
     _places: dict[str, int] = field(default_factory=dict)
+    _others: dict[str, Call] = field(default_factory=dict)
     _failed: set[str] = field(default_factory=set)
 
     @property
@@ -121,7 +125,7 @@ class Session:
         budget_s = min(_CASE_S[self.machine.quick], max(self.left_s, 0.0))
         try:
             call = case.prepare()
-            clock = clock_for(self.machine, case.graph)
+            clock = self._clock(probe, case)
             try:
                 timing = time_call(call, clock, width=_WIDTH, budget_s=budget_s)
             finally:
@@ -130,6 +134,15 @@ class Session:
             self.failures.setdefault(probe.name, f"{case.operator.name} {case.operator.dtype}: {_first_line(error)}")
             return None
         return measurement(probe.name, case, runtime, timing)
+
+    def _clock(self, probe: Probe, case: Case) -> Clock:
+        """The clock of a case: on a CPU, calls of a runtime come between others, as in a model."""
+        library = probe.name.partition(".")[0]
+        if self.machine.target == "cpu" and probe.runtime and case.variant not in _ALONE:
+            if library not in self._others:
+                self._others[library] = other_call(library, self.machine)
+            return AmidOthers(self._others[library])
+        return clock_for(self.machine, case.graph)
 
     def measure_power(self, meter: Meter, work: Sequence[tuple[Probe, Case]]) -> None:
         """Read the power of the device under the longest case of each probe and dtype that was measured."""

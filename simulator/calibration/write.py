@@ -93,7 +93,7 @@ def _fields(table: Mapping[str, Any]) -> list[str]:
 
 
 def _text(value: Any) -> str:
-    """A TOML value; JSON text is TOML text, and so are lists of it."""
+    """A TOML value; JSON text is TOML text but for the delete character, and so are lists of it."""
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(_text, value)) + "]"
-    return msgspec.json.encode(value).decode()
+    return msgspec.json.encode(value).decode().replace("\x7f", "\\u007f")
