@@ -1,5 +1,5 @@
-"""What a figure is, and the finding of all of them: a new figure is one file in ``reports/figures``, for results, or in
-``reports/score_figures``, for scorecards."""
+"""What a figure is, and the finding of all of them: a new figure is one file in ``reports/figures``, for results, in
+``reports/score_figures``, for scorecards, or in ``reports/calibration_figures``, for calibrations."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from markupsafe import Markup
 
+from reports.calibration import MachineCard
 from reports.scorecard import Scorecard
 from simulator.result import Result
 
@@ -21,7 +22,7 @@ Subject = TypeVar("Subject")
 
 @dataclass(frozen=True)
 class Figure(Generic[Subject]):
-    """One figure of a page about a subject: results, or a scorecard.
+    """One figure of a page about a subject: results, a scorecard, or a calibration.
 
     ``name`` is its anchor, ``order`` its place on the page, ``reading`` one sentence that says how to read it.
     ``applies`` says whether the subject holds what it shows; ``draw`` returns HTML or SVG and is called only then.
@@ -44,6 +45,11 @@ def all_figures() -> tuple[Figure[Results], ...]:
 def score_figures() -> tuple[Figure[Scorecard], ...]:
     """Every figure of ``reports.score_figures``, in the order of the page."""
     return _figures_in("reports.score_figures")
+
+
+def calibration_figures() -> tuple[Figure[MachineCard], ...]:
+    """Every figure of ``reports.calibration_figures``, in the order of the page."""
+    return _figures_in("reports.calibration_figures")
 
 
 @cache

@@ -74,6 +74,12 @@ def quantity(value: float, dimension: str) -> str:
     return f"{number(value / scale)} {unit}".rstrip()
 
 
+def binary_size(value: float) -> str:
+    """Bytes of a cache, which come in powers of two: "32 KiB"."""
+    power = min(max(int(math.log2(value)) // 10, 0), 4) if value >= 1.0 and math.isfinite(value) else 0
+    return f"{value / 1024.0**power:.4g} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"
+
+
 def number(value: float, digits: int = 3) -> str:
     """``value`` to ``digits`` significant digits, thousands apart: "12,300", "0.0123", "1.20e-09"."""
     if not math.isfinite(value):

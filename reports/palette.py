@@ -37,6 +37,9 @@ MEMORY: Final = {
 BOUNDS: Final = ("compute", "memory", "communication", "overhead")
 CLASSES: Final = ("gpu", "tpu", "cpu", "fpga", "asic", "mixed")
 MARKS: Final = ("sourced", "assumed", "calibrated")
+DTYPES: Final = ("fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "int8")
+SERIES: Final = ("1", "2", "3", "4", "5", "6")
+"""Lines of a picture that have no meaning of their own, in their order."""
 
 _KNOWN: Final = {
     "family": tuple(FAMILIES),
@@ -44,6 +47,8 @@ _KNOWN: Final = {
     "memory": tuple(MEMORY),
     "class": (*CLASSES, "other"),
     "mark": (*MARKS, "other"),
+    "dtype": (*DTYPES, "other"),
+    "series": (*SERIES, "other"),
 }
 
 ROLES: Final = tuple(f"{group}-{name}" for group, names in _KNOWN.items() for name in names)

@@ -31,6 +31,7 @@ def _environment() -> jinja2.Environment:
         "short": short,
         "number": numbers.number,
         "quantity": numbers.quantity,
+        "binary_size": numbers.binary_size,
         "share": numbers.share,
     }
     environment.globals |= {"role": palette.role, "in_words": palette.in_words}
