@@ -7,6 +7,7 @@ off on rows that this fit had not seen. Entries of the user's own directory repl
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from functools import cache, cached_property
 from pathlib import Path
@@ -140,12 +141,20 @@ def own_device(name: str) -> DeviceSpec | None:
     path = _CATALOGUE.paths.get(name)
     if path is None or path.is_relative_to(_CATALOGUE.folder):
         return None
-    return _CATALOGUE.load(name).device
+    found = _CATALOGUE.load(name)
+    if found.device is not None and found.id != name:
+        raise InputError(f"{path}: is of {found.id!r}; in the data directory the file must be called {found.id}.toml")
+    return found.device
 
 
 def own_device_names() -> tuple[str, ...]:
-    """Devices that the user's own calibrations bring, sorted."""
-    return tuple(name for name in _CATALOGUE.names() if own_device(name) is not None)
+    """Devices that the user's own calibrations bring, sorted; a file that cannot be read brings none."""
+    found = []
+    for name in _CATALOGUE.names():
+        with contextlib.suppress(InputError):
+            if own_device(name) is not None:
+                found.append(name)
+    return tuple(found)
 
 
 def use_calibration(path: str | Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -150,8 +151,10 @@ app.command("next")(next_measurement)
 
 def _finish(made: Calibrated, place: Path, samples: Path, report: str, format: Format) -> None:
     """Write what came of a run, say what must be known of it, and show it."""
-    _write(made.found, place, report, made.measurements)
+    _write(made.found, place, report, made.measurements, made.missing)
     notes = [f"{probe}: {reason}" for probe, reason in made.missing.items()]
+    if not made.found.calibrations:
+        notes.append("no entry: the samples say no more than the priors of the class; measure for longer (--budget)")
     if made.resumed:
         notes.append(f"went on from {made.resumed} samples of a run that was interrupted")
     notes += [*made.remarks, f"{len(made.measurements)} samples: {samples}", f"calibration: {place}"]
@@ -159,7 +162,10 @@ def _finish(made: Calibrated, place: Path, samples: Path, report: str, format: F
     show_calibration(made.found, format)
 
 
-def _write(found: Calibrations, place: Path, report: str, measurements: tuple[Measurement, ...]) -> None:
+def _write(
+    found: Calibrations, place: Path, report: str, measurements: tuple[Measurement, ...],
+    missing: Mapping[str, str] | None = None,
+) -> None:  # fmt: skip
     """Write the calibration, and its page where one is asked for."""
     from simulator.calibration.write import machine_text
 
@@ -167,7 +173,7 @@ def _write(found: Calibrations, place: Path, report: str, measurements: tuple[Me
     if report:
         from silicost.calibration_page import write_calibration_page
 
-        write_calibration_page(Path(report), found, measurements)
+        write_calibration_page(Path(report), found, measurements, missing)
         _say([f"report: {report}"])
 
 
@@ -287,6 +293,8 @@ def checked_name(name: str) -> str:
     Raises:
         InputError: characters that no id has.
     """
-    if name and not all(c.isascii() and (c.islower() or c.isdigit() or c in "-._") for c in name):
-        raise InputError(f"--name {clipped(name)!r}: must be small letters, digits, '-', '.' and '_'")
+    if name:
+        from simulator.calibration.machine_run import check_id
+
+        check_id(name, "--name")
     return name

@@ -35,6 +35,10 @@ def network(
     """Latency and bandwidth over message size: between two processes of this host, two hosts, or from files."""
     from hardware_specs.units import parse_quantity
 
+    if name:
+        from simulator.calibration.machine_run import check_id
+
+        check_id(name, "--name")
     asked = [flag for flag, value in (("--listen", listen), ("--connect", connect), ("--from", files)) if value]
     if len(asked) > 1:
         raise InputError(f"{' and '.join(asked)}: only one of them at a time")

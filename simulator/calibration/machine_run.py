@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from hardware_specs.calibrations import Calibrations
 from hardware_specs.devices import device_names, load_device
-from hardware_specs.errors import InputError, nearest
+from hardware_specs.errors import InputError, clipped, nearest
 from hardware_specs.records import DeviceSpec
 from simulator.calibration.busy import busy_between, read_counters
 from simulator.calibration.design import different, most_unsure
@@ -43,6 +43,8 @@ _TARGET_SD: Final = 0.02
 """Standard deviation of log predictions below which nothing more is measured."""
 _MEMORY_SHARE: Final = 0.35
 _MOST_BYTES: Final = 0.9e9
+_CACHES: Final = 25.0
+"""Memory of probes over the last-level cache: operands that take turns must outgrow it many times."""
 _RESUME_WITHIN: Final = timedelta(days=1)
 
 _GPU_CACHE: Final = 64e6
@@ -121,7 +123,7 @@ def cpu_machine(environment: Environment, quick: bool) -> Machine:
     if sets & {"avx512_vnni", "avx_vnni", "amx_int8", "i8mm"} and not quick:
         dtypes.append("int8")
     free = environment.free_bytes or 2e9
-    memory = min(_MEMORY_SHARE * free, _MOST_BYTES)
+    memory = min(_MEMORY_SHARE * free, max(_MOST_BYTES, _CACHES * environment.cache_bytes))
     return Machine("cpu", environment.threads, float(environment.cache_bytes), memory, tuple(dtypes), quick)
 
 
@@ -146,22 +148,36 @@ def gpu_spec(environment: Environment, device: str) -> DeviceSpec:
         InputError: no GPU, or none in the catalogue that is called alike.
     """
     if device:
-        return load_device(device)
+        spec = load_device(device)
+        if spec.device_class != "gpu":
+            raise InputError(f"--device {device}: is a {spec.device_class}; name a GPU (silicost devices list)")
+        return spec
     if not environment.accelerators:
         reason = environment.accelerators_missing or "none is listed"
         raise InputError(f"no GPU can be seen ({reason}); name it where torch sees one: --device h100-sxm-80gb")
     name = environment.accelerators[0].name
-    wanted = set(
-        re.findall(r"[a-z]+\d+[a-z]*|\d+gb|sxm|pcie|nvl", name.lower().replace("hbm3", "sxm").replace(" gb", "gb"))
-    )
-    gpus = [each for each in device_names() if load_device(each).device_class == "gpu"]
-    scored = [(len(wanted & set(each.split("-"))), -len(each), each) for each in gpus]
-    best = max(scored)
-    if best[0] == 0:
+    found = catalogue_name(name, [each for each in device_names() if load_device(each).device_class == "gpu"])
+    if not found:
         raise InputError(
-            f"{name}: no device of the catalogue is called alike; name it with --device (silicost devices list)"
+            f"{name}: no device of the catalogue is called so; name it with --device (silicost devices list)"
         )
-    return load_device(best[2])
+    return load_device(found)
+
+
+def catalogue_name(name: str, known: Iterable[str]) -> str:
+    """The id among ``known`` of the GPU that its driver calls ``name``; "" where none has its model in it.
+
+    The model is the word with letters and digits ("h100", "a100"), or the number of a GeForce; form and memory decide
+    between ids that share it.
+    """
+    said = name.lower().replace("hbm3", "sxm").replace("hbm2e", "").replace("-", " ").split()
+    models = {
+        word for word in said if re.fullmatch(r"[a-z]{1,3}\d{1,4}[a-z]{0,2}|\d{4}", word) and not word.endswith("gb")
+    }
+    scored = [
+        (len(set(said) & set(each.split("-"))), -len(each), each) for each in known if models & set(each.split("-"))
+    ]
+    return max(scored)[2] if scored else ""
 
 
 def calibrate_cpu(asked: Asked, environment: Environment, tell: Tell) -> Calibrated:
@@ -171,6 +187,9 @@ def calibrate_cpu(asked: Asked, environment: Environment, tell: Tell) -> Calibra
         InputError: nothing could be measured, or the samples of an interrupted run are broken.
     """
     machine = cpu_machine(environment, asked.quick)
+    chosen, _ = probes_for(machine, asked.only)
+    if not any(probe.name.endswith(".products") for probe in chosen):
+        raise InputError("--only: a calibration needs matrix products; add torch.products or numpy.products")
     keep_freed_memory()
     set_threads(machine.cores)
     make: Make = lambda rows: device_of(asked.device, environment, rows, environment.date)  # noqa: E731
@@ -243,9 +262,20 @@ def fit_samples(samples: Samples, tell: Tell) -> Calibrations:
         raise InputError("these samples do not say of which machine they are (no 'device' in their description)")
     environment = Environment.from_texts(samples.environment)
     date, name = environment.date or str(datetime.now(UTC).date()), samples.environment["device"]
+    check_id(name, "the device of these samples")
     on_gpu = samples.environment.get("target") == "gpu"
     spec = load_device(name) if on_gpu else device_of(name, environment, samples.measurements, date)
     return fit_machine(spec, samples.measurements, samples.environment, date, tell)
+
+
+def check_id(name: str, what: str) -> None:
+    """Refuse a name that is no id: it becomes the name of a file.
+
+    Raises:
+        InputError: characters that no id has.
+    """
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name):
+        raise InputError(f"{what} {clipped(name)!r}: must be small letters, digits, '-', '.' and '_', a letter first")
 
 
 def device_of(name: str, environment: Environment, measurements: Sequence[Measurement], date: str) -> DeviceSpec:
@@ -298,7 +328,7 @@ def _refine(session: Session, probes: Iterable[Probe], make: Make) -> None:
         session.run([(each.probe, each.case) for each in chosen])
         taken = {id(each.case) for each in chosen}
         candidates = [pair for pair in candidates if id(pair[1]) not in taken]
-        if len(session.measurements) == before:
+        if not chosen or (len(session.measurements) == before and not candidates):
             return
 
 

@@ -68,6 +68,9 @@ class Session:
     _others: dict[str, Call] = field(default_factory=dict)
     _failed: set[str] = field(default_factory=set)
 
+    def __post_init__(self) -> None:
+        self._places.update({each.key: place for place, each in enumerate(self.measurements)})
+
     @property
     def left_s(self) -> float:
         """Seconds until the time is up."""
@@ -159,7 +162,11 @@ class Session:
                 longest[key] = (probe, case, place)
         for number, (probe, case, place) in enumerate(longest.values()):
             self.tell(f"power {probe.name} {case.operator.dtype}", number, len(longest))
-            reading = power_during(meter, case.prepare(), clock_for(self.machine, case.graph))
+            try:
+                reading = power_during(meter, case.prepare(), clock_for(self.machine, case.graph))
+            except (RuntimeError, NotImplementedError, TypeError, MemoryError, OSError) as error:
+                self.failures.setdefault("power", _first_line(error))
+                continue
             if reading.busy > _LEAST_BUSY:
                 self.measurements[place] = replace(
                     self.measurements[place], power_w=reading.mean_w, clock_hz=reading.clock_hz

@@ -134,7 +134,7 @@ def prefill(ops: Any, i: int, p: Any, out: Any) -> None:
     calls = ops.batch[i] * ops.heads[i]
     pairs = ops.vector_flops[i] / (_SOFTMAX_FLOPS * calls)
     scores = min(pairs + 0.5 * (tile - 1.0) * queries, queries * ops.n[i]) if pairs > 0.0 else 0.0
-    wasted = scores / pairs if pairs > 0.0 else 1.0
+    wasted = max(scores / pairs, 1.0) if pairs > 0.0 else 1.0
     share = p.attention_share * tile / (tile + p.prefill_row_half)
     softmax_s = wasted * ops.vector_flops[i] / (p.vector_peak * p.prefill_softmax_share)
     compute_s = wasted * ops.flops[i] / (p.peaks[ops.dtype[i]] * share) + softmax_s

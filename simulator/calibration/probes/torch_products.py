@@ -8,6 +8,7 @@ a GPU the calls are captured into a graph, and products of 8-bit numbers are mea
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -102,6 +103,9 @@ def _variant(machine: Machine, word: str = "") -> str:
 
 def _affordable(machine: Machine, dtype: str, m: int, n: int, k: int) -> Iterator[Case]:
     operator = op.gemm("product", m, n, k, dtype)
+    if dtype == "int8":
+        # The call reads bytes and writes its sums in 32 bits.
+        operator = replace(operator, read_bytes=float(m * k), write_bytes=4.0 * m * n)
     if affordable(machine, operator):
         prepare, gpu = partial(_prepare, machine, operator), machine.target == "gpu"
         yield Case(operator, prepare, bytes_in_turn(machine, operator), _variant(machine), graph=gpu)
