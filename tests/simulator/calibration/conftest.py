@@ -1,13 +1,28 @@
-"""Machines as folders of /proc and /sys files, and a GPU library that behaves as pynvml does."""
+"""Machines as folders of /proc and /sys files, a GPU library that behaves as pynvml does, samples that a law made."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
+
+from hardware_specs.calibrations import Calibrations
+from hardware_specs.facts import Fact, Mark
+from hardware_specs.records import Cache, Compute, DeviceSpec, Memory
+from hardware_specs.units import format_quantity
+from simulator.calibration.machine_fit import fit_machine, neutral, with_records
+from simulator.calibration.probes.registry import Case, Machine
+from simulator.calibration.samples import Measurement
+from simulator.devices.model import compile_device
+from simulator.kernels.roofline import TIME
+from workloads.graph import columns_of
+from workloads.operators import Operator
+from workloads.runtimes.catalogue import load_runtime
 
 WriteTree = Callable[[Mapping[str, str]], Path]
 CPUS = "sys/devices/system/cpu"
@@ -208,3 +223,127 @@ def h100() -> dict[str, Any]:
         "MaxPcieLinkGeneration": 5, "CurrPcieLinkWidth": 16, "CurrentClocksEventReasons": 0x04,
         "CudaComputeCapability": (9, 0), "TotalEnergyConsumption": 5_000_000, "PowerUsage": 350_000,
     }  # fmt: skip
+
+
+CORES = 2
+RUNTIME = "torch-cpu-2.13"
+DAY = "2026-11-25"
+TRUTH = {
+    "gemm_share": 0.8, "depth_half": 40.0, "stream_share": 0.7, "gemm_pack_share": 0.6, "gemm_strip_penalty": 0.5,
+    "gemm_vector_rows": 2.0, "gemm_overlap": 1.5, "gemm_floor_s": 6e-6, "attention_share": 0.4,
+    "prefill_row_half": 30.0, "prefill_softmax_share": 0.2, "prefill_floor_s": 9e-6, "decode_math_share": 0.06,
+    "kv_share": 0.8, "decode_overlap": 1.5, "decode_floor_s": 5e-6, "vector_share": 0.03, "vector_stream_share": 0.6,
+    "vector_cache_part": 0.4, "vector_overlap": 2.0, "vector_floor_s": 3e-6,
+}  # fmt: skip
+"""Parameters of a CPU that is no real one, by the names of the CPU law; others are as the class has them."""
+
+
+def fact(value: float, dimension: str) -> Fact:
+    text = format_quantity(value, dimension)
+    return Fact(value, dimension, text, Mark.ASSUMED, "a test")
+
+
+@pytest.fixture(scope="session")
+def small_cpu() -> DeviceSpec:
+    """Two cores: 200 GFLOP/s in fp32, 40 GB/s, 32 MB of cache at 150 GB/s."""
+    peaks = {"fp32": fact(200e9, "flops"), "bf16": fact(400e9, "flops")}
+    memory = Memory("DRAM", fact(24e9, "bytes"), fact(40e9, "bytes_per_s"))
+    cache = Cache("last-level cache", fact(32e6, "bytes"), fact(150e9, "bytes_per_s"))
+    compute = Compute(peaks, units=fact(float(CORES), "number"), unit_name="core")
+    return DeviceSpec("small-cpu", "cpu", "AMD", "Small CPU", RUNTIME, compute, memory, cache=cache, year=2026)
+
+
+@pytest.fixture(scope="session")
+def small_machine() -> Machine:
+    """The same as probes see it."""
+    return Machine("cpu", CORES, 32e6, 9e8, ("fp32",))
+
+
+MeasureAs = Callable[..., list[Measurement]]
+
+
+@pytest.fixture(scope="session")
+def measure_as(small_cpu: DeviceSpec) -> MeasureAs:
+    """``measure_as(operators, values, noise=0.03, seed=1)``: what a CPU would measure that the law describes exactly.
+
+    Args of the function:
+        operators: what is called.
+        values: parameters of the law; others are the priors of the class.
+        noise: standard deviation of the log of a time.
+        seed: of the noise.
+        probe, runtime, variant, threads: see ``Measurement``.
+    """
+
+    def make(
+        operators: Iterable[Operator], values: Mapping[str, float] = TRUTH, *, noise: float = 0.03, seed: int = 1,
+        probe: str = "torch.products", runtime: str = RUNTIME, variant: str = "", threads: int = 0,
+    ) -> list[Measurement]:  # fmt: skip
+        listed = list(operators)
+        true_s = true_seconds(small_cpu, listed, values, runtime)
+        at = f"{DAY}T12:00:00+00:00"
+        times = true_s * np.exp(np.random.default_rng(seed).normal(0.0, noise, len(listed)))
+        return [
+            Measurement(probe, operator, t, 0.98 * t, 1.02 * t, 9, runtime, variant, threads, at=at)
+            for operator, t in zip(listed, times.tolist(), strict=True)
+        ]
+
+    return make
+
+
+def true_seconds(
+    spec: DeviceSpec, operators: Sequence[Operator], values: Mapping[str, float], runtime: str = RUNTIME
+) -> npt.NDArray[np.float64]:
+    """Seconds of each operator by the law with ``values``, without noise."""
+    model = compile_device(spec, neutral(load_runtime(runtime)), calibrated=False)
+    seconds: npt.NDArray[np.float64] = with_records(model, values).cost(columns_of(operators))[TIME]
+    return seconds
+
+
+@pytest.fixture(scope="session")
+def seconds_by() -> Callable[..., npt.NDArray[np.float64]]:
+    return true_seconds
+
+
+@pytest.fixture(scope="session")
+def truth() -> dict[str, float]:
+    return dict(TRUTH)
+
+
+@pytest.fixture(scope="session")
+def operators_of(small_machine: Machine) -> Callable[[str], list[Operator]]:
+    """What probes of torch call, by the kind of operator: "products", "decode", "norm" ..., and "more products" ..."""
+    from simulator.calibration.probes import torch_attention, torch_products, torch_vector
+
+    designs: dict[str, Callable[[Machine], Iterable[Case]]] = {
+        "products": torch_products.cases, "more products": torch_products.more,
+        "prefill": torch_attention.prefill_cases, "more prefill": torch_attention._more_prefills,
+        "decode": torch_attention.decode_cases, "more decode": torch_attention._more_decodes,
+    }  # fmt: skip
+
+    def make(what: str) -> list[Operator]:
+        if what in designs:
+            return [case.operator for case in designs[what](small_machine)]
+        return [case.operator for case in torch_vector.cases(small_machine) if case.operator.name == what]
+
+    return make
+
+
+FITTED = ("products", "prefill", "decode", "norm", "activation")
+
+
+@pytest.fixture(scope="session")
+def fitted_samples(measure_as: MeasureAs, operators_of: Callable[[str], list[Operator]]) -> list[Measurement]:
+    """Samples of a run of probes on the CPU that the law describes, with 3% noise."""
+    return [each for seed, what in enumerate(FITTED) for each in measure_as(operators_of(what), seed=seed)]
+
+
+@pytest.fixture(scope="session")
+def fitted_machine(small_cpu: DeviceSpec, fitted_samples: list[Measurement]) -> Calibrations:
+    """Its calibration."""
+    about = {
+        "date": DAY,
+        "processor.model": 'Small "CPU"',
+        "remark.0": "noisy\nneighbours",
+        "software.libraries.x": "1",
+    }
+    return fit_machine(small_cpu, fitted_samples, about, DAY)
