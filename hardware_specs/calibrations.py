@@ -94,7 +94,7 @@ class Calibrations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     id: str
-    calibrations: tuple[Calibration, ...] = ()
+    calibrations: tuple[Calibration, ...]
     notes: str = ""
     device: DeviceSpec | None = None
     environment: dict[str, str] = {}

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Measure this machine, fit its model, and compare calibrations.")
 
-_USUAL_S = {False: 120.0, True: 20.0}
+_USUAL_S = {False: 120.0, True: 15.0}
 """Seconds of measuring by ``--quick``."""
 _SHORTEST_S, _LONGEST_S = 2.0, 24 * 3600.0
 
-Budget = Annotated[str, typer.Option("--budget", help="Time to measure for: 90s, 10min; default 120s, quick 20s.")]
+Budget = Annotated[str, typer.Option("--budget", help="Time to measure for: 90s, 10min; default 120s, quick 15s.")]
 Quick = Annotated[bool, typer.Option("--quick", help="Few shapes: a first impression in under 40 s.")]
 Out = Annotated[str, typer.Option("--out", help="Calibration file; default in the user data directory.")]
 Samples = Annotated[str, typer.Option("--samples", help="Parquet file that keeps the samples; default beside --out.")]
@@ -67,6 +67,7 @@ def cpu(
         return
     if device:
         raise InputError(f"--device {clipped(device)}: goes with --from; a machine that is measured is named by --name")
+    from hardware_specs.devices import device_names
     from simulator.calibration.device_ids import device_id_of
     from simulator.calibration.environment import read_environment
     from simulator.calibration.machine_run import Asked, calibrate_cpu
@@ -74,6 +75,8 @@ def cpu(
     environment = read_environment(torch=True)
     made_id = checked_name(name) or device_id_of(environment, "cpu")
     place = place_of(out, made_id)
+    if made_id in device_names() and not place.exists():
+        _say([f"{made_id} is a device of the catalogue; with this file it is this machine instead"])
     asked = Asked("cpu", made_id, seconds, quick, words(only), samples_of(samples, place), fresh)
     _check_place(place)
     with _progress() as progress:
@@ -153,6 +156,8 @@ def _finish(made: Calibrated, place: Path, samples: Path, report: str, format: F
     """Write what came of a run, say what must be known of it, and show it."""
     _write(made.found, place, report, made.measurements, made.missing)
     notes = [f"{probe}: {reason}" for probe, reason in made.missing.items()]
+    if reason := made.found.environment.get("power.missing"):
+        notes.append(f"no power: {reason}")
     if not made.found.calibrations:
         notes.append("no entry: the samples say no more than the priors of the class; measure for longer (--budget)")
     if made.resumed:

@@ -40,6 +40,8 @@ _VECTORS: Final = tuple(kind for kind, family in FAMILY.items() if family == "ve
 _PAGES: Final = "page_bytes_per_s"
 _NO_PAGES: Final = 1e12
 """Rate above which pages are not seen."""
+_MOST_ERROR: Final = 1.0
+"""Mean error on shapes left out up to which an entry that is better in the median is kept."""
 _NOT_MODELLED: Final = ("dispatch", "scaling", "registers")
 
 
@@ -157,7 +159,8 @@ def entry_of(spec: DeviceSpec, part: Part, date: str, known: Mapping[str, float]
         entry, parameters={**entry.parameters, **{n: _given_text(n, v) for n, v in given.items()}}
     )
     priors = uncalibrated([("", rows)])
-    if entry.residuals.mape >= priors.mape and entry.residuals.median >= priors.median:
+    better = entry.residuals.median < priors.median and entry.residuals.mape < _MOST_ERROR
+    if entry.residuals.mape >= priors.mape and not better:
         return None
     return _accounted(entry, rows, free, priors.mape)
 
@@ -203,10 +206,12 @@ def _accounted(entry: Calibration, rows: Measured, free: Sequence[Parameter], un
     """``entry`` with the intervals of its parameters and the errors on what fits left out."""
     values = {name: fact.value for name, fact in entry.facts.items()}
     low, high = interval_of([rows.sample], values, free, rows.keys)
+    low = {name: min(end, values[name]) for name, end in low.items()}
+    high = {name: max(end, values[name]) for name, end in high.items()}
     ends = zip(texts_of(low, free).items(), texts_of(high, free).values(), strict=True)
     return msgspec.structs.replace(
         entry,
-        intervals={name: (least, most) for (name, least), most in ends},
+        intervals={name: (least, most) for (name, least), most in ends if name in entry.parameters},
         held_out_error_shape=entry.residuals.mape,
         held_out_error_family=unseen,
     )

@@ -27,6 +27,7 @@ from simulator.calibration.machine_device import Hardware, cpu_device
 from simulator.calibration.machine_fit import fit_machine, parts_of
 from simulator.calibration.power_meters import meter_for
 from simulator.calibration.probes.registry import PROBES, Machine, Probe, Target
+from simulator.calibration.probes.torch_calls import cannot_load
 from simulator.calibration.samples import Measurement, Samples, read_samples
 from simulator.calibration.session import Session, in_turns
 
@@ -187,9 +188,11 @@ def calibrate_cpu(asked: Asked, environment: Environment, tell: Tell) -> Calibra
         InputError: nothing could be measured, or the samples of an interrupted run are broken.
     """
     machine = cpu_machine(environment, asked.quick)
-    chosen, _ = probes_for(machine, asked.only)
+    chosen, missing = probes_for(machine, asked.only)
     if not any(probe.name.endswith(".products") for probe in chosen):
-        raise InputError("--only: a calibration needs matrix products; add torch.products or numpy.products")
+        why = [f"{name}: {reason}" for name, reason in missing.items() if name.endswith(".products")]
+        hint = "; ".join(why) or "add torch.products or numpy.products"
+        raise InputError(f"--only: a calibration needs matrix products; {hint}")
     keep_freed_memory()
     set_threads(machine.cores)
     make: Make = lambda rows: device_of(asked.device, environment, rows, environment.date)  # noqa: E731
@@ -334,7 +337,7 @@ def _refine(session: Session, probes: Iterable[Probe], make: Make) -> None:
 
 def set_threads(cores: int) -> None:
     """Let torch and the BLAS library of numpy use ``cores`` threads, where they are there."""
-    if importlib.util.find_spec("torch") is not None:
+    if not cannot_load():
         import torch
 
         torch.set_num_threads(cores)

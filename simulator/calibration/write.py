@@ -19,7 +19,8 @@ def calibrations_text(entries: Iterable[Calibration], notes: str) -> str:
 
 def machine_text(found: Calibrations) -> str:
     """The calibration file of a machine: what it was, its device, and one table for each entry."""
-    lines = [f"id = {_text(found.id)}", f"notes = {_text(found.notes)}", ""]
+    lines = [f"id = {_text(found.id)}", f"notes = {_text(found.notes)}"]
+    lines += ["", *([] if found.calibrations else ["calibrations = []", ""])]
     if found.environment:
         lines += ["[environment]", *(f"{_key(name)} = {_text(value)}" for name, value in found.environment.items()), ""]
     if found.device is not None:
@@ -28,7 +29,7 @@ def machine_text(found: Calibrations) -> str:
 
 
 def _entries(entries: Iterable[Calibration]) -> list[str]:
-    lines = []
+    lines: list[str] = []
     for entry in entries:
         table = msgspec.to_builtins(entry)
         tables = {name: table.pop(name) for name in ("parameters", "intervals", "fit", "residuals", "held_out")}

@@ -71,7 +71,10 @@ def test_predictions_are_those_of_simulate(files: list[str], silicost: Callable[
     assert all(time is not None and time > 0.0 for times in rows.values() for time in times)
 
 
-def test_three_files(files: list[str], calibration_file: MakeFile, capsys: pytest.CaptureFixture[str]) -> None:
+def test_three_files(
+    files: list[str], calibration_file: MakeFile, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
     three = [*files, str(calibration_file("3.toml", scale=1.1))]
     whole = json.loads(printed(capsys, three, Format.JSON))
     assert all(len(row["values"]) == 3 for row in whole["parameters"])
@@ -81,7 +84,8 @@ def test_three_files(files: list[str], calibration_file: MakeFile, capsys: pytes
     assert "a file does not say where it was made" not in verdict(whole)
 
 
-def test_tables(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_tables(files: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
     table = printed(capsys, files, Format.TABLE)
     for text in ("agree within their 95% intervals", "predicted times, and their ratio to file 1", "governor", "no  "):
         assert text in table, text

@@ -102,7 +102,7 @@ def _embedding_backward(arch: Architecture, tokens: Tokens, how: Lowering) -> li
     operators = []
     if width != arch.hidden:
         operators += backward_of(op.gemm("embedding.project", rows, arch.hidden, width, dtype), frozen=False)
-    zeros = op.elementwise("embedding.backward.zeros", part(arch.vocab, how.sharding.tp), width, dtype, inputs=1)
+    zeros = op.elementwise("embedding.zeros.backward", part(arch.vocab, how.sharding.tp), width, dtype, inputs=1)
     operators.append(replace(zeros, vector_flops=0.0, read_bytes=0.0))
     operators.append(op.embedding("embedding.backward", rows, width, dtype))
     return operators

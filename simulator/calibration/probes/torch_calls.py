@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import cycle
 from typing import Any, Final
 
@@ -21,10 +22,22 @@ _MOST_VIEWS: Final = 4000
 _BLOCK: Final = 1 << 16
 
 
-def missing(machine: Machine) -> str:
-    """Why torch cannot run on ``machine``; "" where it can."""
+@cache
+def cannot_load() -> str:
+    """Why torch cannot be loaded; "" where it can."""
     if importlib.util.find_spec("torch") is None:
         return "torch is not installed (pip install torch)"
+    try:
+        importlib.import_module("torch")
+    except (ImportError, OSError, RuntimeError) as error:
+        return f"torch cannot be loaded ({(str(error).strip() or repr(error)).splitlines()[0][:200]})"
+    return ""
+
+
+def missing(machine: Machine) -> str:
+    """Why torch cannot run on ``machine``; "" where it can."""
+    if reason := cannot_load():
+        return reason
     if machine.target == "gpu":
         import torch
 

@@ -304,7 +304,7 @@ def test_memory_parts_count_cached_activations_faster(models: Models) -> None:
     cost = price(model, (small, large))
     assert small.moved_bytes < float(row["cache_bytes"]) / 2 < large.moved_bytes
     per_byte = cost[MEMORY] / [small.moved_bytes, large.moved_bytes]
-    assert per_byte[0] / per_byte[1] == pytest.approx(float(row["bandwidth"] / row["cache_bandwidth"]), rel=0.01)
+    assert per_byte[0] / per_byte[1] == pytest.approx(float(row["bandwidth"] / row["cache_bandwidth"]), rel=0.02)
 
 
 @pytest.mark.parametrize("name", ["tpu-v5e", "epyc-9654"])
