@@ -174,7 +174,7 @@ def _prepare_decode(machine: Machine, operator: Operator) -> Call:
     buffers = torch_calls.cold(machine, operator.dtype, batch, kv, seen + _ROOM, d)
     if len(buffers) < 2:
         buffers = [*buffers, torch_calls.filled(machine, operator.dtype, batch, kv, seen + _ROOM, d)]
-    new = torch_calls.filled(machine, operator.dtype, batch, kv, 1, d)
+    new = buffers[0][:, :, :1].clone()  # of the block: what is written to it is a number in every dtype
     attend = _attend(operator, causal=False)
 
     def call(keys_and_values: tuple[Any, Any]) -> object:

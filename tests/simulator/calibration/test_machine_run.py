@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from hardware_specs.calibrations import Calibrations
+from hardware_specs.devices import device_names, load_device
 from hardware_specs.errors import InputError
 from hardware_specs.records import DeviceSpec
 from simulator.calibration import machine_run as module
@@ -27,6 +28,7 @@ from simulator.calibration.machine_fit import fit_machine
 from simulator.calibration.machine_run import (
     Asked,
     calibrate_cpu,
+    catalogue_name,
     cpu_machine,
     device_of,
     fit_samples,
@@ -497,6 +499,20 @@ def test_power_is_read_at_rest_and_under_calls(
     assert all(each.power_w == pytest.approx(80.0) and each.clock_hz == 3e9 for each in drawn)
 
 
+def test_power_of_what_was_measured_before_a_kill_is_read_too(
+    bench: Bench, tmp_path: Path, here: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calibrate_cpu(asked_of(tmp_path, quick=True), here, quiet)
+    kept = read_samples(tmp_path / "kept.parquet")
+    write_samples(tmp_path / "kept.parquet", Samples(kept.measurements, {**kept.environment, "complete": "no"}))
+    bench.ran.clear()
+    monkeypatch.setattr(module, "meter_for", lambda target: FakeMeter(bench))
+    made = calibrate_cpu(asked_of(tmp_path, quick=True), here, quiet)
+    assert made.resumed == len(kept.measurements)
+    assert sum(not math.isnan(each.power_w) for each in made.measurements) == 3
+    assert len(bench.ran) == 3
+
+
 def test_one_core_is_enough(fitting: Bench, tmp_path: Path, epyc_vm: Path, write_tree: Tree) -> None:
     """A container with a quota of one and a half cores: threads run on one, and calls on two do not count."""
     write_tree({"sys/fs/cgroup/unified/cpu.max": "150000 100000", "sys/fs/cgroup/unified/cgroup.controllers": "cpu"})
@@ -511,10 +527,36 @@ def test_one_core_is_enough(fitting: Bench, tmp_path: Path, epyc_vm: Path, write
     assert made.found.environment["allowance.quota_cores"] == "1.5"
 
 
+def test_without_products_nothing_is_begun(bench: Bench, tmp_path: Path, here: Environment) -> None:
+    with pytest.raises(InputError, match=r"^--only: a calibration needs matrix products; add torch\.products or numpy"):
+        calibrate_cpu(asked_of(tmp_path, only=("stream",)), here, quiet)
+    bench.probes["torch.products"] = probe_of("torch.products", (), missing="torch is not installed")
+    with pytest.raises(InputError, match=r"products; torch\.products: torch is not installed$"):
+        calibrate_cpu(asked_of(tmp_path), here, quiet)
+    assert bench.ran == [] and not (tmp_path / "kept.parquet").exists()
+
+
 def test_only_some_probes(bench: Bench, tmp_path: Path, here: Environment) -> None:
     made = calibrate_cpu(asked_of(tmp_path, quick=True, only=("torch.p", "stream")), here, quiet)
     assert {each.probe for each in made.measurements} == {"torch.products", "stream"}
     assert made.missing == {}
+
+
+@pytest.mark.parametrize("name", ["My CPU", "../mine", "", "a/b", "mine\n"])
+def test_samples_of_a_name_that_is_no_id(name: str) -> None:
+    with pytest.raises(InputError, match=r"the device of these samples .* must be small letters"):
+        fit_samples(Samples(samples_at(NOW), {"device": name}), quiet)
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [("NVIDIA H100 80GB HBM3", "h100-sxm-80gb"), ("NVIDIA H100 PCIe", "h100-pcie-80gb"), ("NVIDIA H200", "h200-sxm"),
+     ("NVIDIA A100-SXM4-80GB", "a100-sxm-80gb"), ("NVIDIA GeForce RTX 4090", "rtx-4090"), ("Tesla T4", "t4"),
+     ("NVIDIA Nameless", "")],
+)  # fmt: skip
+def test_gpus_of_the_catalogue_are_found_by_what_drivers_call_them(name: str, found: str) -> None:
+    gpus = [each for each in device_names() if load_device(each).device_class == "gpu"]
+    assert catalogue_name(name, gpus) == found if found != "h200-sxm" else catalogue_name(name, gpus).startswith("h200")
 
 
 def test_samples_that_do_not_say_whose_they_are() -> None:
