@@ -50,7 +50,7 @@ RESIDUALS = Residuals(24, 4, 0.12, 0.08, 0.1, 0.1, (-0.5, -0.2, 0.3, 0.6))
 PARAMETERS = {"gemm_share": "0.9", "stream_share": "0.8", "gemm_floor_s": "20 us"}
 GEMM = Calibration(
     ("gemm", "batched_gemm"), PARAMETERS, FIT, RESIDUALS, ("fp32",), (RUNTIME,),
-    intervals={"gemm_share": ("0.85", "0.95"), "stream_share": ("0.05", "1"), "gemm_floor_s": ("10 us", "40 us")},
+    intervals={"gemm_share": ("0.85", "0.95"), "stream_share": ("0.01", "1"), "gemm_floor_s": ("10 us", "40 us")},
     held_out_error_shape=0.12, held_out_error_family=0.5,
 )  # fmt: skip
 TEXTS = Environment(
