@@ -296,15 +296,6 @@ def check_predictions(found: Calibrations) -> None:
     assert np.median(off) < 0.04
 
 
-def test_a_fit_of_the_same_samples_is_the_same_file(silicost: Run, fitted_samples: Path, tmp_path: Path) -> None:
-    texts = []
-    for number in (1, 2):
-        place = tmp_path / f"{number}.toml"
-        assert silicost(f"calibrate fit {fitted_samples} --out {place}").status == 0
-        texts.append(place.read_text())
-    assert texts[0] == texts[1]
-
-
 def test_samples_of_one_kind_are_fitted_alone(silicost: Run, tmp_path: Path) -> None:
     """A run that was killed early: what there is of it is used."""
     whole = samples()

@@ -25,7 +25,8 @@ def find_spec(name, path=None, target=None):
 PathFinder.find_spec = find_spec
 """
 """A sitecustomize.py that makes torch look as if it was not installed."""
-SMALL = "--quick --budget 2s --only numpy.products,numpy.batched"
+SMALL = "--quick --budget 20s --only numpy.products"
+"""Six cases, which take a second or two."""
 
 
 class Ended(NamedTuple):
@@ -95,7 +96,7 @@ def is_measured(ended: Ended) -> None:
     """A calibration of numpy on this machine, and its samples."""
     assert ended.status == 0, ended.err
     assert "Traceback" not in ended.err
-    assert {each.probe for each in ended.samples.measurements} <= {"numpy.products", "numpy.batched"}
+    assert {each.probe for each in ended.samples.measurements} == {"numpy.products"}
     assert ended.samples.environment["complete"] == "yes"
     found = ended.calibration
     assert found.device is not None and found.device.default_runtime == "numpy-2"
@@ -108,7 +109,7 @@ def is_measured(ended: Ended) -> None:
 
 def test_a_killed_calibration_goes_on_where_it_was(start: Start, calibrate: Calibrate, tmp_path: Path) -> None:
     kept_in = tmp_path / "mine.samples.parquet"
-    process = start(SMALL.replace("2s", "60s"))
+    process = start(SMALL.removeprefix("--quick "))
     give_up = time.monotonic() + 240.0
     while not kept_in.exists() and process.poll() is None and time.monotonic() < give_up:
         time.sleep(0.02)

@@ -15,7 +15,6 @@ from hardware_specs.records import DeviceSpec
 from simulator.calibration.entry import uncalibrated
 from simulator.calibration.fit import fit_parameters, interval_of, log_ratios
 from simulator.calibration.machine_fit import (
-    FEWEST,
     Part,
     entry_of,
     fit_machine,
@@ -179,7 +178,6 @@ def test_what_the_priors_say_as_well_is_not_shipped(
     small_cpu: DeviceSpec, measure_as: MeasureAs, operators_of: OperatorsOf, what: str
 ) -> None:
     as_priors = measure_as(operators_of(what), {}, noise=0.0)
-    assert entry_of(small_cpu, one_part(as_priors), DAY, {}) is None
     assert fit_machine(small_cpu, as_priors, {}, DAY).calibrations == ()
 
 
@@ -188,7 +186,7 @@ def test_what_is_shipped_is_better_than_the_priors(
 ) -> None:
     """In the mean or in the median: noise alone makes a fit look better now and then."""
     shipped = 0
-    for seed in range(3):
+    for seed in range(2):
         both = parts_of(measure_as([*operators_of("norm"), *operators_of("activation")], {}, seed=seed), 2)
         rows = [(part.label, measured_of(small_cpu, part)) for part in both]
         found = [(entry_of(small_cpu, part, DAY, {}), [row]) for part, row in zip(both, rows, strict=True)]
@@ -198,7 +196,7 @@ def test_what_is_shipped_is_better_than_the_priors(
             better = made is not None and (made.residuals.mape < priors.mape or made.residuals.median < priors.median)
             assert made is None or better
         shipped += sum(made is not None for made, _ in found)
-    assert shipped < 6
+    assert shipped < 4
 
 
 def test_vector_operators_say_what_pages_of_products_cost(
@@ -288,7 +286,7 @@ def test_calls_that_the_law_does_not_describe_are_left_out(measure_as: MeasureAs
 
 
 def test_few_samples_are_no_part(measure_as: MeasureAs, small_cpu: DeviceSpec) -> None:
-    few = measure_as([product(m) for m in range(1, FEWEST)])
+    few = measure_as([product(m) for m in (1, 2, 3)])
     assert parts_of(few, 2) == []
     assert fit_machine(small_cpu, few, {}, DAY).calibrations == ()
     assert len(parts_of([*few, *measure_as([product(9)])], 2)) == 1

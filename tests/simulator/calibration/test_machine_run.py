@@ -302,6 +302,7 @@ def bench(
     monkeypatch.setattr(session, "clock_for", lambda machine, graph: made)
     monkeypatch.setattr(session, "other_call", lambda library, machine: lambda: None)
     monkeypatch.setattr(session, "AmidOthers", lambda other: made)
+    monkeypatch.setattr(session, "gc", SimpleNamespace(collect=lambda: None))
     made.probes |= {probe.name: probe for probe in probes}
     monkeypatch.setattr(module, "PROBES", made.probes)
     monkeypatch.setattr(module, "PROBE_FILES", ())
@@ -364,10 +365,14 @@ def test_what_is_left_of_the_time_goes_to_other_shapes(bench: Bench, tmp_path: P
     assert shapes == {(1024, 1024), (2048, 640), (512, 3072)}
 
 
-def test_the_budget_ends_a_run(bench: Bench, tmp_path: Path, here: Environment) -> None:
-    made = calibrate_cpu(asked_of(tmp_path, 1.0), here, quiet)
-    assert 0 < len(made.measurements) < len(PRODUCTS) + len(DECODE) + len(STREAMS)
-    assert bench.now - 5000.0 < 1.0 + 0.5
+@pytest.mark.parametrize("budget_s", [1.0, 2.5])
+def test_the_budget_ends_a_run(bench: Bench, tmp_path: Path, here: Environment, budget_s: float) -> None:
+    """In the middle of the first design, or of what is added to it."""
+    made = calibrate_cpu(asked_of(tmp_path, budget_s), here, quiet)
+    first, added = len(PRODUCTS) + len(DECODE) + len(STREAMS), len(MORE)
+    assert 0 < len(made.measurements) < (first if budget_s == 1.0 else first + added)
+    assert (len(made.measurements) > first) == (budget_s == 2.5)
+    assert 0.7 * budget_s < bench.now - 5000.0 < budget_s + 0.3
     assert read_samples(tmp_path / "kept.parquet").environment["complete"] == "yes"
 
 
@@ -388,7 +393,7 @@ def test_a_killed_run_goes_on_where_it_was(bench: Bench, tmp_path: Path, here: E
     assert len(after) >= len(PRODUCTS) + len(DECODE) + len(STREAMS)
     assert all(each.operator not in bench.ran for each in kept.measurements)
     bench.ran.clear()
-    again = calibrate_cpu(asked_of(tmp_path), here, quiet)
+    again = calibrate_cpu(asked_of(tmp_path, quick=True), here, quiet)
     assert again.resumed == 0
     assert bench.ran
 

@@ -74,6 +74,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(module, "clock_for", lambda machine, graph: made)
     monkeypatch.setattr(module, "other_call", lambda library, machine: made.others.append(library))
     monkeypatch.setattr(module, "AmidOthers", lambda other: made)
+    monkeypatch.setattr(module, "gc", SimpleNamespace(collect=lambda: None))
     return made
 
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hardware_specs.calibrations import Calibrations, load_calibration, use_calibration
+from hardware_specs.calibrations import Calibrations, Residuals, load_calibration, use_calibration
 from hardware_specs.devices import device_names, load_device
 from hardware_specs.facts import Fact, Mark
 from hardware_specs.records import DeviceSpec
@@ -121,6 +121,14 @@ def test_a_calibration_of_a_known_device_brings_none(fitted_machine: Calibration
     assert "[device" not in place.read_text() and "[environment" not in place.read_text()
     (tmp_path / "one.toml").write_text('id = "epyc-9654"\n' + calibrations_text(bare.calibrations, bare.notes))
     assert load_calibration(tmp_path / "one.toml") == bare
+
+
+def test_what_was_held_out_is_written(fitted_machine: Calibrations, tmp_path: Path) -> None:
+    left = Residuals(9, 3, 0.04, 0.03, 0.01, 0.02, (-0.1, -0.05, 0.05, 0.1))
+    entry = msgspec.structs.replace(fitted_machine.calibrations[0], held_out=left, weights="packed")
+    place = tmp_path / "x.toml"
+    place.write_text(machine_text(msgspec.structs.replace(fitted_machine, calibrations=(entry,))))
+    assert load_calibration(place).calibrations == (entry,)
 
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=30)
