@@ -440,6 +440,13 @@ def test_too_little_is_refused_and_its_samples_are_kept(
     assert not any(fails in each.operator.name for each in kept)
 
 
+def test_samples_that_cannot_be_kept_end_a_run_at_once(bench: Bench, tmp_path: Path, here: Environment) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"kept\.parquet: cannot be written"):
+        calibrate_cpu(replace(asked_of(tmp_path), samples=tmp_path / "file" / "kept.parquet"), here, quiet)
+    assert len(bench.ran) == 1
+
+
 def test_a_busy_machine_is_remarked_in_the_file(
     bench: Bench, tmp_path: Path, here: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
