@@ -117,6 +117,7 @@ def optimizer_update(
     name: str,
     parameters: float,
     *,
+    tensors: float = 1.0,
     state_bytes: float = 12.0,
     gradient_bytes: float = 4.0,
     weight_bytes: float = 2.0,
@@ -125,11 +126,12 @@ def optimizer_update(
     """Update of ``parameters`` weights: reads states and gradients, writes states and weights (Adam: 12 FLOPs each).
 
     ``state_bytes`` per parameter are the moments, and the fp32 master copy where weights are narrower than 4 bytes;
-    weights of 4 bytes are their own master and are read too.
+    weights of 4 bytes are their own master and are read too. They lie in ``tensors`` of equal size, the batch of the
+    operator.
     """
     master = weight_bytes if weight_bytes >= 4.0 else 0.0
     return Operator(
-        name, OpKind.OPTIMIZER, "fp32", parameters, vector_flops=flops_each * parameters,
+        name, OpKind.OPTIMIZER, "fp32", parameters, batch=tensors, vector_flops=flops_each * parameters,
         read_bytes=parameters * (state_bytes + gradient_bytes + master),
         write_bytes=parameters * (state_bytes + weight_bytes),
     )  # fmt: skip

@@ -64,6 +64,9 @@ _REUSED: Final = 0.2
 two and three rows in fp32 under MKL on two cores of an EPYC of the Zen 4 generation."""
 _FRESH_BYTES: Final = float(1 << 25)
 """Results from this size on are mapped anew by glibc's malloc however it is set (DEFAULT_MMAP_THRESHOLD_MAX)."""
+_UPDATE_RESULTS: Final = 2.0
+"""Results in fp32 of the size of the weights that AdamW leaves on the way: the root of the second moment, and the same
+divided by its bias (torch.optim.adamw, one tensor after the other)."""
 
 
 @njit(cache=True, error_model="numpy")
@@ -163,8 +166,11 @@ def vector(ops: Any, i: int, p: Any, out: Any) -> None:
     memory_s = ops.weight_bytes[i] / p.bandwidth + moved * (cached / fast + (1.0 - cached) / p.bandwidth)
     memory_s /= p.vector_stream_share
     if family_of(ops.kind[i]) == VECTOR:
-        # An optimizer writes where its states lie.
         memory_s += pages_s(p, ops.write_bytes[i])
+    else:
+        # An optimizer writes where its states lie, but for what it computes on the way, tensor by tensor.
+        tensors = max(ops.batch[i], 1.0)
+        memory_s += tensors * _UPDATE_RESULTS * pages_s(p, 4.0 * ops.m[i] / tensors)
     settle(ops, i, p, compute_s, memory_s, p.vector_floor_s, p.vector_overlap, bytes_s(ops, i, p), out)
 
 
@@ -229,7 +235,7 @@ LAW = register(
             free("vector_cache_part", "number", 0.5, 0.1, 4.0, ("vector",), "part of the cache that holds operands"),
             free("vector_overlap", "number", 2.0, 1.0, 10.0, _VECTOR, "how well vector operators hide memory time"),
             free("vector_floor_s", "s", 4.0e-6, 1e-7, 1e-3, _VECTOR, "shortest vector operator"),
-            free("page_bytes_per_s", "bytes_per_s", _NO_PAGES, 5e8, 2.0 * _NO_PAGES, (*_PRODUCTS, "vector"),
+            free("page_bytes_per_s", "bytes_per_s", _NO_PAGES, 5e8, 2.0 * _NO_PAGES, (*_PRODUCTS, *_VECTOR),
                  "rate at which the system hands out new pages for results of 32 MiB and more"),
             constant("dequantize_share", "number", 0.30, "share of the vector rate that weight unpacking reaches"),
             constant("overlap_exponent", "number", 2.0, "how well compute hides memory time elsewhere"),

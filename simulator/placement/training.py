@@ -30,7 +30,7 @@ from simulator.scenario import Scenario, TrainStep
 from simulator.steps.pricing import PricedGraph, phase_cost, price_graph
 from simulator.steps.train_step import adapter_parameters, counted_flops, micro_batches
 from simulator.steps.training_result import POWERS, forward_and_backward, training_metrics
-from workloads.lowering.training import lower_micro_batch, lower_update
+from workloads.lowering.training import gradient_tensors, lower_micro_batch, lower_update
 
 
 def placed_training(scenario: Scenario, work: TrainStep) -> Result:
@@ -51,7 +51,8 @@ def placed_training(scenario: Scenario, work: TrainStep) -> Result:
     count = micro_batches(work, plan)
     rhythm = follow(lambda steps: _run(units, placer, shared, steps, depth), count, depth)
     trained = _trained(work, prepared, homes, updates)
-    update, costs = _update(prepared, units, trained)
+    tensors = {name: gradient_tensors(priced.graph, work.model.tied) for name, priced in shared.priced.items()}
+    update, costs = _update(prepared, units, trained, tensors)
     placer.check_all_matched()
     totals = account((*rhythm.runs, Run(update)), prepared, units)
     model_flops, hardware_flops = (f * work.global_batch for f in counted_flops(work, prepared[0].how, plan.recompute))
@@ -142,7 +143,9 @@ def _write(
     return writer, stops, placed
 
 
-def _update(prepared: Sequence[Prepared], units: Units, trained: Trained) -> tuple[Execution, dict[str, PricedGraph]]:
+def _update(
+    prepared: Sequence[Prepared], units: Units, trained: Trained, tensors: Mapping[str, Mapping[float, float]]
+) -> tuple[Execution, dict[str, PricedGraph]]:
     """All pools update at once; also the update of each pool that has one, priced on one device."""
     writer = ProgramWriter(units)
     costs: dict[str, PricedGraph] = {}
@@ -153,12 +156,16 @@ def _update(prepared: Sequence[Prepared], units: Units, trained: Trained) -> tup
             continue
         weights, gradients, states = memory.state_bytes_per_parameter(each.precision.attention)
         own = sum(share.each for share in mine.values())
-        costs[name] = price_graph(lower_update(own, gradients, states, weights), each.model, each.communicators)
+        graph = lower_update(own, gradients, states, weights, tensors[name])
+        costs[name] = price_graph(graph, each.model, each.communicators)
         moved = {holder: share.whole for holder, share in mine.items() if holder != name}
         arrived = [
             writer.send(units[holder][0], unit, size * gradients, (), "gradients") for holder, size in moved.items()
         ]
-        done = writer.operator(unit, costs[name], 0, arrived, 0.0)
+        done, after = 0, arrived
+        for index in range(len(graph.operators)):
+            done = writer.operator(unit, costs[name], index, after, 0.0)
+            after = [done]
         for holder, size in moved.items():
             writer.send(unit, units[holder][0], size * weights, (done,), "weights")
     return execute(writer.build()), costs

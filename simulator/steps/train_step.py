@@ -30,7 +30,7 @@ from simulator.scenario import Plan, TrainStep
 from simulator.steps.pipeline import stage_seconds
 from simulator.steps.pricing import PricedGraph, collective_seconds, price_graph
 from workloads.lowering.plan import Lowering, Sharding
-from workloads.lowering.training import lower_micro_batch, lower_update
+from workloads.lowering.training import gradient_tensors, lower_micro_batch, lower_update
 from workloads.operators import Operator, OpKind
 from workloads.runtimes.record import FUSIONS, Runtime
 
@@ -85,7 +85,8 @@ def price_step(
     trained = trained_parameters(work, plan)
     weights, gradients, states = state_bytes_per_parameter(how.precision.attention)
     shards = shards_of(work, plan, model.runtime)
-    update = price_graph(lower_update(sum(trained) / shards, gradients, states, weights), model, communicators)
+    tensors = {size / shards: count for size, count in gradient_tensors(graph, work.model.tied).items()}
+    update = price_graph(lower_update(sum(trained) / shards, gradients, states, weights, tensors), model, communicators)
 
     stages = stage_seconds(micro, plan.pp)
     send_s = 0.0

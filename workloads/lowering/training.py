@@ -8,7 +8,10 @@ arXiv:2205.05198).
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Final
 
 from workloads import operators as op
 from workloads.graph import Graph, GraphBuilder
@@ -17,6 +20,9 @@ from workloads.lowering.layers import LayerWriter, Tokens
 from workloads.lowering.plan import Lowering, part
 from workloads.models.architecture import Architecture, LayerGroup
 from workloads.operators import Operator, OpKind
+
+_GRADIENT_BYTES: Final = 4.0
+"""Gradients of weights are written in fp32."""
 
 
 def lower_micro_batch(
@@ -162,7 +168,7 @@ def _weight_gradient(operator: Operator) -> Operator:
     return replace(
         operator, name=operator.name + ".wgrad", m=operator.n * experts, n=operator.k, k=operator.m / experts,
         weight_bytes=0.0, vector_flops=0.0, dequantize=False,
-        read_bytes=operator.read_bytes + operator.write_bytes, write_bytes=4.0 * elements,
+        read_bytes=operator.read_bytes + operator.write_bytes, write_bytes=_GRADIENT_BYTES * elements,
     )  # fmt: skip
 
 
@@ -182,16 +188,40 @@ def _both_operands(operator: Operator) -> list[Operator]:
     ]  # fmt: skip
 
 
+def gradient_tensors(micro_batch: Graph, tied: bool) -> dict[float, float]:
+    """How many gradients of weights of which size a micro-batch makes: numbers in each, and their count.
+
+    Sizes are joined by powers of two. A ``tied`` table has one gradient, that of the head.
+    """
+    joined: dict[int, tuple[float, float]] = {}
+    for operator, repeat in zip(micro_batch.operators, micro_batch.repeat, strict=True):
+        if operator.name == "embedding.zeros.backward" and not tied:
+            numbers = float(operator.m * operator.n)
+        elif operator.name.endswith(".wgrad"):
+            numbers = float(operator.write_bytes / _GRADIENT_BYTES)
+        else:
+            continue
+        if numbers > 0.0:
+            power = math.frexp(numbers)[1]
+            total, count = joined.get(power, (0.0, 0.0))
+            joined[power] = total + numbers * float(repeat), count + float(repeat)
+    return {total / count: count for total, count in joined.values()}
+
+
 def lower_update(
-    trained: float, gradient_bytes_each: float, state_bytes_each: float, weight_bytes_each: float
-) -> Graph:
-    """The optimizer update of ``trained`` parameters held by one device."""
+    trained: float, gradient_bytes_each: float, state_bytes_each: float, weight_bytes_each: float,
+    tensors: Mapping[float, float],
+) -> Graph:  # fmt: skip
+    """The optimizer update of ``trained`` parameters held by one device, shared out over ``tensors`` (size, count)."""
     b = GraphBuilder()
+    whole = sum(size * count for size, count in tensors.items())
+    shares = {size: size * count / whole for size, count in tensors.items()} if whole else {max(trained, 1.0): 1.0}
     with b.block("optimizer"):
-        b.add(
-            op.optimizer_update(
-                "optimizer.update", trained, state_bytes=state_bytes_each, gradient_bytes=gradient_bytes_each,
-                weight_bytes=weight_bytes_each,
-            )
-        )  # fmt: skip
+        for number, (size, share) in enumerate(sorted(shares.items(), reverse=True)):
+            b.add(
+                op.optimizer_update(
+                    f"optimizer.update{number or ''}", trained * share, tensors=max(trained * share / size, 1.0),
+                    state_bytes=state_bytes_each, gradient_bytes=gradient_bytes_each, weight_bytes=weight_bytes_each,
+                )
+            )  # fmt: skip
     return b.build()

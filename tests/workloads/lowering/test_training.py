@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from workloads import operators as op
 from workloads.graph import Graph
 from workloads.lowering.plan import Lowering, Precision, Sharding
-from workloads.lowering.training import backward_of, lower_micro_batch, lower_update
+from workloads.lowering.training import backward_of, gradient_tensors, lower_micro_batch, lower_update
 from workloads.models.architecture import Architecture
+from workloads.models.catalogue import load_model
 from workloads.models.parameters import count_parameters
 from workloads.operators import Operator, OpKind
 from workloads.runtimes.record import FUSIONS
@@ -215,6 +216,23 @@ def test_every_count_is_sound(
 
 
 def test_update_moves_what_adam_needs() -> None:
-    graph = lower_update(1000.0, 4.0, 12.0, 2.0)
-    assert [o.name for o in graph.operators] == ["optimizer.update"]
-    assert graph.moved_bytes == 1000 * (4 + 12 + 12 + 2)
+    graph = lower_update(1000.0, 4.0, 12.0, 2.0, {300.0: 2.0, 40.0: 5.0, 100.0: 2.0})
+    assert [(o.name, o.m, o.batch) for o in graph.operators] == [
+        ("optimizer.update", pytest.approx(600.0), pytest.approx(2.0)),
+        ("optimizer.update1", pytest.approx(200.0), pytest.approx(2.0)),
+        ("optimizer.update2", pytest.approx(200.0), pytest.approx(5.0)),
+    ]
+    assert graph.moved_bytes == pytest.approx(1000 * (4 + 12 + 12 + 2))
+    alone = lower_update(1000.0, 4.0, 12.0, 2.0, {})
+    assert [(o.name, o.m, o.batch) for o in alone.operators] == [("optimizer.update", 1000.0, 1.0)]
+
+
+@pytest.mark.parametrize("name", ["gpt2", "pythia-160m", "smollm-135m"])
+def test_gradients_cover_all_matrices(name: str) -> None:
+    arch = load_model(name)
+    tensors = gradient_tensors(lower_micro_batch(arch, 1, 16, Lowering()), arch.tied)
+    total = sum(size * count for size, count in tensors.items())
+    parts = count_parameters(arch)
+    assert total == pytest.approx(parts.total - parts.norms, rel=0.01)
+    assert max(tensors) == pytest.approx(arch.vocab * arch.hidden)
+    assert tensors[max(tensors)] == (1 if arch.tied else 2)
