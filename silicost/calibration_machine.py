@@ -10,8 +10,8 @@ from hardware_specs.errors import InputError
 from hardware_specs.records import DeviceSpec
 from reports.calibration import CacheMark, Copy, Dispatch, Group, Roof, Scaling, StreamPoint
 from silicost.calibration_points import kind_word, what_of
-from simulator.calibration.environment import Environment
-from simulator.calibration.environment_rows import environment_rows
+from simulator.calibration.machine.environment import Environment
+from simulator.calibration.machine.environment_rows import environment_rows
 from simulator.calibration.samples import Measurement
 from workloads.operators import COLLECTIVES, OpKind
 

@@ -68,8 +68,8 @@ def cpu(
     if device:
         raise InputError(f"--device {clipped(device)}: goes with --from; a machine that is measured is named by --name")
     from hardware_specs.devices import device_names
-    from simulator.calibration.device_ids import device_id_of
-    from simulator.calibration.environment import read_environment
+    from simulator.calibration.machine.device_ids import device_id_of
+    from simulator.calibration.machine.environment import read_environment
     from simulator.calibration.machine_run import Asked, calibrate_cpu
 
     environment = read_environment(torch=True)
@@ -99,7 +99,7 @@ def gpu(
 ) -> None:  # fmt: skip
     """Measure the first GPU: products, attention, vector operators, launches, copies, power; fit its model."""
     seconds = budget_of(budget, quick)
-    from simulator.calibration.environment import read_environment
+    from simulator.calibration.machine.environment import read_environment
     from simulator.calibration.machine_run import Asked, calibrate_gpu, gpu_spec
 
     environment = read_environment(torch=True)

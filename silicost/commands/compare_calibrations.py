@@ -82,8 +82,8 @@ def report_of(files: Sequence[str | Path]) -> dict[str, Any]:
 
 def environments_of(found: Sequence[Calibrations]) -> list[Difference]:
     """What differs between the environment of the first calibration and that of each other."""
-    from simulator.calibration.drift import differences
-    from simulator.calibration.environment import Environment
+    from simulator.calibration.machine.drift import differences
+    from simulator.calibration.machine.environment import Environment
     from simulator.calibration.use import device_class_of
 
     texts = [Environment.from_texts(each.environment, f"{each.id}: environment") for each in found]
@@ -180,7 +180,7 @@ def _line(kind: str, file: str, what: str, name: str, **values: Any) -> dict[str
 
 
 def _file(path: str | Path, found: Calibrations) -> dict[str, Any]:
-    from simulator.calibration.environment import Environment
+    from simulator.calibration.machine.environment import Environment
     from simulator.calibration.staleness import made_on
     from simulator.calibration.use import device_class_of
 

@@ -67,6 +67,10 @@ class AgreedClock:
         """See ``Clock``."""
         return self._slowest(self._clock.round_s(call, calls))
 
+    def now_s(self) -> float:
+        """See ``Clock``."""
+        return self._slowest(self._clock.now_s())
+
 
 def all_reduce(torch: Any, elements: int, rank: int, size: int, where: str) -> Call:
     """Sum of a tensor of ``elements`` over all ranks."""

@@ -16,7 +16,7 @@ from functools import cache
 from typing import Any, Final
 
 from simulator.calibration.probes.registry import Call, Machine
-from simulator.calibration.timing import Clock, HostClock
+from simulator.calibration.timing import Clock, HostClock, WallTime
 
 _WARM_CALLS: Final = 3
 """Calls before a capture: libraries choose kernels and set up workspaces in the first."""
@@ -44,7 +44,7 @@ class Uncapturable:
         return self.call()
 
 
-class CudaClock:
+class CudaClock(WallTime):
     """The time of calls as a framework makes them one by one: the host's dispatch or the device's work.
 
     Args:
@@ -67,7 +67,7 @@ class CudaClock:
         return _between_s(start, end)
 
 
-class QueuedClock:
+class QueuedClock(WallTime):
     """The time of the device for calls that all lie in its queue before it begins.
 
     A kernel spins in front of them. Whether it spun long enough is seen after the last call: the event in front of the
@@ -116,7 +116,7 @@ class QueuedClock:
         return _between_s(start, end), late
 
 
-class GraphClock:
+class GraphClock(WallTime):
     """The time of calls inside a graph that is replayed: kernels and the gaps between nodes, no launches.
 
     A call is captured when it is first timed, and kept, with all that it holds, until another one comes. What cannot be

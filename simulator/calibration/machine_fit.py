@@ -30,7 +30,10 @@ from workloads.runtimes.record import Factors, Runtime
 
 FEWEST: Final = 4
 """Samples of an entry: fewer say nothing about its parameters."""
-RULE: Final = "probes on this machine: mean absolute log ratio minimised on all samples; residuals of shapes left out"
+RULE: Final = (
+    "probes on this machine: mean absolute log ratio minimised on all samples; residuals of shapes left out of fits; "
+    "peaks, bandwidths, page rate and which kernel runs few rows are from all samples"
+)
 _STEPS: Final = 250
 _SHORT: Final = 60
 _VECTOR_ROWS: Final = (1.0, 2.0, 3.0, 4.0)

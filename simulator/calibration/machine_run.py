@@ -18,14 +18,14 @@ from hardware_specs.calibrations import Calibrations
 from hardware_specs.devices import device_names, load_device
 from hardware_specs.errors import InputError, clipped, nearest
 from hardware_specs.records import DeviceSpec
-from simulator.calibration.busy import busy_between, read_counters
 from simulator.calibration.design import different, most_unsure
-from simulator.calibration.drift import differences
-from simulator.calibration.energy import Meter
-from simulator.calibration.environment import Environment
+from simulator.calibration.machine.busy import busy_between, read_counters
+from simulator.calibration.machine.drift import differences
+from simulator.calibration.machine.environment import Environment
 from simulator.calibration.machine_device import Hardware, cpu_device
 from simulator.calibration.machine_fit import fit_machine, parts_of
-from simulator.calibration.power_meters import meter_for
+from simulator.calibration.power.energy import Meter
+from simulator.calibration.power.power_meters import meter_for
 from simulator.calibration.probes.registry import PROBES, Machine, Probe, Target
 from simulator.calibration.probes.torch_calls import cannot_load
 from simulator.calibration.samples import Measurement, Samples, read_samples

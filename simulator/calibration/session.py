@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Final
 
 from simulator.calibration.cuda_clock import clock_for
-from simulator.calibration.energy import Meter
-from simulator.calibration.operator_power import power_during
+from simulator.calibration.power.energy import Meter
+from simulator.calibration.power.operator_power import power_during
 from simulator.calibration.probes.other_calls import other_call
 from simulator.calibration.probes.registry import Call, Case, Machine, Probe
 from simulator.calibration.samples import Measurement, Samples, write_samples

@@ -16,9 +16,9 @@ from typing import Final, NamedTuple
 import msgspec
 
 from hardware_specs.calibrations import Calibrations
-from simulator.calibration.drift import OLD_DAYS, Difference, age_days, differences
-from simulator.calibration.environment import Environment, read_environment
-from simulator.calibration.nvml import Nvml
+from simulator.calibration.machine.drift import OLD_DAYS, Difference, age_days, differences
+from simulator.calibration.machine.environment import Environment, read_environment
+from simulator.calibration.machine.nvml import Nvml
 from simulator.calibration.probes.registry import Target
 from simulator.calibration.use import device_class_of, missing_parameters, own_calibration
 from simulator.result import Provenance, Result

@@ -34,8 +34,19 @@ class Clock(Protocol):
     def round_s(self, call: Callable[[], object], calls: int) -> float:
         """Seconds that ``calls`` calls one after the other take."""
 
+    def now_s(self) -> float:
+        """The time of day by which warm-up and budget end [s]; processes that measure together must agree on it."""
 
-class HostClock:
+
+class WallTime:
+    """What ends warm-up and budget where one process measures: the clock of its host."""
+
+    def now_s(self) -> float:
+        """See ``Clock``."""
+        return time.perf_counter()
+
+
+class HostClock(WallTime):
     """The clock of the host, for calls that return when they are done."""
 
     def round_s(self, call: Callable[[], object], calls: int) -> float:
@@ -46,7 +57,7 @@ class HostClock:
         return time.perf_counter() - start
 
 
-class AmidOthers:
+class AmidOthers(WallTime):
     """The clock of the host for calls that another one goes before, untimed, as in a model.
 
     Alone in a loop a call finds its code, its threads and its small operands where it left them, which it never does
@@ -96,15 +107,15 @@ def time_call(
 
     At least ``FEWEST_ROUNDS`` rounds are timed, unless a single one takes longer than the budget.
     """
-    start_s = time.perf_counter()
+    start_s = clock.now_s()
     each_s = clock.round_s(call, 1)
-    while time.perf_counter() - start_s < warm_s:
+    while clock.now_s() - start_s < warm_s:
         each_s = clock.round_s(call, 1)
     calls = _calls_of_round(each_s)
     times: list[float] = []
     while len(times) < _MOST_ROUNDS:
         round_s = clock.round_s(call, calls)
-        spent_s = time.perf_counter() - start_s
+        spent_s = clock.now_s() - start_s
         if not times and round_s < 0.5 * SHORTEST_ROUND_S and calls < _calls_of_round(round_s / calls):
             calls = _calls_of_round(round_s / calls)  # a slow first call ended the warm-up
             continue

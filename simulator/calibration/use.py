@@ -114,7 +114,7 @@ def check_calibration(found: Calibrations, place: str) -> None:
             the environment cannot have.
     """
     if found.environment:
-        from simulator.calibration.environment import Environment
+        from simulator.calibration.machine.environment import Environment
 
         Environment.from_texts(found.environment, f"{place}: environment")
     device_class = device_class_of(found, place)

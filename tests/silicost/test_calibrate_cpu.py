@@ -18,7 +18,7 @@ from hardware_specs.catalogue import Catalogue
 from hardware_specs.devices import load_device
 from silicost.commands.calibrate import budget_of
 from simulator.calibration import machine_run
-from simulator.calibration.environment import Environment
+from simulator.calibration.machine.environment import Environment
 from simulator.calibration.machine_fit import neutral, with_records
 from simulator.calibration.machine_run import Asked, Calibrated
 from simulator.calibration.samples import Measurement, Samples, write_samples

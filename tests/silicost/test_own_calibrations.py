@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from simulator.calibration import staleness
-from simulator.calibration.environment import Environment
+from simulator.calibration.machine.environment import Environment
 from simulator.devices.registry import law_of
 
 Run = Callable[..., Any]

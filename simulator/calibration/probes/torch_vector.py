@@ -23,7 +23,7 @@ _SIZES: Final = (
 _QUICK: Final = ((1, 1024), (32, 1024), (256, 768), (1024, 2048))
 _VOCABULARIES: Final = ((1, 32000), (4, 50257), (24, 49152), (1, 151936))
 _LOSSES: Final = ((128, 50304), (256, 32000), (64, 151936))
-_UPDATES: Final = ((768, 768), (3072, 768), (4096, 1024), (12000, 768), (16000, 768), (32000, 768))
+_UPDATES: Final = ((768, 768), (3072, 768), (4096, 1024), (12000, 768), (16000, 768), (20000, 768))
 _COLD: Final = 3.0
 """Weights, gradients and moments that take turns fill the cache so many times over."""
 _HEAD: Final = 64

@@ -21,9 +21,8 @@ from hardware_specs.errors import InputError
 from hardware_specs.records import DeviceSpec
 from simulator.calibration import machine_run as module
 from simulator.calibration import session, timing
-from simulator.calibration.busy import Reading
-from simulator.calibration.energy import Energy
-from simulator.calibration.environment import Environment, read_environment
+from simulator.calibration.machine.busy import Reading
+from simulator.calibration.machine.environment import Environment, read_environment
 from simulator.calibration.machine_fit import fit_machine
 from simulator.calibration.machine_run import (
     Asked,
@@ -36,7 +35,8 @@ from simulator.calibration.machine_run import (
     probes_for,
     resumable,
 )
-from simulator.calibration.power_meters import NoMeter
+from simulator.calibration.power.energy import Energy
+from simulator.calibration.power.power_meters import NoMeter
 from simulator.calibration.probes.registry import Call, Case, Machine, Probe
 from simulator.calibration.samples import Measurement, Samples, read_samples, write_samples
 from workloads import operators as op
@@ -224,7 +224,7 @@ def test_broken_samples_are_refused(tmp_path: Path, here: Environment) -> None:
 
 
 @dataclass
-class Bench:
+class Bench(timing.WallTime):
     """A machine that takes as long as the law says for what its probes call, and whose time passes only then."""
 
     seconds_of: Callable[[Operator], float]

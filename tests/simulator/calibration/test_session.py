@@ -13,7 +13,7 @@ import pytest
 
 from simulator.calibration import session as module
 from simulator.calibration import timing
-from simulator.calibration.energy import Energy
+from simulator.calibration.power.energy import Energy
 from simulator.calibration.probes.registry import Call, Case, Machine, Probe, Target
 from simulator.calibration.samples import Measurement, Samples, read_samples, write_samples
 from simulator.calibration.session import VISITS, Session, in_turns, measurement, middle_of
@@ -24,7 +24,7 @@ MACHINE = Machine("cpu", 2, 32e6, 1e6, ("fp32",))
 
 
 @dataclass
-class World:
+class World(timing.WallTime):
     """A machine on which time passes only while calls run.
 
     Args:

@@ -12,8 +12,8 @@ import pytest
 from hardware_specs.errors import InputError
 from silicost.scenarios import inference_scenario
 from simulator.calibration import staleness
-from simulator.calibration.drift import OLD_DAYS
-from simulator.calibration.environment import Environment
+from simulator.calibration.machine.drift import OLD_DAYS
+from simulator.calibration.machine.environment import Environment
 from simulator.calibration.staleness import Note, environment_here, made_on, notes_on, with_notes
 from simulator.calibration.use import use_calibration
 from simulator.devices.registry import law_of

@@ -24,7 +24,7 @@ from simulator.calibration.timing import (
 )
 
 
-class FakeClock:
+class FakeClock(timing.WallTime):
     """Calls take the seconds that ``each_s`` gives one after the other; a round of several takes one of them each.
 
     Each round takes ``around_s`` more that no clock shows.

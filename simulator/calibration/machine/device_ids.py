@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from hardware_specs.errors import InputError
-from simulator.calibration.environment import Environment
+from simulator.calibration.machine.environment import Environment
 from simulator.calibration.probes.registry import Target
 
 _IN_NAMES: Final = (

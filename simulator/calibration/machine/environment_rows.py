@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hardware_specs.units import format_quantity
-from simulator.calibration.accelerators import Accelerator
-from simulator.calibration.environment import Environment
-from simulator.calibration.processor import Cache
+from simulator.calibration.machine.accelerators import Accelerator
+from simulator.calibration.machine.environment import Environment
+from simulator.calibration.machine.processor import Cache
 
 
 def environment_rows(environment: Environment) -> tuple[tuple[str, str], ...]:

@@ -6,11 +6,11 @@ import msgspec
 import pytest
 
 from hardware_specs.errors import InputError
-from simulator.calibration.accelerators import Accelerator
-from simulator.calibration.allowance import Allowance
-from simulator.calibration.device_ids import device_id_of
-from simulator.calibration.environment import Environment, read_environment
-from simulator.calibration.processor import Processor
+from simulator.calibration.machine.accelerators import Accelerator
+from simulator.calibration.machine.allowance import Allowance
+from simulator.calibration.machine.device_ids import device_id_of
+from simulator.calibration.machine.environment import Environment, read_environment
+from simulator.calibration.machine.processor import Processor
 
 
 @pytest.mark.parametrize(

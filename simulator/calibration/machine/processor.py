@@ -9,9 +9,9 @@ from typing import Final
 
 import msgspec
 
-from simulator.calibration.arm_parts import IMPLEMENTERS, core_name
-from simulator.calibration.platform_facts import PlatformFacts
-from simulator.calibration.system_files import SystemFiles, listed, size_bytes, whole
+from simulator.calibration.machine.arm_parts import IMPLEMENTERS, core_name
+from simulator.calibration.machine.platform_facts import PlatformFacts
+from simulator.calibration.machine.system_files import SystemFiles, listed, size_bytes, whole
 
 CPUS: Final = "sys/devices/system/cpu"
 

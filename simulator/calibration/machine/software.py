@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from hardware_specs.version import package_version
-from simulator.calibration.system_files import SystemFiles
+from simulator.calibration.machine.system_files import SystemFiles
 
 LIBRARIES: Final = (
     "numpy", "scipy", "numba", "llvmlite", "torch", "triton", "mkl", "intel-openmp", "intel-extension-for-pytorch",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from simulator.calibration.system_files import SystemFiles, chosen, listed, size_bytes, whole
+from simulator.calibration.machine.system_files import SystemFiles, chosen, listed, size_bytes, whole
 
 
 @pytest.mark.parametrize(

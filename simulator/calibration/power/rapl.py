@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from simulator.calibration.energy import Energy, Ticker
-from simulator.calibration.processor import current_clock_hz, times_throttled
-from simulator.calibration.system_files import SystemFiles, whole
+from simulator.calibration.machine.processor import current_clock_hz, times_throttled
+from simulator.calibration.machine.system_files import SystemFiles, whole
+from simulator.calibration.power.energy import Energy, Ticker
 
 _FOLDER: Final = "sys/class/powercap"
 _INTERFACES: Final = ("intel-rapl", "intel-rapl-mmio")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from simulator.calibration.busy import Busy, Reading, busy_between, busy_over, read_counters
-from simulator.calibration.system_files import SystemFiles
+from simulator.calibration.machine.busy import Busy, Reading, busy_between, busy_over, read_counters
+from simulator.calibration.machine.system_files import SystemFiles
 
 WriteTree = Callable[[Mapping[str, str]], Path]
 
@@ -42,7 +42,7 @@ class Machine:
 
 @pytest.fixture(autouse=True)
 def ticks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("simulator.calibration.busy._ticks_per_s", lambda: 100.0)
+    monkeypatch.setattr("simulator.calibration.machine.busy._ticks_per_s", lambda: 100.0)
 
 
 def test_others_are_what_is_left_without_this_process(write_tree: WriteTree) -> None:

@@ -10,11 +10,11 @@ import msgspec
 import pytest
 
 from hardware_specs.errors import InputError
-from simulator.calibration.accelerators import read_accelerators
-from simulator.calibration.drift import Difference, age_days, differences, doubts
-from simulator.calibration.environment import Environment, read_environment
-from simulator.calibration.nvml import Nvml
-from simulator.calibration.software import Blas
+from simulator.calibration.machine.accelerators import read_accelerators
+from simulator.calibration.machine.drift import Difference, age_days, differences, doubts
+from simulator.calibration.machine.environment import Environment, read_environment
+from simulator.calibration.machine.nvml import Nvml
+from simulator.calibration.machine.software import Blas
 
 TODAY = datetime.date(2026, 11, 25)
 replace = msgspec.structs.replace

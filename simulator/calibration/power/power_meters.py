@@ -6,12 +6,12 @@ import math
 import time
 from collections.abc import Callable, Mapping
 
-from simulator.calibration.energy import Energy, Meter
-from simulator.calibration.gpu_power import NvmlMeter
-from simulator.calibration.nvml import Nvml
+from simulator.calibration.machine.nvml import Nvml
+from simulator.calibration.machine.system_files import SystemFiles
+from simulator.calibration.power.energy import Energy, Meter
+from simulator.calibration.power.gpu_power import NvmlMeter
+from simulator.calibration.power.rapl import RaplMeter
 from simulator.calibration.probes.registry import Target
-from simulator.calibration.rapl import RaplMeter
-from simulator.calibration.system_files import SystemFiles
 
 
 class NoMeter:

@@ -7,15 +7,15 @@ from collections.abc import Callable
 
 import pytest
 
-from simulator.calibration.energy import Energy
-from simulator.calibration.operator_power import LEAST_S, power_during
-from simulator.calibration.timing import Clock
+from simulator.calibration.power.energy import Energy
+from simulator.calibration.power.operator_power import LEAST_S, power_during
+from simulator.calibration.timing import Clock, WallTime
 
 CALL_S = 0.003
 WATTS = 250.0
 
 
-class Bench:
+class Bench(WallTime):
     """A device, its clock and its meter: a call takes ``CALL_S``, a round ``between_s`` more that no clock sees."""
 
     def __init__(self, between_s: float = 0.0, watts: float = WATTS) -> None:

@@ -14,12 +14,12 @@ from typing import Final
 
 import msgspec
 
-from simulator.calibration.accelerators import Accelerator, read_accelerators
-from simulator.calibration.allowance import Allowance, allowed_cpus, read_allowance
-from simulator.calibration.host import Memory, read_container, read_hypervisor, read_memory, read_os
-from simulator.calibration.nvml import Nvml
-from simulator.calibration.platform_facts import PlatformFacts, known_to_python
-from simulator.calibration.processor import (
+from simulator.calibration.machine.accelerators import Accelerator, read_accelerators
+from simulator.calibration.machine.allowance import Allowance, allowed_cpus, read_allowance
+from simulator.calibration.machine.host import Memory, read_container, read_hypervisor, read_memory, read_os
+from simulator.calibration.machine.nvml import Nvml
+from simulator.calibration.machine.platform_facts import PlatformFacts, known_to_python
+from simulator.calibration.machine.processor import (
     Clocks,
     Processor,
     last_level,
@@ -28,9 +28,9 @@ from simulator.calibration.processor import (
     read_processor,
     read_topology,
 )
-from simulator.calibration.software import Software, read_software
-from simulator.calibration.struct_texts import record_from, texts_of
-from simulator.calibration.system_files import SystemFiles
+from simulator.calibration.machine.software import Software, read_software
+from simulator.calibration.machine.struct_texts import record_from, texts_of
+from simulator.calibration.machine.system_files import SystemFiles
 
 _HERE: Final = Path("/")
 

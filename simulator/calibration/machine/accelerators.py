@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from simulator.calibration.nvml import MEMORY_CLOCK, SM_CLOCK, Nvml, reasons
+from simulator.calibration.machine.nvml import MEMORY_CLOCK, SM_CLOCK, Nvml, reasons
 
 _MHZ, _MW = 1e6, 1e-3
 

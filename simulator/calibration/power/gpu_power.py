@@ -4,7 +4,7 @@ The counter (nvmlDeviceGetTotalEnergyConsumption, Volta and newer) holds millijo
 are integrated by the trapezoid rule; from Ampere on (GA100 apart) NVML gives the mean over the last second, which lags
 behind. The sensor steps, and on A100 and H100 sees a quarter of the time only (Yang, Adamek and Armour, SC24,
 arXiv 2312.02741): windows of several seconds of the same work are to be trusted, windows below a second are not.
-Reference: see ``simulator.calibration.nvml``.
+Reference: see ``simulator.calibration.machine.nvml``.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from simulator.calibration.energy import Energy, Ticker
-from simulator.calibration.nvml import SM_CLOCK, Nvml, reasons
+from simulator.calibration.machine.nvml import SM_CLOCK, Nvml, reasons
+from simulator.calibration.power.energy import Energy, Ticker
 
 COUNTED_PERIOD_S: Final = 0.1
 """Time between readings of clocks while the counter adds up energy."""

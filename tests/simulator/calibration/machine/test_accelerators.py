@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from simulator.calibration.accelerators import Accelerator, read_accelerators
-from simulator.calibration.nvml import Nvml, reasons
+from simulator.calibration.machine.accelerators import Accelerator, read_accelerators
+from simulator.calibration.machine.nvml import Nvml, reasons
 
 
 def test_a_gpu_that_says_everything(nvml_of: Any, h100: dict[str, Any]) -> None:

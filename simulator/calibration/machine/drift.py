@@ -9,8 +9,8 @@ from typing import Final, Literal, NamedTuple
 
 from hardware_specs.errors import InputError, clipped
 from hardware_specs.units import format_quantity
-from simulator.calibration.accelerators import Accelerator
-from simulator.calibration.environment import Environment
+from simulator.calibration.machine.accelerators import Accelerator
+from simulator.calibration.machine.environment import Environment
 from simulator.calibration.probes.registry import Target
 
 Kind = Literal["machine", "software", "settings"]

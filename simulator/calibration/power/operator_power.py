@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from typing import Final, NamedTuple
 
-from simulator.calibration.energy import Meter
+from simulator.calibration.power.energy import Meter
 from simulator.calibration.probes.registry import Call
 from simulator.calibration.timing import Clock
 

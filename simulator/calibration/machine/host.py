@@ -6,8 +6,8 @@ from typing import Final
 
 import msgspec
 
-from simulator.calibration.platform_facts import PlatformFacts
-from simulator.calibration.system_files import SystemFiles, chosen, whole
+from simulator.calibration.machine.platform_facts import PlatformFacts
+from simulator.calibration.machine.system_files import SystemFiles, chosen, whole
 
 _VIRTUAL: Final = ("qemu", "kvm", "vmware", "virtualbox", "xen", "microsoft", "bochs", "parallels")
 """Words in the names of virtual boards."""

@@ -11,11 +11,11 @@ import msgspec
 import pytest
 
 from hardware_specs.errors import InputError
-from simulator.calibration.environment import Environment, read_environment
-from simulator.calibration.environment_rows import environment_rows
-from simulator.calibration.nvml import Nvml
-from simulator.calibration.platform_facts import PlatformFacts, known_to_python
-from simulator.calibration.processor import Cache, Processor
+from simulator.calibration.machine.environment import Environment, read_environment
+from simulator.calibration.machine.environment_rows import environment_rows
+from simulator.calibration.machine.nvml import Nvml
+from simulator.calibration.machine.platform_facts import PlatformFacts, known_to_python
+from simulator.calibration.machine.processor import Cache, Processor
 
 WriteTree = Callable[[Mapping[str, str]], Path]
 TODAY = datetime.date(2026, 11, 25)

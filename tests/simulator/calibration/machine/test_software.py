@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from simulator.calibration import software
-from simulator.calibration.software import Blas, read_software
-from simulator.calibration.system_files import SystemFiles
+from simulator.calibration.machine import software
+from simulator.calibration.machine.software import Blas, read_software
+from simulator.calibration.machine.system_files import SystemFiles
 
 WriteTree = Callable[[Mapping[str, str]], Path]
 

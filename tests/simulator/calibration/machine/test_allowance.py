@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from simulator.calibration.allowance import throttled_s
-from simulator.calibration.environment import read_environment
-from simulator.calibration.system_files import SystemFiles
+from simulator.calibration.machine.allowance import throttled_s
+from simulator.calibration.machine.environment import read_environment
+from simulator.calibration.machine.system_files import SystemFiles
 
 WriteTree = Callable[[Mapping[str, str]], Path]
 GIB = 2**30

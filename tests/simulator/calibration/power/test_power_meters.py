@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from simulator.calibration.energy import Energy
-from simulator.calibration.gpu_power import NvmlMeter
-from simulator.calibration.nvml import Nvml
-from simulator.calibration.power_meters import NoMeter, meter_for
-from simulator.calibration.rapl import RaplMeter
-from simulator.calibration.system_files import SystemFiles
+from simulator.calibration.machine.nvml import Nvml
+from simulator.calibration.machine.system_files import SystemFiles
+from simulator.calibration.power.energy import Energy
+from simulator.calibration.power.gpu_power import NvmlMeter
+from simulator.calibration.power.power_meters import NoMeter, meter_for
+from simulator.calibration.power.rapl import RaplMeter
 
 WriteTree = Callable[[Mapping[str, str]], Path]
 NEVER_S = 1e6

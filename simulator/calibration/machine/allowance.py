@@ -13,9 +13,9 @@ from typing import Final
 
 import msgspec
 
-from simulator.calibration.platform_facts import PlatformFacts
-from simulator.calibration.processor import Topology
-from simulator.calibration.system_files import SystemFiles, listed, whole
+from simulator.calibration.machine.platform_facts import PlatformFacts
+from simulator.calibration.machine.processor import Topology
+from simulator.calibration.machine.system_files import SystemFiles, listed, whole
 
 _NO_LIMIT_BYTES: Final = 2**60
 """From here on a limit of version 1 stands for none; the kernel writes the largest signed number of pages."""

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from simulator.calibration.rapl import RaplMeter
-from simulator.calibration.system_files import SystemFiles
+from simulator.calibration.machine.system_files import SystemFiles
+from simulator.calibration.power.rapl import RaplMeter
 
 WriteTree = Callable[[Mapping[str, str]], Path]
 CAP = "sys/class/powercap"

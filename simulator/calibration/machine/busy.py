@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from simulator.calibration.allowance import throttled_s
-from simulator.calibration.processor import times_throttled
-from simulator.calibration.system_files import SystemFiles
+from simulator.calibration.machine.allowance import throttled_s
+from simulator.calibration.machine.processor import times_throttled
+from simulator.calibration.machine.system_files import SystemFiles
 
 NOISY_SHARE: Final = 0.05
 """Share of the cores above which others make times noisy; assumed: below it their work hides in repeat noise."""

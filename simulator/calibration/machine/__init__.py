@@ -1,0 +1,1 @@
+"""What a machine is: its processor, memory, software, settings, GPUs; and how busy it is."""

@@ -1,0 +1,1 @@
+"""Energy and power of a device: RAPL, NVML."""
