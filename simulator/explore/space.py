@@ -20,7 +20,8 @@ __all__ = ["Axis", "Column", "Condition", "Kept", "Points", "Range", "Sampler", 
 
 MOST_VALUES: Final = 10_000_000
 """Most choices of one axis."""
-_LARGEST_WHOLE: Final = 1 << 63
+LARGEST_WHOLE: Final = 1 << 63
+"""Whole numbers keep below it."""
 _MOST_WHOLE: Final = 2.0**53
 """Whole numbers beyond this are not exact as floats."""
 _MOST_SURVEYED: Final = 1_000_000
@@ -335,7 +336,7 @@ def _blame(conditions: Sequence[Condition], masks: Sequence[NDArray[np.bool_]]) 
 
 def _is_value(value: Any) -> bool:
     if type(value) is int:
-        return abs(value) < _LARGEST_WHOLE
+        return abs(value) < LARGEST_WHOLE
     return type(value) in (str, bool) or (type(value) is float and math.isfinite(value))
 
 
