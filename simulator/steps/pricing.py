@@ -154,7 +154,7 @@ def _rows(
     for axis in dict.fromkeys(axes):
         if axis:
             where = np.array([i for i, other in enumerate(axes) if other == axis])
-            rows[_COMMUNICATION, where] = _collectives(
+            rows[_COMMUNICATION, where] = collectives_seconds(
                 columns.kind[where], columns.message_bytes[where], communicators[axis], model
             )
     rows[TIME] += rows[_COMMUNICATION]
@@ -171,10 +171,10 @@ def _priced(graph: Graph, rows: Floats) -> PricedGraph:
 
 def collective_seconds(kind: OpKind, message_bytes: float, group: Communicator, model: DeviceModel) -> float:
     """A collective under the runtime of ``model``: its factor and launch gap included [s]."""
-    return float(_collectives(np.array([int(kind)]), np.array([message_bytes]), group, model)[0])
+    return float(collectives_seconds(np.array([int(kind)]), np.array([message_bytes]), group, model)[0])
 
 
-def _collectives(kind: Ints, message_bytes: Floats, group: Communicator, model: DeviceModel) -> Floats:
+def collectives_seconds(kind: Ints, message_bytes: Floats, group: Communicator, model: DeviceModel) -> Floats:
     """Collectives of one group, shape [n] each."""
     factor = float(model.record["factors"][_COLLECTIVE])
     alone = collectives.collective_seconds(kind, message_bytes, group.inner, group.outer, group.library)

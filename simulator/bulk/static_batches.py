@@ -1,0 +1,276 @@
+"""Static batches of one pool by the thousand: times, energy, memory and metrics as ``simulate`` gives them one by one.
+
+Batches of one pool differ by their sequences and lengths. Their steps are few: decode at one batch and context is the
+same step for every prompt length that reaches it. So the distinct steps are found by counting
+(``kernels.schedules``), priced once (``bulk.pricing``), and added up. Where memory does not suffice times are given
+all the same, as ``simulate`` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from simulator import memory
+from simulator.bulk.features import Floats, Shapes
+from simulator.bulk.pricing import Priced, block_repeats, price_steps, server_weights
+from simulator.bulk.templates import Ints, Template, absorbed_steps, template_of
+from simulator.kernels import schedules
+from simulator.prepared import Prepared
+from simulator.steps.batch_metrics import MOST_BATCH
+from simulator.steps.pipeline import FOLLOWED
+from simulator.steps.prefill import CHUNK_POINTS
+from simulator.steps.static_batch import CONTEXT_POINTS, prompt_phase
+from workloads.lowering.inference import Phase
+from workloads.lowering.plan import Lowering
+from workloads.models.architecture import Architecture
+from workloads.runtimes.record import FUSIONS, Runtime
+
+_WIDEST: Final = 1 << 25
+"""Contexts x rows that are looked up in a table; more are sorted."""
+Bools = npt.NDArray[np.bool_]
+
+
+class Batches(NamedTuple):
+    """Static batches as columns, shape [n] each: sequences, prompt tokens, output tokens."""
+
+    batch: Ints
+    isl: Ints
+    osl: Ints
+
+
+class Times(NamedTuple):
+    """Seconds of each batch, and what one device spends and works in it (``steps.static_batch.BatchCost``), [n] each."""
+
+    ttft_s: Floats
+    decode_s: Floats
+    busy_j: Floats
+    busy_s: Floats
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Distinct steps, priced: ``servers_s`` [servers, s] without their host, ``busy_s`` and ``energy_j`` [s]."""
+
+    servers_s: Floats
+    busy_s: Floats
+    energy_j: Floats
+
+
+def price_batches(prepared: Prepared, arch: Architecture, work: Batches) -> Times:
+    """Times of all batches on the only pool of a scenario, as ``steps.static_batch.price_batch`` has them.
+
+    Batches are within what ``checks.check_workload`` allows.
+    """
+    plan = prepared.pool.plan
+    replica = -(-work.batch // plan.dp)
+    ttft_s, prefill_j, prefill_s = _prefill(prepared, arch, replica, work.isl)
+    micro = -(-replica // np.minimum(plan.pp, replica))
+    decode_s, decode_j, busy_s = _decode(prepared, arch, micro, -(-replica // micro), work)
+    return Times(ttft_s, decode_s, prefill_j + decode_j, prefill_s + busy_s)
+
+
+def _prefill(prepared: Prepared, arch: Architecture, replica: Ints, isl: Ints) -> tuple[Floats, Floats, Floats]:
+    """Seconds of the prefill of each batch, and joules and seconds of one device in it, shape [n] each."""
+    runtime, plan = prepared.model.runtime, prepared.pool.plan
+    key, back = _unique(replica, isl)
+    replica, isl = replica[key], isl[key]
+    count = len(replica)
+    chunk = np.empty(count, np.int64)
+    schedules.steps_tokens(replica, isl, runtime.prefill_chunk, plan.pp, arch.is_encoder, chunk)
+    room = count * (CHUNK_POINTS + 2)
+    batch, q_len, kv_len, repeats = (np.empty(room) for _ in range(4))
+    owner = np.empty(room, np.int64)
+    found = schedules.prefill_steps(replica, isl, chunk, CHUNK_POINTS, batch, q_len, kv_len, repeats, owner)
+    shapes, repeats, owner = Shapes(batch[:found], q_len[:found], kv_len[:found]), repeats[:found], owner[:found]
+    steps = _steps_of(prepared, arch, prompt_phase(arch), shapes)
+    host_s = _host_s(runtime, shapes.batch)
+    seconds = np.concatenate([host_s[None, :], steps.servers_s])
+    ttft_s: Floats = np.empty(count)
+    if plan.pp == 1:
+        ttft_s = np.bincount(owner, repeats * seconds.sum(axis=0), count).astype(np.float64)
+    else:
+        first = np.searchsorted(owner, np.arange(count + 1))
+        rows = np.ascontiguousarray(seconds.T)
+        schedules.all_passed(first, rows, repeats, runtime.prefill_in_flight, FOLLOWED, ttft_s)
+    joules = np.bincount(owner, repeats * steps.energy_j, count) / plan.pp
+    busy_s = np.bincount(owner, repeats * steps.busy_s, count) / plan.pp
+    return ttft_s[back], joules[back], busy_s[back]
+
+
+def _decode(
+    prepared: Prepared, arch: Architecture, micro: Ints, jobs: Ints, work: Batches
+) -> tuple[Floats, Floats, Floats]:
+    """As ``_prefill``, of the decode: ``jobs`` micro-batches of ``micro`` sequences each."""
+    out = np.zeros((3, len(micro)))
+    rows = np.flatnonzero(work.osl > 1)
+    if not len(rows):
+        return out[0], out[1], out[2]
+    plan, runtime = prepared.pool.plan, prepared.model.runtime
+    key, row = _unique(micro[rows], jobs[rows])
+    sequences, rounds = micro[rows][key].astype(np.float64), jobs[rows][key].astype(np.float64)
+    isl, osl = work.isl[rows], work.osl[rows]
+    slots = _contexts(row, isl, osl, len(key))
+    shapes = Shapes(sequences[slots.row], np.ones(len(slots.row)), slots.context.astype(np.float64))
+    steps = _steps_of(prepared, arch, "decode", shapes)
+    times, host_s = rounds[slots.row], _host_s(runtime, shapes.batch)
+    if plan.pp == 1:
+        round_s = host_s + steps.servers_s[0]
+    else:
+        slowest = np.maximum(host_s, steps.servers_s.max(axis=0))
+        round_s = np.maximum(host_s + steps.servers_s.sum(axis=0), times * slowest)
+    values = np.stack([round_s, steps.energy_j * times / plan.pp, steps.busy_s * times / plan.pp])
+    out[:, rows] = slots.summed(values)
+    return out[0], out[1], out[2]
+
+
+@dataclass(frozen=True)
+class Slots:
+    """Distinct (row, context) pairs, shape [u] each; ``summed`` adds values of them up over the contexts of points."""
+
+    row: Ints
+    context: Ints
+    summed: Callable[[Floats], Floats]
+
+
+def _contexts(row: Ints, isl: Ints, osl: Ints, rows: int) -> Slots:
+    """The decode contexts of points, each of which belongs to one of ``rows``."""
+    first = int(isl.min()) + 1
+    span = int((isl + osl).max()) - first + 1
+    if rows * span > _WIDEST:
+        return _sorted_contexts(row, isl, osl)
+    used = np.zeros((rows, span), np.uint8)
+    schedules.mark_contexts(row, isl, osl, CONTEXT_POINTS, first, used)
+    count = schedules.count_marks(used)
+    slot = np.empty((rows, span), np.int32)
+    of_row, context = np.empty(count, np.int64), np.empty(count, np.int64)
+    schedules.number_marks(used, slot, of_row, context, first)
+
+    def summed(values: Floats) -> Floats:
+        out = np.empty((len(values), len(row)))
+        schedules.sum_contexts(row, isl, osl, CONTEXT_POINTS, first, slot, np.ascontiguousarray(values.T), out)
+        return out
+
+    return Slots(of_row, context, summed)
+
+
+def _sorted_contexts(row: Ints, isl: Ints, osl: Ints) -> Slots:
+    """As ``_contexts``, of points that are few for the contexts they span."""
+    count = len(row)
+    owner = np.empty(count * CONTEXT_POINTS, np.int64)
+    context, weight = np.empty(len(owner), np.int64), np.empty(len(owner))
+    found = schedules.list_contexts(isl, osl, CONTEXT_POINTS, owner, context, weight)
+    owner, context, weight = owner[:found], context[:found], weight[:found]
+    key, back = _unique(row[owner], context)
+
+    def summed(values: Floats) -> Floats:
+        return np.stack([np.bincount(owner, weight * one[back], count) for one in values])
+
+    return Slots(row[owner][key], context[key], summed)
+
+
+def _steps_of(prepared: Prepared, arch: Architecture, phase: Phase, shapes: Shapes) -> Steps:
+    """Steps priced: what the context leaves alone once for each (batch, q_len), attention once for each step."""
+    stages = prepared.pool.plan.pp
+    single, absorbed = shapes.q_len == 1.0, absorbed_steps(arch, shapes)
+    found = Steps(np.empty((max(1, 2 * stages - 1), len(single))), np.empty(len(single)), np.empty(len(single)))
+    for one in (False, True):
+        for inside in (False, True):
+            rows = np.flatnonzero((single == one) & (absorbed == inside))
+            if len(rows):
+                template = template_of(arch, phase, prepared.how, one, inside)
+                servers_s, busy_s, energy_j = _priced(template, shapes.take(rows), prepared)
+                found.servers_s[:, rows], found.busy_s[rows], found.energy_j[rows] = servers_s, busy_s, energy_j
+    return found
+
+
+def _priced(template: Template, shapes: Shapes, prepared: Prepared) -> tuple[Floats, Floats, Floats]:
+    """Servers, busy seconds and joules of steps of one template."""
+    key, back = _unique(shapes.batch, shapes.q_len)
+    base = price_steps(template, shapes.take(key), False, prepared)
+    key, again = _unique(back, shapes.kv_len)
+    own = price_steps(template, shapes.take(key), True, prepared)
+    blocks_s = base.blocks_s[:, back] + own.blocks_s[:, again]
+    joined = Priced(blocks_s, base.energy_j[back] + own.energy_j[again])
+    busy_s = block_repeats(template) @ blocks_s
+    servers_s = server_weights(template, prepared.pool.plan.pp) @ blocks_s
+    return servers_s, busy_s, joined.energy_j
+
+
+def _host_s(runtime: Runtime, sequences: Floats) -> Floats:
+    """``steps.static_batch.host_seconds`` of whole arrays."""
+    each = runtime.host_sequence.value if runtime.host_sequence else 0.0
+    return runtime.host_step.value + each * sequences
+
+
+def _unique(one: npt.NDArray[np.generic], other: npt.NDArray[np.generic]) -> tuple[Ints, Ints]:
+    """Places of distinct pairs, and which of them each pair is, shape [u] and [n]."""
+    low, _ = pd.factorize(one)
+    high, many = pd.factorize(other)
+    back, distinct = pd.factorize(low * len(many) + high)
+    places = np.empty(len(distinct), np.int64)
+    places[back[::-1]] = np.arange(len(back) - 1, -1, -1)
+    return places, back
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Bytes of each batch on the fullest device, whether they fit, and the largest batch of each, shape [n] each."""
+
+    bytes: Floats
+    fits: Bools
+    max_batch: Ints
+
+
+def memory_of(prepared: Prepared, arch: Architecture, work: Batches) -> Needs:
+    """Memory of all batches, as ``steps.inference_result.memory_use`` and ``max_batch`` have it."""
+    pool, precision, sharding = prepared.pool, prepared.precision, prepared.how.sharding
+    runtime, plan = pool.runtime, pool.plan
+    fixed = memory.weight_bytes(arch, precision, sharding) + runtime.context.value
+    row_bytes = memory.inference_activation_bytes(arch, 1.0, 0.0, precision, sharding.tp)
+    logits = memory.inference_activation_bytes(arch, 0.0, 1.0, precision, sharding.tp)
+    key, back = _unique(work.isl, work.osl)
+    isl, osl = work.isl[key], work.osl[key]
+    tokens, place = np.unique(isl + osl, return_inverse=True)
+    kv_bytes = [memory.kv_bytes_per_sequence(arch, length, precision, sharding) for length in tokens.tolist()]
+    each = np.array(kv_bytes)[place] + logits
+    largest = np.empty(len(key), np.int64)
+    schedules.largest_batches(
+        isl, runtime.prefill_chunk, plan.pp, arch.is_encoder, fixed, each, row_bytes, prepared.usable_bytes,
+        MOST_BATCH, largest,
+    )  # fmt: skip
+    replica = -(-work.batch // plan.dp)
+    rows = np.empty(len(replica), np.int64)
+    schedules.steps_tokens(replica, work.isl, runtime.prefill_chunk, plan.pp, arch.is_encoder, rows)
+    used = fixed + replica * each[back] + np.maximum(rows, replica) * row_bytes
+    return Needs(used, used <= prepared.usable_bytes, largest[back] * plan.dp)
+
+
+def model_flops(prepared: Prepared, arch: Architecture, phase: Phase, shapes: Shapes) -> Floats:
+    """Model FLOPs of one sequence in a step of each shape (``steps.batch_metrics.model_flops``), shape [n]."""
+    how = Lowering(prepared.precision, fusions=frozenset(FUSIONS))
+    return _totals(arch, phase, how, shapes, ("flops",))
+
+
+def moved_bytes(prepared: Prepared, arch: Architecture, shapes: Shapes) -> Floats:
+    """Bytes that must move in a decode step of each shape, shape [n] (``steps.inference_result``, MBU)."""
+    how = replace(prepared.how, fusions=frozenset(FUSIONS))
+    return _totals(arch, "decode", how, shapes, ("weight_bytes", "read_bytes", "write_bytes"))
+
+
+def _totals(arch: Architecture, phase: Phase, how: Lowering, shapes: Shapes, names: tuple[str, ...]) -> Floats:
+    """Sums of columns over whole graphs, shape [n]."""
+    single, absorbed = shapes.q_len == 1.0, absorbed_steps(arch, shapes)
+    found = np.empty(len(single))
+    for one in (False, True):
+        for inside in (False, True):
+            rows = np.flatnonzero((single == one) & (absorbed == inside))
+            if len(rows):
+                template = template_of(arch, phase, how, one, inside)
+                found[rows] = template.totals(shapes.take(rows), names)
+    return found
