@@ -9,14 +9,33 @@ DoesNotFit            a valid question whose answer is "no feasible design" (exi
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 _LONGEST = 100
 """Longest name that a message repeats whole [characters]."""
 
 
 class InputError(ValueError):
-    """Input that cannot be used: says the place, the value, and what is allowed."""
+    """Input that cannot be used: says the place, the value, and what is allowed.
+
+    Args:
+        code: one word for what kind of input it is about ("dtype", "plan" ...), where a table of many needs one.
+    """
+
+    def __init__(self, message: str = "", code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@contextmanager
+def about(code: str) -> Iterator[None]:
+    """Give errors about input that are raised inside a ``code``, unless they have one."""
+    try:
+        yield
+    except InputError as error:
+        error.code = error.code or code
+        raise
 
 
 class UnitError(InputError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hardware_specs.errors import InputError
+from hardware_specs.errors import InputError, about
 from simulator.checks import check_hardware, check_pools, check_workload
 from simulator.devices.model import DeviceModel, compile_device
 from simulator.formats import precision_of
@@ -66,13 +66,18 @@ def prepare_pool(scenario: Scenario, pool: Pool) -> Prepared:
     check_workload(scenario.workload)
     check_pools(scenario)
     check_hardware(scenario, pool)
-    check_runtime(pool.runtime, pool.device, trains(scenario.workload))
-    check_plan(pool.plan, pool.count)
+    with about("runtime"):
+        check_runtime(pool.runtime, pool.device, trains(scenario.workload))
     sharding = Sharding(pool.plan.tp, pool.plan.ep, pool.plan.pp)
-    if not isinstance(scenario.workload, Dataflow):
-        check_sharding(scenario.workload.model, sharding, pool.runtime.pads_heads)
-    precision = precision_of(pool.formats, pool.device)
-    network = Network(scenario.system, scenario.links, pool.device, scenario.group_of(pool), scenario.ranks_of(pool))
+    with about("plan"):
+        check_plan(pool.plan, pool.count)
+        if not isinstance(scenario.workload, Dataflow):
+            check_sharding(scenario.workload.model, sharding, pool.runtime.pads_heads)
+    with about("dtype"):
+        precision = precision_of(pool.formats, pool.device)
+    with about("system"):
+        group, ranks = scenario.group_of(pool), scenario.ranks_of(pool)
+        network = Network(scenario.system, scenario.links, pool.device, group, ranks)
     return Prepared(
         scenario,
         pool,

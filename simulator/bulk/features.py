@@ -20,7 +20,7 @@ Floats = npt.NDArray[np.float64]
 
 
 class Shapes(NamedTuple):
-    """Steps as columns, shape [s] each: sequences (not always whole), new tokens of each, tokens visible to the last."""
+    """Steps as columns, shape [s] each: sequences (not always whole), new tokens of each, tokens that the last sees."""
 
     batch: Floats
     q_len: Floats
@@ -129,7 +129,7 @@ def visible_pairs(q_len: Floats, kv_len: Floats, reach: Reach) -> Floats:
 
 
 def expert_load(tokens: Floats, routing: Routing) -> tuple[Floats, Floats]:
-    """Active experts and imbalance of uniform routing, as ``workloads.routing.expert_load`` has them, shape [s] each."""
+    """Active experts and imbalance of uniform routing (``workloads.routing.expert_load``), shape [s] each."""
     missed = np.log1p(-min(routing.top_k / routing.experts, 1.0 - 1e-12))
     active = routing.experts * -np.expm1(tokens * missed)
     rows = tokens * routing.top_k

@@ -10,6 +10,7 @@ from simulator.assemble import host_w
 from simulator.bulk.features import Floats, Shapes
 from simulator.bulk.static_batches import Batches, Bools, memory_of, model_flops, moved_bytes, price_batches
 from simulator.prepared import Prepared
+from simulator.scenario import StaticBatch
 from simulator.steps.batch_metrics import MOST_BATCH
 from workloads.models.architecture import Architecture
 
@@ -22,10 +23,23 @@ METRICS: Final = (
 _SHARES: Final = ("mfu_prefill", "mfu_decode", "mbu_decode")
 
 
+def model_of(prepared: Prepared) -> Architecture:
+    """The model of a pool that runs static batches.
+
+    Raises:
+        TypeError: it runs something else.
+    """
+    work = prepared.scenario.workload
+    if not isinstance(work, StaticBatch):
+        raise TypeError(f"{type(work).__name__} is no static batch")
+    return work.model
+
+
 def batch_columns(
-    prepared: Prepared, arch: Architecture, work: Batches, wanted: tuple[str, ...]
-) -> tuple[dict[str, Floats], Bools]:
+    prepared: Prepared, work: Batches, wanted: tuple[str, ...]
+) -> tuple[dict[str, Floats], Bools]:  # fmt: skip
     """The ``wanted`` columns of all batches, NaN where a metric has no value; and which batches fit, shape [n] each."""
+    arch = model_of(prepared)
     pool, site = prepared.pool, prepared.scenario.site
     times, needs = price_batches(prepared, arch, work), memory_of(prepared, arch, work)
     batch, isl, osl = (column.astype(np.float64) for column in work)

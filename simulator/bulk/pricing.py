@@ -20,7 +20,7 @@ _MOST_ENTRIES: Final = 1 << 14
 
 @dataclass(frozen=True)
 class Priced:
-    """Steps as seconds: of each block of the graph once, [blocks, s]; ``energy_j`` of whole steps on one device, [s]."""
+    """Steps as seconds of each block of the graph once, [blocks, s]; joules of whole steps on one device, [s]."""
 
     blocks_s: Floats
     energy_j: Floats

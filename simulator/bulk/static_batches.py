@@ -45,7 +45,7 @@ class Batches(NamedTuple):
 
 
 class Times(NamedTuple):
-    """Seconds of each batch, and what one device spends and works in it (``steps.static_batch.BatchCost``), [n] each."""
+    """Seconds of each batch, and what one device spends and works in it (``static_batch.BatchCost``), [n] each."""
 
     ttft_s: Floats
     decode_s: Floats

@@ -2,8 +2,8 @@
 
 What ``workloads.lowering`` writes for a step depends on its sizes through few features (``bulk.features``): every count
 of every operator is a sum of them times constants. The constants are found by lowering a handful of small steps and
-solving for them; other steps, large ones too, then check that they hold. Operators for which they do not (what a maximum
-bends) are lowered anew for every size, which is slower and as exact.
+solving for them; other steps, large ones too, then check that they hold. Operators for which they do not (what a
+maximum bends) are lowered anew for every size, which is slower and as exact.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from simulator.bulk.features import Features, Floats, Shapes, features_of
 from simulator.kernels import schedules
-from workloads.graph import Graph, OpColumns, columns_of
+from workloads.graph import Graph, OpColumns
 from workloads.lowering.inference import Phase, lower_step
 from workloads.lowering.layers import absorbs
 from workloads.lowering.plan import Lowering

@@ -11,7 +11,7 @@ from silicost.scenarios import inference_scenario
 from simulator.bulk.metrics import METRICS, batch_columns
 from simulator.bulk.static_batches import Batches
 from simulator.prepared import prepare
-from simulator.scenario import Scenario, StaticBatch
+from simulator.scenario import Scenario
 from simulator.simulate import simulate
 
 CASES = {
@@ -46,9 +46,7 @@ def test_columns_are_those_of_simulate(case: str) -> None:
     rows = [(b, min(i, 512) if encoder else i, 1 if encoder else o) for b, i, o in whole]
     work = Batches(*np.array(rows, np.int64).T)
     prepared = prepare(scenario(case, 1, 1, 1))
-    asked = prepared.scenario.workload
-    assert isinstance(asked, StaticBatch)
-    columns, fits = batch_columns(prepared, asked.model, work, METRICS)
+    columns, fits = batch_columns(prepared, work, METRICS)
     for number, row in enumerate(rows):
         result = simulate(scenario(case, *row))
         expected: dict[str, float | None] = {

@@ -1,0 +1,345 @@
+"""Study files: TOML with the questions of a sweep.
+
+    title = "H100 or TPU"
+    metrics = ["tpot_s", "usd_per_million_output_tokens"]
+    conditions = ["if device == tpu-v5p then dtype == bf16"]
+    constraints = ["tpot_s <= 30 ms"]
+
+    [scenario]                       # what all points share: flags of ``silicost simulate`` or ``train``, paths
+    model = "llama-3.1-8b"
+    isl = 1024
+    osl = 128
+
+    [axes]                           # what they differ by: lists, ranges, "1x,2x,4x"
+    device = ["h100-sxm-80gb", "tpu-v5p"]
+    batch = "1:512:*2"
+    dtype = "bf16,fp8"
+    "device.memory.bandwidth" = { low = "1x", high = "4x", log = true }    # continuous, for samples
+
+    [[linked]]                       # axes that vary together
+    tp = [1, 2, 4]
+    count = [1, 2, 4]
+
+    [sample]                         # default: the grid
+    kind = "sobol"
+    n = 10000
+    seed = 1
+
+Flags of ``silicost sweep`` say the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from hardware_specs.errors import InputError, clipped, nearest
+from hardware_specs.files import beside
+from hardware_specs.reader import read_toml
+from hardware_specs.units import parse_quantity
+from silicost.studies.cells import NUMBERS, TRAINING, WORDS, Value, check_key, trains
+from simulator.bulk.metrics import METRICS
+from simulator.explore.conditions import parse_condition
+from simulator.explore.objectives import Constraint, Objective, parse_constraint
+from simulator.explore.points import Points
+from simulator.explore.ranges import range_of, values_of
+from simulator.explore.samplers import sampler_of
+from simulator.explore.space import Axis, Range, Sampler, Space
+from simulator.metrics import BY_NAME
+
+TABLES: Final = (
+    "title", "question", "metrics", "engine", "conditions", "constraints", "scenario", "axes", "linked", "sample",
+    "objectives",
+)  # fmt: skip
+INFERENCE: Final = (
+    "ttft_s", "tpot_s", "output_tokens_per_s", "j_per_output_token", "usd_per_million_output_tokens", "memory_bytes",
+)  # fmt: skip
+"""Metrics of a study of inference that names none."""
+STEP: Final = ("step_time_s", "tokens_per_s_per_device", "mfu", "usd_per_step", "memory_bytes")
+"""Metrics of a study of training that names none."""
+BESIDE: Final = {"memory_bytes": "lower", "device_j": "lower", "facility_j": "lower"}
+"""Columns that are no metrics of ``simulator.metrics``, and which way is good."""
+_PATHS: Final = ("model", "device", "runtime", "system", "site")
+"""Keys that may name a file, which lies beside the study."""
+_SAMPLE: Final = ("kind", "n", "seed")
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """How points are taken from the space."""
+
+    kind: str = "grid"
+    n: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Study:
+    """A whole study: what is fixed, what varies, what is asked of each point."""
+
+    title: str
+    question: str
+    fixed: Mapping[str, Value]
+    space: Space
+    metrics: tuple[str, ...]
+    sample: Sample = field(default_factory=lambda: Sample())
+    constraints: tuple[Constraint, ...] = ()
+    objectives: tuple[Objective, ...] = ()
+    engine: bool = False
+    table: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def trains(self) -> bool:
+        """Whether it is about training."""
+        return trains({**self.fixed, **dict.fromkeys(self.space.names)})
+
+    @property
+    def text(self) -> str:
+        """The study as JSON: what it is read from again, and what a store keeps."""
+        return msgspec.json.encode(self.table).decode()
+
+    def sampler(self) -> Sampler:
+        """The sampler of its points.
+
+        Raises:
+            InputError: no points, too many, or a sample that cannot be taken.
+        """
+        self.space.check()
+        return sampler_of(self.sample.kind, self.space, self.sample.n, self.sample.seed, "sample")
+
+
+def read_study(path: Path) -> Study:
+    """The study in a TOML file; paths in it begin in its folder.
+
+    Raises:
+        InputError: a broken file, unknown keys or values, axes without values.
+    """
+    return study_of(read_toml(path), path.name, path.parent)
+
+
+def study_from_text(text: str) -> Study:
+    """The study that ``Study.text`` says."""
+    return study_of(msgspec.json.decode(text), "study", Path())
+
+
+def study_of(table: Mapping[str, Any], place: str, folder: Path) -> Study:
+    """The study that tables say.
+
+    Args:
+        place: where they stand, for errors.
+        folder: where their paths begin.
+
+    Raises:
+        InputError: as ``read_study``.
+    """
+    for key in table:
+        _check_known(key, TABLES, place)
+    fixed = {key: _fixed(key, value, f"{place}: scenario", folder) for key, value in _flat(table, "scenario", place)}
+    axes = [_axis(key, given, f"{place}: axes.{key}", folder) for key, given in _flat(table, "axes", place)]
+    axes += [_linked(row, f"{place}: linked[{number}]", folder) for number, row in enumerate(_rows(table, place))]
+    if not axes:
+        raise InputError(f'{place}: nothing varies; give at least one axis, for example batch = "1:64:*2"')
+    for axis in axes:
+        for name in axis.names:
+            if name in fixed:
+                raise InputError(f"{place}: {name!r} is fixed in [scenario] and an axis; it must be one of them")
+    conditions = tuple(parse_condition(text, f"{place}: conditions") for text in _texts(table, "conditions", place))
+    space = Space(tuple(axes), conditions)
+    names = {**fixed, **dict.fromkeys(space.names)}
+    for name in names:
+        check_key(name, place)
+    metrics = _texts(table, "metrics", place) or (STEP if trains(names) else INFERENCE)
+    _check_belongs(names, place)
+    constraints = tuple(constraint_of(text, f"{place}: constraints") for text in _texts(table, "constraints", place))
+    objectives = _objectives(table, metrics, place)
+    for name in (*metrics, *(each.metric for each in constraints), *(each.metric for each in objectives)):
+        check_metric(name, trains(names), f"{place}: metrics")
+    return Study(
+        str(table.get("title", "")) or place.removesuffix(".toml"), str(table.get("question", "")), fixed, space,
+        tuple(metrics), _sample(table, place), constraints, objectives, bool(table.get("engine", False)),
+        {**_anchored(table, folder), "scenario": fixed},
+    )  # fmt: skip
+
+
+def check_metric(name: str, training: bool, place: str) -> None:
+    """Refuse a metric that points of this kind do not have.
+
+    Raises:
+        InputError: with the nearest and all that are allowed.
+    """
+    known = (
+        (*(m for m in BY_NAME if m not in METRICS or m in ("tokens_per_s_per_device", "carbon_g")), *BESIDE)
+        if training
+        else METRICS
+    )
+    if name not in known:
+        close = nearest(name, known, 1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise InputError(f"{place}: {clipped(name)!r} is not allowed{hint} (allowed: {', '.join(known)})")
+
+
+def better_of(metric: str) -> str:
+    """Which way of a metric is good: "lower" or "higher"."""
+    return BESIDE.get(metric) or BY_NAME[metric].better or "lower"
+
+
+def constraint_of(text: str, place: str) -> Constraint:
+    """A constraint whose bound may have a unit ("tpot_s <= 30 ms").
+
+    Raises:
+        InputError: any other text, or a unit that is not the metric's.
+    """
+    for op in ("<=", ">="):
+        metric, found, bound = text.partition(op)
+        if found:
+            name, dimension = metric.strip(), "bytes" if metric.strip() == "memory_bytes" else "j"
+            if name in BY_NAME:
+                dimension = BY_NAME[name].dimension
+            try:
+                float(bound)
+            except ValueError:
+                quantity = parse_quantity(bound.strip(), dimension, f"{place}: {clipped(text)!r}")  # type: ignore[arg-type]
+                return parse_constraint(f"{name} {op} {quantity!r}")
+    return parse_constraint(text)
+
+
+def _objectives(table: Mapping[str, Any], metrics: Iterable[str], place: str) -> tuple[Objective, ...]:
+    given = table.get("objectives")
+    if given is None:
+        return tuple(Objective(name, better_of(name)) for name in list(metrics)[:2] if name in BY_NAME)  # type: ignore[arg-type]
+    if not isinstance(given, list) or not given:
+        raise InputError(
+            f'{place}: objectives: must be a list of metrics, for example ["tpot_s", "ttft_s"]'
+        )
+    found = []
+    for text in given:
+        name, _, way = str(text).partition(":")
+        check_metric(name.strip(), name.strip() not in METRICS, f"{place}: objectives")
+        found.append(Objective(name.strip(), way.strip() or better_of(name.strip())))  # type: ignore[arg-type]
+    return tuple(found)
+
+
+def _sample(table: Mapping[str, Any], place: str) -> Sample:
+    given = table.get("sample", {})
+    if not isinstance(given, Mapping):
+        raise InputError(f"{place}: sample: must be a table, not {given!r}")
+    for key in given:
+        _check_known(key, _SAMPLE, f"{place}: sample")
+    try:
+        return msgspec.convert(dict(given), Sample)
+    except msgspec.ValidationError as error:
+        raise InputError(f"{place}: sample: {error}") from None
+
+
+def _check_belongs(names: Mapping[str, Any], place: str) -> None:
+    """Refuse a study that asks about training and inference at once."""
+    if trains(names):
+        wrong = [name for name in names if name in ("batch", "isl", "osl", "kv_dtype")]
+        if wrong:
+            raise InputError(f"{place}: {wrong[0]!r} does not belong to training (global_batch, seq_len)")
+    else:
+        wrong = [name for name in names if name in TRAINING]
+        if wrong:
+            raise InputError(f"{place}: {wrong[0]!r} belongs to training, which needs global_batch and seq_len")
+
+
+def _axis(key: str, given: Any, place: str, folder: Path) -> Axis | Range:
+    if isinstance(given, Mapping):
+        for name in given:
+            _check_known(name, ("low", "high", "log", "whole"), place)
+        if not {"low", "high"} <= given.keys():
+            raise InputError(f"{place}: a continuous axis needs low and high")
+        whole = bool(given.get("whole", key in NUMBERS))
+        return range_of(key, given["low"], given["high"], log=bool(given.get("log", False)), whole=whole, place=place)
+    return Axis((key,), tuple((_placed(key, value, folder),) for value in values_of(given, place)))
+
+
+def _linked(row: Any, place: str, folder: Path) -> Axis:
+    columns = {key: values_of(given, f"{place}.{key}") for key, given in _flatten(row, place)}
+    lengths = {key: len(values) for key, values in columns.items()}
+    if len(set(lengths.values())) > 1:
+        shown = ", ".join(f"{key} {length}" for key, length in lengths.items())
+        raise InputError(f"{place}: linked axes need equally many values; they have {shown}")
+    choices = zip(*([_placed(key, value, folder) for value in values] for key, values in columns.items()), strict=True)
+    return Axis(tuple(columns), tuple(choices))
+
+
+def _placed(key: str, value: Value, folder: Path) -> Value:
+    """A value of an axis: numbers of words stay as they were written, paths begin in ``folder``."""
+    if key in WORDS and not isinstance(value, str):
+        value = repr(value)
+    return beside(value, folder) if key in _PATHS and isinstance(value, str) else value
+
+
+def _fixed(key: str, value: Any, place: str, folder: Path) -> Value:
+    if not isinstance(value, (str, int, float, bool)):
+        raise InputError(f"{place}.{key}: must be a text or a number, not {value!r}")
+    return _placed(key, value, folder)
+
+
+def _flat(table: Mapping[str, Any], key: str, place: str) -> list[tuple[str, Any]]:
+    return _flatten(table.get(key, {}), f"{place}: {key}")
+
+
+def _flatten(given: Any, place: str) -> list[tuple[str, Any]]:
+    """Keys and values of a table; the keys of ``set`` and of tables in it (device.memory.bandwidth) as paths."""
+    if not isinstance(given, Mapping):
+        raise InputError(f"{place}: must be a table, not {given!r}")
+    found: list[tuple[str, Any]] = []
+    for key, value in given.items():
+        deeper = isinstance(value, Mapping) and not {"low", "high"} & value.keys()
+        if key == "set" and deeper:
+            found += _flatten(value, f"{place}.set")
+        elif deeper:
+            found += [(f"{key}.{inner}", item) for inner, item in _flatten(value, f"{place}.{key}")]
+        else:
+            found.append((str(key), value))
+    return found
+
+
+def _rows(table: Mapping[str, Any], place: str) -> list[Any]:
+    rows = table.get("linked", [])
+    if not isinstance(rows, list):
+        raise InputError(f"{place}: linked: must be [[linked]] tables")
+    return rows
+
+
+def _texts(table: Mapping[str, Any], key: str, place: str) -> tuple[str, ...]:
+    given = table.get(key, [])
+    if isinstance(given, str):
+        given = [part.strip() for part in given.split(",")] if key == "metrics" else [given]
+    if not isinstance(given, list) or not all(isinstance(text, str) for text in given):
+        raise InputError(f"{place}: {key}: must be a list of texts, not {given!r}")
+    return tuple(given)
+
+
+def _anchored(table: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The tables with paths that hold in any folder."""
+
+    def moved(key: str, value: Any) -> Any:
+        if key in _PATHS and isinstance(value, str):
+            return ",".join(beside(part.strip(), folder) for part in value.split(","))
+        if key in _PATHS and isinstance(value, list):
+            return [beside(part, folder) if isinstance(part, str) else part for part in value]
+        return value
+
+    found = dict(table)
+    if "axes" in found:
+        found["axes"] = {key: moved(key, value) for key, value in found["axes"].items()}
+    if "linked" in found:
+        found["linked"] = [{key: moved(key, value) for key, value in row.items()} for row in found["linked"]]
+    return found
+
+
+def _check_known(key: str, known: Iterable[str], place: str) -> None:
+    names = tuple(known)
+    if key not in names:
+        close = nearest(key, names, 1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise InputError(f"{place}: {clipped(key)!r}: unknown key{hint} (allowed: {', '.join(names)})")
+
+
+__all__ = ["Points", "Sample", "Study", "constraint_of", "read_study", "study_from_text", "study_of"]

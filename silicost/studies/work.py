@@ -1,0 +1,114 @@
+"""What any process needs to work on a study: rebuilt from its text, so that nothing but texts travels."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+
+import hardware_specs
+import workloads
+from hardware_specs.calibrations import calibrations_digest, use_calibration
+from hardware_specs.catalogue import user_directory
+from hardware_specs.files import is_path
+from hardware_specs.records import DEVICE_CLASSES
+from silicost.studies.evaluator import StudyEvaluator
+from silicost.studies.study import Study, study_of
+from simulator.explore.manifest import Definition
+from simulator.explore.space import Axis
+from simulator.explore.work import Recipe, Work
+from simulator.identity import content_hash, laws_hash
+
+BUILDER: Final = "silicost.studies.work:work_from_text"
+PART_POINTS: Final = 200_000
+"""Points of a part that is answered in closed form: about half a second of one core."""
+PART_RUNS: Final = 25
+"""Points of a part that is simulated one by one."""
+
+
+class _Order(msgspec.Struct, frozen=True):
+    """A study and the calibrations that it is answered with."""
+
+    study: dict[str, object]
+    calibrations: tuple[str, ...] = ()
+
+
+class Prepared(NamedTuple):
+    """A study ready to be run: the work, how others make it, and what the store says of it."""
+
+    work: Work
+    recipe: Recipe
+    definition: Definition
+
+
+def prepare_study(study: Study, calibrations: tuple[str, ...] = (), part_points: int | None = None) -> Prepared:
+    """Make a study ready.
+
+    Args:
+        calibrations: files of one's own, which are in use in this process already.
+        part_points: points of a part; default by how they are answered.
+
+    Raises:
+        InputError: no points or too many.
+    """
+    text = msgspec.json.encode(_Order(dict(study.table), calibrations)).decode()
+    work = _work(study)
+    sample = study.sample
+    points = part_points or (PART_RUNS if study.engine or study.trains else PART_POINTS)
+    definition = Definition(
+        title=study.title, text=study.text, axes=study.space.names,
+        space=content_hash([_axis_content(axis) for axis in study.space.axes if isinstance(axis, Axis)],
+                           [condition.text for condition in study.space.conditions]),
+        sampler=f"{sample.kind} {sample.n} {sample.seed}", evaluator=work.evaluator.fingerprint,
+        points=work.sampler.count, part_points=points, seed=sample.seed,
+        facts={"laws": laws_hash(), "calibrations": tuple(Path(path).name for path in calibrations)},
+    )  # fmt: skip
+    return Prepared(work, Recipe(BUILDER, text), definition)
+
+
+def work_from_text(text: str) -> Work:
+    """The work that ``Prepared.recipe`` says."""
+    order = msgspec.json.decode(text, type=_Order)
+    for path in order.calibrations:
+        use_calibration(path)
+    return _work(study_of(order.study, "study", Path()))
+
+
+def _work(study: Study) -> Work:
+    metrics = tuple(dict.fromkeys((*study.metrics, *(each.metric for each in study.objectives))))
+    evaluator = StudyEvaluator(study.fixed, metrics, study.constraints, study.engine, fingerprint_of(study))
+    return Work(study.sampler(), evaluator)
+
+
+def fingerprint_of(study: Study) -> str:
+    """Hash of all that turns points of a study into numbers: laws, specs, calibrations, what is fixed and asked."""
+    named = [*study.fixed.values()]
+    for axis in study.space.axes:
+        if isinstance(axis, Axis):
+            named += [value for choice in axis.values for value in choice]
+    files = sorted({value for value in named if isinstance(value, str) and is_path(value)})
+    own = [hashlib.sha256(Path(name).read_bytes()).hexdigest() for name in files if Path(name).is_file()]
+    fitted = [calibrations_digest(name) for name in (*DEVICE_CLASSES, *sorted(map(str, named)))]
+    constraints = [f"{each.metric}{each.op}{each.bound!r}" for each in study.constraints]
+    asked = [dict(study.fixed), list(study.metrics), [each.metric for each in study.objectives], constraints]
+    return content_hash(asked, study.engine, _catalogues(), own, fitted)
+
+
+def _axis_content(axis: Axis) -> list[object]:
+    return [list(axis.names), [list(choice) for choice in axis.values]]
+
+
+@cache
+def _catalogues() -> str:
+    """Hash of every spec that comes with the package, and of the user's own."""
+    folders = [Path(str(package.__file__)).parent for package in (hardware_specs, workloads)]
+    folders.append(user_directory())
+    digest = hashlib.sha256()
+    for folder in folders:
+        for path in sorted(folder.rglob("*.toml")):
+            digest.update(path.relative_to(folder).as_posix().encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
