@@ -55,10 +55,21 @@ def chances(mean: Floats, covariance: Floats) -> Floats:
     if len(mean) == 1:
         return np.ones(1)
     if len(mean) == 2:
-        gap, variance = _difference(mean, covariance)
-        first = float(ndtr(gap / math.sqrt(variance))) if variance > 0.0 else (0.5 if gap == 0.0 else float(gap > 0.0))
+        first = float(chance_of_first(*map(np.array, _difference(mean, covariance))))
         return np.array([first, 1.0 - first])
     return _shares(mean[:, None] + _root(covariance) @ _normal(_POINTS, len(mean), 0))
+
+
+def chance_of_first(gap: Floats, variance: Floats) -> Floats:
+    """The chance that the first of two losses is the smaller one, equal ones sharing; any shape.
+
+    Args:
+        gap: mean of the second loss less that of the first.
+        variance: of their difference; 0 where it is certain.
+    """
+    unsure = variance > 0.0
+    spread = np.sqrt(np.where(unsure, variance, 1.0))
+    return np.where(unsure, ndtr(gap / spread), 0.5 * (np.sign(gap) + 1.0))
 
 
 def outlook(mean: Floats, covariance: Floats, settled: Floats | None = None) -> Outlook:
