@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_FLOOR, Context, Decimal
+from decimal import Context, Decimal
 from fractions import Fraction
 from typing import Final
 
@@ -26,7 +26,7 @@ _LARGEST_EXPONENT: Final = 300
 """Numbers beyond 1e300 or within 1e-300 are slips."""
 _LONGEST: Final = 40
 """Longest text of a number [characters]."""
-_PRECISE: Final = Context(prec=50, rounding=ROUND_FLOOR)
+_PRECISE: Final = Context(prec=50)
 """Products of a factor: more digits than a text of a number may have, so that a stop that is met is met exactly."""
 
 

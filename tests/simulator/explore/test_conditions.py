@@ -213,3 +213,9 @@ def test_an_axis_of_mixed_kinds_has_no_order_but_equality() -> None:
     assert len(space.points(0, 3)) == 2
     with pytest.raises(UnitError, match=r"'bw' is a text or .* number"):
         Space((axis,), (parse_condition("bw >= 2"),))
+
+
+@pytest.mark.parametrize(("text", "wanted"), [("x == auto", "auto"), ("x == 0", 0), ("x == 0 B", "0 B")])
+def test_values_of_other_kinds_are_never_equal(text: str, wanted: Value) -> None:
+    points = Space((Axis(("x",), (("auto",), (0,), ("0 B",), (1,))),), (parse_condition(text),)).points(0, 4)
+    assert [points.row(i)["x"] for i in range(len(points))] == [wanted]

@@ -83,6 +83,16 @@ def test_zero_has_no_sign() -> None:
             assert one.digest() == other.digest()
 
 
+@pytest.mark.parametrize("count", [257, 65_537])
+def test_the_last_value_is_not_taken_for_the_first(count: int) -> None:
+    codes = np.arange(count + 1, dtype=np.int32)
+    digests = set()
+    for last in (0, count - 1):
+        codes[-1] = last
+        digests.add(Points({"x": Column(codes.copy(), tuple(range(count)))}).digest())
+    assert len(digests) == 2
+
+
 def test_more_values_than_a_byte_counts() -> None:
     for count in (255, 256, 257, 65_536, 65_537):
         order = np.random.default_rng(count).permutation(count)
