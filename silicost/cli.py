@@ -15,7 +15,7 @@ import typer
 from hardware_specs.errors import DoesNotFit, InputError, clipped
 from hardware_specs.files import is_folder
 from silicost import kernel_cache
-from silicost.commands import calibrate, catalogues, demo, explain, run, simulate, train, validate
+from silicost.commands import calibrate, catalogues, demo, design, explain, run, simulate, sweep, train, validate
 from silicost.output import drop_output
 
 LONGEST_MESSAGE = 2000
@@ -37,9 +37,11 @@ for name in catalogues.KINDS:
 app.command("simulate")(simulate.simulate)
 app.command("train")(train.train)
 app.command("run")(run.run)
+app.command("sweep")(sweep.sweep)
 app.command("validate")(validate.validate)
 app.command("explain")(explain.explain)
 app.command("demo")(demo.demo)
+app.command("design")(design.design)
 app.add_typer(calibrate.app, name="calibrate")
 
 
