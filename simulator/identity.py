@@ -35,6 +35,10 @@ def content_hash(*parts: Any) -> str:
     return hashlib.sha256(laws_hash().encode() + encoded).hexdigest()[:16]
 
 
+_NO_LAWS: Final = ("explore",)
+"""Rooms of the simulator that no number depends on."""
+
+
 @cache
 def laws_hash() -> str:
     """Hash of everything that turns a scenario into numbers: laws, kernels, networks, lowering, parameter counts,
@@ -43,7 +47,7 @@ def laws_hash() -> str:
     root = here.parent
     sources = [
         *here.glob("*.py"),
-        *here.glob("[!_]*/*.py"),
+        *(path for path in here.glob("[!_]*/*.py") if path.parent.name not in _NO_LAWS),
         *(root / "workloads" / "lowering").glob("*.py"),
         *(root / "workloads" / "models").glob("*.py"),
         *(root / "workloads").glob("*.py"),

@@ -33,7 +33,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -154,6 +154,7 @@ def study_of(table: Mapping[str, Any], place: str, folder: Path) -> Study:
     metrics = _texts(table, "metrics", place) or (STEP if trains(names) else INFERENCE)
     _check_belongs(names, place)
     constraints = tuple(constraint_of(text, f"{place}: constraints") for text in _texts(table, "constraints", place))
+    _check_together(constraints, f"{place}: constraints")
     objectives = _objectives(table, metrics, place)
     for name in (*metrics, *(each.metric for each in constraints), *(each.metric for each in objectives)):
         check_metric(name, trains(names), f"{place}: metrics")
@@ -181,9 +182,10 @@ def check_metric(name: str, training: bool, place: str) -> None:
         raise InputError(f"{place}: {clipped(name)!r} is not allowed{hint} (allowed: {', '.join(known)})")
 
 
-def better_of(metric: str) -> str:
+def better_of(metric: str) -> Literal["lower", "higher"]:
     """Which way of a metric is good: "lower" or "higher"."""
-    return BESIDE.get(metric) or BY_NAME[metric].better or "lower"
+    way = BESIDE.get(metric) or BY_NAME[metric].better
+    return "higher" if way == "higher" else "lower"
 
 
 def constraint_of(text: str, place: str) -> Constraint:
@@ -201,24 +203,34 @@ def constraint_of(text: str, place: str) -> Constraint:
             try:
                 float(bound)
             except ValueError:
-                quantity = parse_quantity(bound.strip(), dimension, f"{place}: {clipped(text)!r}")  # type: ignore[arg-type]
+                quantity = parse_quantity(bound.strip(), dimension, f"{place}: {clipped(text)!r}")
                 return parse_constraint(f"{name} {op} {quantity!r}")
     return parse_constraint(text)
+
+
+def _check_together(constraints: Iterable[Constraint], place: str) -> None:
+    """Refuse bounds of one metric that no value keeps."""
+    known = list(constraints)
+    for least in (each for each in known if each.op == ">="):
+        for most in (each for each in known if each.op == "<=" and each.metric == least.metric):
+            if least.bound > most.bound:
+                raise InputError(
+                    f"{place}: {least.metric} >= {least.bound:g} and {most.metric} <= {most.bound:g} contradict each "
+                    "other; drop one"
+                )
 
 
 def _objectives(table: Mapping[str, Any], metrics: Iterable[str], place: str) -> tuple[Objective, ...]:
     given = table.get("objectives")
     if given is None:
-        return tuple(Objective(name, better_of(name)) for name in list(metrics)[:2] if name in BY_NAME)  # type: ignore[arg-type]
+        return tuple(Objective(name, better_of(name)) for name in list(metrics)[:2] if name in BY_NAME)
     if not isinstance(given, list) or not given:
-        raise InputError(
-            f'{place}: objectives: must be a list of metrics, for example ["tpot_s", "ttft_s"]'
-        )
+        raise InputError(f'{place}: objectives: must be a list of metrics, for example ["tpot_s", "ttft_s"]')
     found = []
     for text in given:
         name, _, way = str(text).partition(":")
         check_metric(name.strip(), name.strip() not in METRICS, f"{place}: objectives")
-        found.append(Objective(name.strip(), way.strip() or better_of(name.strip())))  # type: ignore[arg-type]
+        found.append(Objective(name.strip(), way.strip() or better_of(name.strip())))
     return tuple(found)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -13,14 +14,22 @@ import hardware_specs
 import workloads
 from hardware_specs.calibrations import calibrations_digest, use_calibration
 from hardware_specs.catalogue import user_directory
+from hardware_specs.devices import load_device
+from hardware_specs.errors import InputError
 from hardware_specs.files import is_path
+from hardware_specs.overrides import apply_overrides
 from hardware_specs.records import DEVICE_CLASSES
+from hardware_specs.sites import load_site
+from hardware_specs.systems import load_system
+from silicost.studies.cells import Value
 from silicost.studies.evaluator import StudyEvaluator
 from silicost.studies.study import Study, study_of
 from simulator.explore.manifest import Definition
 from simulator.explore.space import Axis
 from simulator.explore.work import Recipe, Work
 from simulator.identity import content_hash, laws_hash
+from workloads.models.catalogue import load_model
+from workloads.runtimes.catalogue import load_runtime
 
 BUILDER: Final = "silicost.studies.work:work_from_text"
 PART_POINTS: Final = 200_000
@@ -54,6 +63,7 @@ def prepare_study(study: Study, calibrations: tuple[str, ...] = (), part_points:
     Raises:
         InputError: no points or too many.
     """
+    check_names(study)
     text = msgspec.json.encode(_Order(dict(study.table), calibrations)).decode()
     work = _work(study)
     sample = study.sample
@@ -67,6 +77,48 @@ def prepare_study(study: Study, calibrations: tuple[str, ...] = (), part_points:
         facts={"laws": laws_hash(), "calibrations": tuple(Path(path).name for path in calibrations)},
     )  # fmt: skip
     return Prepared(work, Recipe(BUILDER, text), definition)
+
+
+def check_names(study: Study) -> None:
+    """Refuse names that no catalogue holds, and paths that no device of the study has, before anything is computed.
+
+    Raises:
+        InputError: with the nearest name or field.
+    """
+    asked: dict[str, list[Value]] = {name: [value] for name, value in study.fixed.items()}
+    for axis in study.space.axes:
+        if isinstance(axis, Axis):
+            for place, name in enumerate(axis.names):
+                asked[name] = list(dict.fromkeys(choice[place] for choice in axis.values))
+        else:
+            asked[axis.name] = [axis.columns[axis.name].value(0)]
+    for name, load in _CATALOGUES.items():
+        for value in asked.get(name, ()):
+            load(str(value))
+    for path, values in asked.items():
+        kind, _, rest = path.partition(".")
+        if kind == "device" and rest:
+            _check_path(rest, str(values[0]), [str(value) for value in asked.get("device", ())])
+
+
+def _check_path(path: str, text: str, devices: Sequence[str]) -> None:
+    """Refuse a path of device specs that none of ``devices`` has."""
+    errors: list[InputError] = []
+    for name in devices:
+        try:
+            apply_overrides(load_device(name), {path: text}, "device.")
+        except InputError as error:
+            errors.append(error)
+        else:
+            return
+    if errors:
+        raise errors[0]
+
+
+_CATALOGUES: Final[dict[str, Callable[[str], object]]] = {
+    "model": load_model, "device": load_device, "runtime": load_runtime, "site": load_site, "system": load_system,
+}  # fmt: skip
+"""What loads the names of a key."""
 
 
 def work_from_text(text: str) -> Work:

@@ -1,0 +1,324 @@
+"""``silicost sweep``: a question for every combination of models, devices, software, plans, traffic, spec numbers."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from hardware_specs.errors import DoesNotFit, InputError, clipped
+from silicost.commands import flags
+from silicost.output import Format, print_json, print_rows, print_table, write_out
+
+if TYPE_CHECKING:
+    from silicost.studies.refine import Refined
+    from silicost.studies.study import Study
+    from silicost.studies.summary import Summary
+    from silicost.studies.work import Prepared
+    from simulator.explore.executors import Outcome
+
+KEYS: Final = (
+    "model", "device", "runtime", "dtype", "weight_dtype", "kv_dtype", "system", "site", "price", "count", "tp", "pp",
+    "dp", "ep", "batch", "isl", "osl", "global_batch", "seq_len", "micro_batch", "recompute", "lora_rank",
+)  # fmt: skip
+MOST_LINES: Final = 20
+"""Rows of a table; the folder has all."""
+FEW: Final = 400_000
+"""Up to so many points in closed form one process answers sooner than several begin."""
+PILOT: Final = 4000
+"""Points that a dry run answers to learn how long all take."""
+
+
+def axis(name: str, what: str) -> Any:
+    """A flag that takes one value or an axis."""
+    return Annotated[str, typer.Option(name, help=what, metavar="VALUES")]
+
+
+Axis = Annotated[str, typer.Option(metavar="VALUES")]
+
+
+def sweep(
+    study: Annotated[str, typer.Argument(help="Study TOML, or the name of a shipped study; flags add to it.")] = "",
+    model: Axis = "", device: Axis = "", runtime: Axis = "", dtype: Axis = "", weight_dtype: Axis = "",
+    kv_dtype: Axis = "", system: Axis = "", site: Axis = "", price: Axis = "", count: Axis = "", tp: Axis = "",
+    pp: Axis = "", dp: Axis = "", ep: Axis = "", batch: Axis = "", isl: Axis = "", osl: Axis = "",
+    global_batch: Axis = "", seq_len: Axis = "", micro_batch: Axis = "", recompute: Axis = "", lora_rank: Axis = "",
+    set: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A number of a spec: device.memory.bandwidth=1x,2x,4x.", metavar="PATH=VALUES"),
+    ] = None,
+    link: Annotated[
+        list[str] | None,
+        typer.Option("--link", help="Axes that vary together, for example tp,count.", metavar="A,B"),
+    ] = None,
+    metric: Annotated[str, typer.Option("--metric", help="Metrics of the table, by commas; the first one ranks.")] = "",
+    objective: Annotated[
+        str, typer.Option("--objective", help="Metrics of the Pareto front, by commas; default the first two.")
+    ] = "",
+    where: Annotated[
+        list[str] | None,
+        typer.Option("--where", help="Condition on axes: 'tp <= batch', 'if device == x then dtype == bf16'."),
+    ] = None,
+    constraint: Annotated[
+        list[str] | None, typer.Option("--constraint", help="Bound of a metric: 'tpot_s <= 30 ms'.")
+    ] = None,
+    sample: Annotated[
+        str, typer.Option("--sample", help="random, sobol or latin-hypercube, points, seed: sobol:10000:1.")
+    ] = "",
+    engine: Annotated[bool, typer.Option("--engine", help="Simulate every point on its own.")] = False,
+    refine: Annotated[
+        str, typer.Option("--refine", help="Run the best points on the event engine too: top=50.", metavar="top=N")
+    ] = "",
+    out: Annotated[
+        str | None,
+        typer.Option("--out", help="Folder of the study; default runs/TITLE.", callback=flags.folder, metavar="FOLDER"),
+    ] = None,
+    executor: Annotated[
+        str, typer.Option("--executor", help="local (processes), dask, or here (this process).", metavar="NAME")
+    ] = "",
+    workers: Annotated[int | None, flags.number("--workers", "Processes; default one per core.")] = None,
+    scheduler: Annotated[
+        str, typer.Option("--scheduler", help="Dask scheduler: tcp://HOST:PORT.", metavar="ADDRESS")
+    ] = "",
+    part: Annotated[int | None, flags.number("--part", "Points of a part of the table.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say how many points, how long and how much memory; compute nothing.")
+    ] = False,
+    calibration: flags.Calibration = None,
+    format: flags.HowToPrint = Format.TABLE,
+) -> None:  # fmt: skip
+    """Answer every combination: VALUES are lists (a,b), ranges (1:512:*2, 128:4096:+128) or quantities (1x,2x).
+
+    Only what the folder does not have yet is computed, so that a study that was stopped goes on where it was.
+    """
+    given = locals()
+    from silicost.studies.refine import parse_refine
+    from silicost.studies.work import prepare_study
+
+    top = parse_refine(refine) if refine else 0
+    asked = study_from(study, {key: given[key] for key in KEYS}, given)
+    if part is not None and not 1 <= part <= 10_000_000:
+        raise InputError(f"--part {part}: must be a whole number from 1 to 10000000")
+    prepared = prepare_study(asked, tuple(calibration or ()), part)
+    if dry_run:
+        print_rows(dry(asked, prepared), format)
+        return
+    folder = Path(out or f"runs/{_slug(asked)}")
+    outcome = compute(asked, prepared, folder, executor, workers, scheduler)
+    tell(asked, folder, outcome, top, format)
+
+
+def study_from(name: str, values: Mapping[str, str], given: Mapping[str, Any]) -> Study:
+    """The study that a file and flags say; a flag goes before what the file says of its key."""
+    from hardware_specs.reader import read_toml
+    from silicost.studies.shipped import path_of
+    from silicost.studies.study import study_of
+
+    path = path_of(name) if name else Path("sweep")
+    table: dict[str, Any] = read_toml(path) if name else {}
+    wanted = {key: text for key, text in values.items() if text}
+    wanted |= _changes(given["set"])
+    _place(table, wanted, given["link"] or [])
+    if given["metric"]:
+        table["metrics"] = given["metric"]
+    if given["objective"]:
+        table["objectives"] = [text.strip() for text in given["objective"].split(",")]
+    for key, flag in (("conditions", "where"), ("constraints", "constraint")):
+        if given[flag]:
+            table[key] = [*table.get(key, []), *given[flag]]
+    if given["sample"]:
+        table["sample"] = _sample(given["sample"])
+    if given["engine"]:
+        table["engine"] = True
+    return study_of(table, path.name if name else "sweep", path.parent if name else Path())
+
+
+def _place(table: dict[str, Any], wanted: Mapping[str, str], links: list[str]) -> None:
+    """Put flags where they belong: one value is fixed, several are an axis; linked ones vary together."""
+    from simulator.explore.ranges import values_of
+
+    fixed, axes = dict(table.get("scenario", {})), dict(table.get("axes", {}))
+    for key, text in wanted.items():
+        values = values_of(text, f"--{key.replace('_', '-')}" if "." not in key else f"--set {key}")
+        fixed.pop(key, None)
+        axes.pop(key, None)
+        if len(values) > 1:
+            axes[key] = text
+        else:
+            fixed[key] = values[0]
+    linked = list(table.get("linked", []))
+    for link in links:
+        names = [name.strip().replace("-", "_") if "." not in name else name.strip() for name in link.split(",")]
+        missing = [name for name in names if name not in axes]
+        if missing or len(names) < 2:
+            why = f"{missing[0]!r} is no axis of several values" if missing else "needs two names or more"
+            raise InputError(f"--link {clipped(link)!r}: {why}")
+        linked.append({name: axes.pop(name) for name in names})
+    table |= {"scenario": fixed, "axes": axes}
+    if linked:
+        table["linked"] = linked
+
+
+def _changes(pairs: list[str] | None) -> dict[str, str]:
+    return flags.parse_changes(pairs)
+
+
+def _sample(text: str) -> dict[str, Any]:
+    """Kind, points and seed of "sobol:10000:1"."""
+    kind, *numbers = text.split(":")
+    if len(numbers) > 2 or not all(number.strip().isdigit() for number in numbers):
+        raise InputError(f"--sample {clipped(text)!r}: must be KIND:POINTS or KIND:POINTS:SEED, as sobol:10000:1")
+    found: dict[str, Any] = {"kind": kind.strip()}
+    return found | dict(zip(("n", "seed"), map(int, numbers), strict=False))
+
+
+def dry(asked: Study, prepared: Prepared) -> list[dict[str, Any]]:
+    """How many points there are, how long they take and what they need, from a pilot of points far apart."""
+    import time
+
+    import numpy as np
+
+    from reports.numbers import number, quantity
+    from simulator.explore.local_executor import cores
+    from simulator.explore.points import joined
+
+    sampler, definition = prepared.work.sampler, prepared.definition
+    each = 5 if asked.engine or asked.trains else PILOT // 4
+    starts = np.unique(np.linspace(0, max(definition.points - each, 0), 4).astype(int)).tolist()
+    pilot = joined([sampler.points(start, min(start + each, definition.points)) for start in starts])
+    prepared.work.evaluator(pilot)
+    began = time.perf_counter()
+    if len(pilot):
+        prepared.work.evaluator(pilot)
+    each_s = (time.perf_counter() - began) / max(len(pilot), 1)
+    kept = asked.space.check()
+    rows = int(definition.points * kept.share)
+    columns = len(definition.axes) + len(asked.metrics) + 4
+    running = cores()
+    part = min(definition.part_points, definition.points)
+    return [
+        {"what": "points", "value": number(float(definition.points)), "note": f"{asked.sample.kind}"},
+        {"what": "rows", "value": number(float(rows)), "note": "" if kept.exact else "conditions: from a sample"},
+        {"what": "parts", "value": number(float(definition.parts)), "note": f"of {definition.part_points} points"},
+        {"what": "time", "value": quantity(each_s * rows / running, "s"),
+         "note": f"at most, on {running} processes: points far apart share little"},
+        {"what": "memory", "value": quantity(3e8 + 8.0 * part * columns * 6.0, "bytes"), "note": "of each process"},
+        {"what": "disk", "value": quantity(8.0 * rows * (columns - 4), "bytes"), "note": "at most"},
+    ]  # fmt: skip
+
+
+def compute(
+    asked: Study, prepared: Prepared, folder: Path, executor: str, workers: int | None, scheduler: str
+) -> Outcome:
+    """Compute what the folder does not have."""
+    from silicost.study_progress import StudyProgress
+    from simulator.explore.executors import executor_of, run_parts
+    from simulator.explore.store import open_store
+
+    many = prepared.definition.points > (50 if asked.engine or asked.trains else FEW)
+    name = executor or ("dask" if scheduler else "local" if many or workers else "here")
+    chosen = executor_of(name, workers, scheduler)
+    with open_store(folder, prepared.definition, _warn) as writer, StudyProgress() as progress:
+        return run_parts(writer, chosen, prepared.work, prepared.recipe, progress.tell)
+
+
+def tell(asked: Study, folder: Path, outcome: Outcome, top: int, how: Format) -> None:
+    """Print what a study found.
+
+    Raises:
+        DoesNotFit: no point is feasible.
+    """
+    from silicost.studies.refine import refine
+    from silicost.studies.summary import summarise
+    from simulator.explore.reading import open_study
+
+    stored = open_study(folder)
+    found = summarise(stored, asked.metrics, asked.objectives)
+    again = refine(asked, stored, top) if top else None
+    if how is Format.JSON:
+        print_json(as_json(asked, folder, found, again))
+    elif how is Format.CSV:
+        for number, batch in enumerate(stored.batches()):
+            write_out(batch.to_pandas().to_csv(index=False, header=number == 0, lineterminator="\n"))
+    else:
+        _tables(asked, folder, found, again)
+    for part in outcome.given_up:
+        _warn(f"points {part.start} to {part.stop - 1} could not be computed: {part.reason}")
+    if not found.feasible:
+        most = "; ".join(f"{count} points: {found.details[code]}" for code, count in found.reasons.most_common(3))
+        raise DoesNotFit(f"no point is feasible: {most or 'the conditions leave none'}")
+
+
+def as_json(asked: Study, folder: Path, found: Summary, again: Refined | None) -> dict[str, Any]:
+    """What a study found, for programs."""
+    whole: dict[str, Any] = {
+        "title": asked.title, "folder": str(folder), "rows": found.rows, "feasible": found.feasible,
+        "reasons": [
+            {"code": code, "points": count, "for_example": found.details[code]}
+            for code, count in found.reasons.most_common()
+        ],
+        "best": found.best, "objectives": [f"{each.metric}:{each.better}" for each in found.objectives],
+        "pareto": found.front,
+    }  # fmt: skip
+    if again is not None:
+        whole["refined"] = {
+            "metric": again.metric, "regret": again.regret, "farthest": again.farthest, "rows": again.rows,
+        }  # fmt: skip
+    return whole
+
+
+def _tables(asked: Study, folder: Path, found: Summary, again: Refined | None) -> None:
+    from silicost.studies.summary import shown
+
+    write_out(f"{asked.title}: {found.rows:,} points, {found.feasible:,} feasible, in {folder}\n")
+    for code, count in found.reasons.most_common(5):
+        write_out(f"  {count:,} not: {found.details[code]}{_like(code)}\n")
+    varying = list(found.axes)
+    if found.best:
+        rows = [
+            {"best": metric, "value": shown(metric, row[metric]), **{name: row[name] for name in varying}}
+            for metric, row in found.best.items()
+        ]
+        print_table(rows, "\nbest of each metric")
+    if found.front:
+        names = [each.metric for each in found.objectives]
+        rows = [
+            {**{name: shown(name, row[name]) for name in names}, **{name: row[name] for name in varying}}
+            for row in _spread(found.front)
+        ]
+        left = f" ({MOST_LINES} of {len(found.front)})" if len(found.front) > MOST_LINES else ""
+        print_table(rows, f"\nPareto front of {' and '.join(names)}{left}")
+    if again is not None:
+        rows = [{key: shown(key, value) for key, value in row.items()} for row in again.rows[:MOST_LINES]]
+        print_table(rows, f"\nthe {len(again.rows)} best by {again.metric}, on the event engine")
+        write_out(
+            f"regret of choosing by the closed form {again.regret:.2%}, largest difference {again.farthest:.2%}\n"
+        )
+
+
+def _like(code: str) -> str:
+    return f" [{code}]"
+
+
+def _spread(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """At most ``MOST_LINES`` rows, ends included."""
+    if len(rows) <= MOST_LINES:
+        return rows
+    places = [round(k * (len(rows) - 1) / (MOST_LINES - 1)) for k in range(MOST_LINES)]
+    return [rows[place] for place in places]
+
+
+def _warn(message: str) -> None:
+    import sys
+
+    sys.stderr.write(f"silicost: warning: {message}\n")
+
+
+def _slug(asked: Study) -> str:
+    """Name of the folder: the title, or for flags a hash of what they ask, so that the same command goes on there."""
+    words = re.sub(r"[^a-z0-9]+", "-", asked.title.lower()).strip("-")
+    return words if words not in ("", "sweep") else f"sweep-{hashlib.sha256(asked.text.encode()).hexdigest()[:8]}"
