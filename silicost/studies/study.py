@@ -230,7 +230,10 @@ def _objectives(table: Mapping[str, Any], metrics: Iterable[str], place: str) ->
     for text in given:
         name, _, way = str(text).partition(":")
         check_metric(name.strip(), name.strip() not in METRICS, f"{place}: objectives")
-        found.append(Objective(name.strip(), way.strip() or better_of(name.strip())))
+        wanted = way.strip() or better_of(name.strip())
+        if wanted not in ("lower", "higher"):
+            raise InputError(f"{place}: objectives: {text!r}: must be METRIC, METRIC:lower or METRIC:higher")
+        found.append(Objective(name.strip(), "higher" if wanted == "higher" else "lower"))
     return tuple(found)
 
 
