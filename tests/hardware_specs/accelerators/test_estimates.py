@@ -150,6 +150,18 @@ def test_too_much_for_an_interposer(design: Design) -> None:
     assert {"memory-sites", "interposer"} <= {reason.code for reason in estimate(many).reasons}
 
 
+def test_the_reticle_is_the_line(design: Design) -> None:
+    small, large = 2.0**27, 2.0**31
+    for _ in range(60):
+        middle = (small + large) / 2.0
+        fits = estimate(replace(design, sram_bytes=middle)).die_area_mm2 <= 26.0 * 33.0
+        small, large = (middle, large) if fits else (small, middle)
+    below, above = (estimate(replace(design, sram_bytes=size)) for size in (small * 0.999, large * 1.001))
+    assert below.die_area_mm2 == pytest.approx(858.0, rel=0.002)
+    assert below.feasible
+    assert [reason.code for reason in above.reasons] == ["reticle"]
+
+
 def test_limits_are_met_at_the_edge(design: Design) -> None:
     found = estimate(design)
     exact = replace(
