@@ -179,14 +179,14 @@ def pool_use(prepared: Prepared, memory: MemoryUse, energy_j: float, busy_s: flo
 def parts_of(prepared: Prepared, seconds: Mapping[str, float], errors: Mapping[str, Error]) -> tuple[Part, ...]:
     """Parts of a duration spent on one pool, by family; without an error of its own a family has that of its class."""
     device = prepared.pool.device
-    known = {**errors, "collective": _collective_error(prepared)}
+    known = {**errors, "collective": collective_error_of(prepared)}
     found = {family: known.get(family) or prior_error(device.device_class, family) for family in seconds}
     return tuple(
         Part(device.id, device.device_class, family, value, found[family]) for family, value in seconds.items()
     )
 
 
-def _collective_error(prepared: Prepared) -> Error:
+def collective_error_of(prepared: Prepared) -> Error:
     """That of the widest group: inside a node or between nodes, with a library that was fitted or not."""
     groups = prepared.communicators.values()
     nodes = max((round(group.outer.size) for group in groups), default=1)

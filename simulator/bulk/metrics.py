@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
 
 from simulator.assemble import host_w
 from simulator.bulk.features import Floats, Shapes
+from simulator.bulk.spreads import Phase, interval80, run_sd
 from simulator.bulk.static_batches import Batches, Bools, memory_of, model_flops, moved_bytes, price_batches
+from simulator.metrics import BY_NAME
 from simulator.prepared import Prepared
 from simulator.scenario import StaticBatch
 from simulator.steps.batch_metrics import MOST_BATCH
+from simulator.steps.inference_result import PHASE_METRICS, POWERS
+from simulator.uncertainty.intervals import POWER
 from workloads.models.architecture import Architecture
 
 METRICS: Final = (
@@ -36,26 +41,32 @@ def model_of(prepared: Prepared) -> Architecture:
 
 
 def batch_columns(
-    prepared: Prepared, work: Batches, wanted: tuple[str, ...]
-) -> tuple[dict[str, Floats], Bools]:  # fmt: skip
-    """The ``wanted`` columns of all batches, NaN where a metric has no value; and which batches fit, shape [n] each."""
+    prepared: Prepared, work: Batches, wanted: tuple[str, ...], intervals: bool = False
+) -> tuple[dict[str, Floats], Bools]:
+    """The ``wanted`` columns of all batches, NaN where a metric has no value; and which batches fit, shape [n] each.
+
+    Args:
+        intervals: also NAME.p10 and NAME.p90 of each metric that has an interval.
+    """
     arch = model_of(prepared)
     pool, site = prepared.pool, prepared.scenario.site
-    times, needs = price_batches(prepared, arch, work), memory_of(prepared, arch, work)
+    prefill, decode = price_batches(prepared, arch, work, intervals)
+    needs = memory_of(prepared, arch, work)
     batch, isl, osl = (column.astype(np.float64) for column in work)
     steps = np.where(osl > 1.0, osl - 1.0, np.nan)
-    tpot_s, e2e_s = times.decode_s / steps, times.ttft_s + times.decode_s
+    tpot_s, e2e_s = decode.total_s / steps, prefill.total_s + decode.total_s
     static_w = float(prepared.model.record["static_w"])
-    device_j = (times.busy_j + static_w * (e2e_s - times.busy_s)) * pool.count
+    device_j = (prefill.busy_j + decode.busy_j + static_w * (e2e_s - prefill.busy_s - decode.busy_s)) * pool.count
     hosts_w = sum(host_w((prepared,)).values())
-    facility_j = (device_j + hosts_w * e2e_s) * site.pue.value
+    node_j = device_j + hosts_w * e2e_s
+    facility_j = node_j * site.pue.value
     tokens = batch * osl * (np.nan if arch.is_encoder else 1.0)
     read = batch * (isl + (0.0 if arch.is_encoder else osl))
     found: dict[str, Floats] = {
-        "ttft_s": times.ttft_s,
+        "ttft_s": prefill.total_s,
         "tpot_s": tpot_s,
         "e2e_s": e2e_s,
-        "prefill_tokens_per_s": batch * isl / times.ttft_s,
+        "prefill_tokens_per_s": batch * isl / prefill.total_s,
         "decode_tokens_per_s": batch / tpot_s,
         "output_tokens_per_s": tokens / e2e_s,
         "total_tokens_per_s": read / e2e_s,
@@ -69,8 +80,39 @@ def batch_columns(
         "facility_j": facility_j,
     }
     if any(name in wanted for name in _SHARES):
-        found |= _shares(prepared, arch, work, times.ttft_s, tpot_s)
-    return {name: found[name] for name in wanted}, needs.fits
+        found |= _shares(prepared, arch, work, prefill.total_s, tpot_s)
+    columns = {name: found[name] for name in wanted}
+    if intervals and prefill.sums is not None and decode.sums is not None:
+        static_j = np.minimum(device_j, static_w * pool.count * e2e_s)
+        powers = {
+            "j_per_output_token": 0.5 * (1.0 + static_j / device_j),
+            "carbon_g": 0.5 * (1.0 + (static_j + node_j - device_j) / node_j),
+        }
+        phases = {
+            "prefill": Phase(prefill.sums, prefill.total_s, prefill.host_s),
+            "decode": Phase(decode.sums, decode.total_s, decode.host_s),
+        }
+        columns |= _intervals(prepared, columns, phases, powers)
+    return columns, needs.fits
+
+
+def _intervals(
+    prepared: Prepared, columns: Mapping[str, Floats], phases: Mapping[str, Phase], powers: Mapping[str, Floats]
+) -> dict[str, Floats]:
+    """Ends of the 80% intervals of the metrics among ``columns``, as ``assemble`` gives them."""
+    own = {metric: phase for phase, metrics in PHASE_METRICS.items() for metric in metrics}
+    found: dict[str, Floats] = {}
+    spread: dict[str, Floats] = {}
+    for name, value in columns.items():
+        if name not in POWERS and name not in powers:
+            continue
+        phase = own.get(name, "")
+        if phase not in spread:
+            with np.errstate(invalid="ignore"):
+                spread[phase] = run_sd(prepared, [phases[phase]] if phase else list(phases.values()))
+        sd = np.hypot(powers[name] * spread[phase], POWER) if name in powers else spread[phase]
+        found[f"{name}.p10"], found[f"{name}.p90"] = interval80(value, sd, BY_NAME[name].dimension == "fraction")
+    return found
 
 
 def _paid_usd(prepared: Prepared, e2e_s: Floats, facility_j: Floats) -> Floats:

@@ -8,11 +8,13 @@ from typing import Final
 import numpy as np
 
 from simulator.bulk.features import Floats, Shapes
+from simulator.bulk.spreads import StepSums
 from simulator.bulk.templates import Ints, Template
 from simulator.kernels.roofline import ENERGY, TIME
 from simulator.prepared import Prepared
 from simulator.steps.pricing import collectives_seconds
 from workloads.lowering.plan import stage_layers
+from workloads.operators import FAMILIES, FAMILY_CODES
 
 _MOST_ENTRIES: Final = 1 << 14
 """Operators that are priced in one call: what their columns take stays in the cache of a core or near it."""
@@ -20,23 +22,29 @@ _MOST_ENTRIES: Final = 1 << 14
 
 @dataclass(frozen=True)
 class Priced:
-    """Steps as seconds of each block of the graph once, [blocks, s]; joules of whole steps on one device, [s]."""
+    """Steps as seconds of each block of the graph once, [blocks, s]; joules of whole steps on one device, [s].
+
+    ``sums`` where they were asked for: of operators that the context changes, or of those that it does not.
+    """
 
     blocks_s: Floats
     energy_j: Floats
+    sums: StepSums
 
 
-def price_steps(template: Template, shapes: Shapes, context: bool, prepared: Prepared) -> Priced:
+def price_steps(template: Template, shapes: Shapes, context: bool, prepared: Prepared, spread: bool) -> Priced:
     """Price the operators of steps that the context changes, or those that it does not.
 
     Args:
         context: which of the two.
+        spread: with sums of their errors by family.
     """
     chosen = np.flatnonzero(template.context == context)
     graph, count = template.graph, len(shapes.batch)
     blocks_s, energy_j = np.zeros((len(graph.blocks), count)), np.zeros(count)
+    sums = _Summing(template, shapes, chosen, context, prepared) if spread and len(chosen) else None
     if not len(chosen):
-        return Priced(blocks_s, energy_j)
+        return Priced(blocks_s, energy_j, no_sums(count))
     belongs = np.zeros((len(graph.blocks), len(graph)))
     for number, block in enumerate(graph.blocks):
         belongs[number, block.start : block.stop] = 1.0
@@ -46,7 +54,43 @@ def price_steps(template: Template, shapes: Shapes, context: bool, prepared: Pre
         time_s, joules = _operators(template, shapes.take(rows), chosen, prepared)
         blocks_s[:, rows] = belongs[:, chosen] @ time_s
         energy_j[rows] = graph.repeat[chosen] @ joules
-    return Priced(blocks_s, energy_j)
+        if sums is not None:
+            sums.add(rows, time_s)
+    return Priced(blocks_s, energy_j, no_sums(count) if sums is None else sums.found)
+
+
+def no_sums(count: int) -> StepSums:
+    """Sums of steps without operators."""
+    zeros = np.zeros((len(FAMILIES), count))
+    return StepSums(zeros, zeros, zeros, np.zeros((0, count)), np.zeros((0, count), np.int64))
+
+
+class _Summing:
+    """Adds up seconds and errors of the chosen operators by family."""
+
+    def __init__(
+        self, template: Template, shapes: Shapes, chosen: Ints, context: bool, prepared: Prepared
+    ) -> None:  # fmt: skip
+        first = template.columns(shapes.take(np.zeros(1, np.intp)), chosen)
+        codes = FAMILY_CODES[first.kind]
+        errors = prepared.model.errors[prepared.model.which(first), codes]
+        self._repeat, self._shared, self._own = template.graph.repeat[chosen], errors[:, 0], errors[:, 1]
+        self._member = (np.arange(len(FAMILIES))[:, None] == codes).astype(np.float64)
+        self._context, count = context, len(shapes.batch)
+        alone = len(chosen) if context else 0
+        seconds, shared, squares = (np.zeros((len(FAMILIES), count)) for _ in range(3))
+        families = np.repeat(codes[:alone, None].astype(np.int64), count, axis=1)
+        self.found = StepSums(seconds, shared, squares, np.zeros((alone, count)), families)
+
+    def add(self, rows: Ints, time_s: Floats) -> None:
+        """Take up the seconds of the operators [n, len(rows)] in some steps."""
+        found, whole = self.found, time_s * self._repeat[:, None]
+        found.seconds[:, rows] = self._member @ whole
+        found.shared[:, rows] = self._member @ (whole * self._shared[:, None])
+        if self._context:
+            found.alone[:, rows] = whole * self._own[:, None]
+        else:
+            found.squares[:, rows] = self._member @ (whole * self._own[:, None]) ** 2
 
 
 def _operators(template: Template, shapes: Shapes, chosen: Ints, prepared: Prepared) -> tuple[Floats, Floats]:

@@ -8,7 +8,7 @@ all the same, as ``simulate`` does.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
@@ -18,7 +18,8 @@ import pandas as pd
 
 from simulator import memory
 from simulator.bulk.features import Floats, Shapes
-from simulator.bulk.pricing import Priced, block_repeats, price_steps, server_weights
+from simulator.bulk.pricing import block_repeats, price_steps, server_weights
+from simulator.bulk.spreads import StepSums, Sums, decode_sums, prefill_sums
 from simulator.bulk.templates import Ints, Template, absorbed_steps, template_of
 from simulator.kernels import schedules
 from simulator.prepared import Prepared
@@ -29,6 +30,7 @@ from simulator.steps.static_batch import CONTEXT_POINTS, prompt_phase
 from workloads.lowering.inference import Phase
 from workloads.lowering.plan import Lowering
 from workloads.models.architecture import Architecture
+from workloads.operators import FAMILIES
 from workloads.runtimes.record import FUSIONS, Runtime
 
 _WIDEST: Final = 1 << 25
@@ -44,13 +46,17 @@ class Batches(NamedTuple):
     osl: Ints
 
 
-class Times(NamedTuple):
-    """Seconds of each batch, and what one device spends and works in it (``static_batch.BatchCost``), [n] each."""
+class PhaseTimes(NamedTuple):
+    """Seconds of a phase of each batch, what one device spends and works in it, and what of it is the host's, [n] each.
 
-    ttft_s: Floats
-    decode_s: Floats
+    ``sums`` where they were asked for.
+    """
+
+    total_s: Floats
     busy_j: Floats
     busy_s: Floats
+    host_s: Floats
+    sums: Sums | None
 
 
 @dataclass(frozen=True)
@@ -60,23 +66,28 @@ class Steps:
     servers_s: Floats
     busy_s: Floats
     energy_j: Floats
+    sums: StepSums | None
 
 
-def price_batches(prepared: Prepared, arch: Architecture, work: Batches) -> Times:
-    """Times of all batches on the only pool of a scenario, as ``steps.static_batch.price_batch`` has them.
+def price_batches(
+    prepared: Prepared, arch: Architecture, work: Batches, spread: bool = False
+) -> tuple[PhaseTimes, PhaseTimes]:  # fmt: skip
+    """Prefill and decode of all batches on the only pool of a scenario, as ``static_batch.price_batch`` has them.
 
     Batches are within what ``checks.check_workload`` allows.
+
+    Args:
+        spread: with sums of errors.
     """
     plan = prepared.pool.plan
     replica = -(-work.batch // plan.dp)
-    ttft_s, prefill_j, prefill_s = _prefill(prepared, arch, replica, work.isl)
+    prefill = _prefill(prepared, arch, replica, work.isl, spread)
     micro = -(-replica // np.minimum(plan.pp, replica))
-    decode_s, decode_j, busy_s = _decode(prepared, arch, micro, -(-replica // micro), work)
-    return Times(ttft_s, decode_s, prefill_j + decode_j, prefill_s + busy_s)
+    return prefill, _decode(prepared, arch, micro, -(-replica // micro), work, spread)
 
 
-def _prefill(prepared: Prepared, arch: Architecture, replica: Ints, isl: Ints) -> tuple[Floats, Floats, Floats]:
-    """Seconds of the prefill of each batch, and joules and seconds of one device in it, shape [n] each."""
+def _prefill(prepared: Prepared, arch: Architecture, replica: Ints, isl: Ints, spread: bool) -> PhaseTimes:
+    """The prefill of each batch."""
     runtime, plan = prepared.model.runtime, prepared.pool.plan
     key, back = _unique(replica, isl)
     replica, isl = replica[key], isl[key]
@@ -88,36 +99,57 @@ def _prefill(prepared: Prepared, arch: Architecture, replica: Ints, isl: Ints) -
     owner = np.empty(room, np.int64)
     found = schedules.prefill_steps(replica, isl, chunk, CHUNK_POINTS, batch, q_len, kv_len, repeats, owner)
     shapes, repeats, owner = Shapes(batch[:found], q_len[:found], kv_len[:found]), repeats[:found], owner[:found]
-    steps = _steps_of(prepared, arch, prompt_phase(arch), shapes)
+    steps = _steps_of(prepared, arch, prompt_phase(arch), shapes, spread)
     host_s = _host_s(runtime, shapes.batch)
+    first = np.searchsorted(owner, np.arange(count + 1))
     seconds = np.concatenate([host_s[None, :], steps.servers_s])
     ttft_s: Floats = np.empty(count)
     if plan.pp == 1:
         ttft_s = np.bincount(owner, repeats * seconds.sum(axis=0), count).astype(np.float64)
     else:
-        first = np.searchsorted(owner, np.arange(count + 1))
         rows = np.ascontiguousarray(seconds.T)
         schedules.all_passed(first, rows, repeats, runtime.prefill_in_flight, FOLLOWED, ttft_s)
     joules = np.bincount(owner, repeats * steps.energy_j, count) / plan.pp
     busy_s = np.bincount(owner, repeats * steps.busy_s, count) / plan.pp
-    return ttft_s[back], joules[back], busy_s[back]
+    # With steps in flight the host of all but the first is behind the devices.
+    hosts_s: Floats = host_s[first[:-1]]
+    if plan.pp == 1:
+        hosts_s = np.bincount(owner, repeats * host_s, count).astype(np.float64)
+    sums: Sums | None = None
+    if steps.sums is not None:
+        added = prefill_sums(steps.sums, repeats, owner, _like(arch, owner, shapes), count)
+        sums = Sums(*(values[:, back] for values in added))
+    return PhaseTimes(ttft_s[back], joules[back], busy_s[back], hosts_s[back], sums)
+
+
+def _like(arch: Architecture, owner: Ints, shapes: Shapes) -> Ints:
+    """Numbers of steps of one batch that differ by their context alone, and so share their operators, [s].
+
+    Latent attention of several queries absorbs at some contexts and unfolds at others: each step is on its own.
+    """
+    new = (np.diff(owner) != 0) | (np.diff(shapes.batch) != 0.0) | (np.diff(shapes.q_len) != 0.0)
+    if any(g.attention is not None and g.attention.kind == "mla" for g in arch.groups):
+        new |= shapes.q_len[1:] > 1.0
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(new)])
 
 
 def _decode(
-    prepared: Prepared, arch: Architecture, micro: Ints, jobs: Ints, work: Batches
-) -> tuple[Floats, Floats, Floats]:
-    """As ``_prefill``, of the decode: ``jobs`` micro-batches of ``micro`` sequences each."""
-    out = np.zeros((3, len(micro)))
+    prepared: Prepared, arch: Architecture, micro: Ints, jobs: Ints, work: Batches, spread: bool
+) -> PhaseTimes:  # fmt: skip
+    """The decode of each batch: ``jobs`` micro-batches of ``micro`` sequences each."""
+    count = len(micro)
+    out, hosts_s = np.zeros((3, count)), np.zeros(count)
+    sums = _no_sums(count) if spread else None
     rows = np.flatnonzero(work.osl > 1)
     if not len(rows):
-        return out[0], out[1], out[2]
+        return PhaseTimes(out[0], out[1], out[2], hosts_s, sums)
     plan, runtime = prepared.pool.plan, prepared.model.runtime
     key, row = _unique(micro[rows], jobs[rows])
     sequences, rounds = micro[rows][key].astype(np.float64), jobs[rows][key].astype(np.float64)
     isl, osl = work.isl[rows], work.osl[rows]
     slots = _contexts(row, isl, osl, len(key))
     shapes = Shapes(sequences[slots.row], np.ones(len(slots.row)), slots.context.astype(np.float64))
-    steps = _steps_of(prepared, arch, "decode", shapes)
+    steps = _steps_of(prepared, arch, "decode", shapes, spread)
     times, host_s = rounds[slots.row], _host_s(runtime, shapes.batch)
     if plan.pp == 1:
         round_s = host_s + steps.servers_s[0]
@@ -125,8 +157,30 @@ def _decode(
         slowest = np.maximum(host_s, steps.servers_s.max(axis=0))
         round_s = np.maximum(host_s + steps.servers_s.sum(axis=0), times * slowest)
     values = np.stack([round_s, steps.energy_j * times / plan.pp, steps.busy_s * times / plan.pp])
-    out[:, rows] = slots.summed(values)
-    return out[0], out[1], out[2]
+    hosts_s[rows] = _host_s(runtime, sequences[row]) * (osl - 1.0)
+    each = steps.sums
+    if sums is None or each is None:
+        out[:, rows] = slots.summed(values)
+        return PhaseTimes(out[0], out[1], out[2], hosts_s, None)
+    found = slots.summed(np.concatenate([values, each.seconds, each.shared, each.alone]))
+    out[:, rows] = found[:3]
+    one = _first(slots.row, len(key))
+    own = decode_sums(found[3:], each.squares[:, one][:, row], each.families[:, 0], (osl - 1).astype(np.float64))
+    for whole, part in zip(sums, own, strict=True):
+        whole[:, rows] = part
+    return PhaseTimes(out[0], out[1], out[2], hosts_s, sums)
+
+
+def _no_sums(count: int) -> Sums:
+    zeros = [np.zeros((len(FAMILIES), count)) for _ in range(3)]
+    return Sums(zeros[0], zeros[1], zeros[2])
+
+
+def _first(rows: Ints, count: int) -> Ints:
+    """Where each of ``count`` numbers stands first in ``rows``."""
+    places = np.empty(count, np.int64)
+    places[rows[::-1]] = np.arange(len(rows) - 1, -1, -1)
+    return places
 
 
 @dataclass(frozen=True)
@@ -174,32 +228,61 @@ def _sorted_contexts(row: Ints, isl: Ints, osl: Ints) -> Slots:
     return Slots(row[owner][key], context[key], summed)
 
 
-def _steps_of(prepared: Prepared, arch: Architecture, phase: Phase, shapes: Shapes) -> Steps:
+def _steps_of(prepared: Prepared, arch: Architecture, phase: Phase, shapes: Shapes, spread: bool) -> Steps:
     """Steps priced: what the context leaves alone once for each (batch, q_len), attention once for each step."""
-    stages = prepared.pool.plan.pp
     single, absorbed = shapes.q_len == 1.0, absorbed_steps(arch, shapes)
-    found = Steps(np.empty((max(1, 2 * stages - 1), len(single))), np.empty(len(single)), np.empty(len(single)))
+    parts = []
     for one in (False, True):
         for inside in (False, True):
             rows = np.flatnonzero((single == one) & (absorbed == inside))
             if len(rows):
                 template = template_of(arch, phase, prepared.how, one, inside)
-                servers_s, busy_s, energy_j = _priced(template, shapes.take(rows), prepared)
-                found.servers_s[:, rows], found.busy_s[rows], found.energy_j[rows] = servers_s, busy_s, energy_j
+                parts.append((rows, _priced(template, shapes.take(rows), prepared, spread)))
+    return parts[0][1] if len(parts) == 1 else _woven(parts, len(single))
+
+
+def _woven(parts: Sequence[tuple[Ints, Steps]], count: int) -> Steps:
+    """Steps of several templates in their order."""
+    servers = len(parts[0][1].servers_s)
+    sums = [(rows, steps.sums) for rows, steps in parts if steps.sums is not None]
+    found = Steps(
+        np.empty((servers, count)), np.empty(count), np.empty(count), _woven_sums(sums, count) if sums else None
+    )
+    for rows, steps in parts:
+        found.servers_s[:, rows], found.busy_s[rows] = steps.servers_s, steps.busy_s
+        found.energy_j[rows] = steps.energy_j
     return found
 
 
-def _priced(template: Template, shapes: Shapes, prepared: Prepared) -> tuple[Floats, Floats, Floats]:
-    """Servers, busy seconds and joules of steps of one template."""
+def _woven_sums(parts: Sequence[tuple[Ints, StepSums]], count: int) -> StepSums:
+    most = max(len(sums.alone) for _, sums in parts)
+    found = StepSums(*_no_sums(count), np.zeros((most, count)), np.zeros((most, count), np.int64))
+    for rows, sums in parts:
+        own = len(sums.alone)
+        found.seconds[:, rows], found.shared[:, rows] = sums.seconds, sums.shared
+        found.squares[:, rows] = sums.squares
+        found.alone[:own, rows], found.families[:own, rows] = sums.alone, sums.families
+    return found
+
+
+def _priced(template: Template, shapes: Shapes, prepared: Prepared, spread: bool) -> Steps:
+    """Steps of one template."""
     key, back = _unique(shapes.batch, shapes.q_len)
-    base = price_steps(template, shapes.take(key), False, prepared)
+    base = price_steps(template, shapes.take(key), False, prepared, spread)
     key, again = _unique(back, shapes.kv_len)
-    own = price_steps(template, shapes.take(key), True, prepared)
+    own = price_steps(template, shapes.take(key), True, prepared, spread)
     blocks_s = base.blocks_s[:, back] + own.blocks_s[:, again]
-    joined = Priced(blocks_s, base.energy_j[back] + own.energy_j[again])
-    busy_s = block_repeats(template) @ blocks_s
-    servers_s = server_weights(template, prepared.pool.plan.pp) @ blocks_s
-    return servers_s, busy_s, joined.energy_j
+    sums = None
+    if spread:
+        one, other = base.sums, own.sums
+        sums = StepSums(
+            one.seconds[:, back] + other.seconds[:, again], one.shared[:, back] + other.shared[:, again],
+            one.squares[:, back], other.alone[:, again], other.families[:, again],
+        )  # fmt: skip
+    return Steps(
+        server_weights(template, prepared.pool.plan.pp) @ blocks_s, block_repeats(template) @ blocks_s,
+        base.energy_j[back] + own.energy_j[again], sums,
+    )  # fmt: skip
 
 
 def _host_s(runtime: Runtime, sequences: Floats) -> Floats:

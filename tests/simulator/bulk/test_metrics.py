@@ -46,7 +46,7 @@ def test_columns_are_those_of_simulate(case: str) -> None:
     rows = [(b, min(i, 512) if encoder else i, 1 if encoder else o) for b, i, o in whole]
     work = Batches(*np.array(rows, np.int64).T)
     prepared = prepare(scenario(case, 1, 1, 1))
-    columns, fits = batch_columns(prepared, work, METRICS)
+    columns, fits = batch_columns(prepared, work, METRICS, intervals=True)
     for number, row in enumerate(rows):
         result = simulate(scenario(case, *row))
         expected: dict[str, float | None] = {
@@ -61,3 +61,7 @@ def test_columns_are_those_of_simulate(case: str) -> None:
                 assert math.isnan(found), (row, name)
             else:
                 assert found == pytest.approx(value, rel=1e-9), (row, name)
+            if value is not None and name in result.intervals:
+                for end in ("p10", "p90"):
+                    expected_end = getattr(result.intervals[name], end)
+                    assert columns[f"{name}.{end}"][number] == pytest.approx(expected_end, rel=1e-9), (row, name, end)
