@@ -12,6 +12,7 @@ import msgspec
 from hardware_specs.devices import load_device
 from hardware_specs.errors import InputError, clipped, nearest
 from hardware_specs.facts import Fact, Mark
+from hardware_specs.files import is_path
 from hardware_specs.overrides import apply_overrides
 from hardware_specs.prices import price_of
 from hardware_specs.records import DeviceSpec, LinkSpec, SiteSpec, SystemSpec
@@ -26,6 +27,7 @@ from workloads.runtimes.catalogue import default_runtime, load_runtime
 
 LIFE_S = 3.0 * 365.25 * 86400.0
 """Years over which a purchase is spread [s]; assumed, the usual depreciation of servers."""
+_DESIGN = "design."
 OVERRIDABLE = ("device", "runtime", "link", "site", "system")
 Record = TypeVar("Record", bound=msgspec.Struct)
 
@@ -92,7 +94,7 @@ def one_pool(
     """
     check_whole({"--count": count, "--tp": tp, "--pp": pp, "--dp": dp, "--ep": ep})
     changed = split_changes(changes or {})
-    spec = apply_overrides(load_device(device), changed["device"], "--set device.")
+    spec = changed_device(device, changed["device"])
     ways = tp if tp is not None else (count // (pp * dp) if count is not None and count % (pp * dp) == 0 else 1)
     plan = Plan(ways, pp, dp, ep, micro_batch, recompute)
     devices = count if count is not None else plan.devices
@@ -112,6 +114,32 @@ def one_pool(
         group=group_of(whole, spec.id).id,
     )
     return Scenario(work, whole, changed_links(whole, changed["link"]), (pool,), changed_site(site, changed["site"]))
+
+
+def changed_device(name: str, changes: Mapping[str, str]) -> DeviceSpec:
+    """The device ``name`` with what-if changes; "design.<key>" changes the design that its file was made from.
+
+    Raises:
+        InputError: an unknown name or field, a file without a design, or a design that cannot be made.
+    """
+    own = {path.removeprefix(_DESIGN): text for path, text in changes.items() if path.startswith(_DESIGN)}
+    others = {path: text for path, text in changes.items() if not path.startswith(_DESIGN)}
+    return apply_overrides(_designed(name, own) if own else load_device(name), others, "--set device.")
+
+
+def _designed(name: str, changes: Mapping[str, str]) -> DeviceSpec:
+    from hardware_specs.accelerators.changes import changed
+    from hardware_specs.accelerators.devices import device_of
+    from hardware_specs.accelerators.estimates import estimate
+    from hardware_specs.accelerators.files import load_design
+
+    if not is_path(name):
+        raise InputError(f"--set device.{_DESIGN}...: {clipped(name)} has no design; give a file of silicost design")
+    design = changed(load_design(Path(name)), changes, f"--set device.{_DESIGN}")
+    found = estimate(design)
+    if found.reasons:
+        raise InputError(f"{design.id} cannot be made: {found.reasons[0].text}", found.reasons[0].code)
+    return device_of(design, found=found)
 
 
 def shipped_format(work: Workload) -> str:

@@ -69,6 +69,9 @@ def sweep(
     sample: Annotated[
         str, typer.Option("--sample", help="random, sobol or latin-hypercube, points, seed: sobol:10000:1.")
     ] = "",
+    intervals: Annotated[
+        bool, typer.Option("--intervals", help="With the ends of the 80% interval of each metric.")
+    ] = False,
     engine: Annotated[bool, typer.Option("--engine", help="Simulate every point on its own.")] = False,
     refine: Annotated[
         str, typer.Option("--refine", help="Run the best points on the event engine too: top=50.", metavar="top=N")
@@ -132,8 +135,9 @@ def study_from(name: str, values: Mapping[str, str], given: Mapping[str, Any]) -
             table[key] = [*table.get(key, []), *given[flag]]
     if given["sample"]:
         table["sample"] = _sample(given["sample"])
-    if given["engine"]:
-        table["engine"] = True
+    for key in ("engine", "intervals"):
+        if given[key]:
+            table[key] = True
     return study_of(table, path.name if name else "sweep", path.parent if name else Path())
 
 

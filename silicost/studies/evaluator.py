@@ -21,12 +21,15 @@ from simulator.checks import LARGEST, MOST_TOKENS
 from simulator.explore.columns import Table
 from simulator.explore.objectives import Constraint
 from simulator.explore.points import Column, Points
+from simulator.metrics import BY_NAME
 from simulator.simulate import simulate
 
 Ints = npt.NDArray[np.int64]
 
 MEMORY: Final = "memory"
 """Reason of a point that the memory is too small for."""
+ENDS: Final = ("p10", "p90")
+"""Ends of the interval that a table holds."""
 _CELLS: Final = 4096
 """Cells that are kept ready."""
 
@@ -57,22 +60,25 @@ class StudyEvaluator:
         fixed: keys that all points share.
         metrics: columns of the table, of ``simulator.bulk.metrics.METRICS`` or of training results.
         constraints: what a feasible point must keep beside the memory.
-        engine: simulate each point on its own, on the event engine where there are several pools.
+        engine: simulate each point on its own.
+        intervals: with the ends of the 80% interval of each metric, NAME.p10 and NAME.p90.
     """
 
     def __init__(
         self, fixed: Mapping[str, Value], metrics: Sequence[str], constraints: Sequence[Constraint] = (),
-        engine: bool = False, fingerprint: str = "",
+        engine: bool = False, intervals: bool = False, fingerprint: str = "",
     ) -> None:  # fmt: skip
         self.fixed, self.metrics, self.constraints = dict(fixed), tuple(metrics), tuple(constraints)
-        self.engine, self.fingerprint = engine, fingerprint
+        self.engine, self.intervals, self.fingerprint = engine, intervals, fingerprint
         self._cell = lru_cache(maxsize=_CELLS)(self._made)
 
     def __call__(self, points: Points) -> Table:
         """Answer all ``points``."""
         count = len(points)
         wanted = tuple(dict.fromkeys((*self.metrics, *(c.metric for c in self.constraints))))
-        values = {name: np.full(count, np.nan) for name in wanted}
+        sure = [name for name in self.metrics if self.intervals and name in BY_NAME and name != "max_batch"]
+        ends = [f"{name}.{end}" for name in sure for end in ENDS]
+        values = {name: np.full(count, np.nan) for name in (*wanted, *ends)}
         fits, reasons = np.zeros(count, np.bool_), Reasons(count)
         if self.engine or trains({**self.fixed, **points.columns}):
             self._one_by_one(points, wanted, values, fits, reasons)
@@ -84,7 +90,7 @@ class StudyEvaluator:
             reasons.put(broken, each.metric, f"not {each.metric} {each.op} {each.bound:g}")
             feasible &= ~broken
         reason, detail = reasons.columns()
-        kept = {name: values[name] for name in self.metrics}
+        kept = {name: values[name] for name in (*self.metrics, *ends)}
         return {**kept, "fits": fits, "feasible": feasible, "reason": reason, "detail": detail}
 
     def _by_cells(
@@ -103,12 +109,13 @@ class StudyEvaluator:
                 continue
             work = Batches(*(column[rows].astype(np.int64) for column in traffic))
             try:
-                found, fit = batch_columns(cell.prepared, work, wanted)
+                found, fit = batch_columns(cell.prepared, work, wanted, self.intervals)
             except InputError as error:
                 reasons.put(rows, reason_of(error), str(error))
                 continue
             for name, column in found.items():
-                values[name][rows] = column
+                if name in values:
+                    values[name][rows] = column
             fits[rows] = fit
             reasons.put(rows[~fit], MEMORY, "does not fit the memory")
 
@@ -129,6 +136,9 @@ class StudyEvaluator:
             for name in wanted:
                 value = own.get(name)
                 values[name][row] = np.nan if value is None else value
+                for end in ENDS:
+                    if f"{name}.{end}" in values and name in result.intervals:
+                        values[f"{name}.{end}"][row] = getattr(result.intervals[name], end)
             fits[row] = result.fits
             if not result.fits:
                 reasons.put(row, MEMORY, "does not fit the memory")

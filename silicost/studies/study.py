@@ -52,7 +52,7 @@ from simulator.explore.space import Axis, Range, Sampler, Space
 from simulator.metrics import BY_NAME
 
 TABLES: Final = (
-    "title", "question", "metrics", "engine", "conditions", "constraints", "scenario", "axes", "linked", "sample",
+    "title", "question", "metrics", "intervals", "engine", "conditions", "constraints", "scenario", "axes", "linked", "sample",
     "objectives",
 )  # fmt: skip
 INFERENCE: Final = (
@@ -89,6 +89,7 @@ class Study:
     constraints: tuple[Constraint, ...] = ()
     objectives: tuple[Objective, ...] = ()
     engine: bool = False
+    intervals: bool = False
     table: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -159,10 +160,18 @@ def study_of(table: Mapping[str, Any], place: str, folder: Path) -> Study:
     for name in (*metrics, *(each.metric for each in constraints), *(each.metric for each in objectives)):
         check_metric(name, trains(names), f"{place}: metrics")
     return Study(
-        str(table.get("title", "")) or place.removesuffix(".toml"), str(table.get("question", "")), fixed, space,
-        tuple(metrics), _sample(table, place), constraints, objectives, bool(table.get("engine", False)),
-        {**_anchored(table, folder), "scenario": fixed},
-    )  # fmt: skip
+        title=str(table.get("title", "")) or place.removesuffix(".toml"),
+        question=str(table.get("question", "")),
+        fixed=fixed,
+        space=space,
+        metrics=tuple(metrics),
+        sample=_sample(table, place),
+        constraints=constraints,
+        objectives=objectives,
+        engine=_switch(table, "engine", place),
+        intervals=_switch(table, "intervals", place),
+        table={**_anchored(table, folder), "scenario": fixed},
+    )
 
 
 def check_metric(name: str, training: bool, place: str) -> None:
@@ -206,6 +215,13 @@ def constraint_of(text: str, place: str) -> Constraint:
                 quantity = parse_quantity(bound.strip(), dimension, f"{place}: {clipped(text)!r}")
                 return parse_constraint(f"{name} {op} {quantity!r}")
     return parse_constraint(text)
+
+
+def _switch(table: Mapping[str, Any], key: str, place: str) -> bool:
+    value = table.get(key, False)
+    if not isinstance(value, bool):
+        raise InputError(f"{place}: {key}: must be true or false, not {value!r}")
+    return value
 
 
 def _check_together(constraints: Iterable[Constraint], place: str) -> None:

@@ -17,10 +17,10 @@ from hardware_specs.catalogue import user_directory
 from hardware_specs.devices import load_device
 from hardware_specs.errors import InputError
 from hardware_specs.files import is_path
-from hardware_specs.overrides import apply_overrides
 from hardware_specs.records import DEVICE_CLASSES
 from hardware_specs.sites import load_site
 from hardware_specs.systems import load_system
+from silicost.scenarios import changed_device
 from silicost.studies.cells import Value
 from silicost.studies.evaluator import StudyEvaluator
 from silicost.studies.study import Study, study_of
@@ -106,8 +106,10 @@ def _check_path(path: str, text: str, devices: Sequence[str]) -> None:
     errors: list[InputError] = []
     for name in devices:
         try:
-            apply_overrides(load_device(name), {path: text}, "device.")
+            changed_device(name, {path: text})
         except InputError as error:
+            if error.code:
+                return
             errors.append(error)
         else:
             return
@@ -131,7 +133,9 @@ def work_from_text(text: str) -> Work:
 
 def _work(study: Study) -> Work:
     metrics = tuple(dict.fromkeys((*study.metrics, *(each.metric for each in study.objectives))))
-    evaluator = StudyEvaluator(study.fixed, metrics, study.constraints, study.engine, fingerprint_of(study))
+    evaluator = StudyEvaluator(
+        study.fixed, metrics, study.constraints, study.engine, study.intervals, fingerprint_of(study)
+    )
     return Work(study.sampler(), evaluator)
 
 
@@ -146,7 +150,7 @@ def fingerprint_of(study: Study) -> str:
     fitted = [calibrations_digest(name) for name in (*DEVICE_CLASSES, *sorted(map(str, named)))]
     constraints = [f"{each.metric}{each.op}{each.bound!r}" for each in study.constraints]
     asked = [dict(study.fixed), list(study.metrics), [each.metric for each in study.objectives], constraints]
-    return content_hash(asked, study.engine, _catalogues(), own, fitted)
+    return content_hash(asked, study.engine, study.intervals, _catalogues(), own, fitted)
 
 
 def _axis_content(axis: Axis) -> list[object]:
