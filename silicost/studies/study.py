@@ -52,8 +52,8 @@ from simulator.explore.space import Axis, Range, Sampler, Space
 from simulator.metrics import BY_NAME
 
 TABLES: Final = (
-    "title", "question", "metrics", "intervals", "engine", "conditions", "constraints", "scenario", "axes", "linked", "sample",
-    "objectives",
+    "title", "question", "metrics", "intervals", "engine", "conditions", "constraints", "scenario", "axes",
+    "linked", "sample", "objectives",
 )  # fmt: skip
 INFERENCE: Final = (
     "ttft_s", "tpot_s", "output_tokens_per_s", "j_per_output_token", "usd_per_million_output_tokens", "memory_bytes",
