@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
 
 from hardware_specs.dtypes import BITS
 from workloads.lowering.plan import Precision, Sharding, part
@@ -66,25 +69,32 @@ def stage_share(arch: Architecture, pp: int) -> float:
     return -(-arch.layers // pp) / arch.layers
 
 
-def kv_bytes_per_sequence(arch: Architecture, tokens: float, precision: Precision, sharding: Sharding) -> float:
+Tokens = TypeVar("Tokens", float, npt.NDArray[np.float64])
+"""A length, or many at once."""
+
+
+def kv_bytes_per_sequence(arch: Architecture, tokens: Tokens, precision: Precision, sharding: Sharding) -> Tokens:
     """Cache of one sequence of ``tokens`` on one device [B]."""
-    total = sum(group.count * layer_kv_bytes(group, tokens, precision, sharding.tp) for group in arch.groups)
+    total = 0.0 * tokens
+    for group in arch.groups:
+        total = total + group.count * layer_kv_bytes(group, tokens, precision, sharding.tp)
     return total * stage_share(arch, sharding.pp)
 
 
-def layer_kv_bytes(group: LayerGroup, tokens: float, precision: Precision, tp: int = 1) -> float:
+def layer_kv_bytes(group: LayerGroup, tokens: Tokens, precision: Precision, tp: int = 1) -> Tokens:
     """Cache of one sequence of ``tokens`` in one layer on one device [B]: keys and values, and states."""
     return attention_cache_bytes(group.attention, tokens, precision, tp) + state_cache_bytes(group.ssm, tp)
 
 
-def attention_cache_bytes(a: Attention | None, tokens: float, precision: Precision, tp: int = 1) -> float:
+def attention_cache_bytes(a: Attention | None, tokens: Tokens, precision: Precision, tp: int = 1) -> Tokens:
     """Keys and values of the visible window of one layer and sequence, or its MLA latents, on one device [B].
 
     Nothing is kept of attention that looks both ways: an encoder answers in one pass.
     """
     if a is None or not a.causal:
-        return 0.0
-    seen = min(tokens, a.window) if a.window else tokens
+        return 0.0 * tokens
+    # Of whole numbers both ways are exact.
+    seen = 0.5 * (tokens + a.window - abs(tokens - a.window)) if a.window else 1.0 * tokens
     each = a.kv_lora + a.rope_dim if a.kind == "mla" else part(a.kv_heads, tp) * (a.head_dim + a.value_dim)
     return seen * each * precision.kv_bits / 8.0
 

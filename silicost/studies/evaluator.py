@@ -164,10 +164,11 @@ def _groups(points: Points, names: Sequence[str]) -> list[tuple[Ints, dict[str, 
         if key.max(initial=0) > (1 << 62) // many:
             key = np.unique(key, return_inverse=True)[1]
         key = key * many + codes
-    order = np.argsort(key, kind="stable")
+    rising = bool((key[1:] >= key[:-1]).all())
+    order = np.arange(count) if rising else np.argsort(key, kind="stable")
     edges = np.flatnonzero(np.diff(key[order], prepend=-1)) if count else np.empty(0, np.int64)
     return [
-        (np.sort(rows), {name: points.columns[name].value(int(rows[0])) for name in names})
+        (rows, {name: points.columns[name].value(int(rows[0])) for name in names})
         for rows in np.split(order, edges[1:])
         if len(rows)
     ]

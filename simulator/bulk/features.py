@@ -71,16 +71,25 @@ class Features:
         """Whether only unfused attention and state space scans grow with each feature."""
         return tuple(name.startswith(("batch q seen", "batch chunked q")) for name in self.names)
 
-    def values(self, shapes: Shapes) -> Floats:
-        """Each feature of each step, shape [features, s]."""
+    def values(self, shapes: Shapes, used: npt.NDArray[np.bool_] | None = None) -> Floats:
+        """Each feature of each step, shape [features, s]; 0 for those that are not ``used`` [features]."""
         b, q, kv = shapes
-        rows = [np.ones_like(b), *(of(b, q, kv) for of in list(_SIZES.values())[1:])]
+        wanted = np.ones(len(self.names), np.bool_) if used is None else used
+        rows = np.zeros((len(wanted), len(b)))
+        for place, of in enumerate(_SIZES.values()):
+            if wanted[place]:
+                rows[place] = of(b, q, kv)
+        first = len(_SIZES)
         for reach in self.reaches:
-            seen, pairs = seen_keys(q, kv, reach), visible_pairs(q, kv, reach)
-            rows += [seen, b * seen, b * q * seen, b * pairs]
+            if wanted[first : first + 4].any():
+                seen, pairs = seen_keys(q, kv, reach), visible_pairs(q, kv, reach)
+                rows[first], rows[first + 1], rows[first + 2], rows[first + 3] = seen, b * seen, b * q * seen, b * pairs
+            first += 4
         for routing in self.routings:
-            rows += expert_load(b * q * routing.per_row, routing)
-        return np.stack(rows)
+            if wanted[first : first + 2].any():
+                rows[first], rows[first + 1] = expert_load(b * q * routing.per_row, routing)
+            first += 2
+        return rows
 
 
 _SIZES: Final[dict[str, Callable[[Floats, Floats, Floats], Floats]]] = {

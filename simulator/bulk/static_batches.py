@@ -149,7 +149,7 @@ def _decode(
     isl, osl = work.isl[rows], work.osl[rows]
     slots = _contexts(row, isl, osl, len(key))
     shapes = Shapes(sequences[slots.row], np.ones(len(slots.row)), slots.context.astype(np.float64))
-    steps = _steps_of(prepared, arch, "decode", shapes, spread)
+    steps = _priced(template_of(arch, "decode", prepared.how, True), shapes, prepared, spread, slots.row)
     times, host_s = rounds[slots.row], _host_s(runtime, shapes.batch)
     if plan.pp == 1:
         round_s = host_s + steps.servers_s[0]
@@ -265,13 +265,21 @@ def _woven_sums(parts: Sequence[tuple[Ints, StepSums]], count: int) -> StepSums:
     return found
 
 
-def _priced(template: Template, shapes: Shapes, prepared: Prepared, spread: bool) -> Steps:
-    """Steps of one template."""
-    key, back = _unique(shapes.batch, shapes.q_len)
+def _priced(template: Template, shapes: Shapes, prepared: Prepared, spread: bool, back: Ints | None = None) -> Steps:
+    """Steps of one template.
+
+    Args:
+        back: where it is known that no step is there twice: numbers of their batches, from 0.
+    """
+    if back is None:
+        key, back = _unique(shapes.batch, shapes.q_len)
+        own_key, again = _unique(back, shapes.kv_len)
+        own = price_steps(template, shapes.take(own_key), True, prepared, spread)
+    else:
+        key, again = _first(back, int(back.max()) + 1), np.arange(len(back))
+        own = price_steps(template, shapes, True, prepared, spread)
     base = price_steps(template, shapes.take(key), False, prepared, spread)
-    key, again = _unique(back, shapes.kv_len)
-    own = price_steps(template, shapes.take(key), True, prepared, spread)
-    blocks_s = base.blocks_s[:, back] + own.blocks_s[:, again]
+    servers, repeats = server_weights(template, prepared.pool.plan.pp), block_repeats(template)
     sums = None
     if spread:
         one, other = base.sums, own.sums
@@ -280,7 +288,8 @@ def _priced(template: Template, shapes: Shapes, prepared: Prepared, spread: bool
             one.squares[:, back], other.alone[:, again], other.families[:, again],
         )  # fmt: skip
     return Steps(
-        server_weights(template, prepared.pool.plan.pp) @ blocks_s, block_repeats(template) @ blocks_s,
+        (servers @ base.blocks_s)[:, back] + (servers @ own.blocks_s)[:, again],
+        (repeats @ base.blocks_s)[back] + (repeats @ own.blocks_s)[again],
         base.energy_j[back] + own.energy_j[again], sums,
     )  # fmt: skip
 
@@ -319,9 +328,7 @@ def memory_of(prepared: Prepared, arch: Architecture, work: Batches) -> Needs:
     logits = memory.inference_activation_bytes(arch, 0.0, 1.0, precision, sharding.tp)
     key, back = _unique(work.isl, work.osl)
     isl, osl = work.isl[key], work.osl[key]
-    tokens, place = np.unique(isl + osl, return_inverse=True)
-    kv_bytes = [memory.kv_bytes_per_sequence(arch, length, precision, sharding) for length in tokens.tolist()]
-    each = np.array(kv_bytes)[place] + logits
+    each = memory.kv_bytes_per_sequence(arch, (isl + osl).astype(np.float64), precision, sharding) + logits
     largest = np.empty(len(key), np.int64)
     schedules.largest_batches(
         isl, runtime.prefill_chunk, plan.pp, arch.is_encoder, fixed, each, row_bytes, prepared.usable_bytes,

@@ -34,6 +34,8 @@ _EXACT: Final = 1e-11
 """Relative error up to which a template holds."""
 _NOTHING: Final = 1e-11
 """Share of a count below which a term is rounding."""
+_CHECKED: Final = 5
+"""Steps that check a template and were not solved with."""
 _DYADIC: Final = 4096.0
 """Coefficients are whole multiples of 1/4096 where that is what they were solved as."""
 
@@ -58,6 +60,10 @@ class Template:
     axes: tuple[str, ...]
 
     @cached_property
+    def _use(self) -> dict[bytes, Bools]:
+        return {}
+
+    @cached_property
     def terms(self) -> Floats:
         """Coefficients as kernels walk them, [float columns, operators, features]."""
         return np.ascontiguousarray(self.coefficients)
@@ -67,7 +73,7 @@ class Template:
         count = len(shapes.batch)
         base = self.graph.columns
         values = np.empty((len(FLOATS), len(operators), count))
-        schedules.expand(self.terms, operators, self.features.values(shapes), values)
+        schedules.expand(self.terms, operators, self.features.values(shapes, self._used(operators)), values)
         bent = np.flatnonzero(self.irregular[operators])
         if bent.size:
             for s, (b, q, kv) in enumerate(zip(*shapes, strict=True)):
@@ -76,6 +82,13 @@ class Template:
                     values[f, bent, s] = getattr(lowered, name)[operators[bent]]
         integers = {name: np.repeat(getattr(base, name)[operators], count) for name in INTEGERS}
         return OpColumns(**integers, **{name: values[f].reshape(-1) for f, name in enumerate(FLOATS)})
+
+    def _used(self, operators: Ints) -> Bools:
+        """Features that any of the chosen operators grows with, [features]."""
+        key = operators.tobytes()
+        if key not in self._use:
+            self._use[key] = (self.terms[:, operators] != 0.0).any(axis=(0, 1))
+        return self._use[key]
 
     def totals(self, shapes: Shapes, names: tuple[str, ...]) -> Floats:
         """Sum of columns over all operators and repeats of each step, shape [s]."""
@@ -144,10 +157,10 @@ def _samples(
     rng = np.random.default_rng(0)
     longest = max([1024.0, *(4.0 * reach.window for reach in features.reaches)])
     latent = next((g.attention for g in arch.groups if g.attention is not None and g.attention.kind == "mla"), None)
-    wanted = 2 * len(features.names) + 8
+    wanted = len(features.names) + 6
     found: list[Sizes] = []
     for number in range(100_000):
-        if len(found) >= wanted + 12:
+        if len(found) >= wanted + _CHECKED:
             break
         far = number % 2
         b = float(rng.integers(1, 200 if number % 5 == 4 else 12))
@@ -192,9 +205,8 @@ def _solved(features: Features, sizes: list[Sizes], graphs: list[Graph]) -> tupl
         left &= ~same
     if left.any():
         scaled = values / scale[:, None]
-        own = np.array(
-            [not any(np.allclose(row, other, 1e-14, 0.0) for other in scaled[:k]) for k, row in enumerate(scaled)]
-        )
+        rows = [row.tobytes() for row in scaled]
+        own = np.array([row not in rows[:k] for k, row in enumerate(rows)])
         # Features that few counts need make the others hard to tell apart: at first without them.
         for kept in (own & ~np.array(features.rare), own):
             solved = np.linalg.lstsq(scaled[kept].T, flat[:, left], rcond=1e-13)[0]

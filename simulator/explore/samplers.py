@@ -9,7 +9,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import qmc
 
 from hardware_specs.errors import InputError, UnknownName
 from simulator.explore.space import Points, Sampler, Space
@@ -104,6 +103,8 @@ class Sobol:
     def points(self, start: int, stop: int) -> Points:
         """The points ``start`` to ``stop - 1``, less those that the conditions drop."""
         start, stop = _inside(start, stop, self.count)
+        from scipy.stats import qmc
+
         sequence = qmc.Sobol(len(self.space.axes), scramble=True, seed=np.random.default_rng(self.seed))
         if start:
             sequence.fast_forward(start)
@@ -130,6 +131,8 @@ class LatinHypercube:
     @cached_property
     def _unit(self) -> NDArray[np.float64]:
         """All points in the unit cube [count, axes]."""
+        from scipy.stats import qmc
+
         sampler = qmc.LatinHypercube(len(self.space.axes), seed=np.random.default_rng(self.seed))
         return np.asarray(sampler.random(self.count))
 
