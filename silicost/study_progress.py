@@ -57,7 +57,7 @@ def words(progress: Progress) -> str:
     if progress.points_kept:
         said.append(f"{progress.points_kept:,} were there")
     if progress.parts_given_up:
-        said.append(f"{progress.parts_given_up:,} parts given up")
+        said.append(f"{progress.parts_given_up:,} part{'s' * (progress.parts_given_up > 1)} given up")
     if progress.points_made:
         said.append(f"{progress.points_per_s:,.0f} points/s")
     if progress.points_done < progress.points and progress.eta_s is not None:

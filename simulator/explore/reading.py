@@ -46,7 +46,10 @@ class Study:
             UnknownName: there is no such column.
             InputError: a part is missing, damaged or cannot be read.
         """
-        wanted = self.columns(names)
+        return self.batches_as(self.columns(names), rows)
+
+    def batches_as(self, wanted: Sequence[ColumnInfo], rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
+        """As ``batches``, with columns as ``wanted`` says; those that the study lacks are null."""
         for part in self._files():
             for written, batch in self._part(part, [info.name for info in wanted], rows):
                 yield fitted(batch, {info.name: info for info in written.columns}, wanted)
@@ -76,7 +79,9 @@ class Study:
             connection.register("study", self._source())
             try:
                 answer = connection.sql(query)
-                return None if answer is None else answer.to_arrow_table()
+                if answer is None:
+                    raise InputError("sql: the query has no answer; it should begin with 'select'")
+                return answer.to_arrow_table()
             except (duckdb.Error, OSError) as error:
                 raise InputError(f"sql: {' '.join(str(error).split())}") from None
 

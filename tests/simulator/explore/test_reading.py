@@ -90,7 +90,7 @@ def test_sql_over_parts_that_differ(mixed: Study) -> None:
 @pytest.mark.parametrize(
     "query",
     ["select nothing from study", "select", "select * from read_csv('/etc/passwd')", "copy study to '/tmp/x.csv'",
-     "install httpfs"],
+     "install httpfs", ""],
 )  # fmt: skip
 def test_queries_that_are_refused(study: Study, query: str) -> None:
     pytest.importorskip("duckdb", reason="the extra [sql] is not installed")
