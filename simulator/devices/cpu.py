@@ -30,11 +30,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
 
 from hardware_specs.dtypes import CODE
 from simulator.devices.priors import COMMON, constant, free
 from simulator.devices.registry import Law, register
+from simulator.kernels.jit import law_kernel
 from simulator.kernels.roofline import (
     ATTENTION_DECODE,
     ATTENTION_PREFILL,
@@ -69,7 +69,7 @@ _UPDATE_RESULTS: Final = 2.0
 divided by its bias (torch.optim.adamw, one tensor after the other)."""
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def matrix_share(p: Any, dtype: int) -> float:
     """Share of the peak of large products: matrix tiles are harder to feed than SIMD lanes, but never slower."""
     if p.peaks[_FP32] <= 0.0:
@@ -78,7 +78,7 @@ def matrix_share(p: Any, dtype: int) -> float:
     return float(p.gemm_share if gain <= _SIMD_GAIN else max(p.tile_share, p.gemm_share * _SIMD_GAIN / gain))
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def gemm_share(p: Any, dtype: int, m: float, n: float, k: float, batch: float) -> float:
     """Share of the peak that a product reaches: register tile padding, balance over cores, depth ramp."""
     # Fewer rows than a register tile has run as dot products along k, which need no padding.
@@ -88,19 +88,19 @@ def gemm_share(p: Any, dtype: int, m: float, n: float, k: float, batch: float) -
     return share * k / (k + p.depth_half)  # type: ignore[no-any-return]
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def cached_share(size: float, held: float) -> float:
     """Share of ``size`` bytes that a cache which holds ``held`` of them still has when they are asked for again."""
     return 1.0 / np.cbrt(1.0 + (size / held) ** 3) if held > 0.0 else 0.0
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def pages_s(p: Any, written: float) -> float:
     """Seconds that the system takes to hand out new pages for a result that the allocator does not keep."""
     return written / p.page_bytes_per_s if written >= _FRESH_BYTES else 0.0
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def product(ops: Any, i: int, p: Any, out: Any) -> None:
     """Price a product, dense or of experts."""
     rows = ops.m[i] / ops.batch[i] if family_of(ops.kind[i]) == MOE else ops.m[i]
@@ -125,7 +125,7 @@ def product(ops: Any, i: int, p: Any, out: Any) -> None:
     settle(ops, i, p, compute_s, memory_s, p.gemm_floor_s, p.gemm_overlap, bytes_s(ops, i, p), out)
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def prefill(ops: Any, i: int, p: Any, out: Any) -> None:
     """Price attention of many queries, or its backward."""
     queries = ops.m[i]
@@ -145,7 +145,7 @@ def prefill(ops: Any, i: int, p: Any, out: Any) -> None:
     settle(ops, i, p, compute_s, memory_s, p.prefill_floor_s, p.overlap_exponent, bytes_s(ops, i, p), out)
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def decode(ops: Any, i: int, p: Any, out: Any) -> None:
     """Price attention of one query per sequence."""
     compute_s = ops.flops[i] / (p.peaks[ops.dtype[i]] * p.decode_math_share)
@@ -153,7 +153,7 @@ def decode(ops: Any, i: int, p: Any, out: Any) -> None:
     settle(ops, i, p, compute_s, memory_s, p.decode_floor_s, p.decode_overlap, bytes_s(ops, i, p), out)
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def vector(ops: Any, i: int, p: Any, out: Any) -> None:
     """Price an elementwise operator, a reduction over rows, a look-up or an optimizer step."""
     compute_s = ops.vector_flops[i] / (p.vector_peak * p.vector_share)
@@ -174,7 +174,7 @@ def vector(ops: Any, i: int, p: Any, out: Any) -> None:
     settle(ops, i, p, compute_s, memory_s, p.vector_floor_s, p.vector_overlap, bytes_s(ops, i, p), out)
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def cost(ops: Any, which: Any, records: Any, out: Any) -> None:
     """Price all operators on all devices; see ``Law.cost``."""
     for d in range(out.shape[0]):

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
-
 from simulator.devices.priors import COMMON, constant
 from simulator.devices.registry import Law, register
+from simulator.kernels.jit import law_kernel
 from simulator.kernels.roofline import ATTENTION_DECODE, ATTENTION_PREFILL, VECTOR, family_of, padded, price
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def cost(ops: Any, which: Any, records: Any, out: Any) -> None:
     """Price all operators on all devices; see ``Law.cost``."""
     for d in range(out.shape[0]):

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
-
 from hardware_specs.facts import Fit
 from simulator.devices import gpu_attention, gpu_experts, gpu_products, gpu_vector
 from simulator.devices.gpu_attention import decode, prefill
@@ -21,6 +19,7 @@ from simulator.devices.gpu_products import gemm
 from simulator.devices.gpu_vector import vector, vector_bytes_s
 from simulator.devices.priors import COMMON, constant
 from simulator.devices.registry import Law, register
+from simulator.kernels.jit import law_kernel
 from simulator.kernels.roofline import (
     ATTENTION_DECODE,
     ATTENTION_PREFILL,
@@ -34,7 +33,7 @@ from simulator.kernels.roofline import (
 )
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def cost(ops: Any, which: Any, records: Any, out: Any) -> None:
     """Price all operators on all devices; see ``Law.cost``."""
     for d in range(out.shape[0]):

@@ -33,10 +33,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
 
 from hardware_specs.dtypes import BITS, COMPUTE_DTYPES
 from simulator.devices.priors import constant, free
+from simulator.kernels.jit import law_kernel
 from simulator.kernels.roofline import joined
 from workloads.operator_record import OpKind
 
@@ -55,7 +55,7 @@ _PARTIAL_BYTES = 4.0
 """Bytes of an element of a partial output: fp32."""
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def cached_bytes(ops: Any, i: int) -> float:
     """Bytes of one cached element; a latent cache (MLA) is keys and values at once."""
     width = ops.k[i] if ops.kind[i] == _MLA_DECODE else ops.k[i] + ops.value_dim[i]
@@ -63,13 +63,13 @@ def cached_bytes(ops: Any, i: int) -> float:
     return (ops.read_bytes[i] - queries) / (ops.batch[i] * ops.kv_heads[i] * ops.n[i] * width)  # type: ignore[no-any-return]
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def turns(rounds: float) -> float:
     """Turns of blocks on the multiprocessors: at least one, then between whole waves and their share of one."""
     return max(1.0, rounds + 0.5 * min(1.0, rounds - 1.0))
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def prefill(p: Any, ops: Any, i: int) -> tuple[float, float, float, float]:
     """Seconds of flash attention.
 
@@ -102,7 +102,7 @@ def prefill(p: Any, ops: Any, i: int) -> tuple[float, float, float, float]:
     return compute_s, memory_s, p.prefill_floor_s, p.prefill_overlap
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def decode(p: Any, ops: Any, i: int) -> tuple[float, float, float, float]:
     """Seconds of attention of few queries against a cache, absorbed latent attention (MLA) included.
 

@@ -29,10 +29,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
 
 from hardware_specs.dtypes import BITS, COMPUTE_DTYPES
 from simulator.devices.registry import Parameter
+from simulator.kernels.jit import law_kernel
 from simulator.kernels.roofline import MOE, joined
 
 _ROW_TILES: Final = (16.0, 32.0, 64.0, 128.0)
@@ -52,7 +52,7 @@ _OVERLAP: Final = 64.0
 _BYTES: Final = np.array([BITS[dtype] / 8.0 for dtype in COMPUTE_DTYPES])
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def row_tiles(rows: float, imbalance: float, tile: float) -> float:
     """Tiles of ``tile`` rows that an active expert fills on average, with ``rows`` rows each on average.
 
@@ -65,7 +65,7 @@ def row_tiles(rows: float, imbalance: float, tile: float) -> float:
     return even + spread * max(0.0, 1.0 / (1.0 - np.exp(-tile / rows)) - even)  # type: ignore[no-any-return]
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def experts(p: Any, ops: Any, i: int) -> tuple[float, float, float, float]:
     """Seconds of a grouped expert product.
 

@@ -34,11 +34,11 @@ from functools import partial
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
 
 from hardware_specs.dtypes import BITS, COMPUTE_DTYPES
 from hardware_specs.records import DeviceSpec
 from simulator.devices.registry import Parameter
+from simulator.kernels.jit import law_kernel
 from simulator.kernels.roofline import GEMM, joined
 
 _TILES: Final = (
@@ -68,7 +68,7 @@ _ABOVE_BASE: Final = 0.45
 (A100-PCIe) are not throttled by long fp32 products, the T4 (0.37) is."""
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def wave_count(turns: float, credit: float) -> float:
     """Waves that blocks for ``turns`` rounds of all units take, the last one between its share and a whole."""
     if turns <= 1.0:
@@ -78,13 +78,13 @@ def wave_count(turns: float, credit: float) -> float:
     return whole + (credit + (1.0 - credit) * rest if rest > 0.0 else 0.0)  # type: ignore[no-any-return]
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def nearest_order(overlap: float) -> int:
     """Squarings that make the nearest power of 2, 4 or 8."""
     return 1 if overlap < 2.83 else (2 if overlap < 5.66 else 3)
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def joined_power(one_s: float, other_s: float, squarings: int) -> float:
     """Sum of both to the power of 2^squarings: what orders times that join by that norm."""
     for _ in range(squarings):
@@ -93,7 +93,7 @@ def joined_power(one_s: float, other_s: float, squarings: int) -> float:
     return one_s + other_s
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def rooted(power: float, squarings: int) -> float:
     """The time whose power of 2^squarings is ``power``."""
     for _ in range(squarings):
@@ -101,7 +101,7 @@ def rooted(power: float, squarings: int) -> float:
     return power
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def tiled(
     p: Any, dtype: int, m: float, n: float, k: float, batch: float, stream_s: float, weight_bytes: float
 ) -> tuple[float, float, float, float]:
@@ -156,7 +156,7 @@ def tiled(
     return blocks_s, cache_s, memory_s, split_s
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def gemm(p: Any, ops: Any, i: int) -> tuple[float, float, float, float]:
     """Seconds of math, of memory and of each call beside them, and the overlap exponent, of product ``i``."""
     m, n, k, calls, dtype, q = ops.m[i], ops.n[i], ops.k[i], ops.calls[i], ops.dtype[i], p.gemm_overlap

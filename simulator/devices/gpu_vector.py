@@ -27,10 +27,10 @@ from functools import partial
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
 
 from hardware_specs.records import DeviceSpec
 from simulator.devices.registry import Parameter
+from simulator.kernels.jit import law_kernel
 from simulator.kernels.roofline import joined
 from workloads.operator_record import OpKind
 
@@ -56,7 +56,7 @@ _MATH_SHARE = 0.25
 conversions take the other slots."""
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def resident_share(p: Any, moved: float) -> float:
     """Share of ``moved`` bytes that an operator finds in the cache, or leaves there."""
     held = p.vector_cache_part * p.cache_bytes
@@ -66,7 +66,7 @@ def resident_share(p: Any, moved: float) -> float:
     return 1.0 / np.cbrt(1.0 + filled * filled * filled)  # type: ignore[no-any-return]
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def turns(rows: float, blocks: float, alone: float) -> float:
     """Row times that a multiprocessor spends on ``rows`` of them, ``blocks`` at a time; a few take ``alone``."""
     full = blocks * float(int(rows / blocks))
@@ -74,7 +74,7 @@ def turns(rows: float, blocks: float, alone: float) -> float:
     return full + (max(min(alone, blocks), rest) if rest > 1e-9 * rows else 0.0)
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def unit_s(p: Any, ops: Any, i: int, resident: float) -> float:
     """Seconds that the multiprocessors take over operator ``i``; memory is not their limit."""
     kind, rows = ops.kind[i], ops.m[i]
@@ -106,7 +106,7 @@ def unit_s(p: Any, ops: Any, i: int, resident: float) -> float:
     return max(math_s, streamed / (p.units * rate * p.vector_clock) if rate > 0.0 else 0.0)  # type: ignore[no-any-return]
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def read_again(p: Any, ops: Any, i: int) -> float:
     """Bytes that norms and long softmaxes read from memory in their later passes over rows."""
     kind, rows, cols = ops.kind[i], ops.m[i], ops.n[i]
@@ -121,7 +121,7 @@ def read_again(p: Any, ops: Any, i: int) -> float:
     return passes * ops.read_bytes[i] / (1.0 + fits * fits)  # type: ignore[no-any-return]
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def vector(p: Any, ops: Any, i: int) -> tuple[float, float, float, float]:
     """Seconds of the multiprocessors, of memory and of each call beside them, and the overlap exponent."""
     kind, calls = ops.kind[i], ops.calls[i]
@@ -150,7 +150,7 @@ def vector(p: Any, ops: Any, i: int) -> tuple[float, float, float, float]:
     return units_s, memory_s, before_s + floor_s, p.vector_overlap
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def vector_bytes_s(p: Any, ops: Any, i: int) -> float:
     """Seconds that the bytes of operator ``i`` take at the full bandwidth of where they lie."""
     moved = ops.weight_bytes[i] + ops.read_bytes[i] + ops.write_bytes[i]

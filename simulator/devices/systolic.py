@@ -12,11 +12,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from hardware_specs.dtypes import BITS, COMPUTE_DTYPES
 from hardware_specs.records import DeviceSpec
 from simulator.devices.registry import Parameter
+from simulator.kernels.jit import law_kernel
 from simulator.kernels.roofline import (
     ATTENTION_DECODE,
     ATTENTION_PREFILL,
@@ -30,7 +30,7 @@ from simulator.kernels.roofline import (
 _BYTES = np.array([BITS[dtype] / 8.0 for dtype in COMPUTE_DTYPES])
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def load_cycles(p: Any, dtype: int) -> float:
     """Cycles in which one array takes in a weight tile: a row a cycle, or more where memory can deliver more.
 
@@ -41,7 +41,7 @@ def load_cycles(p: Any, dtype: int) -> float:
     return p.depth_tile / max(1.0, 4.0 * p.bandwidth / row_a_cycle)  # type: ignore[no-any-return]
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def gemm_share(p: Any, dtype: int, m: float, n: float, k: float, batch: float) -> float:
     """Share of the peak that a product reaches on ``p.units`` arrays of depth_tile x column_tile.
 
@@ -57,14 +57,14 @@ def gemm_share(p: Any, dtype: int, m: float, n: float, k: float, batch: float) -
     return p.gemm_share * ideal / cycles  # type: ignore[no-any-return]
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def attention_share(p: Any, q_len: float, keys: float, width: float) -> float:
     """Share of the peak of attention: head width padded to the array, query rows streamed, short keys not hidden."""
     useful = width / padded(width, p.depth_tile) * keys / padded(keys, p.column_tile)
     return p.attention_share * useful * q_len / (q_len + p.depth_tile)  # type: ignore[no-any-return]
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def cost(ops: Any, which: Any, records: Any, out: Any) -> None:
     """Price all operators on all devices; see ``Law.cost``."""
     for d in range(out.shape[0]):

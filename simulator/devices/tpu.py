@@ -19,12 +19,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
-
 from hardware_specs.facts import Fit
 from simulator.devices.priors import COMMON, constant, free
 from simulator.devices.registry import Law, register
 from simulator.devices.systolic import array_parameters, gemm_share
+from simulator.kernels.jit import law_kernel
 from simulator.kernels.roofline import (
     ATTENTION_DECODE,
     ATTENTION_PREFILL,
@@ -46,14 +45,14 @@ _PAGE = 16.0
 """Tokens of a page of the key and value cache; the token being written has its place in one."""
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def strip_columns(n: float) -> float:
     """Columns of the strips that weights of ``n`` columns arrive in: the largest power of two in n, in whole lanes."""
     columns = int(padded(n, _LANES))
     return float(min(columns & -columns, _WIDEST_STRIP))
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def gemm(p: Any, ops: Any, i: int) -> Parts:
     """Products, grouped ones too: array tiles, weights in strips, activations that stay on chip where they fit."""
     experts = family_of(ops.kind[i]) == MOE
@@ -69,13 +68,14 @@ def gemm(p: Any, ops: Any, i: int) -> Parts:
     return compute_s, (weights + moved / fast) / p.gemm_stream_share, p.gemm_launch_s, p.gemm_overlap
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def useful_width(p: Any, key_width: float, value_width: float) -> float:
     """Share of the array that heads fill: keys lie along its depth, values along its columns."""
-    return (key_width + value_width) / (padded(key_width, p.depth_tile) + padded(value_width, p.column_tile))
+    padding = padded(key_width, p.depth_tile) + padded(value_width, p.column_tile)
+    return (key_width + value_width) / float(padding)
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def prefill(p: Any, ops: Any, i: int) -> Parts:
     """Attention of many queries: math over visible and surplus keys, then the cache, sequence after sequence."""
     width = ops.k[i] + ops.value_dim[i]
@@ -87,7 +87,7 @@ def prefill(p: Any, ops: Any, i: int) -> Parts:
     return compute_s, memory_s, p.attention_launch_s + ops.batch[i] * p.attention_sequence_s, 1.0
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def decode(p: Any, ops: Any, i: int) -> Parts:
     """Attention of one query per sequence: the cache passes through the array, query rows padded to the sublanes."""
     group = ops.heads[i] / ops.kv_heads[i]
@@ -100,7 +100,7 @@ def decode(p: Any, ops: Any, i: int) -> Parts:
     return compute_s, memory_s, p.attention_launch_s + ops.batch[i] * p.attention_sequence_s, p.decode_overlap
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def vector(p: Any, ops: Any, i: int) -> Parts:
     """Elementwise operators: bytes at a share of the bandwidth, math at a share of the vector rate."""
     moved = ops.weight_bytes[i] + ops.read_bytes[i] + ops.write_bytes[i]
@@ -108,7 +108,7 @@ def vector(p: Any, ops: Any, i: int) -> Parts:
     return compute_s, moved / (p.bandwidth * p.vector_stream_share), p.vector_launch_s, p.vector_overlap
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def cost(ops: Any, which: Any, records: Any, out: Any) -> None:
     """Price all operators on all devices; see ``Law.cost``."""
     for d in range(out.shape[0]):

@@ -20,7 +20,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from simulator.kernels.jit import law_kernel
 
 POWER_MATH = 1.25
 """Share of the rated power that math at the full dense peak would add if the board had no limit."""
@@ -30,7 +31,7 @@ POWER_LIMIT = 0.985
 """Share of the rated power that a board at its limit draws on average."""
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def dynamic_energy(p: Any, ops: Any, i: int, kernel_s: float, bytes_s: float) -> float:
     """What operator ``i`` spends on device record ``p`` beside the static draw of ``static_w`` [J].
 

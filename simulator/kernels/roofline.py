@@ -19,9 +19,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
 
 from hardware_specs.dtypes import COMPUTE_DTYPES
+from simulator.kernels.jit import law_kernel
 from simulator.kernels.power import dynamic_energy
 from workloads.operators import FAMILIES, FAMILY_CODES
 
@@ -80,13 +80,13 @@ OPTIMIZER: Final = FAMILIES.index("optimizer")
 COLLECTIVE: Final = FAMILIES.index("collective")
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def family_of(kind: int) -> int:
     """Family code of an operator kind code."""
     return FAMILY_CODES[kind]  # type: ignore[no-any-return]
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def is_resident(ops: Any, i: int, p: Any) -> bool:
     """Whether what operator ``i`` reads and writes beside weights is in the cache: half of it holds them."""
     family = FAMILY_CODES[ops.kind[i]]
@@ -95,14 +95,14 @@ def is_resident(ops: Any, i: int, p: Any) -> bool:
     return fits and family != OPTIMIZER and family != ATTENTION_DECODE  # type: ignore[no-any-return]
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def bytes_s(ops: Any, i: int, p: Any) -> float:
     """Seconds that the bytes of operator ``i`` take at the full bandwidth of where they lie."""
     fast = p.cache_bandwidth if is_resident(ops, i, p) else p.bandwidth
     return ops.weight_bytes[i] / p.bandwidth + (ops.read_bytes[i] + ops.write_bytes[i]) / fast  # type: ignore[no-any-return]
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def price(ops: Any, i: int, p: Any, share: float, stream: float, floor_s: float, overlap: float, out: Any) -> None:
     """Price operator ``i`` on device record ``p`` into column i of ``out`` [5, n] by the shares of its roofs.
 
@@ -125,14 +125,14 @@ def price(ops: Any, i: int, p: Any, share: float, stream: float, floor_s: float,
     settle(ops, i, p, compute_s, memory_s, floor_s, overlap, bytes_s(ops, i, p), out)
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def joined(one_s: float, other_s: float, overlap: float) -> float:
     """Time of two parts that overlap: their norm of order ``overlap``; 0 where both are."""
     slow, quick = max(one_s, other_s), min(one_s, other_s)
     return slow * (1.0 + (quick / slow) ** overlap) ** (1.0 / overlap) if slow > 0.0 else 0.0
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def settle(
     ops: Any,
     i: int,
@@ -174,13 +174,13 @@ def settle(
     out[ENERGY, i] = dynamic_j + p.static_w * (kernel_s + overhead_s)
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def padded(size: float, tile: float) -> float:
     """``size`` rounded up to a multiple of ``tile``."""
     return float(np.ceil(size / tile) * tile)
 
 
-@njit(cache=True, error_model="numpy")
+@law_kernel
 def quantised(work: float, units: float) -> float:
     """Wave quantisation: share of ``units`` that are busy while ``work`` equal pieces run in whole waves."""
     return work / (np.ceil(work / units) * units)  # type: ignore[no-any-return]

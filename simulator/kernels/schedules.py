@@ -1,4 +1,4 @@
-"""Which steps static batches consist of, for whole arrays of batches; scalar twins: ``steps.prefill``, ``steps.pipeline``.
+"""Which steps static batches consist of, for whole arrays; scalar twins: ``steps.prefill``, ``steps.pipeline``.
 
 Everything here is counting: no law and no hardware.
 """
