@@ -119,7 +119,7 @@ def native_dtype(spec: DeviceSpec, dtype: str) -> str:
     if native:
         return native
     has = ", ".join(spec.compute.peaks)
-    raise InputError(f"{spec.id} cannot compute in {dtype}; it has {has} (use --dtype with one of these)")
+    raise InputError(f"{spec.id} cannot compute in {dtype}; it has {has} (use --dtype with one of these)", "dtype")
 
 
 def _fastest(spec: DeviceSpec, dtype: str) -> str:
