@@ -45,7 +45,8 @@ def check_key(key: str, place: str) -> None:
     """
     if key in KEYS or (key.partition(".")[0] in OVERRIDABLE and "." in key):
         return
-    close = nearest(key, (*KEYS, *(f"{kind}." for kind in OVERRIDABLE)), 1)
+    kind, dot, rest = key.partition(".")
+    close = [f"{near}.{rest}" for near in nearest(kind, OVERRIDABLE, 1)] if dot else nearest(key, KEYS, 1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     raise InputError(
         f"{place}: {key!r}: unknown axis{hint} (allowed: {', '.join(KEYS)}, and paths that begin with "
