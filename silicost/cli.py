@@ -15,7 +15,24 @@ import typer
 from hardware_specs.errors import DoesNotFit, InputError, clipped
 from hardware_specs.files import is_folder
 from silicost import kernel_cache
-from silicost.commands import calibrate, catalogues, demo, design, explain, run, simulate, sweep, train, validate
+from silicost.commands import (
+    break_even,
+    calibrate,
+    catalogues,
+    chance,
+    delta,
+    demo,
+    design,
+    explain,
+    require,
+    run,
+    sensitivity,
+    simulate,
+    sweep,
+    train,
+    upgrades,
+    validate,
+)
 from silicost.output import drop_output
 
 LONGEST_MESSAGE = 2000
@@ -39,6 +56,12 @@ app.command("train")(train.train)
 app.command("run")(run.run)
 app.command("sweep")(sweep.sweep)
 app.command("validate")(validate.validate)
+app.command("sensitivity")(sensitivity.sensitivity)
+app.command("upgrades")(upgrades.upgrades)
+app.command("break-even")(break_even.break_even)
+app.command("require")(require.require)
+app.command("delta")(delta.delta)
+app.command("chance")(chance.chance)
 app.command("explain")(explain.explain)
 app.command("demo")(demo.demo)
 app.command("design")(design.design)

@@ -109,8 +109,13 @@ def _value(result: Result, metric: str) -> float:
 
 
 def pieces_of(first: Result, second: Result, metric: str) -> tuple[Piece, ...]:
-    """A time of two results by operator family and bound; differences sum to that of the times, the largest first."""
+    """A time of two results by operator family and bound; differences sum to that of the times, the largest first.
+
+    Nothing where one of them has no such account.
+    """
     one, other = seconds_by_cause(first, metric), seconds_by_cause(second, metric)
+    if not one or not other:
+        return ()
     keys = dict.fromkeys((*one, *other))
     found = [Piece(*key, one.get(key, 0.0), other.get(key, 0.0)) for key in keys]
     return tuple(sorted(found, key=lambda piece: (-abs(piece.delta), piece.family, piece.bound)))
@@ -119,11 +124,14 @@ def pieces_of(first: Result, second: Result, metric: str) -> tuple[Piece, ...]:
 def seconds_by_cause(result: Result, metric: str) -> dict[tuple[str, str], float]:
     """The seconds of a time by operator family and bound; they sum to it.
 
-    Families of a whole run are those of its breakdown, parted by the bounds of their operators. Of a phase on one pool
-    the operators fill what the host leaves, as in that breakdown; of several pools, what operators leave of the phase,
-    or hide behind each other, is a piece of its own.
+    Families of a whole run are those of its breakdown, parted by the bounds of their operators; there are none where
+    the metric is a part of the run (inference after training). Of a phase on one pool the operators fill what the host
+    leaves, as in that breakdown; of several pools, what operators leave of the phase, or hide behind each other, is a
+    piece of its own.
     """
     whole = _value(result, metric)
+    if not TIMES[metric] and not math.isclose(math.fsum(result.breakdown.values()), whole, rel_tol=1e-6):
+        return {}
     found = _of_phase(result, metric, whole) if TIMES[metric] else _of_breakdown(result)
     rest = math.fsum([whole, *(-value for value in found.values())])
     if abs(rest) > _ROUNDING * whole:

@@ -29,6 +29,7 @@ from simulator.simulate import simulate
 from simulator.steps.inference_result import inference_result
 from simulator.steps.training_result import training_result
 from simulator.timeline import Timeline
+from workloads.lowering.dataflow import Dataflow
 from workloads.runtimes.catalogue import HIGHEST_FACTOR
 
 ASKED: Final = "asked"
@@ -223,9 +224,16 @@ def _sizes(scenario: Scenario) -> Iterator[Knob]:
         value = _size(work, name)
         fixed = name == "osl" and isinstance(work, StaticBatch) and work.model.is_encoder
         if value and not fixed:
-            plan = scenario.pools[0].plan
-            step = float(plan.micro_batch * plan.dp) if name == "global_batch" else 1.0
+            step = float(_share(scenario, name))
             yield Knob(name, what, "number", float(value), ASKED, "the question", step, step)
+
+
+def _share(scenario: Scenario, name: str) -> int:
+    """What a size must be a multiple of: equal parts for all replicas."""
+    plan = scenario.pools[0].plan
+    if name == "global_batch":
+        return plan.micro_batch * plan.dp
+    return plan.dp if name == "batch" and isinstance(scenario.workload, Dataflow) else 1
 
 
 def _size(work: Workload, name: str) -> int:

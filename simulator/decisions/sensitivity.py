@@ -26,6 +26,8 @@ from simulator.result import Result
 from simulator.scenario import Scenario
 
 Floats = npt.NDArray[np.float64]
+MEMORY_SHARE: Final = "memory_share"
+"""Beside the metrics of a result: the share of the memory it may use that the fullest device fills."""
 Tell = Callable[[int, int], None]
 
 STEP: Final = 0.01
@@ -130,8 +132,13 @@ def largest(slope: Slope) -> float:
 
 def logs_of(result: Result, metrics: Sequence[str]) -> Floats:
     """Logarithms of metrics, shape [M]; NaN without a value or for zero."""
-    values = [result.metrics.get(name) for name in metrics]
+    values = [memory_share(result) if name == MEMORY_SHARE else result.metrics.get(name) for name in metrics]
     return np.array([math.log(value) if value is not None and value > 0.0 else math.nan for value in values])
+
+
+def memory_share(result: Result) -> float:
+    """The share of its usable memory that the fullest device fills."""
+    return result.memory.total / result.memory_capacity_bytes
 
 
 def _slopes(scenario: Scenario, metrics: Sequence[str], knob: Knob, base: Floats, step: float) -> list[Slope]:

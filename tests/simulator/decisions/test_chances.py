@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.decisions.chances import Outlook, chances, outlook
+from simulator.decisions.chances import Outlook, chance_of_first, chances, outlook
 
 Floats = npt.NDArray[np.float64]
 
@@ -119,3 +119,10 @@ def test_points_agree_with_the_closed_form() -> None:
 def test_an_alternative_alone_cannot_be_wrong() -> None:
     assert outlook(np.zeros(1), np.eye(1)) == (0.0, 0.0)
     assert chances(np.zeros(1), np.eye(1)).tolist() == [1.0]
+
+
+def test_the_chance_of_the_first_of_two_in_any_shape() -> None:
+    gaps, variances = np.array([[0.0, 0.3], [-0.3, 0.0]]), np.array([[0.0, 0.0], [0.0, 0.04]])
+    assert chance_of_first(gaps, variances).tolist() == [[0.5, 1.0], [0.0, 0.5]]
+    below = chance_of_first(np.array(0.3), np.array(0.16))
+    assert float(below) == pytest.approx(0.5 * math.erfc(-0.3 / 0.4 / math.sqrt(2.0)), rel=1e-12)

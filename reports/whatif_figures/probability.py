@@ -1,0 +1,74 @@
+"""How much better the first of two alternatives may be than the second, and how likely it is better at all."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from markupsafe import Markup
+
+from reports.figure import Figure
+from reports.numbers import number
+from reports.palette import role
+from reports.parts import Key
+from reports.svg import colour, drawing, inline
+from reports.templating import render
+from reports.whatif import Probability, WhatIf
+
+_SIZE_IN: Final = (6.2, 3.0)
+_BOX: Final = (0.04, 0.17, 0.92, 0.8)
+_ROUND: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
+_NEAR: Final = (0.8, 0.9, 1.1, 1.25)
+"""Ratios of an axis that reaches no further than twice and half."""
+
+
+def applies(shown: WhatIf) -> bool:
+    """Whether there is a chance to show."""
+    return shown.probability is not None
+
+
+def draw(shown: WhatIf) -> Markup:
+    """A density, parted at equality, and what the chance rests on."""
+    given = shown.probability
+    assert given is not None
+    keys = [
+        Key(f"{given.names[0]} is better: {_percent(given.chance)}", role("series", "1")),
+        Key(f"{given.names[1]} is better: {_percent(1.0 - given.chance)}", role("series", "2")),
+    ]
+    rows = [(what, _percent(value), 100.0 * value) for what, value in given.chances]
+    return render("whatif_probability.html", svg=_density(given), keys=keys, rows=rows, names=given.names)
+
+
+def _density(given: Probability) -> Markup:
+    with drawing(*_SIZE_IN) as figure:
+        axes = figure.add_axes(_BOX)
+        x, y = given.log_ratio, given.density
+        for side, shade in ((x >= 0.0, "1"), (x <= 0.0, "2")):
+            axes.fill_between(
+                x, 0.0, y, where=side.tolist(), color=colour(role("series", shade)), alpha=0.45, linewidth=0.0
+            )
+        axes.plot(x, y, color=colour("ink"), linewidth=1.0)
+        axes.axvline(0.0, color=colour("ink"), linewidth=1.0, linestyle=(0, (4, 3)))
+        ends = float(x.min()), float(x.max())
+        narrow = max(-ends[0], ends[1]) < 1.2
+        ticks = [value for value in (*_ROUND, *(_NEAR if narrow else ())) if ends[0] <= math.log(value) <= ends[1]]
+        axes.set_xticks([math.log(value) for value in ticks], [f"{value:g}×" for value in ticks])
+        axes.set(xlim=ends, ylim=(0.0, None), yticks=[], xlabel="how many times as good the first is as the second")
+        axes.spines["left"].set_visible(False)
+        label = f"Density of the ratio of {given.metric}: {given.names[0]} is better with {_percent(given.chance)}"
+        return inline(figure, "whatif-probability", label, {})
+
+
+def _percent(share: float) -> str:
+    return f"{number(100.0 * share)}\u00a0%"
+
+
+FIGURE: Final = Figure(
+    "probability",
+    "Which one is better, and how sure that is",
+    5,
+    "The density of how many times as good the first is as the second; right of the dashed line it is better. Errors "
+    "that both predictions share cancel in the ratio. Beside it, what the chance is with a part of what is unsure.",
+    applies,
+    draw,
+)
