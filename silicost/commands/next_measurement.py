@@ -13,7 +13,7 @@ from silicost.commands import flags
 from silicost.output import Format, csv_text, print_json, print_table, write_out
 
 if TYPE_CHECKING:
-    from silicost.study_file import Feasible, Study
+    from silicost.studies.alternatives import Alternatives, Feasible
     from simulator.decisions.advice import Advice, Doubt, Option
     from simulator.decisions.measurements import Measurement
 
@@ -41,12 +41,12 @@ def next_measurement(
 ) -> None:
     """Which one measurement, on which device, would most reduce the chance that a decision flips."""
     from silicost.answer import warn
-    from silicost.study_file import feasible, load_study
+    from silicost.studies.alternatives import feasible, load_alternatives
     from simulator.decisions.advice import Alternative, advise
     from simulator.decisions.terms import terms_of
     from simulator.metrics import BY_NAME
 
-    asked = load_study(Path(study))
+    asked = load_alternatives(Path(study))
     found, left_out = feasible(asked)
     sign = -1.0 if BY_NAME[asked.metric].better == "higher" else 1.0
     advice = advise(
@@ -70,7 +70,7 @@ def next_measurement(
         warn(each.result)
 
 
-def report_of(study: Study, found: list[Feasible], left_out: list[tuple[str, str]], advice: Advice) -> dict[str, Any]:
+def report_of(study: Alternatives, found: list[Feasible], left_out: list[tuple[str, str]], advice: Advice) -> dict[str, Any]:
     """The advice as plain data: SI numbers, chances and shares as fractions."""
     from simulator.metrics import BY_NAME
 
@@ -135,7 +135,7 @@ def command_for(made: Measurement) -> str:
     return FROM_SAMPLES
 
 
-def _print_tables(study: Study, found: list[Feasible], whole: dict[str, Any]) -> None:
+def _print_tables(study: Alternatives, found: list[Feasible], whole: dict[str, Any]) -> None:
     cells = [cell_of(each.result, study.metric) for each in found]
     rows = [
         {

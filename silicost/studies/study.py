@@ -152,6 +152,8 @@ def study_of(table: Mapping[str, Any], place: str, folder: Path) -> Study:
     names = {**fixed, **dict.fromkeys(space.names)}
     for name in names:
         check_key(name, place)
+    if not trains(names) and "batch" not in names:
+        fixed["batch"] = names["batch"] = 1
     metrics = _texts(table, "metrics", place) or (STEP if trains(names) else INFERENCE)
     _check_belongs(names, place)
     constraints = tuple(constraint_of(text, f"{place}: constraints") for text in _texts(table, "constraints", place))
@@ -266,7 +268,7 @@ def _sample(table: Mapping[str, Any], place: str) -> Sample:
 
 
 def _check_belongs(names: Mapping[str, Any], place: str) -> None:
-    """Refuse a study that asks about training and inference at once."""
+    """Refuse a study that asks about training and inference at once, or leaves out what every question needs."""
     if trains(names):
         wrong = [name for name in names if name in ("batch", "isl", "osl", "kv_dtype")]
         if wrong:
@@ -275,6 +277,9 @@ def _check_belongs(names: Mapping[str, Any], place: str) -> None:
         wrong = [name for name in names if name in TRAINING]
         if wrong:
             raise InputError(f"{place}: {wrong[0]!r} belongs to training, which needs global_batch and seq_len")
+    for key in ("model", "device", *(("global_batch", "seq_len") if trains(names) else ("isl", "osl"))):
+        if key not in names:
+            raise InputError(f"{place}: {key!r} is missing: fix it in [scenario] or make it an axis")
 
 
 def _axis(key: str, given: Any, place: str, folder: Path) -> Axis | Range:

@@ -22,7 +22,7 @@ from simulator.simulate import simulate
 from simulator.uncertainty.intervals import Error
 
 STUDY = """
-metric = "tpot_s"
+metrics = "tpot_s"
 title = "Which one?"
 [scenario]
 model = "llama-3.1-8b"
