@@ -9,22 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import msgspec
-
 from hardware_specs.errors import InputError, clipped, nearest
-from hardware_specs.reader import convert
 from silicost.answer import noted, tell, warn
 from silicost.scenario_file import load_scenario, shipped_scenarios
-from silicost.scenarios import OVERRIDABLE
-from silicost.study_file import Question, scenario_of
+from silicost.studies.cells import NUMBERS, TRAINING, Value, check_key, scenario_of, trains
 from simulator.decisions.knobs import Knob, knob_of, value_of
 from simulator.metrics import BY_NAME, METRICS
 from simulator.result import Result
 from simulator.scenario import Scenario
 from simulator.simulate import simulate
 
-_COUNTS: Final = frozenset({"isl", "osl", "batch", "count", "tp", "pp", "dp", "ep"})
 _NEEDED: Final = ("model", "device", "isl", "osl")
+_NEEDED_TO_TRAIN: Final = ("model", "device", "global_batch", "seq_len")
+Question = Mapping[str, Value]
+"""Flags of ``silicost simulate`` or ``train`` by key, and changes by the path of ``--set``."""
 _USUAL: Final = (
     "tpot_s", "ttft_s", "step_time_s", "makespan_s", "usd_per_million_output_tokens", "usd_per_step",
     "j_per_output_token",
@@ -66,7 +64,7 @@ def asked_of(file: str, flags: Mapping[str, Any], given: Sequence[str]) -> Asked
     """The scenario in ``file``, or the one that ``flags`` describe.
 
     Args:
-        flags: keys of ``Question`` by name.
+        flags: flags of ``silicost simulate`` and ``train`` that are not left out, and changes by path.
         given: names of the flags that the user wrote.
 
     Raises:
@@ -78,17 +76,18 @@ def asked_of(file: str, flags: Mapping[str, Any], given: Sequence[str]) -> Asked
             raise InputError(f"{flag}: {clipped(file)} says what is asked; write it there, or ask by flags alone")
         scenario = load_scenario(file)[0]
         return Asked(scenario.title or Path(file).stem, scenario)
-    for name in _NEEDED:
-        if flags[name] in ("", None):
-            shipped = ", ".join(shipped_scenarios())
-            raise InputError(f"--{name}: is missing; ask by flags as silicost simulate, or name a scenario ({shipped})")
-    question = Question(**flags)
-    scenario = scenario_of(question)
-    return Asked(f"{scenario.workload.model.id} on {_devices(scenario)}", scenario, question)  # type: ignore[union-attr]
-
-
-def _devices(scenario: Scenario) -> str:
-    return " + ".join(f"{pool.count} x {pool.device.id}" for pool in scenario.pools)
+    for name in _NEEDED_TO_TRAIN if trains(flags) else _NEEDED:
+        if name not in flags:
+            flag, shipped = f"--{name.replace('_', '-')}", ", ".join(shipped_scenarios())
+            raise InputError(f"{flag}: is missing; ask by flags as silicost simulate, or name a scenario ({shipped})")
+    for name in given:
+        if name in (("batch", "isl", "osl") if trains(flags) else TRAINING):
+            kind = "training" if trains(flags) else "inference"
+            raise InputError(f"--{name.replace('_', '-')}: does not belong to {kind}")
+    scenario = scenario_of(flags)
+    pool = scenario.pools[0]
+    model = Path(str(flags["model"])).stem if "/" in str(flags["model"]) else flags["model"]
+    return Asked(f"{model} on {pool.count} x {pool.device.id}", scenario, flags)
 
 
 def beside(asked: Asked, texts: Sequence[str], place: str = "--against") -> tuple[Asked, Asked]:
@@ -96,7 +95,7 @@ def beside(asked: Asked, texts: Sequence[str], place: str = "--against") -> tupl
 
     Args:
         texts: a scenario file (or a shipped one's name), or changes "KEY=VALUE" of what flags asked: a key of
-            ``silicost simulate`` ("device", "weight_dtype") or a path of ``--set``.
+            ``silicost simulate`` or ``train`` ("device", "weight_dtype"), or a path of ``--set``.
 
     Raises:
         InputError: nothing, an unknown key, changes of a file, or a scenario that contradicts itself.
@@ -112,40 +111,20 @@ def beside(asked: Asked, texts: Sequence[str], place: str = "--against") -> tupl
     if asked.question is None:
         raise InputError(f"{place} {clipped(texts[0])}: a scenario file stands beside another file, not beside changes")
     changes = dict(_pair(text, place) for text in texts)
-    question = changed_question(asked.question, changes, place)
+    question = {**asked.question, **changes}
     names = [", ".join(_words(each, key) for key in changes) for each in (asked.question, question)]
     if names[0] == names[1]:
         names = [f"{names[0]} (a)", f"{names[1]} (b)"]
     return Asked(names[0], asked.scenario, asked.question), Asked(names[1], scenario_of(question), question)
 
 
-def _pair(text: str, place: str) -> tuple[str, str]:
+def _pair(text: str, place: str) -> tuple[str, Value]:
     key, equals, value = (part.strip() for part in text.partition("="))
     if not equals or not key or not value:
         raise InputError(f"{place} {clipped(text)!r}: must be KEY=VALUE, for example device=mi300x, or a scenario file")
-    return key.replace("-", "_") if "." not in key else key, value
-
-
-def changed_question(question: Question, changes: Mapping[str, str], place: str) -> Question:
-    """``question`` with keys changed; paths with a dot are changes by ``set``.
-
-    Raises:
-        InputError: an unknown key with the nearest, or a value of another type.
-    """
-    given = msgspec.structs.asdict(question)
-    given["set"] = dict(given["set"])
-    known = [name for name in Question.__struct_fields__ if name != "set"]
-    for key, value in changes.items():
-        if key.partition(".")[0] in OVERRIDABLE and "." in key:
-            given["set"][key] = value
-            continue
-        if key not in known:
-            close = nearest(key, known, 1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            paths = ", ".join(f"{kind}." for kind in OVERRIDABLE)
-            raise InputError(f"{place} {key}: unknown key{hint} (allowed: {', '.join(known)}, or a path of {paths})")
-        given[key] = whole(value, f"{place} {key}") if key in _COUNTS else value
-    return convert({key: value for key, value in given.items() if value is not None}, Question, place, {})
+    key = key if "." in key else key.replace("-", "_")
+    check_key(key, place)
+    return key, whole(value, f"{place} {key}") if key in NUMBERS else value
 
 
 def whole(text: str, place: str) -> int:
@@ -162,10 +141,12 @@ def whole(text: str, place: str) -> int:
 
 def _words(question: Question, key: str) -> str:
     """A value of a question: names speak for themselves, numbers do not."""
+    if key not in question:
+        return f"{key} unchanged" if "." in key else f"{key} default"
+    value = question[key]
     if "." in key:
-        return f"{key}={question.set[key]}" if key in question.set else f"{key} unchanged"
-    value = getattr(question, key)
-    return value if isinstance(value, str) and value else f"{key} {value or 'default'}"
+        return f"{key}={value}"
+    return value if isinstance(value, str) else f"{key} {value}"
 
 
 def metrics_of(text: str, result: Result) -> tuple[str, ...]:

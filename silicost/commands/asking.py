@@ -1,4 +1,4 @@
-"""Commands about a scenario: a file, or the flags of ``silicost simulate``, in front of flags of their own."""
+"""Commands about a scenario: a file, or the flags of ``silicost simulate`` and ``train``, in front of their own."""
 
 from __future__ import annotations
 
@@ -41,6 +41,11 @@ def _scenario_flags(
     isl: Annotated[int | None, flags.number("--isl", "Input sequence length, tokens.")] = None,
     osl: Annotated[int | None, flags.number("--osl", "Output sequence length, tokens.")] = None,
     batch: Annotated[int, flags.number("--batch", "Sequences that start together.")] = 1,
+    global_batch: Annotated[int | None, flags.number("--global-batch", "Of training: sequences of a step.")] = None,
+    seq_len: Annotated[int | None, flags.number("--seq-len", "Of training: tokens of a sequence.")] = None,
+    micro_batch: Annotated[int | None, flags.number("--micro-batch", "Of training: sequences of one pass.")] = None,
+    recompute: Annotated[str, typer.Option("--recompute", help="Of training: none, selective or full.")] = "",
+    lora_rank: Annotated[int | None, flags.number("--lora-rank", "Of training: rank of adapters.")] = None,
     count: flags.Count = None,
     tp: flags.Tp = None,
     pp: flags.Pp = 1,
@@ -63,11 +68,14 @@ def _scenario_flags(
     """
     values = locals()
     from silicost.questions import asked_of
-    from silicost.study_file import Question
+    from silicost.studies.cells import KEYS, trains
 
-    asked = {name: values[name] for name in Question.__struct_fields__} | {"set": flags.parse_changes(set)}
-    written = [name for name in asked if str(context.get_parameter_source(name)).endswith("COMMANDLINE")]
-    return asked_of(scenario, asked, written)
+    asked = {name: values[name] for name in KEYS if values[name] not in ("", None)}
+    if trains(asked):
+        asked.pop("batch")
+    changes = flags.parse_changes(set)
+    written = [name for name in (*KEYS, "set") if str(context.get_parameter_source(name)).endswith("COMMANDLINE")]
+    return asked_of(scenario, {**asked, **changes}, written)
 
 
 def about_a_scenario(command: Callable[..., None]) -> Callable[..., None]:

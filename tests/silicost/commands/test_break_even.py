@@ -78,7 +78,7 @@ def test_two_files(silicost: Run) -> None:
     ("more", "said"),
     [
         ("--over batch=1:8", "--against: is missing; write for example --against device=mi300x"),
-        ("--over batch=1:8 --against devise=mi300x", "--against devise: unknown key; did you mean 'device'?"),
+        ("--over batch=1:8 --against devise=mi300x", "--against: 'devise': unknown axis; did you mean 'device'?"),
         ("--over batch=1:8 --against device=mi300y", "unknown device 'mi300y'"),
         ("--over batch=1:8 --against tp=two", "--against tp=two: must be a whole number"),
         ("--over batch=1:8 --against device=", "must be KEY=VALUE"),

@@ -10,22 +10,23 @@ from typing import Any
 
 import pytest
 
+from silicost.scenarios import inference_scenario
+from simulator.decisions.superiority import superiority
+
 Run = Callable[..., Any]
 ASKED = "--model qwen2.5-1.5b --device h100-sxm-80gb --isl 256 --osl 16 --batch 4"
 USD = "--metric usd_per_million_output_tokens"
 
 
-def test_as_calibrate_next_has_it(silicost: Run, tmp_path: Path) -> None:
-    study = tmp_path / "study.toml"
-    study.write_text(
-        'metric = "tpot_s"\n[scenario]\nmodel = "qwen2.5-1.5b"\nisl = 256\nosl = 16\nbatch = 4\n'
-        '[axes]\ndevice = ["h100-sxm-80gb", "mi300x"]\n'
-    )
-    weighed = silicost(f"calibrate next --study {study} --format json").json
+def test_without_inputs_it_is_the_closed_form(silicost: Run) -> None:
+    asked: dict[str, Any] = {"batch": 4, "isl": 256, "osl": 16}
+    a, b = (inference_scenario("qwen2.5-1.5b", device, **asked) for device in ("h100-sxm-80gb", "mi300x"))
+    expected = superiority(a, b, "tpot_s")
     found = silicost(f"chance {ASKED} --against device=mi300x --format json").json
-    assert found["chance_a"] == pytest.approx(weighed["alternatives"][0]["chance_best"])
+    assert found["chance_a"] == expected.chance
     assert (found["monte_carlo_sd"], found["draws"], found["unsure"]) == (0.0, 1, [])
-    assert found["value_a"] == weighed["alternatives"][0]["value"]
+    assert (found["value_a"], found["value_b"]) == expected.values
+    assert found["better_by"]["p50"] == pytest.approx(found["value_b"] / found["value_a"])
 
 
 def test_the_same_is_a_coin(silicost: Run) -> None:

@@ -67,17 +67,22 @@ def test_chosen_knobs_and_ranges(silicost: Run) -> None:
     assert rows["isl"]["swings"]["tpot_s"]["high"] == longer["tpot_s"]
 
 
-def test_shipped_scenarios_and_training(silicost: Run, tmp_path: Path) -> None:
+def test_shipped_scenarios(silicost: Run) -> None:
     found = silicost("sensitivity two-devices --format json").json
     assert len(found["knobs"]) > 20
     assert not any(".parameters." in row["path"] for row in found["knobs"])
+
+
+def test_training_by_flags_and_from_a_file(silicost: Run, tmp_path: Path) -> None:
     (tmp_path / "train.toml").write_text(
         '[workload]\nkind = "training"\nmodel = "qwen2.5-1.5b"\n[traffic]\nglobal_batch = 8\nseq_len = 512\n'
         '[system]\ndevice = "h100-sxm-80gb"\n[runtime]\nname = "megatron-core-2025"\n'
     )
-    trained = silicost(f"sensitivity {tmp_path}/train.toml --format json").json
-    assert next(iter(trained["metrics"])) == "step_time_s"
-    rows = {row["path"]: row for row in trained["knobs"]}
+    flags = "--model qwen2.5-1.5b --device h100-sxm-80gb --global-batch 8 --seq-len 512 --runtime megatron-core-2025"
+    found = [silicost(f"sensitivity {how} --format json").json for how in (f"{tmp_path}/train.toml", flags)]
+    assert found[0]["knobs"] == found[1]["knobs"]
+    assert next(iter(found[0]["metrics"])) == "step_time_s"
+    rows = {row["path"]: row for row in found[0]["knobs"]}
     assert rows["global_batch"]["slopes"]["step_time_s"]["elasticity"] == pytest.approx(1.0, abs=0.15)
 
 
@@ -126,6 +131,9 @@ def test_bad_flags(refused: Callable[..., str], more: str, said: str) -> None:
     [
         ("sensitivity", "--model: is missing; ask by flags as silicost simulate, or name a scenario"),
         ("sensitivity --model qwen2.5-1.5b --device h100-sxm-80gb --isl 3", "--osl: is missing"),
+        ("sensitivity --model qwen2.5-1.5b --device h100-sxm-80gb --seq-len 3", "--global-batch: is missing"),
+        (f"sensitivity {ASKED} --global-batch 4 --seq-len 3", "does not belong to training"),
+        (f"sensitivity {ASKED} --micro-batch 4", "--micro-batch: does not belong to inference"),
         ("sensitivity nowhere", "unknown scenario 'nowhere'"),
         ("sensitivity two-devices --batch 3", "--batch: two-devices says what is asked"),
         ("sensitivity two-devices --weight-dtype int8", "--weight-dtype: two-devices says what is asked"),
