@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from silicost.studies.study import Study
     from silicost.studies.summary import Summary
     from silicost.studies.work import Prepared
+    from simulator.explore import reading
     from simulator.explore.executors import Outcome
 
 KEYS: Final = (
@@ -88,6 +89,10 @@ def sweep(
         str, typer.Option("--scheduler", help="Dask scheduler: tcp://HOST:PORT.", metavar="ADDRESS")
     ] = "",
     part: Annotated[int | None, flags.number("--part", "Points of a part of the table.")] = None,
+    report: Annotated[
+        str, typer.Option("--report", help="HTML page; default FOLDER/report.html. none: no page.", metavar="FILE.html")
+    ] = "",
+    shipped: Annotated[bool, typer.Option("--list", help="The shipped studies: what they ask, their points.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say how many points, how long and how much memory; compute nothing.")
     ] = False,
@@ -99,6 +104,9 @@ def sweep(
     Only what the folder does not have yet is computed, so that a study that was stopped goes on where it was.
     """
     given = locals()
+    if shipped:
+        print_rows(shipped_rows(), format)
+        return
     from silicost.studies.refine import parse_refine
     from silicost.studies.work import prepare_study
 
@@ -112,7 +120,19 @@ def sweep(
         return
     folder = Path(out or f"runs/{_slug(asked)}")
     outcome = compute(asked, prepared, folder, executor, workers, scheduler)
-    tell(asked, folder, outcome, top, format)
+    tell(asked, folder, outcome, top, format, report or str(folder / "report.html"))
+
+
+def shipped_rows() -> list[dict[str, Any]]:
+    """The shipped studies: name, title, question and points before conditions."""
+    from silicost.studies.shipped import shipped_studies
+    from silicost.studies.study import read_study
+
+    rows = []
+    for name, path in shipped_studies().items():
+        asked = read_study(path)
+        rows.append({"name": name, "title": asked.title, "points": asked.sampler().count, "question": asked.question})
+    return rows
 
 
 def study_from(name: str, values: Mapping[str, str], given: Mapping[str, Any]) -> Study:
@@ -230,10 +250,11 @@ def compute(
         return run_parts(writer, chosen, prepared.work, prepared.recipe, progress.tell)
 
 
-def tell(asked: Study, folder: Path, outcome: Outcome, top: int, how: Format) -> None:
-    """Print what a study found.
+def tell(asked: Study, folder: Path, outcome: Outcome, top: int, how: Format, report: str) -> None:
+    """Print what a study found, and write its page to ``report``, unless that is "none".
 
     Raises:
+        InputError: the page cannot be written.
         DoesNotFit: no point is feasible.
     """
     from silicost.studies.refine import refine
@@ -250,11 +271,23 @@ def tell(asked: Study, folder: Path, outcome: Outcome, top: int, how: Format) ->
             write_out(batch.to_pandas().to_csv(index=False, header=number == 0, lineterminator="\n"))
     else:
         _tables(asked, folder, found, again)
+    if report != "none":
+        _write_page(asked, stored, found, report)
     for part in outcome.given_up:
         _warn(f"points {part.start} to {part.stop - 1} could not be computed: {part.reason}")
     if not found.feasible:
         most = "; ".join(f"{count} points: {found.details[code]}" for code, count in found.reasons.most_common(3))
         raise DoesNotFit(f"no point is feasible: {most or 'the conditions leave none'}")
+
+
+def _write_page(asked: Study, stored: reading.Study, found: Summary, report: str) -> None:
+    import shlex
+    import sys
+
+    from silicost.study_page import write_study_page
+
+    write_study_page(Path(report), asked, stored, found, shlex.join(["silicost", *sys.argv[1:]]))
+    sys.stderr.write(f"silicost: report: {report}\n")
 
 
 def as_json(asked: Study, folder: Path, found: Summary, again: Refined | None) -> dict[str, Any]:

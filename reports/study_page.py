@@ -1,0 +1,35 @@
+"""The page of a study: its question, the answer, and what the answer rests on, in one HTML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from hardware_specs.files import write_text
+from reports.figure import Figure
+from reports.study import StudyCard
+from reports.study_figures import asked, bars, gains, heat, lines, pareto, provenance, reasons, shares
+from reports.templating import render
+
+FIGURES: Final[tuple[Figure[StudyCard], ...]] = tuple(
+    sorted(
+        (each.FIGURE for each in (asked, bars, gains, heat, lines, pareto, provenance, reasons, shares)),
+        key=lambda figure: figure.order,
+    )
+)
+"""Every figure of ``reports.study_figures``, in the order of the page."""
+
+
+def write_study(path: Path, card: StudyCard) -> None:
+    """Write the page of ``card`` to ``path``, whole or not at all.
+
+    Raises:
+        InputError: the place cannot be written.
+    """
+    write_text(path, render_study(card))
+
+
+def render_study(card: StudyCard) -> str:
+    """The page of ``card`` as one HTML document; the same card gives the same bytes."""
+    figures = [(figure, figure.draw(card)) for figure in FIGURES if figure.applies(card)]
+    return render("study.html", title=card.title, lead=card.question, figures=figures, card=card)

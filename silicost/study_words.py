@@ -1,0 +1,131 @@
+"""A study in words: the answer in a sentence, what was asked, what the numbers rest on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+from hardware_specs.devices import load_device
+from hardware_specs.errors import InputError
+from hardware_specs.prices import price_of
+from reports.calibration import Group
+from reports.numbers import number, whole
+from reports.study import Best, Factor, Gain, Measure, Reason, better_first
+from silicost.studies.study import Study
+from silicost.study_points import words_of
+from simulator.explore import reading
+from simulator.explore.space import Axis, Range
+
+_MOST_VALUES: Final = 200
+"""Values of an axis that are listed."""
+_SAME: Final = 0.005
+"""A ratio nearer to one than this changes nothing."""
+
+
+def answer_of(
+    metrics: Sequence[Measure], best: Sequence[Best | None], gains: Sequence[Gain], factors: Sequence[Factor],
+    reasons: Sequence[Reason],
+) -> str:  # fmt: skip
+    """The answer to a study in a sentence: the best point by the first metric, and what the first axis does to it."""
+    if not metrics or best[0] is None:
+        why = f": most of them because of {reasons[0].code} ({reasons[0].example})" if reasons else ""
+        return f"No point is feasible{why}." if reasons else "No point has an answer."
+    first, top = metrics[0], best[0]
+    most = "highest" if first.better == "higher" else "lowest"
+    said = f"The {most} {_inside(first.title)} is {first.text(top.value)}"
+    if top.configuration:
+        said += f", with {', '.join(f'{name} {value}' for name, value in top.configuration)}"
+    return f"{said}{_against(first, gains, factors)}."
+
+
+def _against(first: Measure, gains: Sequence[Gain], factors: Sequence[Factor]) -> str:
+    """What the best level of the first factor does beside the first level."""
+    ratios = [gain.ratios[0].median for gain in gains[1:]]
+    if not any(map(math.isfinite, ratios)):
+        return ""
+    place = better_first(first, ratios)[0]
+    ratio, level = ratios[place], gains[place + 1]
+    count = level.ratios[0].pairs
+    pairs = "two points that differ" if count == 1 else f"median of {whole(count)} pairs of points that differ"
+    pairs = f"{pairs} in nothing else"
+    gained = ratio > 1.0 + _SAME if first.better == "higher" else ratio < 1.0 - _SAME
+    name = factors[0].name
+    if gained:
+        return f"; {name} {level.level} has {number(ratio)}× that of {gains[0].level} ({pairs})"
+    nearest = f"the nearest is {level.level} with {number(ratio)}× ({pairs})"
+    return f"; no {name} has a better one than {gains[0].level}, {nearest}"
+
+
+def _inside(title: str) -> str:
+    """A title inside a sentence."""
+    return title if title[1:2].isupper() else title[:1].lower() + title[1:]
+
+
+def asked_of(asked: Study) -> tuple[Group, ...]:
+    """What all points share, what they differ by, which there are, and at which prices."""
+    axes = [_axis_words(axis) for axis in asked.space.axes]
+    points = [("sample", asked.sample.kind if asked.sample.n is None else
+               f"{asked.sample.kind}, {whole(asked.sample.n)} points, seed {asked.sample.seed}")]  # fmt: skip
+    points += [("condition", condition.text) for condition in asked.space.conditions]
+    points += [("constraint", f"{each.metric} {each.op} {each.bound:g}") for each in asked.constraints]
+    points.append(("answered by", "a simulation each" if asked.engine or asked.trains else "closed form"))
+    fixed = [(name, words_of(value)) for name, value in asked.fixed.items()]
+    groups = [
+        Group("all points share", tuple(fixed)), Group("axes", tuple(axes)), Group("points", tuple(points)),
+        Group("prices", tuple(_prices(asked))),
+    ]  # fmt: skip
+    return tuple(group for group in groups if group.rows)
+
+
+def _axis_words(axis: Axis | Range) -> tuple[str, str]:
+    if isinstance(axis, Range):
+        ends = f"{words_of(axis.low, axis.unit)} to {words_of(axis.high, axis.unit)}"
+        return axis.name, f"{ends}{', equal ratios equally likely' if axis.log else ''}"
+    choices = [", ".join(map(words_of, choice)) for choice in axis.values[:_MOST_VALUES]]
+    said = ", ".join(choices) if len(axis.names) == 1 else "; ".join(choices)
+    left = len(axis.values) - len(choices)
+    return ", ".join(axis.names), f"{said} and {whole(left)} more" if left else said
+
+
+def _prices(asked: Study) -> list[tuple[str, str]]:
+    """What an hour of each device costs where no price was given, of studies with a metric in dollars."""
+    if not any("usd" in name for name in asked.metrics) or "price" in {*asked.fixed, *asked.space.names}:
+        return []
+    devices = [asked.fixed.get("device", "")]
+    for axis in asked.space.axes:
+        if isinstance(axis, Axis) and "device" in axis.names:
+            devices = [choice[axis.names.index("device")] for choice in axis.values]
+    return [(str(device), price_words(str(device))) for device in dict.fromkeys(devices) if device]
+
+
+def price_words(device: str) -> str:
+    """The price of a device in words."""
+    try:
+        found, bought = price_of(device), load_device(device).price.purchase
+    except InputError:
+        return "not known"
+    if found is not None:
+        return f"{found.usd_per_s.text}, {f'{found.provider} {found.kind}'.strip()}"
+    return "none known" if bought is None else f"{bought.text} to buy, over three years of use without pause"
+
+
+def provenance_of(stored: reading.Study, command: str) -> tuple[Group, ...]:
+    """What the numbers of a study rest on, and the command that asked for them."""
+    manifest = stored.manifest
+    definition = manifest.definition
+    calibrations = definition.facts.get("calibrations", ())
+    own = ", ".join(calibrations) if isinstance(calibrations, tuple) else calibrations
+    points = f"{whole(manifest.points)} of {whole(definition.points)} in {whole(len(manifest.parts))} parts"
+    run = [("command", command), ("folder", str(stored.folder)), ("begun", manifest.created), ("points", points)]
+    run += [("given up", f"{each.start} to {each.stop - 1}: {each.reason}") for each in manifest.given_up]
+    hashes = [
+        ("laws", str(definition.facts.get("laws", ""))), ("specs and questions", definition.evaluator),
+        ("axes", definition.space), ("sampler", definition.sampler), ("seed", str(definition.seed)),
+        ("calibrations", own or "those that come with silicost"),
+    ]  # fmt: skip
+    return (
+        Group("run", tuple(row for row in run if row[1])),
+        Group("versions", tuple(manifest.versions.items())),
+        Group("what the numbers depend on", tuple(row for row in hashes if row[1])),
+    )
