@@ -83,7 +83,8 @@ def what_is_required(bounds: Sequence[Bound], span: Span, found: Answer) -> str:
     now = f"now {knob.written(knob.value)}" if knob.value == knob.value else "no value is known now"
     kind = "least" if found.kind == "between" else found.kind
     value = f"{knob.written(found.value, 6)} ({now})"
-    return f"{kind} {knob.path} that holds {held}: {value}; beyond it {what_binds(found)} binds"
+    beyond = "above" if kind == "largest" else "below"
+    return f"{kind} {knob.path} that holds {held}: {value}; {beyond} it {what_binds(found)} binds"
 
 
 def what_binds(found: Answer) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from silicost.questions import Asked, Span
     from simulator.decisions.break_even import BreakEven, Row, Value
     from simulator.decisions.knobs import Knob, Setting
+    from simulator.result import Result
     from simulator.scenario import Scenario
 
     Second = tuple[str, Knob, list[float]]
@@ -55,12 +56,13 @@ def break_even(
 
     check_points(points)
     a, b = beside(asked, against or [])
-    base = base_of(a)
-    base_of(b)
+    bases = {"a": base_of(a), "b": base_of(b)}
     scenarios = {"a": a.scenario, "b": b.scenario}
-    name = metric if metric else metric_of("", base)
+    name = metric if metric else metric_of("", bases["a"])
     check_metric(name)
     span = span_of(over, scenarios, "--over")
+    for side, base in bases.items():
+        _check_value(name, base, priced=span.knob.path == "price" and span.side in ("", side))
     better = BY_NAME[name].better
 
     def at(more: Mapping[str, Sequence[Setting]]) -> tuple[Value, Value]:
@@ -108,6 +110,18 @@ def check_metric(name: str) -> None:
         close = nearest(name, known, 1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise InputError(f"--metric {clipped(name)}: unknown{hint} (allowed: {', '.join(known)})")
+
+
+def _check_value(name: str, base: Result, priced: bool) -> None:
+    """Refuse a metric that a scenario does not have; ``priced``: it is given a price.
+
+    Raises:
+        InputError: with the metrics that it has, or why it has no value.
+    """
+    if name not in base.metrics:
+        raise InputError(f"--metric {name}: {base.title} has none (it has {', '.join(base.metrics)})")
+    if base.metrics[name] is None and not priced:
+        raise InputError(f"--metric {name}: {base.title}: {base.reasons.get(name, 'it has no value')}")
 
 
 def second_of(text: str, scenarios: Mapping[str, Scenario], place: str) -> Second:

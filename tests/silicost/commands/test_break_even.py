@@ -85,6 +85,8 @@ def test_two_files(silicost: Run) -> None:
         ("--over batch=1:8 --against nowhere", "unknown scenario 'nowhere'"),
         ("--over batches=1:8 --against device=mi300x", "--over: unknown knob 'batches'; did you mean 'batch'?"),
         ("--over batch=1:8 --against device=mi300x --metric max", "--metric max: unknown; did you mean 'max_batch'?"),
+        ("--over batch=1:8 --against device=mi300x --metric step_time_s", "has none (it has ttft_s"),
+        ("--over batch=1:8 --against osl=1", "--metric tpot_s: qwen2.5-1.5b on 1 x h100-sxm-80gb: only one output"),
         ("--over batch=1:8 --against device=mi300x --line batch=1,2", "is the number of --over; name another one"),
         ("--over batch=1:8 --against device=mi300x --line isl=1:9", "a range with no +step or *factor"),
         ("--over batch=1:8 --against device=mi300x --points 0", "--points 0: must be a whole number from 2"),

@@ -30,7 +30,7 @@ def test_the_least_bandwidth(silicost: Run) -> None:
 def test_the_largest_batch_and_what_binds(silicost: Run, tmp_path: Path) -> None:
     ran = silicost(f"require {ASKED} --knob batch --range 1:2000 --report {tmp_path}/r.html", "--hold", "tpot_s<=1 s")
     assert "largest batch that holds tpot_s <= 1.00 s:" in ran.out
-    assert "beyond it the memory binds" in ran.out
+    assert "above it the memory binds" in ran.out
     assert "what else moves memory_share" in ran.out
     assert "does not fit the memory" in ran.out
     assert "Along the number" in (tmp_path / "r.html").read_text()
