@@ -15,7 +15,7 @@ import sys
 import threading
 from collections import Counter, deque
 from collections.abc import Generator, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -78,10 +78,11 @@ class _Worker:
         self.order: Order | None = None
         self.is_ready = False
         try:
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "simulator.explore.worker"], env=_environment(workers),
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            )  # fmt: skip
+            with _no_interrupt():
+                self.process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", "simulator.explore.worker"], env=_environment(workers),
+                    stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                )  # fmt: skip
         except OSError as error:
             raise InputError(f"no worker process can be started ({error.strerror})") from None
         threading.Thread(target=self._listen, args=(inbox,), daemon=True).start()
@@ -94,13 +95,16 @@ class _Worker:
             self.process.stdin.write(msgspec.json.encode(message) + b"\n")
             self.process.stdin.flush()
 
-    def end(self, at_once: bool) -> None:
-        """End the process."""
-        if at_once:
+    def dismiss(self) -> None:
+        """Tell the process to end, at once if it is at work."""
+        if self.order:
             self.process.kill()
         with suppress(OSError):
             assert self.process.stdin is not None
             self.process.stdin.close()
+
+    def join(self) -> None:
+        """Wait for the end of the process, not for ever."""
         try:
             self.process.wait(_LAST_S)
         except subprocess.TimeoutExpired:
@@ -179,10 +183,9 @@ class _Crew:
     def end(self) -> None:
         """End all workers, at once those that are at work."""
         for worker in self._workers:
-            if worker.order:
-                worker.process.kill()
+            worker.dismiss()
         for worker in self._workers:
-            worker.end(at_once=worker.order is not None)
+            worker.join()
         self._workers.clear()
         with suppress(InputError):
             remove_unfinished(self._folder / "parts")
@@ -210,6 +213,19 @@ class _Crew:
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def _no_interrupt() -> Iterator[None]:
+    """Hold back Ctrl-C; a process that is started here is deaf to it until it says how it takes it."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _environment(workers: int) -> dict[str, str]:

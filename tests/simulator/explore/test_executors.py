@@ -11,6 +11,7 @@ from toy_study import BUILDER, Toy, evaluations
 from hardware_specs.errors import InputError, UnknownName
 from simulator.explore.executors import MOST_GIVEN_UP, InProcess, Outcome, executor_of, run_parts
 from simulator.explore.manifest import read_manifest
+from simulator.explore.parts import part_path
 from simulator.explore.points import Points
 from simulator.explore.progress import Progress
 from simulator.explore.reading import open_study
@@ -74,6 +75,14 @@ def test_a_part_that_the_evaluator_fails_on_is_given_up(tmp_path: Path, log: Pat
     assert compute(tmp_path / "study", Toy(log=str(log))).is_whole
     assert len(evaluations(log)) == 5
     assert read_manifest(tmp_path / "study").given_up == ()
+
+
+def test_a_part_that_was_there_and_cannot_be_computed_again(tmp_path: Path) -> None:
+    compute(tmp_path / "study", Toy())
+    part_path(tmp_path / "study", read_manifest(tmp_path / "study").parts[1].key).unlink()
+    compute(tmp_path / "study", Toy(trouble=((100, "bug"),)))
+    assert [part.start for part in read_manifest(tmp_path / "study").parts] == [0, 200, 300]
+    assert len(open_study(tmp_path / "study").to_pandas()) == 300
 
 
 @pytest.mark.parametrize("executor", ["here", "local"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,20 @@ def test_an_error_here_ends_workers_at_once(tmp_path: Path, log: Path) -> None:
         run_parts(writer, LocalProcesses(2), toy.work, Recipe(BUILDER, toy.text), fail)
     assert not children()
     assert read_manifest(tmp_path / "study").rows == 100
+
+
+def test_workers_take_no_notice_of_ctrl_c(tmp_path: Path, log: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """It is the process that started them that ends them, or goes on."""
+    toy = Toy(tuple("abcdef"), log=str(log), seconds=0.1)
+
+    def interrupt(progress: Progress) -> None:
+        for child in children():
+            os.kill(int(child), signal.SIGINT)
+
+    with open_store(tmp_path / "study", toy.definition()) as writer:
+        assert run_parts(writer, LocalProcesses(2), toy.work, Recipe(BUILDER, toy.text), interrupt).is_whole
+    assert len(evaluations(log)) == 6
+    assert capfd.readouterr().err == ""
 
 
 def test_threads_are_shared_among_workers(monkeypatch: pytest.MonkeyPatch) -> None:

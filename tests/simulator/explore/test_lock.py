@@ -55,6 +55,13 @@ def test_the_lock_of_a_dead_process_is_taken_over(tmp_path: Path) -> None:
     assert f"process {pid} on {HERE} left it behind" in said
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no file locks of the system to tell")
+def test_a_live_process_that_has_let_go(tmp_path: Path) -> None:
+    """The system's lock counts, not a number that may be that of a later process."""
+    leave(tmp_path / "lock", os.getppid(), started=lock._started(os.getppid()))
+    assert len(take(tmp_path / "lock")) == 1
+
+
 def test_the_lock_of_another_host(tmp_path: Path) -> None:
     leave(tmp_path / "lock", 1, "elsewhere", lock.STALE_S / 2)
     with pytest.raises(InputError, match="in use by process 1 on elsewhere since 2026"):

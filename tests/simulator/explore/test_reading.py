@@ -114,6 +114,17 @@ def test_sql_of_a_damaged_part(study: Study) -> None:
         study.sql(QUERY)
 
 
+def test_no_damage_goes_unread(study: Study) -> None:
+    part = part_path(study.folder, study.manifest.parts[0].key)
+    whole = part.read_bytes()
+    for place in range(4, len(whole) - 8, len(whole) // 40):
+        part.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(InputError, match="damaged"):
+            list(open_study(study.folder).batches(["step"]))
+    part.write_bytes(whole)
+    assert len(open_study(study.folder).to_pandas()) == 400
+
+
 def test_sql_without_duckdb(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "duckdb", None)
     with pytest.raises(InputError, match=r"needs DuckDB .*pip install 'silicost\[sql\]'"):

@@ -18,6 +18,7 @@ from hardware_specs.errors import InputError
 from simulator.explore.executors import InProcess, Outcome, run_parts
 from simulator.explore.manifest import MANIFEST, read_manifest
 from simulator.explore.parts import part_path
+from simulator.explore.progress import Progress
 from simulator.explore.reading import open_study
 from simulator.explore.store import open_store
 
@@ -93,6 +94,19 @@ def test_another_evaluator_computes_all_anew_and_says_so(tmp_path: Path, log: Pa
     assert read_manifest(tmp_path / "study").rows == 400
     run(tmp_path / "study", Toy(log=str(log)))
     assert len(evaluations(log)) == 8
+
+
+def test_rows_of_two_evaluators_are_never_in_one_table(tmp_path: Path) -> None:
+    run(tmp_path / "study", Toy())
+    other = Toy(fingerprint="toy 2")
+
+    def stop(progress: Progress) -> None:
+        if progress.parts_made == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), open_store(tmp_path / "study", other.definition()) as writer:
+        run_parts(writer, InProcess(), other.work, progress=stop)
+    assert [part.start for part in read_manifest(tmp_path / "study").parts] == [0]
 
 
 def test_a_stopped_run_loses_no_part(tmp_path: Path, log: Path) -> None:
