@@ -1,9 +1,9 @@
 """Continuous batching, compiled: replicas advance through whole iterations between the events that change a batch.
 
 One iteration is what the V1 engine of vLLM does (vllm/v1/core/sched/scheduler.py, read as a description): sequences
-that decode get a token each; prompts, whole or in chunks, fill what is left of the token budget, those that run before those
-that wait, first come first served; a sequence gets cache blocks as it grows, and where none is free the one that began
-last gives up its own and computes them again later.
+that decode get a token each; prompts, whole or in chunks, fill what is left of the token budget, those that run before
+those that wait, first come first served; a sequence gets cache blocks as it grows, and where none is free the one that
+began last gives up its own and computes them again later.
 
 Between admissions, ends and shortage nothing changes but time and contexts: ``advance`` then steps in constant time,
 whatever the number of sequences, and gives the same numbers to the bit as visiting each (``one_by_one``).
