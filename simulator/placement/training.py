@@ -162,10 +162,9 @@ def _update(
         arrived = [
             writer.send(units[holder][0], unit, size * gradients, (), "gradients") for holder, size in moved.items()
         ]
-        done, after = 0, arrived
-        for index in range(len(graph.operators)):
-            done = writer.operator(unit, costs[name], index, after, 0.0)
-            after = [done]
+        done = writer.operator(unit, costs[name], 0, arrived, 0.0)
+        for index in range(1, len(graph.operators)):
+            done = writer.operator(unit, costs[name], index, (done,), 0.0)
         for holder, size in moved.items():
             writer.send(unit, units[holder][0], size * weights, (done,), "weights")
     return execute(writer.build()), costs
