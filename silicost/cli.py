@@ -28,6 +28,7 @@ from silicost.commands import (
     run,
     sensitivity,
     simulate,
+    study,
     sweep,
     train,
     upgrades,
@@ -66,6 +67,7 @@ app.command("explain")(explain.explain)
 app.command("demo")(demo.demo)
 app.command("design")(design.design)
 app.add_typer(calibrate.app, name="calibrate")
+app.add_typer(study.app, name="study")
 
 
 def _version(asked: bool) -> None:
