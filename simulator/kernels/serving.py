@@ -170,11 +170,12 @@ def advance(
         gaps: counts of gaps between tokens, of all replicas.
         tables: ``serving.step_tables.StepTables``.
         limits: tokens of an iteration, sequences, block size, blocks.
-        costs: seconds of the host of an iteration, of each sequence in it; static power of all devices [W], devices.
+        costs: seconds of the host of an iteration, and of each sequence in it; static power of a device [W], devices;
+            shortest gap [s] and bins per doubling of ``gaps``; 1 where the host is hidden behind the devices.
         one_by_one: visit every iteration on its own (for tests).
     """
     most_tokens, most_sequences, size = limits[0], limits[1], limits[2]
-    least_s, per_doubling = costs[4], costs[5]
+    least_s, per_doubling, hidden = costs[4], costs[5], costs[6] > 0.0
     while stats[TIME] < until_s:
         state[ENDED] = 0
         if state[RUNNING] == 0 and state[HEAD] == NONE:
@@ -252,11 +253,13 @@ def advance(
         answered = state[DECODERS] + finished_prompts
         host_s = costs[0] + costs[1] * state[RUNNING]
         context = float(state[CONTEXT] + state[DECODERS])
-        seconds = tables.rows_s[tokens] + tables.head_s[answered] + chunk_s + host_s
-        seconds += _decode_s(tables, state[DECODERS], context, False)
+        device_s = tables.rows_s[tokens] + tables.head_s[answered] + chunk_s
+        device_s += _decode_s(tables, state[DECODERS], context, False)
+        seconds = max(device_s, host_s) if hidden else device_s + host_s
         joules = tables.rows_j[tokens] + tables.head_j[answered] + chunk_j
         joules += _decode_s(tables, state[DECODERS], context, True)
-        _account(state, stats, gaps, limits, costs, seconds, joules, host_s, state[DECODERS], least_s, per_doubling)
+        waited_s = seconds - device_s
+        _account(state, stats, gaps, limits, costs, seconds, joules, waited_s, state[DECODERS], least_s, per_doubling)
         stats[PREFILL_TOKENS] += prompt_tokens
         stats[TOKENS] += answered
         state[CLOCK] += 1
@@ -290,11 +293,13 @@ def advance(
             mean = float(state[CONTEXT] + count) / count
             while j < tables.contexts_at.shape[0] - 2 and tables.contexts_at[j + 1] <= mean:
                 j += 1
-            seconds = fixed_s + 0.0 + host_s
-            seconds += on_grid(tables.sequences_at, tables.contexts_at, tables.decode_s, i, j, count, mean)
+            device_s = fixed_s + 0.0
+            device_s += on_grid(tables.sequences_at, tables.contexts_at, tables.decode_s, i, j, count, mean)
+            seconds = max(device_s, host_s) if hidden else device_s + host_s
             joules = fixed_j + 0.0
             joules += on_grid(tables.sequences_at, tables.contexts_at, tables.decode_j, i, j, count, mean)
-            _account(state, stats, gaps, limits, costs, seconds, joules, host_s, count, least_s, per_doubling)
+            waited_s = seconds - device_s
+            _account(state, stats, gaps, limits, costs, seconds, joules, waited_s, count, least_s, per_doubling)
             stats[TOKENS] += count
             state[CLOCK] += 1
             state[CONTEXT] += count
@@ -304,14 +309,14 @@ def advance(
 
 @law_kernel
 def _account(
-    state: Any, stats: Any, gaps: Any, limits: Any, costs: Any, seconds: float, joules: float, host_s: float,
+    state: Any, stats: Any, gaps: Any, limits: Any, costs: Any, seconds: float, joules: float, waited_s: float,
     decoding: int, least_s: float, per_doubling: float,
 ) -> None:  # fmt: skip
     """Let an iteration pass: time, energy, and integrals over time of queue, batch and cache."""
     used = limits[3] - state[FREE]
     stats[TIME] += seconds
     stats[BUSY_S] += seconds
-    stats[ENERGY_J] += (joules + costs[2] * host_s) * costs[3]
+    stats[ENERGY_J] += (joules + costs[2] * waited_s) * costs[3]
     stats[ITERATIONS] += 1.0
     stats[QUEUE_S] += state[WAITS] * seconds
     stats[RUNNING_S] += state[RUNNING] * seconds

@@ -113,7 +113,10 @@ def serve(
     each = runtime.host_sequence.value if runtime.host_sequence else 0.0
     static_w = float(model.record["static_w"])
     costs = np.array(
-        [runtime.host_step.value, each, static_w, prepared.pool.count, LEAST_GAP_S, float(GAPS_PER_DOUBLING)]
+        [
+            runtime.host_step.value, each, static_w, prepared.pool.count, LEAST_GAP_S, float(GAPS_PER_DOUBLING),
+            float(runtime.async_scheduling),
+        ]
     )
     bounds = np.array([limits.batched_tokens, limits.sequences, limits.block_tokens, limits.blocks], np.int64)
     kernel.serve(

@@ -54,6 +54,7 @@ class Runtime(msgspec.Struct, frozen=True):
     ``workloads.collectives``. ``half_accumulate`` says that 16-bit products accumulate in fp16;
     ``vector_decode`` that decode attention runs on the vector units, one query head at a time, so that many query
     heads on one key are bound by compute. ``pads_heads`` says that it pads heads so that any tp can cut them;
+    ``async_scheduling`` that the host prepares the next iteration of a server while the devices work on this one;
     ``trains`` that it can run a training step; ``shards_replicas`` that data-parallel replicas each hold a part of the
     weights, gradients and optimizer states (ZeRO stage 3, FSDP). ``vendors`` empty: any vendor. ``aliases`` are what
     people write for it, see ``workloads.runtimes.match``.
@@ -81,6 +82,7 @@ class Runtime(msgspec.Struct, frozen=True):
     half_accumulate: bool = False
     vector_decode: bool = False
     pads_heads: bool = False
+    async_scheduling: bool = False
     trains: bool = False
     shards_replicas: bool = False
     notes: str = ""
