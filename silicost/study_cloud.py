@@ -14,6 +14,7 @@ from silicost.studies.summary import Summary
 from silicost.study_points import Axes, Kept, configuration_of, words_of
 
 Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 _COLOURS: Final = 6
@@ -41,7 +42,8 @@ def cloud_of(
     rows = kept.frame.loc[here, list(found.axes)]
     columns = [_coded(rows[name], units.get(name, "")) for name in found.axes]
     coloured = _coloured(axes, shares, own[:2])
-    legend, colours = _legend(axes, coloured, here)
+    sign = -1.0 if found.objectives[0].better == "higher" else 1.0
+    legend, colours = _legend(axes, coloured, here, sign * x[here])
     return Cloud(
         own[0], own[1], objectives, front, names=tuple(found.axes), labels=tuple(labels for labels, _ in columns),
         x_values=x[here], y_values=y[here],
@@ -64,13 +66,15 @@ def _coloured(axes: Axes, shares: Sequence[Shares], metrics: Sequence[int]) -> i
     return max(able, key=lambda k: (not axes.factors[k].places, weights[k], -k), default=None)
 
 
-def _legend(axes: Axes, coloured: int | None, here: Bools) -> tuple[tuple[str, ...], Ints]:
-    """Levels with a colour, at most ``_COLOURS`` of them, and the colour of each point; -1 for others."""
+def _legend(axes: Axes, coloured: int | None, here: Bools, costs: Floats) -> tuple[tuple[str, ...], Ints]:
+    """Levels with a colour, the ``_COLOURS`` with the best points by the first objective, and the colour of each point;
+    -1 for others."""
     if coloured is None:
         return (), np.full(int(here.sum()), -1, np.int64)
     factor, codes = axes.factors[coloured], axes.codes[coloured][here]
-    counts = np.bincount(codes, minlength=len(factor.levels))
-    chosen = sorted(np.argsort(-counts, kind="stable")[:_COLOURS].tolist())
+    best = np.full(len(factor.levels), np.inf)
+    np.minimum.at(best, codes, costs)
+    chosen = sorted(np.argsort(best, kind="stable")[:_COLOURS].tolist())
     table = np.full(len(factor.levels), -1, np.int64)
     table[chosen] = np.arange(len(chosen))
     return tuple(factor.levels[k] for k in chosen), table[codes]

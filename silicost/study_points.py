@@ -38,6 +38,8 @@ _RANGES: Final = 16
 """Ranges of an axis with more."""
 _FINE: Final = 64
 """Cells of a decade while they are counted."""
+_ROOM: Final = 400 * _FINE
+"""Cells between 1 and the largest and smallest floats."""
 _CELLS: Final = 60
 """Cells of an axis when they are shown."""
 _SEED: Final = 0
@@ -101,9 +103,10 @@ class _Cells:
         with np.errstate(invalid="ignore"):
             placed = (x > 0.0) & (y > 0.0) & np.isfinite(x) & np.isfinite(y)
         self.off += int((~placed).sum())
-        at = np.floor(np.log10(np.stack([x[placed], y[placed]])) * _FINE).astype(np.int64)
-        found, counts = np.unique(at, axis=1, return_counts=True)
-        for place, count in zip(map(tuple, found.T.tolist()), counts.tolist(), strict=True):
+        across, up = (np.floor(np.log10(values[placed]) * _FINE).astype(np.int64) + _ROOM for values in (x, y))
+        found, counts = np.unique(across * (2 * _ROOM) + up, return_counts=True)
+        for cell, count in zip(found.tolist(), counts.tolist(), strict=True):
+            place = (cell // (2 * _ROOM) - _ROOM, cell % (2 * _ROOM) - _ROOM)
             self.counts[place] = self.counts.get(place, 0) + count
 
     def bins(self) -> tuple[Bin, ...]:
@@ -233,14 +236,20 @@ def _in_ranges(name: str, values: Floats, unit: str) -> tuple[Factor, Ints]:
     """Numbers as levels: each of a few values, or ranges that hold equally many rows."""
     distinct = np.unique(values)
     if len(distinct) <= _RANGES:
-        labels = tuple(f"{number(value, 4)} {unit}".rstrip() for value in distinct.tolist())
+        labels = tuple(words_of(value, unit) for value in distinct.tolist())
         return Factor(name, labels, tuple(distinct.tolist())), np.searchsorted(distinct, values)
     edges = np.unique(np.quantile(values, np.linspace(0.0, 1.0, _RANGES + 1)))
     codes = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
     present, codes = np.unique(codes, return_inverse=True)
     groups = [values[codes == k] for k in range(len(present))]
-    labels = tuple(f"{number(float(own.min()))} – {number(float(own.max()))} {unit}".rstrip() for own in groups)
+    labels = tuple(_between(float(own.min()), float(own.max()), unit) for own in groups)
     return Factor(name, labels, tuple(float(np.median(own)) for own in groups), binned=True), codes
+
+
+def _between(low: float, high: float, unit: str) -> str:
+    """A range in words: whole numbers as they are, others to three digits."""
+    ends = [str(int(end)) if end.is_integer() and abs(end) < 1e6 else number(end) for end in (low, high)]
+    return _with_unit(ends[0] if low == high else " – ".join(ends), unit)
 
 
 def configuration_of(row: Mapping[Any, Any], axes: Sequence[str], units: Mapping[str, str]) -> Configuration:

@@ -52,9 +52,9 @@ def _against(first: Measure, gains: Sequence[Gain], factors: Sequence[Factor]) -
     gained = ratio > 1.0 + _SAME if first.better == "higher" else ratio < 1.0 - _SAME
     name = factors[0].name
     if gained:
-        return f"; {name} {level.level} has {number(ratio)}× that of {gains[0].level} ({pairs})"
+        return f"; like for like, {name} {level.level} has {number(ratio)}× that of {gains[0].level} ({pairs})"
     nearest = f"the nearest is {level.level} with {number(ratio)}× ({pairs})"
-    return f"; no {name} has a better one than {gains[0].level}, {nearest}"
+    return f"; like for like, no {name} has a better one than {gains[0].level}, {nearest}"
 
 
 def _inside(title: str) -> str:

@@ -80,10 +80,10 @@ def applies(card: StudyCard) -> bool:
 def draw(card: StudyCard) -> Markup:
     """A table."""
     rows = rows_of(card)
-    none = sum(gain.best is None for gain in card.gains) - sum(row.value is None for row in rows)
+    empty = sum(gain.best is None for gain in card.gains) - sum(row.value is None for row in rows)
     return render(
         "study_gains.html", rows=rows, factor=card.factors[0].name, metrics=card.metrics, first=card.gains[0].level,
-        left_out=len(card.gains) - len(rows) - none, none=none, sample=card.sample,
+        left_out=len(card.gains) - len(rows) - empty, empty=empty, sample=card.sample,
     )  # fmt: skip
 
 

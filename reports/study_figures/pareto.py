@@ -30,12 +30,12 @@ from reports.text import plain, short
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MOST_ROWS: Final = 40
+MOST_ROWS: Final = 20
 """Points of the front in the table."""
 MOST_MARKED: Final = 400
 """Points of the front that are marked with words of their own."""
 _SIZE_IN: Final = (5.0, 4.2)
-_BOX: Final = (0.145, 0.12, 0.83, 0.84)
+_BOX: Final = (0.17, 0.12, 0.805, 0.84)
 _STRENGTHS: Final = (0.2, 0.35, 0.5, 0.65, 0.8, 1.0)
 _MANY: Final = 50
 """Beyond so many marks they are small."""

@@ -174,7 +174,7 @@ def _place(table: dict[str, Any], wanted: Mapping[str, str], links: list[str]) -
             axes[key] = text
         else:
             fixed[key] = values[0]
-    linked = list(table.get("linked", []))
+    linked = []
     for link in links:
         names = [name.strip().replace("-", "_") if "." not in name else name.strip() for name in link.split(",")]
         missing = [name for name in names if name not in axes]
@@ -183,8 +183,15 @@ def _place(table: dict[str, Any], wanted: Mapping[str, str], links: list[str]) -
             raise InputError(f"--link {clipped(link)!r}: {why}")
         linked.append({name: axes.pop(name) for name in names})
     table |= {"scenario": fixed, "axes": axes}
-    if linked:
-        table["linked"] = linked
+    rows = table.get("linked", [])
+    if isinstance(rows, list):
+        kept = [_without(row, wanted) for row in rows]
+        table["linked"] = [row for row in (*kept, *linked) if row != {}]
+
+
+def _without(row: Any, wanted: Mapping[str, str]) -> Any:
+    """Linked axes without those that flags say."""
+    return {key: values for key, values in row.items() if key not in wanted} if isinstance(row, dict) else row
 
 
 def _changes(pairs: list[str] | None) -> dict[str, str]:
