@@ -191,35 +191,26 @@ def advance(
         budget = most_tokens - state[DECODERS]
         chunk_s = chunk_j = 0.0
         prompt_tokens, finished_prompts = 0, 0
-        # Prompts that are under way.
-        place = 0
-        while place < state[RUNNING] and state[PROMPTS] > 0:
-            request = running[place]
-            place += 1
-            if requests.status[request] != PROMPT or budget <= 0:
-                continue
+        # A prompt that is under way: it began last, for nothing is admitted behind one that the budget cut.
+        if state[PROMPTS] > 0:
+            request = running[state[RUNNING] - 1]
             before = requests.computed[request]
             new = min(requests.prompt[request] - before, budget)
             more = _blocks(before + new, size) - _blocks(before, size)
-            while state[FREE] < more and running[state[RUNNING] - 1] != request:
-                last = running[state[RUNNING] - 1]
-                if requests.status[last] == DECODING and (_length(requests, state, last) % size) == 0:
-                    state[FREE] += 1  # the block that this iteration had given it
+            if state[FREE] < more:
                 _preempt(requests, state, running, residues, stats, size)
                 short = True
-                budget = most_tokens - state[DECODERS] - prompt_tokens
-            if state[FREE] < more:
-                continue
-            state[FREE] -= more
-            requests.computed[request] = before + new
-            requests.chunk[request] = new
-            budget -= new
-            prompt_tokens += new
-            i, j = between(tables.new_at, new), between(tables.visible_at, before + new)
-            chunk_s += on_grid(tables.new_at, tables.visible_at, tables.prefill_s, i, j, new, before + new)
-            chunk_j += on_grid(tables.new_at, tables.visible_at, tables.prefill_j, i, j, new, before + new)
-            if before + new == requests.prompt[request]:
-                finished_prompts += 1
+            else:
+                state[FREE] -= more
+                requests.computed[request] = before + new
+                requests.chunk[request] = new
+                budget -= new
+                prompt_tokens += new
+                i, j = between(tables.new_at, new), between(tables.visible_at, before + new)
+                chunk_s += on_grid(tables.new_at, tables.visible_at, tables.prefill_s, i, j, new, before + new)
+                chunk_j += on_grid(tables.new_at, tables.visible_at, tables.prefill_j, i, j, new, before + new)
+                if before + new == requests.prompt[request]:
+                    finished_prompts += 1
         # Prompts that wait.
         while not short and state[HEAD] != NONE and budget > 0 and state[RUNNING] < most_sequences:
             request = state[HEAD]
@@ -283,12 +274,11 @@ def advance(
         fixed_j = tables.rows_j[count] + tables.head_j[count]
         i = between(tables.sequences_at, count)
         j = between(tables.contexts_at, (state[CONTEXT] + count) / count)
-        while state[CLOCK] < state[SOONEST] and (blocked or stats[TIME] < until_s):
-            if stats[TIME] >= until_s:
-                break
+        while state[CLOCK] < state[SOONEST] and stats[TIME] < until_s:
             needed = residues[(-state[CLOCK]) % size]
             if state[FREE] < needed:
                 break
+            state[ENDED] = 0
             state[FREE] -= needed
             mean = float(state[CONTEXT] + count) / count
             while j < tables.contexts_at.shape[0] - 2 and tables.contexts_at[j + 1] <= mean:
@@ -426,6 +416,7 @@ def serve(
             requests.replica[k] = chosen
             if states[chosen, RUNNING] == 0 and states[chosen, HEAD] == NONE:
                 stats[chosen, TIME] = max(stats[chosen, TIME], at_s)
+            stats[chosen, QUEUE_S] += stats[chosen, TIME] - at_s  # until the iteration under way ends
             push(requests, states[chosen], k, False)
     for r in range(replicas):
         _until(requests, states, running, residues, stats, gaps, tables, limits, costs, r, np.inf, one_by_one)

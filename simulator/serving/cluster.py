@@ -114,7 +114,12 @@ def serve(
     static_w = float(model.record["static_w"])
     costs = np.array(
         [
-            runtime.host_step.value, each, static_w, prepared.pool.count, LEAST_GAP_S, float(GAPS_PER_DOUBLING),
+            runtime.host_step.value,
+            each,
+            static_w,
+            prepared.pool.count,
+            LEAST_GAP_S,
+            float(GAPS_PER_DOUBLING),
             float(runtime.async_scheduling),
         ]
     )
@@ -126,16 +131,17 @@ def serve(
 
 
 def _begin_loop(requests: Columns, states: Ints, concurrency: int) -> None:
-    """The first requests of a closed loop wait at the start, spread over the replicas."""
-    replicas = len(states)
-    states[:, kernel.STRIDE] = replicas
-    possible = np.flatnonzero(requests.status != kernel.REJECTED)
-    states[:, kernel.NEXT] = len(requests.status)
-    for r in range(replicas):
-        own = possible[possible % replicas == r]
-        first = own[: -(-(concurrency - r) // replicas)] if concurrency > r else own[:0]
-        for request in first.tolist():
-            requests.arrival_s[request] = 0.0
+    """The first requests of a closed loop wait at the start; clients, and the requests of each, keep to one replica."""
+    used = min(len(states), concurrency)
+    number = np.arange(len(requests.status))
+    requests.replica[:] = number % used
+    states[:, kernel.STRIDE] = used
+    states[:, kernel.NEXT] = len(number)
+    for r in range(used):
+        own = np.flatnonzero((requests.status != kernel.REJECTED) & (requests.replica == r))
+        clients = -(-(concurrency - r) // used)
+        requests.arrival_s[own[:clients]] = 0.0
+        for request in own[:clients].tolist():
             kernel.push(requests, states[r], request, False)
-        rest = own[len(first) :]
-        states[r, kernel.NEXT] = rest[0] if len(rest) else len(requests.status)
+        if len(own) > clients:
+            states[r, kernel.NEXT] = own[clients]
