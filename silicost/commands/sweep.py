@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -16,11 +16,13 @@ from silicost.output import Format, print_json, print_rows, print_table, write_o
 
 if TYPE_CHECKING:
     from silicost.studies.refine import Refined
+    from silicost.studies.searching import Searched
     from silicost.studies.study import Study
     from silicost.studies.summary import Summary
     from silicost.studies.work import Prepared
     from simulator.explore import reading
     from simulator.explore.executors import Outcome
+    from simulator.explore.manifest import GivenUp
 
 KEYS: Final = (
     "model", "device", "runtime", "dtype", "weight_dtype", "kv_dtype", "system", "site", "price", "count", "tp", "pp",
@@ -69,6 +71,12 @@ def sweep(
     ] = None,
     sample: Annotated[
         str, typer.Option("--sample", help="random, sobol or latin-hypercube, points, seed: sobol:10000:1.")
+    ] = "",
+    search: Annotated[
+        str,
+        typer.Option(
+            "--search", help="Search instead of listing: evaluations, method, seed: 500 or 500:gp:1.", metavar="N"
+        ),
     ] = "",
     intervals: Annotated[
         bool, typer.Option("--intervals", help="With the ends of the 80% interval of each metric.")
@@ -119,8 +127,14 @@ def sweep(
         print_rows(dry(asked, prepared), format)
         return
     folder = Path(out or f"runs/{_slug(asked)}")
-    outcome = compute(asked, prepared, folder, executor, workers, scheduler)
-    tell(asked, folder, outcome, top, format, report or str(folder / "report.html"))
+    if asked.search is None:
+        given_up = compute(asked, prepared, folder, executor, workers, scheduler).given_up
+        searched = None
+    else:
+        from silicost.studies.searching import search_study
+
+        given_up, searched = (), search_study(asked, prepared, folder, _warn)
+    tell(asked, folder, given_up, top, format, report or str(folder / "report.html"), searched)
 
 
 def shipped_rows() -> list[dict[str, Any]]:
@@ -155,6 +169,8 @@ def study_from(name: str, values: Mapping[str, str], given: Mapping[str, Any]) -
             table[key] = [*table.get(key, []), *given[flag]]
     if given["sample"]:
         table["sample"] = _sample(given["sample"])
+    if given["search"]:
+        table["search"] = _search(given["search"])
     for key in ("engine", "intervals"):
         if given[key]:
             table[key] = True
@@ -207,6 +223,17 @@ def _sample(text: str) -> dict[str, Any]:
     return found | dict(zip(("n", "seed"), map(int, numbers), strict=False))
 
 
+def _search(text: str) -> dict[str, Any]:
+    """Evaluations, method and seed of "500:gp:1"."""
+    number, *others = text.split(":")
+    if not number.strip().isdigit() or len(others) > 2 or (len(others) == 2 and not others[1].strip().isdigit()):
+        raise InputError(f"--search {clipped(text)!r}: must be EVALUATIONS, or with a method and a seed as 500:gp:1")
+    found: dict[str, Any] = {"evaluations": int(number)}
+    if others:
+        found["method"] = others[0].strip()
+    return found | ({"seed": int(others[1])} if len(others) == 2 else {})
+
+
 def dry(asked: Study, prepared: Prepared) -> list[dict[str, Any]]:
     """How many points there are, how long they take and what they need, from a pilot of points far apart."""
     import time
@@ -257,7 +284,10 @@ def compute(
         return run_parts(writer, chosen, prepared.work, prepared.recipe, progress.tell)
 
 
-def tell(asked: Study, folder: Path, outcome: Outcome, top: int, how: Format, report: str) -> None:
+def tell(
+    asked: Study, folder: Path, given_up: Iterable[GivenUp], top: int, how: Format, report: str,
+    searched: Searched | None = None,
+) -> None:  # fmt: skip
     """Print what a study found, and write its page to ``report``, unless that is "none".
 
     Raises:
@@ -272,15 +302,17 @@ def tell(asked: Study, folder: Path, outcome: Outcome, top: int, how: Format, re
     found = summarise(stored, asked.metrics, asked.objectives)
     again = refine(asked, stored, top) if top else None
     if how is Format.JSON:
-        print_json(as_json(asked, folder, found, again))
+        print_json(as_json(asked, folder, found, again, searched))
     elif how is Format.CSV:
         for number, batch in enumerate(stored.batches()):
             write_out(batch.to_pandas().to_csv(index=False, header=number == 0, lineterminator="\n"))
     else:
         _tables(asked, folder, found, again)
+        if searched is not None:
+            _told(asked, searched)
     if report != "none":
         _write_page(asked, stored, found, report)
-    for part in outcome.given_up:
+    for part in given_up:
         _warn(f"points {part.start} to {part.stop - 1} could not be computed: {part.reason}")
     if not found.feasible:
         most = "; ".join(f"{count} points: {found.details[code]}" for code, count in found.reasons.most_common(3))
@@ -297,7 +329,19 @@ def _write_page(asked: Study, stored: reading.Study, found: Summary, report: str
     sys.stderr.write(f"silicost: report: {report}\n")
 
 
-def as_json(asked: Study, folder: Path, found: Summary, again: Refined | None) -> dict[str, Any]:
+def _told(asked: Study, searched: Searched) -> None:
+    """How the search went, in a line."""
+    last = searched.progress[-1] if searched.progress else None
+    size = "a continuous space" if asked.space.ranges else f"{asked.space.size:,} points"
+    done = f"searched {size} in {last.evaluations:,} evaluations" if last else "searched nothing"
+    halves = [each for each in searched.progress if last and each.hypervolume >= 0.99 * last.hypervolume]
+    near = f"; 99% of the hypervolume after {halves[0].evaluations:,}" if halves else ""
+    write_out(f"\n{done} (ended by {searched.ended}){near}\n")
+
+
+def as_json(
+    asked: Study, folder: Path, found: Summary, again: Refined | None, searched: Searched | None = None
+) -> dict[str, Any]:
     """What a study found, for programs."""
     whole: dict[str, Any] = {
         "title": asked.title, "folder": str(folder), "rows": found.rows, "feasible": found.feasible,
@@ -308,6 +352,10 @@ def as_json(asked: Study, folder: Path, found: Summary, again: Refined | None) -
         "best": found.best, "objectives": [f"{each.metric}:{each.better}" for each in found.objectives],
         "pareto": found.front,
     }  # fmt: skip
+    if searched is not None:
+        whole["search"] = {
+            "ended": searched.ended, "progress": [each._asdict() for each in searched.progress],
+        }  # fmt: skip
     if again is not None:
         whole["refined"] = {
             "metric": again.metric, "regret": again.regret, "farthest": again.farthest, "rows": again.rows,

@@ -37,7 +37,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from hardware_specs.errors import InputError, clipped, nearest
+from hardware_specs.errors import InputError, UnknownName, clipped, nearest
 from hardware_specs.files import beside
 from hardware_specs.reader import read_toml
 from hardware_specs.units import parse_quantity
@@ -51,9 +51,11 @@ from simulator.explore.samplers import sampler_of
 from simulator.explore.space import Axis, Range, Sampler, Space
 from simulator.metrics import BY_NAME
 
+METHODS: Final = ("gp", "nsga2", "tpe", "random")
+"""Methods of search (``explore.search``)."""
 TABLES: Final = (
     "title", "question", "metrics", "intervals", "engine", "conditions", "constraints", "scenario", "axes",
-    "linked", "sample", "objectives",
+    "linked", "sample", "objectives", "search",
 )  # fmt: skip
 INFERENCE: Final = (
     "ttft_s", "tpot_s", "output_tokens_per_s", "j_per_output_token", "usd_per_million_output_tokens", "memory_bytes",
@@ -66,6 +68,18 @@ BESIDE: Final = {"memory_bytes": "lower", "device_j": "lower", "facility_j": "lo
 _PATHS: Final = ("model", "device", "runtime", "system", "site")
 """Keys that may name a file, which lies beside the study."""
 _SAMPLE: Final = ("kind", "n", "seed")
+_MOST_EVALUATIONS: Final = 1_000_000
+
+
+class Searching(msgspec.Struct, frozen=True):
+    """How the space is searched: at most so many evaluations, fewer where the hypervolume of the front grew by less
+    than ``growth`` (a share) over the last ``over``."""
+
+    evaluations: int
+    method: str = "gp"
+    seed: int = 0
+    growth: float = 0.0
+    over: int = 100
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -90,6 +104,7 @@ class Study:
     objectives: tuple[Objective, ...] = ()
     engine: bool = False
     intervals: bool = False
+    search: Searching | None = None
     table: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -172,6 +187,7 @@ def study_of(table: Mapping[str, Any], place: str, folder: Path) -> Study:
         objectives=objectives,
         engine=_switch(table, "engine", place),
         intervals=_switch(table, "intervals", place),
+        search=_search(table, place),
         table={**_anchored(table, folder), "scenario": fixed},
     )
 
@@ -265,6 +281,29 @@ def _sample(table: Mapping[str, Any], place: str) -> Sample:
         return msgspec.convert(dict(given), Sample)
     except msgspec.ValidationError as error:
         raise InputError(f"{place}: sample: {error}") from None
+
+
+def _search(table: Mapping[str, Any], place: str) -> Searching | None:
+    given = table.get("search")
+    if given is None:
+        return None
+    if not isinstance(given, Mapping):
+        raise InputError(f"{place}: search: must be a table, not {given!r}")
+    for key in given:
+        _check_known(key, Searching.__struct_fields__, f"{place}: search")
+    if "sample" in table:
+        raise InputError(f"{place}: a study is searched or sampled, not both; drop [search] or [sample]")
+    try:
+        wanted = msgspec.convert(dict(given), Searching)
+    except msgspec.ValidationError as error:
+        raise InputError(f"{place}: search: {error}") from None
+    if not 1 <= wanted.evaluations <= _MOST_EVALUATIONS:
+        raise InputError(f"{place}: search: evaluations {wanted.evaluations}: must be from 1 to {_MOST_EVALUATIONS}")
+    if wanted.method not in METHODS:
+        raise UnknownName("search method", wanted.method, METHODS, f"allowed: {', '.join(METHODS)}", place)
+    if wanted.growth < 0.0 or wanted.over < 1:
+        raise InputError(f"{place}: search: growth and over must be above zero")
+    return wanted
 
 
 def _check_belongs(names: Mapping[str, Any], place: str) -> None:

@@ -25,7 +25,8 @@ from silicost.studies.cells import Value
 from silicost.studies.evaluator import StudyEvaluator
 from silicost.studies.study import Study, study_of
 from simulator.explore.manifest import Definition
-from simulator.explore.space import Axis
+from simulator.explore.samplers import Grid
+from simulator.explore.space import Axis, Range
 from simulator.explore.work import Recipe, Work
 from simulator.identity import content_hash, laws_hash
 from workloads.models.catalogue import load_model
@@ -70,7 +71,7 @@ def prepare_study(study: Study, calibrations: tuple[str, ...] = (), part_points:
     points = part_points or (PART_RUNS if study.engine or study.trains else PART_POINTS)
     definition = Definition(
         title=study.title, text=study.text, axes=study.space.names,
-        space=content_hash([_axis_content(axis) for axis in study.space.axes if isinstance(axis, Axis)],
+        space=content_hash([_axis_content(axis) for axis in study.space.axes],
                            [condition.text for condition in study.space.conditions]),
         sampler=f"{sample.kind} {sample.n} {sample.seed}", evaluator=work.evaluator.fingerprint,
         points=work.sampler.count, part_points=points, seed=sample.seed,
@@ -132,11 +133,12 @@ def work_from_text(text: str) -> Work:
 
 
 def _work(study: Study) -> Work:
-    metrics = tuple(dict.fromkeys((*study.metrics, *(each.metric for each in study.objectives))))
+    sought = [each.metric for each in study.objectives] + [each.metric for each in study.constraints]
+    metrics = tuple(dict.fromkeys((*study.metrics, *sought)))
     evaluator = StudyEvaluator(
         study.fixed, metrics, study.constraints, study.engine, study.intervals, fingerprint_of(study)
     )
-    return Work(study.sampler(), evaluator)
+    return Work(Grid(study.space) if study.search else study.sampler(), evaluator)
 
 
 def fingerprint_of(study: Study) -> str:
@@ -153,7 +155,9 @@ def fingerprint_of(study: Study) -> str:
     return content_hash(asked, study.engine, study.intervals, _catalogues(), own, fitted)
 
 
-def _axis_content(axis: Axis) -> list[object]:
+def _axis_content(axis: Axis | Range) -> list[object]:
+    if isinstance(axis, Range):
+        return [axis.name, repr(axis)]
     return [list(axis.names), [list(choice) for choice in axis.values]]
 
 
