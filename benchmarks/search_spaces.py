@@ -28,6 +28,7 @@ METRICS = (
 )  # fmt: skip
 """What is kept of every result; ``derived`` adds to it."""
 DERIVED = ("memory_share", "power_w", "usd_per_h", "parameters", "prompt_tokens")
+COLUMNS = (*METRICS, *DERIVED, "fits", "feasible")
 
 TPOT = Objective("tpot_s", "lower")
 TTFT = Objective("ttft_s", "lower")

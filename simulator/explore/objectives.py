@@ -26,6 +26,7 @@ Bools = NDArray[np.bool_]
 
 OPERATORS: Final = ("<=", ">=")
 _CONSTRAINT: Final = re.compile(r"^\s*([^<>=!\s]+)\s*(<=|>=)\s*(\S+)\s*$")
+_LEAST: Final = 1e-12
 _VERDICTS: Final = ("feasible", "fits")
 """Columns that say whether a point has an answer at all; one that is absent says yes."""
 
@@ -91,11 +92,17 @@ class Constraint:
             raise InputError(f"{place}: the bound must be finite")
 
     def margins(self, values: Floats) -> Floats:
-        """By how much values [n] break the bound, as a share of it (of 1 where it is 0): positive where they do, NaN
-        where there is no finite value."""
+        """By how much values [n] break the bound: positive where they do, NaN where there is no finite value.
+
+        With a positive bound it is the logarithm of value / bound, so that half and double are equally far off (a value
+        that is not positive counts as a very small one); else the difference as a share of the bound (of 1 if it is 0).
+        """
         known = np.where(np.isfinite(values), values, np.nan)
-        over = known - self.bound if self.op == "<=" else self.bound - known
-        return over / (abs(self.bound) or 1.0)
+        if self.bound > 0.0:
+            over = np.log(np.maximum(known / self.bound, _LEAST))
+        else:
+            over = (known - self.bound) / (abs(self.bound) or 1.0)
+        return over if self.op == "<=" else -over
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,20 +112,29 @@ class Scores:
     Args:
         costs: [n, d], less is better; NaN where a metric has no value.
         margins: [n, k], positive where a constraint is broken; NaN where its metric has no value.
-        answered: [n], false where the table says that a point is not feasible or does not fit.
+        answered: [n], false where the table says that a point is not feasible or does not fit, and no constraint that
+            it is known to break explains that.
     """
 
     costs: Floats
     margins: Floats
     answered: Bools
 
+    def take(self, rows: Bools) -> Scores:
+        """The scores of some points, by a mask [n]."""
+        return Scores(self.costs[rows], self.margins[rows], self.answered[rows])
+
+    @property
+    def complete(self) -> Bools:
+        """Which points have a value of every metric that is asked for, [n]."""
+        return np.asarray(np.isfinite(np.hstack([self.costs, self.margins])).all(axis=1))
+
     @property
     def violations(self) -> Floats:
         """How wrong each point is, [n]: 0 where it is feasible; the sum of its positive margins where constraints are
         broken; infinite without an answer, or where a metric that is asked for has no value."""
         summed = np.maximum(self.margins, 0.0).sum(axis=1)
-        known = self.answered & np.isfinite(self.costs).all(axis=1)
-        return np.where(known & ~np.isnan(summed), summed, np.inf)
+        return np.where(self.answered & self.complete, summed, np.inf)
 
     @property
     def feasible(self) -> Bools:
@@ -146,9 +162,9 @@ def score(table: Table, objectives: Sequence[Objective], constraints: Sequence[C
     for name in _VERDICTS:
         if name in table:
             answered &= _numbers(table, name) > 0.0
-    return Scores(
-        np.stack(costs, axis=1), np.stack(margins, axis=1) if margins else np.zeros((rows, 0)), answered
-    )  # fmt: skip
+    over = np.stack(margins, axis=1) if margins else np.zeros((rows, 0))
+    answered |= (over > 0.0).any(axis=1)
+    return Scores(np.stack(costs, axis=1), over, answered)
 
 
 def parse_constraint(text: str) -> Constraint:
