@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from hardware_specs.errors import InputError, UnknownName
 from simulator import memory
+from simulator.checks import LARGEST, check_count
 from simulator.kernels import serving as kernel
 from simulator.prepared import Prepared
 from simulator.serving.requests import Asked, Columns, columns_of
@@ -27,6 +28,11 @@ LEAST_GAP_S: Final = 1e-5
 GAPS_PER_DOUBLING: Final = 16
 GAP_BINS: Final = 512
 """Gaps between tokens are counted in bins whose ends differ by a sixteenth of a doubling, from 10 us on."""
+MOST_PER_ITERATION: Final = 1_000_000
+MOST_BLOCK: Final = 65_536
+MOST_BLOCKS: Final = 1 << 31
+MOST_REPLICAS: Final = 100_000
+"""Upper bounds of sizes that tables and states are as long as."""
 
 
 class Limits(NamedTuple):
@@ -54,19 +60,23 @@ def cache_blocks(
 ) -> int:  # fmt: skip
     """Blocks of the cache of one replica: usable memory less weights, the activation peak and what the runtime holds.
 
+    States of state space layers do not grow: each sequence that may run has its own beside the blocks.
+
     Raises:
         InputError: nothing is left.
     """
     precision, sharding = prepared.precision, prepared.how.sharding
     weights = memory.weight_bytes(arch, precision, sharding)
     activations = memory.inference_activation_bytes(arch, batched_tokens, sequences, precision, sharding.tp)
-    left = prepared.usable_bytes - weights - activations - prepared.pool.runtime.context.value
-    each = memory.kv_bytes_per_sequence(arch, float(block_tokens), precision, sharding)
-    blocks = int(left / each) if each > 0.0 else 1 << 30
+    state = memory.kv_bytes_per_sequence(arch, 0.0, precision, sharding)
+    left = prepared.usable_bytes - weights - activations - prepared.pool.runtime.context.value - sequences * state
+    each = memory.kv_bytes_per_sequence(arch, float(block_tokens), precision, sharding) - state
+    blocks = 0 if left <= 0.0 else int(left / each) if each > 0.0 else 1 << 30
     if blocks < 1:
         raise InputError(
             f"{prepared.pool.device.id} cannot serve {arch.id}: weights {weights / 1e9:.3g} GB, activations "
-            f"{activations / 1e9:.3g} GB and the runtime leave {left / 1e9:.3g} GB of {prepared.usable_bytes / 1e9:.3g}"
+            f"{activations / 1e9:.3g} GB, states {sequences * state / 1e9:.3g} GB and the runtime leave "
+            f"{left / 1e9:.3g} GB of {prepared.usable_bytes / 1e9:.3g}"
         )
     return blocks
 
@@ -91,6 +101,7 @@ def serve(
     """
     if router not in ROUTERS:
         raise UnknownName("router", router, ROUTERS, f"allowed: {', '.join(ROUTERS)}")
+    _check_sizes(limits, replicas, concurrency)
     plan = prepared.pool.plan
     if plan.pp > 1 or plan.dp > 1:
         raise InputError(f"--pp {plan.pp} --dp {plan.dp}: replicas are cut by --tp (and --ep); use --replicas for dp")
@@ -101,7 +112,7 @@ def serve(
     states[:, [kernel.HEAD, kernel.TAIL]] = kernel.NONE
     states[:, kernel.FREE] = limits.blocks
     states[:, kernel.SOONEST] = 1 << 62
-    running = np.full((replicas, limits.sequences), kernel.NONE, np.int64)
+    running = np.full((replicas, min(limits.sequences, max(count, 1))), kernel.NONE, np.int64)
     residues = np.zeros((replicas, limits.block_tokens), np.int64)
     stats = np.zeros((replicas, kernel.STATS))
     gaps = np.zeros(GAP_BINS, np.int64)
@@ -128,6 +139,24 @@ def serve(
         requests, states, running, residues, stats, gaps, priced, bounds, costs, ROUTERS[router], picks, one_by_one
     )
     return Served(requests, stats, gaps, limits)
+
+
+def _check_sizes(limits: Limits, replicas: int, concurrency: int) -> None:
+    """Refuse what a server or a fleet cannot have.
+
+    Raises:
+        InputError: with the flag, its value and what is allowed.
+    """
+    sizes = {
+        "--max-batched-tokens": (limits.batched_tokens, MOST_PER_ITERATION),
+        "--max-num-seqs": (limits.sequences, MOST_PER_ITERATION), "--block-size": (limits.block_tokens, MOST_BLOCK),
+        "KV blocks": (limits.blocks, MOST_BLOCKS), "context": (limits.context, LARGEST),
+        "--replicas": (replicas, MOST_REPLICAS),
+    }  # fmt: skip
+    if concurrency:
+        sizes["--concurrency"] = (concurrency, LARGEST)
+    for flag, (value, most) in sizes.items():
+        check_count(flag, value, most)
 
 
 def _begin_loop(requests: Columns, states: Ints, concurrency: int) -> None:
