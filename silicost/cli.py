@@ -27,6 +27,7 @@ from silicost.commands import (
     require,
     run,
     sensitivity,
+    serve,
     simulate,
     study,
     sweep,
@@ -54,6 +55,7 @@ for name in catalogues.KINDS:
     app.add_typer(catalogues.commands(name), name=name)
 app.command("simulate")(simulate.simulate)
 app.command("train")(train.train)
+app.command("serve")(serve.serve)
 app.command("run")(run.run)
 app.command("sweep")(sweep.sweep)
 app.command("validate")(validate.validate)
