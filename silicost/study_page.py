@@ -19,7 +19,7 @@ from silicost.studies.summary import Row, Summary
 from silicost.study_cloud import cloud_of
 from silicost.study_effects import heat_of, ratios_of, shares_of, spreads_of
 from silicost.study_points import MOST_DRAWN, MOST_KEPT, Axes, Kept, axes_of, best_of, read_rows, value_of
-from silicost.study_words import answer_of, asked_of, provenance_of
+from silicost.study_words import SEARCHED, answer_of, asked_of, provenance_of
 from simulator.explore import reading
 from simulator.simulate import simulate
 
@@ -54,7 +54,7 @@ def card_of(asked: Study, stored: reading.Study, found: Summary, command: str = 
     feasible = kept.frame["feasible"].to_numpy(bool)
     values = [kept.frame[name].to_numpy(float) for name in names]
     axes = axes_of(asked, kept)
-    sampled = asked.sample.kind != "grid"
+    sampled = asked.sample.kind != "grid" or asked.search is not None
     shares = tuple(shares_of(axes.codes, each, feasible, sampled) for each in values)
     units = {info.name: info.unit for info in stored.manifest.columns}
     best = tuple(_with_interval(asked, found.best.get(name), name, units) for name in names)
@@ -71,7 +71,7 @@ def card_of(asked: Study, stored: reading.Study, found: Summary, command: str = 
         ),
         heat=_heat(axes, shares, values[0], feasible) if values else None,
         cloud=cloud_of(found, kept, axes, names, shares, units),
-        reasons=reasons, asked=asked_of(asked), provenance=provenance_of(stored, command), sample=kept.sample,
+        reasons=reasons, asked=asked_of(asked), provenance=provenance_of(stored, command), sample=kept.sample or (SEARCHED if asked.search else ""),
         silicost_version=__version__, laws_hash=str(facts.get("laws", "")),
     )  # fmt: skip
 

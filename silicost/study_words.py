@@ -17,6 +17,8 @@ from silicost.study_points import words_of
 from simulator.explore import reading
 from simulator.explore.space import Axis, Range
 
+SEARCHED: Final = "A search chose the points, more of them where they are good: this is of what it looked at."
+"""What is to be known of figures over many points of a search."""
 _MOST_VALUES: Final = 200
 """Values of an axis that are listed."""
 _SAME: Final = 0.005
@@ -65,8 +67,7 @@ def _inside(title: str) -> str:
 def asked_of(asked: Study) -> tuple[Group, ...]:
     """What all points share, what they differ by, which there are, and at which prices."""
     axes = [_axis_words(axis) for axis in asked.space.axes]
-    points = [("sample", asked.sample.kind if asked.sample.n is None else
-               f"{asked.sample.kind}, {whole(asked.sample.n)} points, seed {asked.sample.seed}")]  # fmt: skip
+    points = [_chosen(asked)]
     points += [("condition", condition.text) for condition in asked.space.conditions]
     points += [("constraint", f"{each.metric} {each.op} {each.bound:g}") for each in asked.constraints]
     points.append(("answered by", "a simulation each" if asked.engine or asked.trains else "closed form"))
@@ -76,6 +77,16 @@ def asked_of(asked: Study) -> tuple[Group, ...]:
         Group("prices", tuple(_prices(asked))),
     ]  # fmt: skip
     return tuple(group for group in groups if group.rows)
+
+
+def _chosen(asked: Study) -> tuple[str, str]:
+    """How the points were chosen."""
+    sample, search = asked.sample, asked.search
+    if search is not None:
+        return "search", f"{search.method}, at most {whole(search.evaluations)} evaluations, seed {search.seed}"
+    if sample.n is None:
+        return "sample", sample.kind
+    return "sample", f"{sample.kind}, {whole(sample.n)} points, seed {sample.seed}"
 
 
 def _axis_words(axis: Axis | Range) -> tuple[str, str]:

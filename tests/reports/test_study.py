@@ -388,6 +388,7 @@ def test_cells_are_stronger_the_better(card: StudyCard) -> None:
     assert [cell.best for cell in cells] == [True, False, False, False]
     rates = [heat.cell_of(s, RATE, 1.0, ends, "here") for s in spreads_at((0.01, 0.04))]
     assert [cell.best for cell in rates] == [False, True]
+    assert rates[0].strength < rates[1].strength
     one = heat.cell_of(spreads_at((0.01,))[0], TPOT, 1.0, (0.01, 0.01), "here")
     assert one.best
     drawn = heat.draw(card)
