@@ -4,13 +4,15 @@ python benchmarks/executors.py [--runs 1000] [--repeats 3] [--builder MODULE:FUN
                                [--format table|json]
 
 Efficiency is the time of one worker process over that of two times two. The machine's own is that of two plain
-processes that do the same without a store: what is below it is ours. Without --builder a run counts primes in Python.
+processes that do the same without a store: what is below it is ours. Core seconds say what was computed in all, also
+where other programs take the cores away. Without --builder a run counts primes in Python.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import resource
 import statistics
 import subprocess
 import sys
@@ -51,7 +53,7 @@ class Primes:
     """A run: count the primes up to some number, all in Python, so that it takes a core."""
 
     fingerprint = "primes"
-    upto = 24_000
+    upto = 30_000
 
     def __call__(self, points: Points) -> dict[str, NDArray[Any]]:
         column = points.columns["run"]
@@ -116,6 +118,12 @@ def plain_seconds(recipe: Recipe, processes: int) -> float:
     return time.perf_counter() - began
 
 
+def core_seconds() -> float:
+    """Core time of this process and of its children that have ended [s]."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
 def measure(recipe: Recipe, repeats: int) -> list[dict[str, Any]]:
     """Medians over ``repeats``, taken in turns so that what else runs on the machine is shared."""
     ways: dict[str, Callable[[], float]] = {
@@ -127,13 +135,17 @@ def measure(recipe: Recipe, repeats: int) -> list[dict[str, Any]]:
     if importlib.util.find_spec("distributed"):
         ways["dask, 2 workers"] = lambda: seconds_of(recipe, "dask", 2)
     times: dict[str, list[float]] = {way: [] for way in ways}
+    cores: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(repeats):
         for way, run in ways.items():
+            before = core_seconds()
             times[way].append(run())
+            cores[way].append(core_seconds() - before)
     median = {way: statistics.median(each) for way, each in times.items()}
     rows = [
         {"what": way, "median": round(median[way], 3), "least": round(min(times[way]), 3),
-         "most": round(max(times[way]), 3), "unit": "s", "target": ""}
+         "most": round(max(times[way]), 3), "unit": "s", "core_s": round(statistics.median(cores[way]), 3),
+         "target": ""}
         for way in ways
     ]  # fmt: skip
     plain, ours = (0.5 * median[f"{a}, 1 {b}"] / median[f"{a}, 2 {b}{c}"] for a, b, c in
@@ -145,7 +157,15 @@ def measure(recipe: Recipe, repeats: int) -> list[dict[str, Any]]:
         dask = median["local, 2 workers"] / median["dask, 2 workers"]
         ratios.append(("dask against local, 2 workers each", dask, f">= {DASK_TARGET}"))
     return rows + [
-        {"what": what, "median": round(value, 3), "least": None, "most": None, "unit": "", "target": target}
+        {
+            "what": what,
+            "median": round(value, 3),
+            "least": None,
+            "most": None,
+            "unit": "",
+            "core_s": None,
+            "target": target,
+        }
         for what, value, target in ratios
     ]
 

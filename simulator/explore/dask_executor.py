@@ -33,6 +33,11 @@ WORKERS_S: Final = 120.0
 _SHARED_S: Final = 10.0
 """How long a part that is written elsewhere may take to be seen here [s]."""
 _LOOK_S: Final = 2.0
+_OWN_CLUSTER: Final = {
+    "distributed.scheduler.allowed-failures": MOST_DEATHS - 1,
+    "distributed.worker.profile.enabled": False,
+}
+"""Settings of a cluster of ours; the profiler would stop evaluators a hundred times a second."""
 _AHEAD: Final = 1
 """Tasks that wait at the cluster beside one for each of its threads."""
 
@@ -89,7 +94,7 @@ class DaskCluster:
         """
         distributed, dask = _module("distributed"), _module("dask")
         if not self.scheduler:
-            stack.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": MOST_DEATHS - 1}))
+            stack.enter_context(dask.config.set(_OWN_CLUSTER))
         where = self.scheduler or "a Dask cluster on this machine"
         try:
             address: Any = self.scheduler or stack.enter_context(self._cluster(distributed))
@@ -108,8 +113,8 @@ class DaskCluster:
         import logging
 
         return distributed.LocalCluster(
-            n_workers=self.workers, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0",
-            silence_logs=logging.CRITICAL,
+            n_workers=self.workers, threads_per_worker=1, processes=True, memory_limit=0,
+            dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL,
         )  # fmt: skip
 
 
