@@ -21,8 +21,6 @@ SEARCHED: Final = "A search chose the points, more of them where they are good: 
 """What is to be known of figures over many points of a search."""
 _MOST_VALUES: Final = 200
 """Values of an axis that are listed."""
-_SAME: Final = 0.005
-"""A ratio nearer to one than this changes nothing."""
 
 
 def answer_of(
@@ -38,25 +36,23 @@ def answer_of(
     said = f"The {most} {_inside(first.title)} is {first.text(top.value)}"
     if top.configuration:
         said += f", with {', '.join(f'{name} {value}' for name, value in top.configuration)}"
-    return f"{said}{_against(first, gains, factors)}."
+    return f"{said}{_against(first, top, gains, factors)}."
 
 
-def _against(first: Measure, gains: Sequence[Gain], factors: Sequence[Factor]) -> str:
-    """What the best level of the first factor does beside the first level."""
-    ratios = [gain.ratios[0].median for gain in gains[1:]]
-    if not any(map(math.isfinite, ratios)):
+def _against(first: Measure, top: Best, gains: Sequence[Gain], factors: Sequence[Factor]) -> str:
+    """What the first factor does: the level of the best point beside the first level; where that is the best, the last
+    number, or the name that comes nearest."""
+    known = [gain for gain in gains[1:] if math.isfinite(gain.ratios[0].median)]
+    if not known:
         return ""
-    place = better_first(first, ratios)[0]
-    ratio, level = ratios[place], gains[place + 1]
+    own = next((gain for gain in gains if gain.best is not None and gain.best.value == top.value), gains[0])
+    ratios = [gain.ratios[0].median for gain in known]
+    other = known[-1] if factors[0].places else known[better_first(first, ratios)[0]]
+    level = own if own in known else other
     count = level.ratios[0].pairs
     pairs = "two points that differ" if count == 1 else f"median of {whole(count)} pairs of points that differ"
-    pairs = f"{pairs} in nothing else"
-    gained = ratio > 1.0 + _SAME if first.better == "higher" else ratio < 1.0 - _SAME
-    name = factors[0].name
-    if gained:
-        return f"; like for like, {name} {level.level} has {number(ratio)}× that of {gains[0].level} ({pairs})"
-    nearest = f"the nearest is {level.level} with {number(ratio)}× ({pairs})"
-    return f"; like for like, no {name} has a better one than {gains[0].level}, {nearest}"
+    said = f"{factors[0].name} {level.level} has {number(level.ratios[0].median)}× that of {gains[0].level}"
+    return f"; like for like, {said} ({pairs} in nothing else)"
 
 
 def _inside(title: str) -> str:

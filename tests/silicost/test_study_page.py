@@ -193,25 +193,34 @@ NAN = math.nan
 
 
 @pytest.mark.parametrize(
-    ("measure", "ratios", "said"),
+    ("best", "ratios", "places", "said"),
     [
-        (TPOT, (0.5, 0.8), "; like for like, tp 2 has 0.500× that of 1 (median of 9 pairs"),
-        (RATE, (0.5, 1.8), "; like for like, tp 4 has 1.80× that of 1"),
-        (TPOT, (1.5, 1.2), "; like for like, no tp has a better one than 1, the nearest is 4 with 1.20×"),
-        (RATE, (0.999, 0.8), "; like for like, no tp has a better one than 1, the nearest is 2 with 0.999×"),
-        (TPOT, (NAN, NAN), "is 10.0 ms, with tp 2."),
+        (
+            1,
+            (0.5, 0.4),
+            (1.0, 2.0, 4.0),
+            "tp 2 has 0.500× that of 1 (median of 9 pairs of points that differ in nothing else)",
+        ),
+        (2, (0.5, 1.2), (), "tp 4 has 1.20× that of 1"),
+        (0, (1.1, 1.3), (1.0, 2.0, 4.0), "tp 4 has 1.30× that of 1"),
+        (0, (1.1, 1.3), (), "tp 2 has 1.10× that of 1"),
+        (2, (1.1, NAN), (), "tp 2 has 1.10× that of 1"),
+        (0, (NAN, NAN), (), "is 10.0 ms, with tp 2."),
     ],
 )
-def test_answers_say_which_way(measure: Any, ratios: Sequence[float], said: str) -> None:
+def test_answers_compare_the_level_of_the_best(
+    best: int, ratios: Sequence[float], places: tuple[float, ...], said: str
+) -> None:
     levels = ("1", "2", "4")
     gains = [
-        Gain(level, None, (Ratio(0 if math.isnan(ratio) else 9, ratio, ratio, ratio),))
-        for level, ratio in zip(levels, (1.0, *ratios), strict=True)
+        Gain(level, Best(0.01 + abs(k - best), ()), (Ratio(0 if math.isnan(ratio) else 9, ratio, ratio, ratio),))
+        for k, (level, ratio) in enumerate(zip(levels, (1.0, *ratios), strict=True))
     ]
-    best = Best(0.01, (("tp", "2"),))
-    answer = answer_of([measure], [best], gains, [Factor("tp", levels, (1.0, 2.0, 4.0))], [])
+    answer = answer_of([TPOT], [Best(0.01, (("tp", "2"),))], gains, [Factor("tp", levels, places)], [])
     assert said in answer
-    assert answer.startswith("The highest MFU of the decode" if measure is RATE else "The lowest time per output token")
+    assert ("like for like" in answer) == ("has" in said)
+    rate = answer_of([RATE], [Best(0.01, (("tp", "2"),))], gains, [Factor("tp", levels, places)], [])
+    assert rate.startswith("The highest MFU of the decode is 1.00 %, with tp 2")
 
 
 def test_a_pair_is_two_points() -> None:

@@ -256,6 +256,26 @@ def test_dry_runs_compute_nothing(silicost: Run) -> None:
     assert {row["what"]: row["value"] for row in conditions.json}["rows"] == "3.00"
 
 
+def test_the_readme_quotes_what_is_printed(silicost: Run) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    quoted = readme.split("## A sweep")[1].split("and writes a page")[0]
+    printed = [line.split() for line in silicost("sweep gpu-for-70b").out.splitlines()]
+    lines = [line.split() for line in quoted.splitlines() if line.startswith("    ") and "silicost" not in line]
+    assert len(lines) == 6
+    assert all(line in printed for line in lines)
+    assert "Sixteen such studies" in readme
+    assert len(shipped_studies()) == 16
+
+
+def test_a_search_looks_at_some_points(silicost: Run) -> None:
+    ran = silicost(f"{BOTH} --batch 1:64:+1 --metric tpot_s,ttft_s --search 40:random:3 --out out --format json")
+    assert ran.status == 0, ran.err
+    assert ran.json["rows"] == 40
+    page = Path("out/report.html").read_text(encoding="utf-8")
+    assert "A search chose the points" in page
+    assert "random, at most 40 evaluations, seed 3" in page
+
+
 def test_the_list_names_what_each_study_asks(silicost: Run) -> None:
     rows = silicost("sweep --list --format json").json
     assert {row["name"] for row in rows} == set(shipped_studies())
