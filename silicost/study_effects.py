@@ -18,6 +18,8 @@ Bools = npt.NDArray[np.bool_]
 _QUANTILES: Final = (0.1, 0.5, 0.9)
 _NO_VARIANCE: Final = 1e-18
 """Variance of a logarithm below which a metric is one number."""
+_NO_SHARE: Final = 1e-9
+"""Shares below it are rounding."""
 
 
 def spreads_of(codes: Ints, levels: int, values: Floats, feasible: Bools) -> tuple[Spread, ...]:
@@ -70,7 +72,7 @@ def _share(codes: Ints, centred: Floats, whole: float, sampled: bool) -> float:
     free = len(codes) - int(some.sum())
     if sampled and free > 0:
         part = 1.0 - (1.0 - part) * (len(codes) - 1) / free
-    return min(max(part, 0.0), 1.0)
+    return 0.0 if part < _NO_SHARE else min(part, 1.0)
 
 
 def ratios_of(

@@ -419,6 +419,7 @@ def test_shares_of_a_product_add_up_to_one() -> None:
     variances = np.array([4.0 * 15.0 / 12.0, 0.25 * 24.0 / 12.0, 0.0])
     np.testing.assert_allclose(np.array(shares.of), variances / variances.sum(), atol=1e-12)
     assert shares.points == 60
+    assert shares.of[2] == 0.0
 
 
 def test_what_only_axes_together_explain_has_no_share() -> None:
