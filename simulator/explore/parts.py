@@ -4,10 +4,10 @@ A part has the name of its key, the hash of its points and of the evaluator: who
 lies under a name is never changed. Between the pages and the footer, where no reader of Parquet looks, lies a seal: the
 SHA-256 of all the rest, so that a part is whole or known to be damaged.
 
-Compression by measurement: to encode 10 million rows of 20 columns (7 axes, 10 metrics, 3 verdicts) takes one core 1.5 s
-with LZ4 (metrics that are products of the axes; 22 MB) to 2.2 s (random metrics; 743 MB), with none 1.8 to 2.2 s, Snappy
-1.5 to 2.2 s, Zstandard 2.0 to 3.0 s; dictionaries for random metrics would double it. With nulls, seal, copy and flush it
-is 3 to 5 s of a core that other programs share.
+Compression by measurement: to encode 10 million rows of 20 columns (7 axes, 10 metrics, 3 verdicts) takes one core
+1.5 s with LZ4 (metrics that are products of the axes; 22 MB) to 2.2 s (random metrics; 743 MB), with none 1.8 to 2.2 s,
+Snappy 1.5 to 2.2 s, Zstandard 2.0 to 3.0 s; dictionaries for random metrics would double it. With nulls, seal, copy and
+flush it is 3 to 5 s of a core that other programs share.
 """
 
 from __future__ import annotations
