@@ -23,7 +23,7 @@ import msgspec
 from hardware_specs.errors import InputError, clipped
 from simulator.explore.durable import remove_unfinished
 from simulator.explore.local_executor import MOST_DEATHS, cores
-from simulator.explore.parts import part_path
+from simulator.explore.parts import Damaged, check_part, part_path
 from simulator.explore.work import Answer, Failed, Job, Made, Recipe, Refused, Task, Work, compute, reason_of
 
 CONNECT_S: Final = 15.0
@@ -170,10 +170,13 @@ class _Flight:
             return
         if future.status == "finished":
             yield self._taken(msgspec.json.decode(future.result(), type=Answer))
-            return
-        if future.status != "error":
+        elif future.status == "error":
+            yield from self._judged(task, future.exception())
+        elif future.status == "cancelled":
             raise InputError("the Dask scheduler is lost; parts that are done stay, run the study again")
-        yield from self._judged(task, future.exception())
+        else:  # its worker was lost between its end and now, and Dask repeats it
+            self._tasks[future] = task
+            future.add_done_callback(self._done.put)
 
     def last_answers(self) -> Iterator[Made | Failed]:
         """As ``next_answers``, until the cluster has no task of ours."""
@@ -241,7 +244,13 @@ def _wait_for_workers(client: Any, where: str) -> None:
 
 
 def compute_for_dask(folder: str, builder: str, text: str, start: int, stop: int, key: str) -> bytes:
-    """Compute a part in a worker of Dask and say what became of it, in JSON."""
+    """Compute a part in a worker of Dask and say what became of it, in JSON.
+
+    A part that is there is of a worker that was lost before it could say so.
+    """
+    with suppress(FileNotFoundError, Damaged, InputError):
+        written = check_part(part_path(Path(folder), key), key)
+        return msgspec.json.encode(Made(start, stop, written))
     try:
         work = _work(Recipe(builder, text))
         answer: Answer = compute(Path(folder), work, Task(start, stop, key))

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from toy_study import BUILDER, Toy, evaluations
 
 from hardware_specs.errors import InputError
 from simulator.explore import dask_executor
-from simulator.explore.dask_executor import DaskCluster
+from simulator.explore.dask_executor import DaskCluster, compute_for_dask
 from simulator.explore.executors import InProcess, Outcome, run_parts
 from simulator.explore.manifest import read_manifest
 from simulator.explore.progress import Progress
 from simulator.explore.reading import open_study
 from simulator.explore.store import open_store
-from simulator.explore.work import Recipe
+from simulator.explore.work import Failed, Job, Made, Recipe, Task
 
 
 @pytest.fixture
@@ -83,6 +84,45 @@ def test_lost_workers(tmp_path: Path, log: Path) -> None:
     assert "Dask workers that computed it died" in part.reason
     assert len(open_study(tmp_path / "study").to_pandas()) == 500
     assert not list((tmp_path / "study" / "parts").glob("*.tmp"))
+
+
+def test_a_part_that_is_there_is_not_computed_again(tmp_path: Path, log: Path) -> None:
+    """Dask repeats a task whose worker is lost after it has written its part."""
+    toy = Toy(log=str(log))
+    compute(tmp_path / "study", toy, InProcess())
+    part = read_manifest(tmp_path / "study").parts[1]
+    answer = compute_for_dask(str(tmp_path / "study"), BUILDER, toy.text, part.start, part.stop, part.key)
+    made = msgspec.json.decode(answer, type=Made)
+    assert (made.start, made.stop, made.written.rows) == (100, 200, 100)
+    assert len(evaluations(log)) == 4
+
+
+def test_a_result_that_is_lost_is_waited_for(tmp_path: Path) -> None:
+    """A task that has ended, and has not when it is asked: its worker was lost with its answer."""
+
+    class Once:
+        status = "lost"
+
+        def add_done_callback(self, put: Callable[[object], None]) -> None:
+            put(self)
+
+        def result(self) -> bytes:
+            return msgspec.json.encode(Failed(0, 100, "asked again"))
+
+    class Client:
+        def submit(self, *_: object, **__: object) -> Once:
+            return Once()
+
+        def nthreads(self) -> dict[str, int]:
+            return {"one": 1}
+
+    flight = dask_executor._Flight(Client(), Job(tmp_path, Toy().work, Recipe(BUILDER, "")))
+    flight.send(Task(0, 100, "key"))
+    assert list(flight.next_answers()) == []
+    assert flight.is_busy
+    Once.status = "finished"
+    assert list(flight.next_answers()) == [Failed(0, 100, "asked again")]
+    assert not flight.is_busy
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense", "tcp://", "xyz://host:1"])
