@@ -70,7 +70,9 @@ def next_measurement(
         warn(each.result)
 
 
-def report_of(study: Alternatives, found: list[Feasible], left_out: list[tuple[str, str]], advice: Advice) -> dict[str, Any]:
+def report_of(
+    study: Alternatives, found: list[Feasible], left_out: list[tuple[str, str]], advice: Advice
+) -> dict[str, Any]:
     """The advice as plain data: SI numbers, chances and shares as fractions."""
     from simulator.metrics import BY_NAME
 

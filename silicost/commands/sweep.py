@@ -273,7 +273,7 @@ def compute(
     asked: Study, prepared: Prepared, folder: Path, executor: str, workers: int | None, scheduler: str
 ) -> Outcome:
     """Compute what the folder does not have."""
-    from silicost.study_progress import StudyProgress
+    from silicost.studies.progress import StudyProgress
     from simulator.explore.executors import executor_of, run_parts
     from simulator.explore.store import open_store
 
@@ -323,7 +323,7 @@ def _write_page(asked: Study, stored: reading.Study, found: Summary, report: str
     import shlex
     import sys
 
-    from silicost.study_page import write_study_page
+    from silicost.studies.page import write_study_page
 
     write_study_page(Path(report), asked, stored, found, shlex.join(["silicost", *sys.argv[1:]]))
     sys.stderr.write(f"silicost: report: {report}\n")

@@ -14,6 +14,7 @@ from hardware_specs.errors import InputError
 from silicost.studies.cells import scenario_of
 from silicost.studies.study import Study, better_of
 from simulator.explore import reading
+from simulator.explore.points import Column
 from simulator.placement.inference import placed_inference
 from simulator.result import Result
 from simulator.scenario import Scenario, StaticBatch
@@ -66,9 +67,10 @@ def refine(asked: Study, stored: reading.Study, most: int) -> Refined:
         frame = frame[frame["feasible"].to_numpy(bool) & np.isfinite(frame[metric].to_numpy(float))]
         frame = frame.assign(_cost=sign * frame[metric])
         best = pd.concat([best, frame.nsmallest(most, "_cost")], ignore_index=True).nsmallest(most, "_cost")
+    units = {axis.name: axis.unit for axis in asked.space.ranges}
     rows = []
     for record in best.to_dict("records"):
-        axes = {name: _plain(record[name]) for name in asked.space.names}
+        axes = {name: _plain(record[name], units.get(name, "")) for name in asked.space.names}
         closed = float(record[metric])
         rows.append({**axes, metric: closed, "engine": _engine(scenario_of({**asked.fixed, **axes}), metric)})
     if not rows:
@@ -92,5 +94,7 @@ def _engine(scenario: Scenario, metric: str) -> float:
     return float("nan") if value is None else value
 
 
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
+def _plain(value: Any, unit: str) -> Any:
+    """A value as scenarios take it: numbers of a continuous axis with its unit."""
+    plain = value.item() if isinstance(value, np.generic) else value
+    return Column.of_numbers(np.array([plain]), unit).value(0) if unit else plain

@@ -12,12 +12,11 @@ import msgspec
 
 import hardware_specs
 import workloads
-from hardware_specs.calibrations import calibrations_digest, use_calibration
+from hardware_specs.calibrations import use_calibration
 from hardware_specs.catalogue import user_directory
 from hardware_specs.devices import load_device
 from hardware_specs.errors import InputError
 from hardware_specs.files import is_path
-from hardware_specs.records import DEVICE_CLASSES
 from hardware_specs.sites import load_site
 from hardware_specs.systems import load_system
 from silicost.scenarios import changed_device
@@ -66,7 +65,7 @@ def prepare_study(study: Study, calibrations: tuple[str, ...] = (), part_points:
     """
     check_names(study)
     text = msgspec.json.encode(_Order(dict(study.table), calibrations)).decode()
-    work = _work(study)
+    work = _work(study, calibrations)
     sample = study.sample
     points = part_points or (PART_RUNS if study.engine or study.trains else PART_POINTS)
     definition = Definition(
@@ -129,30 +128,37 @@ def work_from_text(text: str) -> Work:
     order = msgspec.json.decode(text, type=_Order)
     for path in order.calibrations:
         use_calibration(path)
-    return _work(study_of(order.study, "study", Path()))
+    return _work(study_of(order.study, "study", Path()), order.calibrations)
 
 
-def _work(study: Study) -> Work:
+def _work(study: Study, calibrations: Sequence[str]) -> Work:
     sought = [each.metric for each in study.objectives] + [each.metric for each in study.constraints]
     metrics = tuple(dict.fromkeys((*study.metrics, *sought)))
     evaluator = StudyEvaluator(
-        study.fixed, metrics, study.constraints, study.engine, study.intervals, fingerprint_of(study)
+        study.fixed,
+        metrics,
+        study.constraints,
+        study.engine,
+        study.intervals,
+        fingerprint_of(study, calibrations),
     )
     return Work(Grid(study.space) if study.search else study.sampler(), evaluator)
 
 
-def fingerprint_of(study: Study) -> str:
-    """Hash of all that turns points of a study into numbers: laws, specs, calibrations, what is fixed and asked."""
+def fingerprint_of(study: Study, calibrations: Sequence[str]) -> str:
+    """Hash of all that turns points of a study into numbers: laws, specs, calibrations, what is fixed and asked.
+
+    Values of axes belong to the points; of files that they name the content counts.
+    """
     named = [*study.fixed.values()]
     for axis in study.space.axes:
         if isinstance(axis, Axis):
             named += [value for choice in axis.values for value in choice]
-    files = sorted({value for value in named if isinstance(value, str) and is_path(value)})
+    files = sorted({value for value in named if isinstance(value, str) and is_path(value)} | set(calibrations))
     own = [hashlib.sha256(Path(name).read_bytes()).hexdigest() for name in files if Path(name).is_file()]
-    fitted = [calibrations_digest(name) for name in (*DEVICE_CLASSES, *sorted(map(str, named)))]
     constraints = [f"{each.metric}{each.op}{each.bound!r}" for each in study.constraints]
     asked = [dict(study.fixed), list(study.metrics), [each.metric for each in study.objectives], constraints]
-    return content_hash(asked, study.engine, study.intervals, _catalogues(), own, fitted)
+    return content_hash(asked, study.engine, study.intervals, _catalogues(), own)
 
 
 def _axis_content(axis: Axis | Range) -> list[object]:

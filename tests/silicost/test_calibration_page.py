@@ -20,9 +20,9 @@ from reports.calibration import MachineCard
 from silicost.calibration_machine import caches_of, roofs_of, scalings_of, streams_of
 from silicost.calibration_page import card_of, write_calibration_page
 from simulator.calibration.machine.environment import Environment
-from simulator.calibration.machine_fit import FEWEST, neutral
 from simulator.calibration.machine.processor import Cache as CacheFact
 from simulator.calibration.machine.processor import Processor
+from simulator.calibration.machine_fit import FEWEST, neutral
 from simulator.calibration.samples import Measurement
 from simulator.devices.model import compile_device
 from simulator.kernels.roofline import TIME

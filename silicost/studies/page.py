@@ -14,12 +14,12 @@ from reports.study import Best, Gain, Heat, Measure, Reason, Shares, StudyCard, 
 from reports.study_page import write_study
 from silicost import __version__
 from silicost.studies.cells import scenario_of
+from silicost.studies.page_cloud import cloud_of
+from silicost.studies.page_effects import heat_of, ratios_of, shares_of, spreads_of
+from silicost.studies.page_points import MOST_DRAWN, MOST_KEPT, Axes, Kept, axes_of, best_of, read_rows, value_of
+from silicost.studies.page_words import SEARCHED, answer_of, asked_of, provenance_of
 from silicost.studies.study import Study, better_of
 from silicost.studies.summary import Row, Summary
-from silicost.study_cloud import cloud_of
-from silicost.study_effects import heat_of, ratios_of, shares_of, spreads_of
-from silicost.study_points import MOST_DRAWN, MOST_KEPT, Axes, Kept, axes_of, best_of, read_rows, value_of
-from silicost.study_words import SEARCHED, answer_of, asked_of, provenance_of
 from simulator.explore import reading
 from simulator.simulate import simulate
 
@@ -71,7 +71,8 @@ def card_of(asked: Study, stored: reading.Study, found: Summary, command: str = 
         ),
         heat=_heat(axes, shares, values[0], feasible) if values else None,
         cloud=cloud_of(found, kept, axes, names, shares, units),
-        reasons=reasons, asked=asked_of(asked), provenance=provenance_of(stored, command), sample=kept.sample or (SEARCHED if asked.search else ""),
+        reasons=reasons, asked=asked_of(asked), provenance=provenance_of(stored, command),
+        sample=kept.sample or (SEARCHED if asked.search else ""),
         silicost_version=__version__, laws_hash=str(facts.get("laws", "")),
     )  # fmt: skip
 

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from silicost import study_progress
-from silicost.study_progress import StudyProgress, words
+from silicost.studies import progress as study_progress
+from silicost.studies.progress import StudyProgress, words
 from simulator.explore.progress import Progress
 
 HALF = Progress(

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from reports.study import Cloud, FrontPoint, Shares
+from silicost.studies.page_points import Axes, Kept, configuration_of, words_of
 from silicost.studies.summary import Summary
-from silicost.study_points import Axes, Kept, configuration_of, words_of
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

@@ -15,15 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reports.study import Best, Factor, Gain, Ratio, Reason, StudyCard, measure_of
-from silicost import study_page, study_points
 from silicost.scenarios import inference_scenario
+from silicost.studies import page as study_page
+from silicost.studies import page_points as study_points
+from silicost.studies.page import card_of, write_study_page
+from silicost.studies.page_effects import groups_of, heat_of, ratios_of, shares_of, spreads_of
+from silicost.studies.page_points import levels_of, numbers_of, read_rows, value_of, words_of
+from silicost.studies.page_words import answer_of, price_words
 from silicost.studies.study import Study, study_of
 from silicost.studies.summary import Summary, summarise
 from silicost.studies.work import prepare_study
-from silicost.study_effects import groups_of, heat_of, ratios_of, shares_of, spreads_of
-from silicost.study_page import card_of, write_study_page
-from silicost.study_points import levels_of, numbers_of, read_rows, value_of, words_of
-from silicost.study_words import answer_of, price_words
 from simulator.explore.executors import InProcess, run_parts
 from simulator.explore.reading import Study as Stored
 from simulator.explore.reading import open_study

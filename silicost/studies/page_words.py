@@ -12,8 +12,8 @@ from hardware_specs.prices import price_of
 from reports.calibration import Group
 from reports.numbers import number, whole
 from reports.study import Best, Factor, Gain, Measure, Reason, better_first
+from silicost.studies.page_points import words_of
 from silicost.studies.study import Study
-from silicost.study_points import words_of
 from simulator.explore import reading
 from simulator.explore.space import Axis, Range
 
