@@ -158,7 +158,7 @@ def fingerprint_of(study: Study, calibrations: Sequence[str]) -> str:
     own = [hashlib.sha256(Path(name).read_bytes()).hexdigest() for name in files if Path(name).is_file()]
     constraints = [f"{each.metric}{each.op}{each.bound!r}" for each in study.constraints]
     asked = [dict(study.fixed), list(study.metrics), [each.metric for each in study.objectives], constraints]
-    return content_hash(asked, study.engine, study.intervals, _catalogues(), own)
+    return content_hash(asked, study.engine, study.intervals, _catalogues(user_directory()), own)
 
 
 def _axis_content(axis: Axis | Range) -> list[object]:
@@ -168,10 +168,10 @@ def _axis_content(axis: Axis | Range) -> list[object]:
 
 
 @cache
-def _catalogues() -> str:
-    """Hash of every spec that comes with the package, and of the user's own."""
+def _catalogues(own: Path) -> str:
+    """Hash of every spec that comes with the package, and of the user's ``own``."""
     folders = [Path(str(package.__file__)).parent for package in (hardware_specs, workloads)]
-    folders.append(user_directory())
+    folders.append(own)
     digest = hashlib.sha256()
     for folder in folders:
         for path in sorted(folder.rglob("*.toml")):
