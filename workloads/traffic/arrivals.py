@@ -25,7 +25,7 @@ class Arrivals:
         rate_per_s: requests per second: the mean, or of ``Bursts`` the quiet rate; infinite (steady alone): all at 0.
         burstiness: shape of the gamma law of gaps, so that the square of their coefficient of variation is its
             inverse: 1 a Poisson process, below 1 burstier, infinite constant gaps. As ``--burstiness`` of
-            vllm/benchmarks/serve.py (vLLM 0.9), but that gaps are not scaled to an exact duration afterwards.
+            vllm/benchmarks/serve.py, but that gaps are not scaled to an exact duration afterwards (pull request 21108).
         pattern: how the rate changes with time.
 
     Raises:

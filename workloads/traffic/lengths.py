@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from hardware_specs.errors import InputError, clipped, nearest
-from hardware_specs.files import beside, is_file, is_path
+from hardware_specs.files import is_path
 from workloads.traffic.law_words import law_of_tokens
 from workloads.traffic.laws import Law, Sample
 from workloads.traffic.record import MOST_TOKENS, Floats, Ints
@@ -88,10 +88,7 @@ def _law(text: str | int | float, place: str) -> Law:
 
 def _file_named(text: Any, folder: Path) -> Path | None:
     """The file that ``text`` names; None where it names none."""
-    if not isinstance(text, str):
-        return None
-    path = Path(beside(text, folder))
-    return path if is_path(text) or text.endswith(_ENDINGS) or is_file(path) else None
+    return folder / text if isinstance(text, str) and (is_path(text) or text.endswith(_ENDINGS)) else None
 
 
 class LengthTable(NamedTuple):

@@ -21,7 +21,7 @@ def stream(seed: int, quantity: str) -> np.random.Generator:
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 1 << 64:
         raise InputError(f"seed {seed!r}; allowed: a whole number from 0 to 2^64 - 1")
     key = int.from_bytes(hashlib.blake2b(f"traffic {quantity}".encode(), digest_size=8).digest(), "little")
-    return np.random.Generator(np.random.Philox(key=[seed, key]))
+    return np.random.Generator(np.random.Philox(key=np.array([seed, key], np.uint64)))
 
 
 def counted(count: int, what: str = "requests", least: int = 0) -> int:
