@@ -149,6 +149,15 @@ def _decode_s(tables: Any, count: int, context: float, energy: bool) -> float:
 
 
 @law_kernel
+def _prompt(tables: Any, values: Any, new: int, visible: int) -> tuple[float, float]:
+    """What a prompt, or a chunk of one, adds to those of an iteration, and what it takes besides if it is alone."""
+    i, j = between(tables.new_at, new), between(tables.visible_at, visible)
+    alone = on_grid(tables.new_at, tables.visible_at, values[0], i, j, new, visible)
+    more = on_grid(tables.new_at, tables.visible_at, values[1], i, j, new, visible)
+    return more, alone - more
+
+
+@law_kernel
 def _record_gap(gaps: Any, seconds: float, count: int, least_s: float, per_doubling: float) -> None:
     """Count gaps between tokens in bins of equal ratio."""
     if count > 0 and seconds > 0.0:
@@ -189,7 +198,7 @@ def advance(
             needed = residues[(-state[CLOCK]) % size]
         state[FREE] -= needed
         budget = most_tokens - state[DECODERS]
-        chunk_s = chunk_j = 0.0
+        chunk_s = chunk_j = idle_s = idle_j = 0.0
         prompt_tokens, finished_prompts = 0, 0
         # A prompt that is under way: it began last, for nothing is admitted behind one that the budget cut.
         if state[PROMPTS] > 0:
@@ -203,12 +212,10 @@ def advance(
             else:
                 state[FREE] -= more
                 requests.computed[request] = before + new
-                requests.chunk[request] = new
                 budget -= new
                 prompt_tokens += new
-                i, j = between(tables.new_at, new), between(tables.visible_at, before + new)
-                chunk_s += on_grid(tables.new_at, tables.visible_at, tables.prefill_s, i, j, new, before + new)
-                chunk_j += on_grid(tables.new_at, tables.visible_at, tables.prefill_j, i, j, new, before + new)
+                chunk_s, idle_s = _prompt(tables, tables.prefill_s, new, before + new)
+                chunk_j, idle_j = _prompt(tables, tables.prefill_j, new, before + new)
                 if before + new == requests.prompt[request]:
                     finished_prompts += 1
         # Prompts that wait.
@@ -231,10 +238,12 @@ def advance(
             if requests.scheduled_s[request] < 0.0:
                 requests.scheduled_s[request] = stats[TIME]
             budget -= new
+            more_s, alone_s = _prompt(tables, tables.prefill_s, new, new)
+            more_j, alone_j = _prompt(tables, tables.prefill_j, new, new)
+            chunk_s, chunk_j = chunk_s + more_s, chunk_j + more_j
+            idle_s = alone_s if prompt_tokens == 0 else max(idle_s, alone_s)
+            idle_j = alone_j if prompt_tokens == 0 else max(idle_j, alone_j)
             prompt_tokens += new
-            i, j = between(tables.new_at, new), between(tables.visible_at, new)
-            chunk_s += on_grid(tables.new_at, tables.visible_at, tables.prefill_s, i, j, new, new)
-            chunk_j += on_grid(tables.new_at, tables.visible_at, tables.prefill_j, i, j, new, new)
             if new == requests.prompt[request]:
                 finished_prompts += 1
         tokens = state[DECODERS] + prompt_tokens
@@ -244,10 +253,10 @@ def advance(
         answered = state[DECODERS] + finished_prompts
         host_s = costs[0] + costs[1] * state[RUNNING]
         context = float(state[CONTEXT] + state[DECODERS])
-        device_s = tables.rows_s[tokens] + tables.head_s[answered] + chunk_s
+        device_s = tables.rows_s[tokens] + tables.head_s[answered] + (chunk_s + idle_s)
         device_s += _decode_s(tables, state[DECODERS], context, False)
         seconds = max(device_s, host_s) if hidden else device_s + host_s
-        joules = tables.rows_j[tokens] + tables.head_j[answered] + chunk_j
+        joules = tables.rows_j[tokens] + tables.head_j[answered] + (chunk_j + idle_j)
         joules += _decode_s(tables, state[DECODERS], context, True)
         waited_s = seconds - device_s
         _account(state, stats, gaps, limits, costs, seconds, joules, waited_s, state[DECODERS], least_s, per_doubling)

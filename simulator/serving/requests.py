@@ -39,7 +39,6 @@ class Columns(NamedTuple):
     made: Ints
     since: Ints
     ends: Ints
-    chunk: Ints
     following: Ints
     status: Ints
     preempted: Ints
@@ -95,6 +94,6 @@ def columns_of(asked: Asked, longest: int, cache_tokens: int) -> Columns:
     status: Any = np.where((total > longest) | (total > cache_tokens), REJECTED, WAITING).astype(np.int64)
     return Columns(
         asked.arrival_s.astype(np.float64), asked.input.astype(np.int64), asked.output.astype(np.int64),
-        asked.input.astype(np.int64), whole(), whole(), whole(), whole(), whole(), whole(NONE), status, whole(),
+        asked.input.astype(np.int64), whole(), whole(), whole(), whole(), whole(NONE), status, whole(),
         whole(), seconds(), seconds(), seconds(),
     )  # fmt: skip

@@ -1,14 +1,17 @@
 """What an iteration of a replica takes, as tables that a compiled scheduler reads.
 
 An iteration processes T new tokens of prompts and of sequences that decode. Products, norms and reductions depend on T
-alone and the head on the sequences that get a token; both are priced at every whole number up to a limit. Attention of
-sequences that decode is priced on a grid of their number and mean context, that of prompts on a grid of new and visible
-tokens; between grid points it is interpolated in both, linearly, as it grows. All prices are those of ``bulk.pricing``,
-so of the laws that ``simulate`` uses.
+alone, logits and sampling on the sequences that get a token; both are priced at every whole number up to a limit.
+Attention and state space scans know sequences apart. Those of sequences that decode are priced on a grid of their
+number and mean context, those of prompts on a grid of new and visible tokens; between grid points they are interpolated
+in both, linearly. Prompts share an iteration's kernels: one pays for starting them and for what it leaves idle, each
+further one what it adds to a batch, ``(t(64) - t(1)) / 63`` of equal ones. All prices are those of ``bulk.pricing``, so
+of the laws that ``simulate`` uses; at grid points a step of one kind is priced as there.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -19,20 +22,29 @@ from simulator.bulk.features import Shapes
 from simulator.bulk.pricing import block_repeats, price_steps
 from simulator.bulk.templates import Template, absorbed_steps, template_of
 from simulator.prepared import Prepared
+from simulator.serving.grids import Floats, grid, tabulated
+from workloads.lowering.inference import Phase, lower_step
 from workloads.models.architecture import Architecture
 
-Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 
-_PER_DOUBLING: Final = 4
-"""Grid points of a size from one power of two to the next."""
 HEAD: Final = "head"
+_BATCH: Final = 64.0
+"""Prompts in the batch that what each further one adds is taken from."""
+_CONTINUED: Final = 0.7
+"""Share of the new tokens down to which prices go on where fewer are visible, for cells that are cut by that bound."""
+_SAME_ROWS: Final[tuple[tuple[Phase, int, int, int], ...]] = (
+    ("decode", 4096, 1, 1), ("prefill", 1, 4096, 4096), ("prefill", 2, 2048, 5000), ("prefill", 8, 512, 512),
+)  # fmt: skip
+"""Steps of as many new tokens, spread over sequences in other ways."""
 
 
 class StepTables(NamedTuple):
     """Seconds and joules of one device, by size; a pipeline's stages are taken together.
 
     ``rows_*`` [T + 1] for T new tokens, ``head_*`` [S + 1] for S sequences that get a token; ``decode_*``
-    [sequences, contexts] and ``prefill_*`` [new tokens, visible tokens] on the grids ``*_at``.
+    [sequences, contexts] and ``prefill_*`` [2, new tokens, visible tokens] on the grids ``*_at``: a prompt alone, and
+    each further one.
     """
 
     rows_s: Floats
@@ -64,59 +76,83 @@ def step_tables(
     """
     if arch.is_encoder:
         raise InputError(f"{arch.id} is an encoder and generates no tokens")
+    of_rows = _of_rows(arch, prepared)
     single = template_of(arch, "decode", prepared.how, True)
-    tokens = np.arange(1.0, max(most_tokens, most_sequences) + 1.0)
-    rows = _priced(single, Shapes(tokens, np.ones_like(tokens), np.ones_like(tokens)), False, prepared)
-    sequences_at, contexts_at = grid(most_sequences), grid(longest)
-    decode = _over(single, sequences_at, contexts_at, prepared, decode=True)
-    new_at, visible_at = grid(min(most_tokens, longest)), grid(longest)
-    many = template_of(arch, "prefill", prepared.how, False)
-    prefill = _over(many, new_at, visible_at, prepared, decode=False)
-    zero = np.zeros(1)
+    named = _named(single, of_rows)
+    rows = _by_count(single, named, max(most_tokens, most_sequences), prepared)
+    head = _by_count(single, _in_head(single) & ~named, most_sequences, prepared)
 
-    def from_zero(values: Floats) -> Floats:
-        return np.concatenate([zero, values])
+    def decode(sequences: Floats, contexts: Floats) -> Floats:
+        return _of_sequences(prepared, arch, of_rows, Shapes(sequences, np.ones_like(sequences), contexts))
 
+    def prefill(new: Floats, visible: Floats) -> Floats:
+        seen = np.maximum(visible, _CONTINUED * new)
+        steps = (Shapes(np.full_like(new, count), new, seen) for count in (1.0, _BATCH))
+        alone, many = (_of_sequences(prepared, arch, of_rows, shapes) for shapes in steps)
+        return np.concatenate([alone, (many - alone) / (_BATCH - 1.0)])
+
+    def rest(new: Floats, answered: Floats) -> Floats:
+        found: Floats = rows[:, new.astype(np.int64)] + head[:, answered.astype(np.int64)]
+        return found
+
+    sequences_at, contexts_at, decoding = tabulated(
+        grid(most_sequences), grid(longest), decode, lambda count: rest(count, count)
+    )
+    new_at, visible_at, prompts = tabulated(
+        grid(min(most_tokens, longest)), grid(longest), prefill, lambda new: rest(new, np.ones_like(new))
+    )
     return StepTables(
-        from_zero(rows[0]), from_zero(rows[2]), from_zero(rows[1])[: most_sequences + 1],
-        from_zero(rows[3])[: most_sequences + 1], sequences_at, contexts_at, *decode, new_at, visible_at, *prefill,
+        rows[0], rows[1], head[0], head[1], sequences_at, contexts_at, decoding[0], decoding[1], new_at, visible_at,
+        prompts[[0, 2]], prompts[[1, 3]],
     )  # fmt: skip
 
 
-def grid(most: int) -> Floats:
-    """Whole numbers from 1 to ``most``, ``_PER_DOUBLING`` between powers of two."""
-    steps = np.arange(0.0, np.log2(max(most, 2)) * _PER_DOUBLING + 1.0)
-    found = np.unique(np.minimum(np.round(2.0 ** (steps / _PER_DOUBLING)), most))
-    return np.unique(np.concatenate([found, [1.0, 2.0, float(max(most, 2))]]))
+def _of_rows(arch: Architecture, prepared: Prepared) -> frozenset[str]:
+    """Names of operators that every step has and that see no more of it than the number of its new tokens."""
+    found: list[dict[str, list[tuple[float, ...]]]] = []
+    for phase, batch, q_len, kv_len in _SAME_ROWS:
+        graph = lower_step(arch, phase, float(batch), float(q_len), float(kv_len), prepared.how)
+        counts: dict[str, list[tuple[float, ...]]] = {}
+        for operator, row in zip(graph.operators, zip(*graph.columns, strict=True), strict=True):
+            counts.setdefault(operator.name, []).append(tuple(map(float, row)))
+        found.append(counts)
+    return frozenset(name for name, rows in found[0].items() if all(other.get(name) == rows for other in found))
 
 
-def _priced(template: Template, shapes: Shapes, context: bool, prepared: Prepared) -> tuple[Floats, ...]:
-    """Seconds of all blocks but the head and of the head, then joules of both, shape [s] each."""
-    found = price_steps(template, shapes, context, prepared, False)
-    repeats = block_repeats(template)
-    head = np.array([block.label == HEAD for block in template.graph.blocks])
-    body_s = (repeats * ~head) @ found.blocks_s
-    head_s = (repeats * head) @ found.blocks_s
-    share = np.divide(head_s, body_s + head_s, out=np.zeros_like(head_s), where=body_s + head_s > 0.0)
-    return body_s, head_s, found.energy_j * (1.0 - share), found.energy_j * share
+def _named(template: Template, names: frozenset[str]) -> Bools:
+    return np.array([operator.name in names for operator in template.graph.operators])
 
 
-def _over(
-    template: Template, one_at: Floats, other_at: Floats, prepared: Prepared, decode: bool
-) -> tuple[Floats, Floats]:  # fmt: skip
-    """Seconds and joules of attention over two grids, shape [len(one_at), len(other_at)] each."""
-    one, other = (values.ravel() for values in np.meshgrid(one_at, other_at, indexing="ij"))
-    unit = np.ones_like(one)
-    shapes = Shapes(one, unit, other) if decode else Shapes(unit, one, np.maximum(one, other))
-    absorbed = absorbed_steps(template.arch, shapes)
-    seconds, joules = np.zeros(len(one)), np.zeros(len(one))
+def _in_head(template: Template) -> Bools:
+    found = np.zeros(len(template.graph), np.bool_)
+    for block in template.graph.blocks:
+        found[block.start : block.stop] = block.label == HEAD
+    return found
+
+
+def _by_count(template: Template, chosen: Bools, most: int, prepared: Prepared) -> Floats:
+    """Seconds and joules of the ``chosen`` operators of steps of 0 to ``most`` sequences, shape [2, most + 1]."""
+    count = np.arange(1.0, most + 1.0)
+    unit = np.ones_like(count)
+    return np.concatenate([np.zeros((2, 1)), _priced(template, chosen, Shapes(count, unit, unit), prepared)], axis=1)
+
+
+def _priced(template: Template, chosen: Bools, shapes: Shapes, prepared: Prepared) -> Floats:
+    """Seconds and joules of the ``chosen`` operators of each step, shape [2, s]."""
+    found = price_steps(replace(template, context=chosen), shapes, True, prepared, False)
+    return np.stack([block_repeats(template) @ found.blocks_s, found.energy_j])
+
+
+def _of_sequences(prepared: Prepared, arch: Architecture, of_rows: frozenset[str], shapes: Shapes) -> Floats:
+    """Seconds and joules of what knows sequences apart, but for the head, in each step, shape [2, s]."""
+    decode, absorbed = bool((shapes.q_len == 1.0).all()), absorbed_steps(arch, shapes)
+    found = np.zeros((2, len(shapes.batch)))
     for inside in (False, True):
         for alone in (False, True):
-            chosen = np.flatnonzero((absorbed == inside) & ((shapes.q_len == 1.0) == alone))
-            if not len(chosen):
+            rows = np.flatnonzero((absorbed == inside) & ((shapes.q_len == 1.0) == alone))
+            if not len(rows):
                 continue
-            own = template if decode else template_of(template.arch, template.phase, template.how, alone, inside)
-            body_s, _, body_j, _ = _priced(own, shapes.take(chosen), True, prepared)
-            seconds[chosen], joules[chosen] = body_s, body_j
-    shape = (len(one_at), len(other_at))
-    return seconds.reshape(shape), joules.reshape(shape)
+            template = template_of(arch, "decode" if decode else "prefill", prepared.how, alone, inside)
+            chosen = ~_in_head(template) & ~_named(template, of_rows)
+            found[:, rows] = _priced(template, chosen, shapes.take(rows), prepared)
+    return found

@@ -19,10 +19,10 @@ ENDS = np.array([1.0, 1e6])
 def tables_of(rows_s: Callable[[Floats], Floats], most_tokens: int) -> StepTables:
     """Iterations whose time depends on their new tokens alone."""
     rows = np.concatenate([[0.0], rows_s(np.arange(1.0, most_tokens + 1.0))])
-    nothing = np.zeros((2, 2))
+    nothing, of_prompts = np.zeros((2, 2)), np.zeros((2, 2, 2))
     return StepTables(
         rows, rows * 100.0, np.zeros(most_tokens + 1), np.zeros(most_tokens + 1), ENDS, ENDS, nothing, nothing, ENDS,
-        ENDS, nothing, nothing,
+        ENDS, of_prompts, of_prompts,
     )  # fmt: skip
 
 
@@ -56,7 +56,7 @@ def random_tables(rng: np.random.Generator, tokens: int, sequences: int, context
         return np.unique(np.concatenate([[1.0, max(most, 2)], inner]))
 
     most, seen, many, new = max(tokens, sequences), at(context), at(sequences), at(min(tokens, context))
-    decode, prefill = (len(many), len(seen)), (len(new), len(seen))
+    decode, prefill = (len(many), len(seen)), (2, len(new), len(seen))
     return StepTables(
         column(most, 0.01), column(most, 1.0), column(sequences, 0.002), column(sequences, 0.2), many, seen,
         rng.uniform(0.0, 0.01, decode), rng.uniform(0.0, 1.0, decode), new, seen, rng.uniform(0.0, 0.01, prefill),

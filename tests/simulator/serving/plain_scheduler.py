@@ -154,13 +154,20 @@ class Server:
                 self.arrive(self.later.popleft(), self.now_s)
 
     def price(self, step: list[tuple[Sequence, int]]) -> tuple[float, float]:
-        tables, runtime = self.tables, self.pool.pool.runtime
+        runtime = self.pool.pool.runtime
+        host_s = runtime.host_step.value
+        host_s += len(self.running) * (runtime.host_sequence.value if runtime.host_sequence else 0.0)
+        device_s, joules = self.device(step)
+        seconds = max(device_s, host_s) if runtime.async_scheduling else device_s + host_s
+        static_w = float(self.pool.model.record["static_w"])
+        return seconds, (joules + static_w * (seconds - device_s)) * self.pool.pool.count
+
+    def device(self, step: list[tuple[Sequence, int]]) -> tuple[float, float]:
+        tables = self.tables
         decoding = [sequence.cached + 1 for sequence, _ in step if sequence.decodes]
         chunks = [(new, sequence.cached + new) for sequence, new in step if not sequence.decodes]
         tokens = sum(new for _, new in step)
         answered = sum(sequence.cached + new == sequence.known for sequence, new in step)
-        host_s = runtime.host_step.value
-        host_s += len(self.running) * (runtime.host_sequence.value if runtime.host_sequence else 0.0)
         found = []
         for rows, head, decode, prefill in (
             (tables.rows_s, tables.head_s, tables.decode_s, tables.prefill_s),
@@ -170,11 +177,10 @@ class Server:
             if decoding:
                 mean = sum(decoding) / len(decoding)
                 total += between(tables.sequences_at, tables.contexts_at, decode, len(decoding), mean)
-            total += sum(between(tables.new_at, tables.visible_at, prefill, *chunk) for chunk in chunks)
+            alone, further = ([between(tables.new_at, tables.visible_at, v, *c) for c in chunks] for v in prefill)
+            total += sum(further) + max((a - f for a, f in zip(alone, further, strict=True)), default=0.0)
             found.append(float(total))
-        static_w = float(self.pool.model.record["static_w"])
-        seconds = max(found[0], host_s) if runtime.async_scheduling else found[0] + host_s
-        return seconds, (found[1] + static_w * (seconds - found[0])) * self.pool.pool.count
+        return found[0], found[1]
 
 
 def serve_plainly(
