@@ -118,7 +118,7 @@ class Bin(NamedTuple):
     x_high: float
     y_low: float
     y_high: float
-    count: int
+    points: int
 
 
 class FrontPoint(NamedTuple):
@@ -161,7 +161,7 @@ class Cloud:
     @property
     def points(self) -> int:
         """Points that are drawn or counted."""
-        return len(self.x_values) + sum(each.count for each in self.bins)
+        return len(self.x_values) + sum(each.points for each in self.bins)
 
 
 class Reason(NamedTuple):

@@ -154,13 +154,13 @@ def _draw_bins(axes: Axes, cloud: Cloud) -> dict[str, Sequence[str]]:
     from matplotlib.collections import PatchCollection
     from matplotlib.patches import Rectangle
 
-    most = math.log(max(each.count for each in cloud.bins) + 1.0)
+    most = math.log(max(each.points for each in cloud.bins) + 1.0)
     hints: dict[str, Sequence[str]] = {}
     for level, strength in enumerate(_STRENGTHS):
         own = [
             each
             for each in cloud.bins
-            if min(int(len(_STRENGTHS) * math.log(each.count + 0.5) / most), len(_STRENGTHS) - 1) == level
+            if min(int(len(_STRENGTHS) * math.log(each.points + 0.5) / most), len(_STRENGTHS) - 1) == level
         ]
         patches = [
             Rectangle((each.x_low, each.y_low), each.x_high - each.x_low, each.y_high - each.y_low) for each in own
@@ -168,7 +168,7 @@ def _draw_bins(axes: Axes, cloud: Cloud) -> dict[str, Sequence[str]]:
         if own:
             axes.add_collection(PatchCollection(patches, facecolor=colour(role("series", "1")), alpha=strength,
                                                 linewidth=0.0, zorder=3, gid=f"bins-{level}"))  # fmt: skip
-            hints[f"bins-{level}"] = [f"{whole(each.count)} point{'s' * (each.count != 1)}" for each in own]
+            hints[f"bins-{level}"] = [f"{whole(each.points)} point{'s' * (each.points != 1)}" for each in own]
     return hints
 
 

@@ -18,7 +18,7 @@ class Row(NamedTuple):
     """A reason in words; ``width`` is its share of all points in percent."""
 
     code: str
-    count: str
+    points: str
     part: str
     width: float
     example: str

@@ -46,9 +46,7 @@ def serve(
         str, typer.Option("--trace-format", help="azure, mooncake or csv; default by content.")
     ] = "",
     speedup: Annotated[float, typer.Option("--speedup", help="Replay a trace so many times as fast.")] = 1.0,
-    requests: Annotated[
-        int | None, flags.number("--requests", "Requests; default 1000, or all of a trace.")
-    ] = None,
+    requests: Annotated[int | None, flags.number("--requests", "Requests; default 1000, or all of a trace.")] = None,
     isl: Annotated[str, typer.Option("--isl", help="Prompt tokens: 512, lognormal:mean=512,p99=4000, a file.")] = "",
     osl: Annotated[str, typer.Option("--osl", help="Output tokens, as --isl.")] = "",
     seed: Annotated[int, flags.number("--seed", "Of all draws.")] = 0,

@@ -33,6 +33,8 @@ _ITERATIONS: Final = 30
 _PRIORS: Final = ((0.0, 2.0), (math.log(0.7), 1.5), (math.log(1e-4), 3.0))
 """Mean and standard deviation of the logarithms of a, l and the share of noise."""
 _BOUNDS: Final = ((-6.0, 6.0), (math.log(0.05), math.log(50.0)), (math.log(1e-6), 0.0))
+_CHUNK: Final = 4_096
+"""Points that are predicted at a time: the memory that takes is theirs times the rows learnt."""
 _JITTER: Final = 1e-6
 _ROOT5: Final = math.sqrt(5.0)
 
@@ -84,9 +86,13 @@ class GaussianProcess:
 
     def guess(self, points: Floats) -> tuple[Floats, Floats]:
         """Mean [m] and an upper bound of the standard deviation [m], that from the nearest known point alone."""
-        across = self.covariance(points, self.points)
-        bound = self.scale * np.sqrt(np.maximum(1.0 - across.max(axis=1) ** 2, 0.0))
-        return self.mean + self.spread * (across @ self.pull), np.asarray(bound)
+        mean, nearest = np.empty(len(points)), np.empty(len(points))
+        for start in range(0, len(points), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            across = self.covariance(points[part], self.points)
+            mean[part], nearest[part] = across @ self.pull, across.max(axis=1)
+        bound = self.scale * np.sqrt(np.maximum(1.0 - nearest**2, 0.0))
+        return self.mean + self.spread * mean, np.asarray(bound)
 
     def joint(self, points: Floats) -> tuple[Floats, Floats]:
         """Mean [m] and the Cholesky factor [m, m] of the covariance of what ``points`` may have."""

@@ -43,7 +43,7 @@ def test_less_cost_is_better() -> None:
 
 
 def test_what_has_no_logarithm_is_refused() -> None:
-    with pytest.raises(InputError, match="objective x: value -2 has no logarithm.*linear"):
+    with pytest.raises(InputError, match=r"objective x: value -2 has no logarithm.*linear"):
         Objective("x").costs(np.array([1.0, -2.0]))
     assert Objective("x", scale="linear").costs(np.array([0.0, -2.0])).tolist() == [0.0, -2.0]
 
