@@ -175,6 +175,6 @@ def _uniform(seed: int, names: tuple[str, ...], start: int, stop: int) -> NDArra
     """Numbers ``start`` to ``stop - 1`` of the stream of an axis, in [0, 1), shape [stop - start]."""
     key = int.from_bytes(hashlib.blake2b(repr(names).encode(), digest_size=8).digest(), "little")
     first = start // _PER_BLOCK
-    stream = np.random.Philox(counter=first, key=[seed, key])
+    stream = np.random.Philox(counter=first, key=np.array([seed, key], np.uint64))
     bits = stream.random_raw(stop - first * _PER_BLOCK)[start - first * _PER_BLOCK :]
     return np.asarray((bits >> np.uint64(11)) * 2.0**-53, dtype=np.float64)

@@ -366,12 +366,12 @@ def test_too_many_points_are_counted_and_the_rest_is_of_a_sample(ran: Ran, monke
 def test_cells_hold_the_points_that_are_counted_in_them(ran: Ran, frame: pd.DataFrame) -> None:
     kept = read_rows(ran[1], ["tpot_s"], ["tpot_s", "output_tokens_per_s"])
     good = frame[frame["feasible"]]
-    assert sum(each.count for each in kept.bins) == len(good)
+    assert sum(each.points for each in kept.bins) == len(good)
     for each in kept.bins:
         x, y = good["tpot_s"], good["output_tokens_per_s"]
         inside = (x >= each.x_low * 0.9999) & (x < each.x_high * 1.0001)
         inside &= (y >= each.y_low * 0.9999) & (y < each.y_high * 1.0001)
-        assert int(inside.sum()) >= each.count
+        assert int(inside.sum()) >= each.points
     assert len({(each.x_low, each.y_low) for each in kept.bins}) == len(kept.bins)
 
 
@@ -384,7 +384,7 @@ def test_points_without_a_place_are_counted() -> None:
     )
     cells.add(batch)
     assert cells.off == 2
-    assert sum(each.count for each in cells.bins()) == 2
+    assert sum(each.points for each in cells.bins()) == 2
     assert study_points._Cells(("a", "b")).bins() == ()
 
 
