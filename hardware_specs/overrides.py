@@ -31,9 +31,26 @@ def apply_overrides(record: Record, changes: Mapping[str, str], place: str = "--
     Raises:
         InputError: no such field (with the nearest), a wrong unit, a factor of a fact that is not there.
     """
+    before = record
     for path, text in changes.items():
         record = _changed(record, path.split("."), text, f"{place}{path}={text}")
+    if "memory.capacity" in changes and "memory.usable" not in changes:
+        record = _usable_too(before, record)
     return record
+
+
+def _usable_too(before: Record, record: Record) -> Record:
+    """Where the usable bytes are a fact of their own they change as the capacity does."""
+    memory, was = getattr(record, "memory", None), getattr(before, "memory", None)
+    if memory is None or was is None or memory.usable is None:
+        return record
+    share = was.usable.value / was.capacity.value
+    value = memory.capacity.value * share
+    usable = msgspec.structs.replace(
+        was.usable, value=value, text=f"{value / 1e9:.6g} GB", mark=memory.capacity.mark, origin=memory.capacity.origin
+    )
+    whole: Any = record
+    return msgspec.structs.replace(whole, memory=msgspec.structs.replace(memory, usable=usable))  # type: ignore[no-any-return]
 
 
 def _changed(record: Any, path: list[str], text: str, place: str) -> Any:

@@ -105,5 +105,6 @@ def check_points(points: int) -> int:
     """
     from simulator.checks import check_count
 
-    check_count("--points", points, MOST_POINTS, f"a whole number from 2 to {MOST_POINTS}")
-    return max(points, 2)
+    allowed = f"a whole number from 2 to {MOST_POINTS}"
+    check_count("--points", points if points != 1 else 0, MOST_POINTS, allowed)
+    return points

@@ -32,6 +32,8 @@ MOST_LINES: Final = 20
 """Rows of a table; the folder has all."""
 FEW: Final = 400_000
 """Up to so many points in closed form one process answers sooner than several begin."""
+_START_S: Final = 2.0
+"""What a process takes to begin, and its first points to be compiled for [s]."""
 PILOT: Final = 4000
 """Points that a dry run answers to learn how long all take."""
 
@@ -122,6 +124,10 @@ def sweep(
     asked = study_from(study, {key: given[key] for key in KEYS}, given)
     if part is not None and not 1 <= part <= 10_000_000:
         raise InputError(f"--part {part}: must be a whole number from 1 to 10000000")
+    if workers is not None and workers < 1:
+        raise InputError(f"--workers {workers}: must be at least 1")
+    if top and (asked.trains or asked.engine):
+        raise InputError("--refine: needs a study of inference that is answered in closed form")
     prepared = prepare_study(asked, tuple(calibration or ()), part)
     if dry_run:
         print_rows(dry(asked, prepared), format)
@@ -240,7 +246,7 @@ def dry(asked: Study, prepared: Prepared) -> list[dict[str, Any]]:
 
     import numpy as np
 
-    from reports.numbers import number, quantity
+    from reports.numbers import quantity, whole
     from simulator.explore.local_executor import cores
     from simulator.explore.points import joined
 
@@ -259,11 +265,11 @@ def dry(asked: Study, prepared: Prepared) -> list[dict[str, Any]]:
     running = cores()
     part = min(definition.part_points, definition.points)
     return [
-        {"what": "points", "value": number(float(definition.points)), "note": f"{asked.sample.kind}"},
-        {"what": "rows", "value": number(float(rows)), "note": "" if kept.exact else "conditions: from a sample"},
-        {"what": "parts", "value": number(float(definition.parts)), "note": f"of {definition.part_points} points"},
-        {"what": "time", "value": quantity(each_s * rows / running, "s"),
-         "note": f"at most, on {running} processes: points far apart share little"},
+        {"what": "points", "value": whole(float(definition.points)), "note": f"{asked.sample.kind}"},
+        {"what": "rows", "value": whole(float(rows)), "note": "" if kept.exact else "conditions: from a sample"},
+        {"what": "parts", "value": whole(float(definition.parts)), "note": f"of {definition.part_points} points"},
+        {"what": "time", "value": quantity(_START_S + each_s * rows / running, "s"),
+         "note": f"about, on {running} idle processes; the page of the study not counted"},
         {"what": "memory", "value": quantity(3e8 + 8.0 * part * columns * 6.0, "bytes"), "note": "of each process"},
         {"what": "disk", "value": quantity(8.0 * rows * (columns - 4), "bytes"), "note": "at most"},
     ]  # fmt: skip

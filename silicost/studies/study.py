@@ -169,6 +169,10 @@ def study_of(table: Mapping[str, Any], place: str, folder: Path) -> Study:
         check_key(name, place)
     if not trains(names) and "batch" not in names:
         fixed["batch"] = names["batch"] = 1
+    for key, values in _given(fixed, space):
+        if key in NUMBERS and not all(_is_number(value) for value in values):
+            wrong = next(value for value in values if not _is_number(value))
+            raise InputError(f"{place}: {key}: {wrong!r} is no number")
     metrics = _texts(table, "metrics", place) or (STEP if trains(names) else INFERENCE)
     _check_belongs(names, place)
     constraints = tuple(constraint_of(text, f"{place}: constraints") for text in _texts(table, "constraints", place))
@@ -224,6 +228,8 @@ def constraint_of(text: str, place: str) -> Constraint:
     for op in ("<=", ">="):
         metric, found, bound = text.partition(op)
         if found:
+            if metric.strip() not in (*BY_NAME, *BESIDE):
+                raise UnknownName("metric", metric.strip(), (*BY_NAME, *BESIDE), place=place)
             name, dimension = metric.strip(), "bytes" if metric.strip() == "memory_bytes" else "j"
             if name in BY_NAME:
                 dimension = BY_NAME[name].dimension
@@ -233,6 +239,19 @@ def constraint_of(text: str, place: str) -> Constraint:
                 quantity = parse_quantity(bound.strip(), dimension, f"{place}: {clipped(text)!r}")
                 return parse_constraint(f"{name} {op} {quantity!r}")
     return parse_constraint(text)
+
+
+def _given(fixed: Mapping[str, Value], space: Space) -> list[tuple[str, list[Value]]]:
+    """Names with all their values, but those of continuous axes."""
+    found: list[tuple[str, list[Value]]] = [(key, [value]) for key, value in fixed.items()]
+    for axis in space.axes:
+        if isinstance(axis, Axis):
+            found += [(name, [choice[place] for choice in axis.values]) for place, name in enumerate(axis.names)]
+    return found
+
+
+def _is_number(value: Value) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _switch(table: Mapping[str, Any], key: str, place: str) -> bool:
@@ -256,6 +275,8 @@ def _check_together(constraints: Iterable[Constraint], place: str) -> None:
 
 def _objectives(table: Mapping[str, Any], metrics: Iterable[str], place: str) -> tuple[Objective, ...]:
     given = table.get("objectives")
+    if given is None and tuple(metrics) == INFERENCE:
+        given = ["tpot_s", "usd_per_million_output_tokens"]
     if given is None:
         return tuple(Objective(name, better_of(name)) for name in list(metrics)[:2] if name in BY_NAME)
     if not isinstance(given, list) or not given:

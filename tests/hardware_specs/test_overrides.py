@@ -62,3 +62,14 @@ def test_a_missing_record_cannot_be_changed() -> None:
 def test_scaling_scales(factor: float) -> None:
     changed = apply_overrides(H100, {"memory.bandwidth": f"{factor:.6f}x"})
     assert changed.memory.bandwidth.value == pytest.approx(3.35e12 * float(f"{factor:.6f}"))
+
+
+def test_usable_bytes_change_as_the_capacity_does() -> None:
+    spec = load_device("h100-sxm-80gb")
+    assert spec.memory.usable is not None
+    doubled = apply_overrides(spec, {"memory.capacity": "2x"}, "--set device.")
+    assert doubled.memory.usable is not None
+    assert doubled.memory.usable.value == pytest.approx(2.0 * spec.memory.usable.value)
+    both = apply_overrides(spec, {"memory.capacity": "2x", "memory.usable": "50 GB"}, "--set device.")
+    assert both.memory.usable is not None
+    assert both.memory.usable.value == 50e9
