@@ -1,4 +1,4 @@
-"""Design spaces whose true front is known, since all their points are simulated: ten to judge search, seven to tune it.
+"""Design spaces whose true front is known, since all their points are simulated: ten to judge search, five to tune it.
 
 The ten of ``JUDGED`` were written down before any search was run on them. Whatever is chosen about search (its method,
 its constants) is chosen on ``TUNING`` alone, which has other models, mixes of devices and bounds.
@@ -241,34 +241,8 @@ TUNING: tuple[Case, ...] = (
         )),
         (Objective("parameters", "higher"), JOULES, TTFT), (FITS,), (("isl", 512), ("osl", 256)),
     ),
-    Case(
-        "tune-formats", "3B in many formats on many small devices: speed against energy",
-        Space((
-            one("device", "rtx-2060-super", "rtx-2070-super", "rtx-2080-ti", "gtx-1070", "gtx-1080-ti", "gtx-1660",
-                "rtx-3080-ti", "rtx-3090-ti", "rtx-4070-ti", "rtx-4080-super", "rtx-5070-ti", "rtx-5090", "titan-v",
-                "titan-xp", "apple-m1", "apple-m1-pro", "apple-m1-ultra", "apple-m2-pro", "apple-m3", "apple-m5",
-                "arc-a750", "arc-b570", "rx-6900-xt", "rx-7900-gre", "rx-7900-xt", "ryzen-z1-extreme"),
-            one("weight_dtype", "q2_k_s", "q3_k_s", "q4_1", "q4_k_s", "q5_0", "q5_k_s", "q6_k", "q8_0", "iq2_m",
-                "iq3_s", "iq4_nl", "fp16"),
-            one("count", 1, 2), one("batch", 1, 2, 4, 8, 16),
-        )),
-        (TPOT, JOULES), (), (("model", "llama-3.2-3b"), ("isl", 256), ("osl", 128)),
-    ),
-    Case(
-        "tune-fleet", "9B on a fleet of many devices: throughput, price, energy",
-        Space((
-            one("device", "xeon-8380", "epyc-7763", "epyc-9965", "grace", "xeon-max-9480", "a100-pcie-80gb", "a40",
-                "a30", "l4", "l40", "h100-nvl-94gb", "h200-sxm-141gb", "gb200", "mi300x", "rtx-3090", "rtx-6000-ada",
-                "rtx-a6000", "rtx-pro-6000-server", "tpu-v2", "tpu-v3", "tpu-v5e", "tpu-v6e", "alveo-u250",
-                "alveo-u280", "vck5000", "gaudi-1", "gaudi-2", "trainium1", "inferentia2", "wormhole-n300"),
-            one("tp", 1, 2, 4), formats(("bf16", "bf16"), ("bf16", "int8_wo"), ("bf16", "int4"), ("fp8", "fp8")),
-            one("batch", *powers(1, 64)),
-        )),
-        (PER_DEVICE, USD, JOULES), (), (("model", "gemma-2-9b"), ("isl", 768), ("osl", 192)),
-    ),
 )  # fmt: skip
-"""Where search may be tuned. The last two, with axes of many names, were added when the first judgement had shown that
-such axes are the hard ones; the ten stayed as they were."""
+"""Where search may be tuned."""
 
 
 def evaluate(case: Case, row: Mapping[str, Any]) -> dict[str, float]:

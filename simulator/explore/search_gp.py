@@ -6,9 +6,7 @@ predicted costs add the most hypervolume, times the chance that it has an answer
 same way from functions drawn from the processes, constraints included, so that what is unsure gets its turn (Bradford,
 Schweidtmann and Lapkin, Efficient multiobjective optimization employing Gaussian processes, spectral sampling and a
 genetic algorithm, Journal of Global Optimization 71, 2018; here the functions are drawn exactly, on the most promising
-points alone). What has been chosen counts as if it had its predicted costs. Of a choice of texts (a device) that was
-tried once, in a bad place, a process thinks ill: so a third of each batch goes to one-factor lines, points of the front
-with only that axis changed to a choice that was hardly tried, until each was tried three times.
+points alone). What has been chosen counts as if it had its predicted costs.
 
 Spaces of up to ``search_archive.LISTED`` points are looked at whole. In larger ones, and on continuous axes, candidates
 are random points and children of the front: two of its points crossed, some axes redrawn or moved.
@@ -26,7 +24,7 @@ import numpy.typing as npt
 from simulator.explore.hypervolume import improvements, reference_of
 from simulator.explore.pareto import ranks
 from simulator.explore.search_archive import Archive
-from simulator.explore.search_codes import Coding, keys
+from simulator.explore.search_codes import Coding
 from simulator.explore.search_model import GaussianProcess
 from simulator.explore.space import Range
 
@@ -44,9 +42,6 @@ _DEEPEST: Final = 20
 """Fronts of predicted costs that screening tells apart."""
 _REFIT: Final = 1.2
 """Parameters are fitted again when there are so many times as many rows."""
-_TRIED: Final = 3
-_RARELY: Final = 3
-"""While a choice of texts was tried fewer than so many times, one in so many points goes to such choices."""
 _OPTIMISM: Final = 2.0
 _MORE_OPTIMISM: Final = 3.0
 """Standard deviations by which a candidate may be better than predicted."""
@@ -107,13 +102,8 @@ class GaussianMethod:
         if not len(candidates):
             return candidates
         self._learn(archive, rng)
-        rare = self._neglected(-(-count // _RARELY), archive)
-        taken = set(keys(rare))
-        others = candidates[[key not in taken for key in keys(candidates)]]
-        if len(rare) >= count or not len(others):
-            return rare[:count]
-        beliefs = self._beliefs(self._screen(others, archive, rng), archive.scores.costs.shape[1])
-        return np.concatenate([rare, _chosen(count - len(rare), beliefs, self._front(archive), rng)])
+        chosen = self._screen(candidates, archive, rng)
+        return _chosen(count, self._beliefs(chosen, len(archive.scores.costs[0])), self._front(archive), rng)
 
     def _units(self, codes: Floats) -> tuple[Floats, Bools]:
         """Codes as the processes see them, without axes of one choice [n, used], and which of those are of texts."""
@@ -136,35 +126,6 @@ class GaussianMethod:
             parents = archive.codes[np.argsort(archive.scores.violations, kind="stable")[:10]]
         drawn = [self.coding.random(_DRAWN, rng), children(self.coding, parents, _DRAWN, rng)]
         return archive.new(np.concatenate(drawn))
-
-    def _neglected(self, most: int, archive: Archive) -> Floats:
-        """Up to ``most`` points of the front with one axis of texts changed to a choice that was hardly tried, the
-        least tried first: of those with that choice the one that may add the most."""
-        parents = archive.codes[archive.front]
-        tried = np.concatenate([archive.codes, archive.asked])
-        rare = []
-        for place, count in enumerate(self.coding.counts):
-            if count is not None and self.coding.orders[place] is None and len(parents):
-                seen = np.bincount(tried[:, place].astype(np.int64), minlength=count)
-                if not isinstance(self.coding.space.axes[place], Range):
-                    rare += [(times, place, choice) for choice, times in enumerate(seen.tolist()) if times < _TRIED]
-        found: list[Floats] = []
-        for _, place, choice in sorted(rare)[:most]:
-            line = parents.copy()
-            line[:, place] = choice
-            line = archive.new(line)
-            if len(line):
-                found.append(line[self._promising(line, archive)])
-        return np.unique(np.array(found).reshape(-1, tried.shape[1]), axis=0)
-
-    def _promising(self, codes: Floats, archive: Archive) -> int:
-        """The place of the code whose costs, if they are lower than predicted, would add the most."""
-        points, _ = self._units(codes)
-        guesses = [process.guess(points) for process in self.processes[: archive.scores.costs.shape[1]]]
-        hopeful = np.stack([mean - _MORE_OPTIMISM * spread for mean, spread in guesses], axis=1)
-        front = self._front(archive)
-        beyond = np.maximum(reference_of(front), hopeful.max(axis=0) + 1.0)
-        return int(np.argmax(improvements(front, hopeful, beyond)))
 
     def _learn(self, archive: Archive, rng: np.random.Generator) -> None:
         """Condition a process per cost and margin, and one on whether there is an answer."""
