@@ -104,6 +104,17 @@ def test_steps_at_grid_points_are_exactly_those_of_simulate(made: tuple[Prepared
         assert tabled(tables, step, joules=True) == pytest.approx(graph.total_j, rel=1e-9), step
 
 
+def test_prompts_that_share_kernels_cost_what_a_batch_of_64_does(made: tuple[Prepared, StepTables]) -> None:
+    """The first alone, each further one a 63rd of what 63 more take: exact at both ends, at grid points."""
+    ready, tables = made
+    places = [(i, j) for i in range(1, len(tables.new_at), 9) for j in range(0, len(tables.visible_at), 9)]
+    places = [(i, j) for i, j in places if tables.visible_at[j] >= tables.new_at[i]]
+    steps: list[Step] = [("prefill", 64, int(tables.new_at[i]), int(tables.visible_at[j])) for i, j in places]
+    for (i, j), graph in zip(places, priced(ready, steps), strict=True):
+        found = tables.prefill_s[0, i, j] + 63.0 * tables.prefill_s[1, i, j]
+        assert found == pytest.approx(part(graph, OF_SEQUENCES), rel=1e-9)
+
+
 def test_steps_between_grid_points_are_close(made: tuple[Prepared, StepTables]) -> None:
     ready, tables = made
     steps = random_steps(np.random.default_rng(1), 300)
