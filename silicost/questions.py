@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from hardware_specs.errors import InputError, clipped, nearest
-from silicost.answer import noted, tell, warn
+from silicost.answer import noted, tell, warn, why_not
 from silicost.scenario_file import load_scenario, shipped_scenarios
 from silicost.studies.cells import NUMBERS, TRAINING, Value, check_key, scenario_of, trains
 from simulator.decisions.knobs import Knob, knob_of, value_of
@@ -223,6 +223,8 @@ def base_of(asked: Asked) -> Result:
     """What the scenario does as it stands; what is to be known of it goes to stderr."""
     result, remarks = noted(simulate(asked.scenario), asked.scenario)
     warn(result)
+    if not result.fits:
+        tell([f"warning: {asked.name} as it stands {why_not(result)}; times are what it would take"])
     tell(remarks)
     return result
 

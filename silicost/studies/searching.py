@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -22,9 +22,6 @@ from simulator.explore.parts import part_batches, part_key, part_path, write_par
 from simulator.explore.points import Points
 from simulator.explore.search import METHODS, Progress, Search, Stop, run
 from simulator.explore.store import Writer, open_store
-
-BATCH: Final = 32
-"""Points of a question."""
 
 
 class Searched(NamedTuple):
@@ -40,7 +37,7 @@ def definition_of(asked: Study, prepared: Prepared) -> Definition:
     if wanted is None:
         raise InputError("the study has no search")
     return msgspec.structs.replace(
-        prepared.definition, points=wanted.evaluations, part_points=BATCH, seed=wanted.seed,
+        prepared.definition, points=wanted.evaluations, part_points=wanted.evaluations, seed=wanted.seed,
         sampler=f"search {wanted.method} {wanted.evaluations} {wanted.seed}",
     )  # fmt: skip
 
@@ -74,7 +71,7 @@ def search_study(
             return {**table, "feasible": table["fits"]}
 
         stop = Stop(wanted.evaluations, None, wanted.growth or None, wanted.over)
-        ended = run(search, evaluate, stop, BATCH)
+        ended = run(search, evaluate, stop)
     return Searched(ended, search.progress())
 
 

@@ -67,6 +67,8 @@ BESIDE: Final = {"memory_bytes": "lower", "device_j": "lower", "facility_j": "lo
 """Columns that are no metrics of ``simulator.metrics``, and which way is good."""
 _PATHS: Final = ("model", "device", "runtime", "system", "site")
 """Keys that may name a file, which lies beside the study."""
+_SIZED: Final = ("s", "j", "usd", "bytes")
+"""Dimensions of metrics whose bounds need a unit."""
 _SAMPLE: Final = ("kind", "n", "seed")
 _MOST_EVALUATIONS: Final = 1_000_000
 
@@ -177,7 +179,7 @@ def study_of(table: Mapping[str, Any], place: str, folder: Path) -> Study:
     _check_belongs(names, place)
     constraints = tuple(constraint_of(text, f"{place}: constraints") for text in _texts(table, "constraints", place))
     _check_together(constraints, f"{place}: constraints")
-    objectives = _objectives(table, metrics, place)
+    objectives = _objectives(table, metrics, trains(names), place)
     for name in (*metrics, *(each.metric for each in constraints), *(each.metric for each in objectives)):
         check_metric(name, trains(names), f"{place}: metrics")
     return Study(
@@ -220,25 +222,22 @@ def better_of(metric: str) -> Literal["lower", "higher"]:
 
 
 def constraint_of(text: str, place: str) -> Constraint:
-    """A constraint whose bound may have a unit ("tpot_s <= 30 ms").
+    """A constraint, with a unit where its metric has one that people write in several sizes ("tpot_s <= 30 ms").
 
     Raises:
-        InputError: any other text, or a unit that is not the metric's.
+        InputError: any other text, no unit, or one that is not the metric's.
+        UnknownName: no such metric.
     """
-    for op in ("<=", ">="):
-        metric, found, bound = text.partition(op)
-        if found:
-            if metric.strip() not in (*BY_NAME, *BESIDE):
-                raise UnknownName("metric", metric.strip(), (*BY_NAME, *BESIDE), place=place)
-            name, dimension = metric.strip(), "bytes" if metric.strip() == "memory_bytes" else "j"
-            if name in BY_NAME:
-                dimension = BY_NAME[name].dimension
-            try:
-                float(bound)
-            except ValueError:
-                quantity = parse_quantity(bound.strip(), dimension, f"{place}: {clipped(text)!r}")
-                return parse_constraint(f"{name} {op} {quantity!r}")
-    return parse_constraint(text)
+    op = next((each for each in ("<=", ">=") if each in text), "")
+    if not op:
+        return parse_constraint(text)
+    name, _, bound = (part.strip() for part in text.partition(op))
+    if name not in (*BY_NAME, *BESIDE):
+        raise UnknownName("metric", name, (*BY_NAME, *BESIDE), place=place)
+    dimension = BY_NAME[name].dimension if name in BY_NAME else "bytes" if name == "memory_bytes" else "j"
+    if dimension in _SIZED:
+        bound = repr(parse_quantity(bound, dimension, f"{place}: {clipped(text)!r}"))
+    return parse_constraint(f"{name} {op} {bound}")
 
 
 def _given(fixed: Mapping[str, Value], space: Space) -> list[tuple[str, list[Value]]]:
@@ -273,7 +272,7 @@ def _check_together(constraints: Iterable[Constraint], place: str) -> None:
                 )
 
 
-def _objectives(table: Mapping[str, Any], metrics: Iterable[str], place: str) -> tuple[Objective, ...]:
+def _objectives(table: Mapping[str, Any], metrics: Iterable[str], training: bool, place: str) -> tuple[Objective, ...]:
     given = table.get("objectives")
     if given is None and tuple(metrics) == INFERENCE:
         given = ["tpot_s", "usd_per_million_output_tokens"]
@@ -284,7 +283,7 @@ def _objectives(table: Mapping[str, Any], metrics: Iterable[str], place: str) ->
     found = []
     for text in given:
         name, _, way = str(text).partition(":")
-        check_metric(name.strip(), name.strip() not in METRICS, f"{place}: objectives")
+        check_metric(name.strip(), training, f"{place}: objectives")
         wanted = way.strip() or better_of(name.strip())
         if wanted not in ("lower", "higher"):
             raise InputError(f"{place}: objectives: {text!r}: must be METRIC, METRIC:lower or METRIC:higher")

@@ -9,6 +9,7 @@ them only waited there, each is tried once more alone before it is given up.
 from __future__ import annotations
 
 import queue
+import re
 import threading
 import time
 from collections import Counter, deque
@@ -26,6 +27,8 @@ from simulator.explore.local_executor import MOST_DEATHS, cores
 from simulator.explore.parts import Damaged, check_part, part_path
 from simulator.explore.work import Answer, Failed, Job, Made, Recipe, Refused, Task, Work, compute, reason_of
 
+_ADDRESS: Final = re.compile(r"(?:[a-z]+://)?(?:[^\s/:\[\]]+|\[[0-9a-fA-F:.%]+\]):\d+/?")
+"""Where a scheduler listens: a host and a port, in the way that the transport names it."""
 CONNECT_S: Final = 15.0
 """How long a scheduler may take to answer [s]."""
 WORKERS_S: Final = 120.0
@@ -96,6 +99,8 @@ class DaskCluster:
         if not self.scheduler:
             stack.enter_context(dask.config.set(_OWN_CLUSTER))
         where = self.scheduler or "a Dask cluster on this machine"
+        if self.scheduler and not _ADDRESS.fullmatch(self.scheduler):
+            raise InputError(f"--scheduler {clipped(where)}: cannot be reached (must be as tcp://host:8786)")
         try:
             address: Any = self.scheduler or stack.enter_context(self._cluster(distributed))
             client = stack.enter_context(

@@ -21,23 +21,12 @@ from simulator.explore.executors import InProcess, run_parts
 from simulator.explore.manifest import Definition, read_manifest
 from simulator.explore.parts import part_key, part_path, write_part
 from simulator.explore.points import Column, Points
+from simulator.explore.samplers import Grid
 from simulator.explore.space import Axis, Space
 from simulator.explore.store import open_store
 from simulator.explore.work import Work
 
 Run = Callable[..., Any]
-
-
-@dataclass(frozen=True)
-class Grid:
-    space: Space
-
-    @property
-    def count(self) -> int:
-        return self.space.size
-
-    def points(self, start: int, stop: int) -> Points:
-        return self.space.points(start, stop)
 
 
 @dataclass(frozen=True)

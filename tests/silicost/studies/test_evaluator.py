@@ -145,7 +145,7 @@ def test_fingerprints_tell_studies_apart() -> None:
 
     found = [
         fingerprint(), fingerprint(fixed={"isl": 513}), fingerprint(metrics=["tpot_s"]), fingerprint(engine=True),
-        fingerprint(intervals=True), fingerprint(constraints=["tpot_s <= 1"]),
+        fingerprint(intervals=True), fingerprint(constraints=["tpot_s <= 1 s"]),
     ]  # fmt: skip
     assert len(set(found)) == len(found)
     assert fingerprint() == found[0]

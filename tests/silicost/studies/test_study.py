@@ -77,7 +77,10 @@ def test_the_text_says_the_same_study(tmp_path: Path) -> None:
         ({"axes": {"batch": [1, 2], "recompute": ["full", "none"]}}, "belongs to training"),
         ({"linked": [{"tp": [1, 2], "count": [1, 2, 4]}]}, "linked axes need equally many values"),
         ({"constraints": ["tpot_s <= 3 GB"]}, "'3 GB' is a size, not a time"),
-        ({"constraints": ["tpot_s <= 1", "tpot_s >= 2"]}, "contradict each other"),
+        ({"constraints": ["tpot_s <= 1 s", "tpot_s >= 2 s"]}, "contradict each other"),
+        ({"constraints": ["tpot_s <= 30"]}, "30"),
+        ({"constraints": ["foo <= 30 ms"]}, "unknown metric 'foo'"),
+        ({"objectives": ["foo"]}, "'foo' is not allowed .allowed: ttft_s"),
         ({"constraints": ["tpot_s < 1"]}, "must be 'METRIC <= NUMBER'"),
         ({"conditions": ["batch > 100"]}, "keeps no point"),
         ({"conditions": ["batsh > 1"]}, "batsh"),
@@ -107,7 +110,7 @@ def test_ten_to_the_twelve_points_are_too_many() -> None:
 
 def test_units_of_constraints() -> None:
     assert constraint_of("memory_bytes <= 20 GB", "x").bound == 20e9
-    assert constraint_of("j_per_output_token >= 0.5", "x").bound == 0.5
+    assert constraint_of("j_per_output_token >= 500 mJ", "x").bound == 0.5
     assert constraint_of("ttft_s <= 200ms", "x").bound == pytest.approx(0.2)
     assert better_of("tpot_s") == "lower"
     assert better_of("output_tokens_per_s") == "higher"

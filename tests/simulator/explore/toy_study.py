@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from hardware_specs.errors import InputError
 from simulator.explore.manifest import Definition
 from simulator.explore.points import Column, Points
+from simulator.explore.samplers import Grid
 from simulator.explore.space import Axis, Space
 from simulator.explore.work import Work
 
@@ -67,18 +68,6 @@ class Toy:
     @property
     def work(self) -> Work:
         return build(self.text)
-
-
-@dataclass(frozen=True)
-class Grid:
-    space: Space
-
-    @property
-    def count(self) -> int:
-        return self.space.size
-
-    def points(self, start: int, stop: int) -> Points:
-        return self.space.points(start, stop)
 
 
 @dataclass(frozen=True)
