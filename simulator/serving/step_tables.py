@@ -7,6 +7,10 @@ number and mean context, those of prompts on a grid of new and visible tokens; b
 in both, linearly. Prompts share an iteration's kernels: one pays for starting them and for what it leaves idle, each
 further one what it adds to a batch, ``(t(64) - t(1)) / 63`` of equal ones. All prices are those of ``bulk.pricing``, so
 of the laws that ``simulate`` uses; at grid points a step of one kind is priced as there.
+
+An encoder (embedding, reranking, classification) passes over whole prompts, every token of which sees all others, and
+generates nothing: new and visible tokens are one size, the head (pooler) is paid once per prompt, decoding costs
+nothing and there is no cache.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ from simulator.bulk.pricing import block_repeats, price_steps
 from simulator.bulk.templates import Template, absorbed_steps, template_of
 from simulator.prepared import Prepared
 from simulator.serving.grids import Floats, grid, tabulated
+from simulator.steps.static_batch import prompt_phase
 from workloads.lowering.inference import Phase, lower_step
 from workloads.models.architecture import Architecture
 
@@ -37,6 +42,10 @@ _SAME_ROWS: Final[tuple[tuple[Phase, int, int, int], ...]] = (
     ("decode", 4096, 1, 1), ("prefill", 1, 4096, 4096), ("prefill", 2, 2048, 5000), ("prefill", 8, 512, 512),
 )  # fmt: skip
 """Steps of as many new tokens, spread over sequences in other ways."""
+_SAME_ENCODED: Final[tuple[tuple[Phase, int, int, int], ...]] = (
+    ("encode", 4096, 1, 1), ("encode", 1, 4096, 4096), ("encode", 2, 2048, 2048), ("encode", 8, 512, 512),
+)  # fmt: skip
+"""The same of an encoder."""
 
 
 class StepTables(NamedTuple):
@@ -44,7 +53,8 @@ class StepTables(NamedTuple):
 
     ``rows_*`` [T + 1] for T new tokens, ``head_*`` [S + 1] for S sequences that get a token; ``decode_*``
     [sequences, contexts] and ``prefill_*`` [2, new tokens, visible tokens] on the grids ``*_at``: a prompt alone, and
-    each further one.
+    each further one. Of an encoder ``decode_*`` is zero, and ``prefill_*`` the same at all visible tokens: those of the
+    prompt.
     """
 
     rows_s: Floats
@@ -72,10 +82,10 @@ def step_tables(
         longest: context of a sequence at most [tokens].
 
     Raises:
-        InputError: an encoder, or a device that cannot run the model's dtype.
+        InputError: a device that cannot run the model's dtype; an encoder that could not take its longest prompt whole.
     """
     if arch.is_encoder:
-        raise InputError(f"{arch.id} is an encoder and generates no tokens")
+        return _encoder_tables(prepared, arch, most_tokens, most_sequences, longest)
     of_rows = _of_rows(arch, prepared)
     single = template_of(arch, "decode", prepared.how, True)
     named = _named(single, of_rows)
@@ -86,10 +96,7 @@ def step_tables(
         return _of_sequences(prepared, arch, of_rows, Shapes(sequences, np.ones_like(sequences), contexts))
 
     def prefill(new: Floats, visible: Floats) -> Floats:
-        seen = np.maximum(visible, _CONTINUED * new)
-        steps = (Shapes(np.full_like(new, count), new, seen) for count in (1.0, _BATCH))
-        alone, many = (_of_sequences(prepared, arch, of_rows, shapes) for shapes in steps)
-        return np.concatenate([alone, (many - alone) / (_BATCH - 1.0)])
+        return _of_prompts(prepared, arch, of_rows, new, np.maximum(visible, _CONTINUED * new))
 
     def rest(new: Floats, answered: Floats) -> Floats:
         found: Floats = rows[:, new.astype(np.int64)] + head[:, answered.astype(np.int64)]
@@ -107,10 +114,41 @@ def step_tables(
     )  # fmt: skip
 
 
+def _encoder_tables(
+    prepared: Prepared, arch: Architecture, most_tokens: int, most_sequences: int, longest: int
+) -> StepTables:  # fmt: skip
+    """As ``step_tables``, of an encoder."""
+    if most_tokens < longest:
+        raise InputError(
+            f"{arch.id} is an encoder and takes whole prompts: {most_tokens} tokens of an iteration are fewer than the "
+            f"longest prompt, {longest}; allowed: {longest} and more"
+        )
+    of_rows = _of_rows(arch, prepared)
+    single = template_of(arch, "encode", prepared.how, True)
+    named = _named(single, of_rows)
+    rows = _by_count(single, named, max(most_tokens, most_sequences), prepared)
+    head = _by_count(single, _in_head(single) & ~named, most_sequences, prepared)
+
+    def prefill(new: Floats, _: Floats) -> Floats:
+        return _of_prompts(prepared, arch, of_rows, new, new)
+
+    def rest(new: Floats) -> Floats:
+        found: Floats = rows[:, new.astype(np.int64)] + head[:, [1]]
+        return found
+
+    ends = np.array([1.0, float(max(longest, 2))])
+    new_at, visible_at, prompts = tabulated(grid(longest), ends, prefill, rest)
+    nothing = np.zeros((2, 2))
+    return StepTables(
+        rows[0], rows[1], head[0], head[1], np.array([1.0, float(max(most_sequences, 2))]), ends, nothing, nothing,
+        new_at, visible_at, prompts[[0, 2]], prompts[[1, 3]],
+    )  # fmt: skip
+
+
 def _of_rows(arch: Architecture, prepared: Prepared) -> frozenset[str]:
     """Names of operators that every step has and that see no more of it than the number of its new tokens."""
     found: list[dict[str, list[tuple[float, ...]]]] = []
-    for phase, batch, q_len, kv_len in _SAME_ROWS:
+    for phase, batch, q_len, kv_len in _SAME_ENCODED if arch.is_encoder else _SAME_ROWS:
         graph = lower_step(arch, phase, float(batch), float(q_len), float(kv_len), prepared.how)
         counts: dict[str, list[tuple[float, ...]]] = {}
         for operator, row in zip(graph.operators, zip(*graph.columns, strict=True), strict=True):
@@ -143,16 +181,26 @@ def _priced(template: Template, chosen: Bools, shapes: Shapes, prepared: Prepare
     return np.stack([block_repeats(template) @ found.blocks_s, found.energy_j])
 
 
+def _of_prompts(
+    prepared: Prepared, arch: Architecture, of_rows: frozenset[str], new: Floats, visible: Floats
+) -> Floats:  # fmt: skip
+    """Seconds and joules of a prompt alone, then those of each further one, shape [4, s]."""
+    steps = (Shapes(np.full_like(new, count), new, visible) for count in (1.0, _BATCH))
+    alone, many = (_of_sequences(prepared, arch, of_rows, shapes) for shapes in steps)
+    return np.concatenate([alone, (many - alone) / (_BATCH - 1.0)])
+
+
 def _of_sequences(prepared: Prepared, arch: Architecture, of_rows: frozenset[str], shapes: Shapes) -> Floats:
     """Seconds and joules of what knows sequences apart, but for the head, in each step, shape [2, s]."""
     decode, absorbed = bool((shapes.q_len == 1.0).all()), absorbed_steps(arch, shapes)
+    phase: Phase = "decode" if decode and not arch.is_encoder else prompt_phase(arch)
     found = np.zeros((2, len(shapes.batch)))
     for inside in (False, True):
         for alone in (False, True):
             rows = np.flatnonzero((absorbed == inside) & ((shapes.q_len == 1.0) == alone))
             if not len(rows):
                 continue
-            template = template_of(arch, "decode" if decode else "prefill", prepared.how, alone, inside)
+            template = template_of(arch, phase, prepared.how, alone, inside)
             chosen = ~_in_head(template) & ~_named(template, of_rows)
             found[:, rows] = _priced(template, chosen, shapes.take(rows), prepared)
     return found

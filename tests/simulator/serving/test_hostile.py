@@ -227,7 +227,7 @@ def test_a_device_that_cannot_hold_the_model_says_so() -> None:
         cache_blocks(ready, ready.scenario.workload.model, 16, 2048, 256)
 
 
-def test_an_encoder_is_not_served() -> None:
+def test_an_encoder_does_not_take_prompts_in_chunks() -> None:
     ready = prepare(inference_scenario("bert-large", "a100-sxm-80gb", batch=1, isl=1, osl=1))
     with pytest.raises(InputError, match="bert-large is an encoder"):
         step_tables(ready, ready.scenario.workload.model, 64, 8, 512)
