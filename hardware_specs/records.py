@@ -159,7 +159,8 @@ class LinkSpec(msgspec.Struct, frozen=True):
 class SystemNode(msgspec.Struct, frozen=True):
     """A group: ``count`` equal devices of one node and the link (with its topology) that joins them.
 
-    ``id`` is what pools and shared links call it; "" becomes the device.
+    ``id`` is what pools and shared links call it; "" becomes the device. In a ``pcie-tree`` each socket of the node has
+    ``socket_devices`` (None: one socket has all); rings through several cross between them at ``socket_bandwidth``.
     """
 
     device: str
@@ -168,6 +169,8 @@ class SystemNode(msgspec.Struct, frozen=True):
     topology: Literal["switch", "full-mesh", "ring", "torus-2d", "torus-3d", "pcie-tree", "none"]
     shape: tuple[int, ...] = ()
     id: str = ""
+    socket_devices: Number | None = None
+    socket_bandwidth: BytesPerSecond | None = None
 
     def __post_init__(self) -> None:
         if not self.id:
@@ -226,8 +229,9 @@ class HostSpec(msgspec.Struct, frozen=True):
 
     A device stands in the host that names its id (patterns such as ``"rtx-*"``), else its scale-up link, else its
     form factor (patterns), else its class. ``devices`` is how many a node holds; a ``fixed`` node always holds
-    that many (an HGX board), others hold as many as are asked for. ``host_link`` joins device and host;
-    ``own_pcie``: by the device's own PCIe lanes instead, where these are known.
+    that many (an HGX board), others hold as many as are asked for. Cards that PCIe joins hang on sockets of
+    ``socket_devices``, as ``SystemNode`` has it. ``host_link`` joins device and host; ``own_pcie``: by the device's
+    own PCIe lanes instead, where these are known.
     """
 
     id: str
@@ -238,6 +242,8 @@ class HostSpec(msgspec.Struct, frozen=True):
     power: Watts
     power_per_device: Watts
     network_bandwidth_per_device: BytesPerSecond | None = None
+    socket_devices: Number | None = None
+    socket_bandwidth: BytesPerSecond | None = None
     fixed: bool = False
     own_pcie: bool = True
     device_ids: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from hardware_specs.catalogue import Catalogue
-from hardware_specs.devices import device_names, load_device
+from hardware_specs.devices import device_names, load_device, split_device
 from hardware_specs.errors import InputError, UnknownName
 from hardware_specs.facts import Fact, Mark
 from hardware_specs.files import beside, is_path
@@ -66,7 +66,7 @@ def check_system(system: SystemSpec, own: frozenset[str] = frozenset()) -> None:
     for i, group in enumerate(system.groups):
         if group.count < 1:
             raise InputError(f"{place}: groups[{i}].count: must be at least 1, not {group.count}")
-        if group.device not in own and group.device not in device_names():
+        if group.device not in own and split_device(group.device)[0] not in device_names():
             raise UnknownName(
                 f"device in groups[{i}] of {place}", group.device, device_names(), "silicost devices list"
             )
@@ -175,6 +175,8 @@ def system_for(device: DeviceSpec, count: int) -> SystemSpec:
         link=link.id,
         topology=topology,  # type: ignore[arg-type]  # a test holds links of groups to the vocabulary
         shape=torus_shape(per_node, TORUS_DIMENSIONS.get(topology, 0)),
+        socket_devices=host.socket_devices,
+        socket_bandwidth=host.socket_bandwidth,
     )
     return SystemSpec(
         id=f"{count}x-{device.id}",

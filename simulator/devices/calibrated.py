@@ -1,9 +1,14 @@
 """Which calibration holds for an operator on a device under a runtime.
 
 An entry of the device itself goes before one of its class; among these one of the same runtime before one of another
-version of the same stack, before any other; one of few kinds of operators before one of many. What was measured on
-too few models to leave one out says nothing about kernels of another stack. What no entry covers is priced with the
-class priors.
+version of the same stack, before any other; one of few kinds of operators before one of many. What was measured on too
+few models to leave one out says nothing about kernels of another stack. What no entry covers is priced with the class
+priors.
+
+Attention differs most between stacks, for each has kernels of its own (products come from the same libraries). Devices
+of one chip (H100 and H200: as many units, the same peaks) run the same ones, and parameters are shares of what their
+memories and clocks give. So for attention an entry of another device of the chip and of the same stack goes before one
+of the device itself of another stack.
 """
 
 from __future__ import annotations
@@ -14,7 +19,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from hardware_specs.calibrations import Calibration, calibrations_digest, calibrations_of
+from hardware_specs.calibrations import Calibration, calibration_names, calibrations_digest, calibrations_of
 from hardware_specs.devices import device_names, load_device
 from hardware_specs.dtypes import BITS, COMPUTE_DTYPES
 from hardware_specs.errors import InputError, nearest
@@ -41,6 +46,13 @@ OTHER_VENDOR: Final = 0.3
 """What a log error grows by (standard deviation, in quadrature) where an entry is borrowed from another version of the
 stack, from another stack, or was fitted to devices of other vendors only. Assumed: on rows of operators whose own entry
 was hidden, predictions by another stack's were off by half, and half of them lay outside its 80% interval."""
+
+
+_ATTENTION: Final = frozenset({"attention_prefill", "attention_decode", "mla_prefill", "mla_decode"})
+_OWN: Final = 10.0
+_TWIN: Final = 8.9
+"""What entries of the device itself, and of another one of its chip, go before others by: more than any runtime counts,
+and so much less that an entry of the same stack on a twin stands between the device's own of this and of others."""
 
 
 class Chosen(NamedTuple):
@@ -80,18 +92,46 @@ def choice_of(spec: DeviceSpec, runtime: Runtime) -> Choice:
     Raises:
         InputError: a broken file, or an entry for something that does not exist.
     """
-    digests = calibrations_digest(spec.id), calibrations_digest(spec.device_class)
-    return _choice(spec.id, spec.device_class, runtime.id, digests)
+    twins = twins_of(spec)
+    digests = tuple(map(calibrations_digest, (spec.id, spec.device_class, *twins)))
+    return _choice(spec.id, spec.device_class, twins, runtime.id, digests)
+
+
+def twins_of(spec: DeviceSpec) -> tuple[str, ...]:
+    """Calibrated devices that have the chip of ``spec``: of its maker, with as many units and the same dense peaks."""
+    return tuple(name for name in _calibrated() if name != spec.id and _chip_of(load_device(name)) == _chip_of(spec))
+
+
+@lru_cache(maxsize=1)
+def _calibrated() -> tuple[str, ...]:
+    return tuple(name for name in calibration_names() if name in device_names())
+
+
+def _chip_of(spec: DeviceSpec) -> tuple[object, ...]:
+    units = spec.compute.units.value if spec.compute.units else spec.id
+    peaks = [(dtype, fact.value) for dtype, fact in spec.compute.peaks.items() if dtype in ("bf16", "fp16", "fp8")]
+    return spec.vendor, spec.device_class, units, *sorted(peaks)
 
 
 @lru_cache(maxsize=512)
-def _choice(device: str, device_class: str, runtime: str, digests: tuple[str, str]) -> Choice:
+def _choice(
+    device: str, device_class: str, twins: tuple[str, ...], runtime: str, digests: tuple[str, ...]
+) -> Choice:  # fmt: skip
     """As ``choice_of``; ``digests`` of the files with the entries: with other files the choice is another."""
-    found = [(entry, True) for entry in calibrations_of(device)]
-    found += [(entry, False) for entry in calibrations_of(device_class)]
+    found = [(entry, _OWN) for entry in calibrations_of(device)]
+    found += [(entry, 0.0) for entry in calibrations_of(device_class)]
+    of_twins = [entry for twin in twins for entry in calibrations_of(twin)]
+    found += [
+        (entry, _TWIN)
+        for entry in of_twins
+        if _ATTENTION.issuperset(entry.operators)
+        and _OF_ONE_MODEL.isdisjoint(entry.fit.split_by)
+        and entry.runtimes
+        and _nearness(entry.runtimes, runtime) > 0.0
+    ]
     index = np.zeros(UNCALIBRATED.table.shape, np.int64)
     best = np.zeros(index.shape)
-    for number, (entry, own) in enumerate(found, start=1):
+    for number, (entry, weight) in enumerate(found, start=1):
         place = f"calibration {entry.fit.id}"
         kinds = [_code(name, KINDS, f"{place}: operators") for name in entry.operators]
         codes = {name: code for code, name in enumerate(COMPUTE_DTYPES)}
@@ -100,8 +140,10 @@ def _choice(device: str, device_class: str, runtime: str, digests: tuple[str, st
         near = _nearness(entry.runtimes, runtime)
         if near == 0.0 and not _OF_ONE_MODEL.isdisjoint(entry.fit.split_by):
             continue
-        score = 1.0 + 10.0 * own + near + 0.5 / len(kinds) + _WEIGHT_OF_A_GROUP * min(len(entry.fit.digests), 1000)
+        score = 1.0 + weight + near + 0.5 / len(kinds) + _WEIGHT_OF_A_GROUP * min(len(entry.fit.digests), 1000)
         better = best[where] < score
+        if weight == _TWIN:
+            better &= best[where] > _OWN
         index[where] = np.where(better, number, index[where])
         best[where] = np.maximum(best[where], score)
     for other in (PACKED, SCALED):
@@ -109,7 +151,7 @@ def _choice(device: str, device_class: str, runtime: str, digests: tuple[str, st
     used = np.unique(index[index > 0])
     renumber = np.zeros(len(found) + 1, np.int64)
     renumber[used] = np.arange(1, len(used) + 1)
-    chosen = (_chosen(found[i - 1][0], found[i - 1][1], device, runtime) for i in used)
+    chosen = (_chosen(found[i - 1][0], found[i - 1][1] == _OWN, device, runtime) for i in used)
     return Choice(tuple(chosen), renumber[index])
 
 

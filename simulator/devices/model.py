@@ -194,6 +194,8 @@ def _compiled(spec: DeviceSpec, runtime: Runtime, calibrated: bool, timed_alone:
     records[1:] = row
     for record, chosen in zip(records[1:], choice.entries, strict=True):
         provenance += _fill_calibration(chosen, spec, runtime, known, record)
+    if "quantize" in runtime.fusions and not timed_alone:
+        records["gemm_prepare_bytes"] = 0.0
     return DeviceModel(spec, runtime, records, choice, _errors(spec.device_class, choice), tuple(provenance))
 
 

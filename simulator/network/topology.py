@@ -167,7 +167,16 @@ class Network:
             return Level(n, n - 1.0, 1.0, 1.0, pair * (n - 1.0), pair, latency, 1.0, 0.0)
         if topology in ("torus-2d", "torus-3d", "ring"):
             return self._torus(size, stride)
+        port = min(port, self._between_sockets(size, stride))
         return Level(n, n - 1.0, 1.0, 1.0, port, port, latency, 0.0, 0.0)
+
+    def _between_sockets(self, size: int, stride: int) -> float:
+        """What a ring of ``size`` devices ``stride`` ranks apart gets between sockets [B/s]: one connection each way,
+        and another for each of the groups like it; without bound where it stays on one."""
+        own, bandwidth = self.group.socket_devices, self.group.socket_bandwidth
+        if own is None or bandwidth is None or size * stride <= own.value:
+            return math.inf
+        return bandwidth.value / stride
 
     def _torus(self, size: int, stride: int) -> Level:
         """A sub-torus: the group fills the axes one after the other, from the ``stride`` on.

@@ -33,6 +33,7 @@ from simulator.validation.requests import (
     interval_limit_s,
     is_tuned,
     limit_in,
+    requests_in,
     requests_named,
 )
 from simulator.validation.weights import dtype_on, format_named
@@ -88,7 +89,7 @@ def complete(
     model = model_of(row.get("model", ""), models)
     cells = in_words(row)
     found: tuple[Assumption, ...] = ()
-    for step in (_weights, _cache, _lengths, _batch, _layout, _experts):
+    for step in (_attention, _weights, _cache, _lengths, _batch, _layout, _experts):
         new = step(cells, spec, runtime, model)
         found += tuple(new)
         for each in new:
@@ -113,8 +114,8 @@ def added_sd(found: Iterable[Assumption], predicted: float, others: Callable[[As
 
 
 def in_words(row: Row) -> dict[str, str]:
-    """``row`` with what its words state in cells of their own: arrivals, the scheduler's limit, and the limit on the
-    time per token of a benchmark."""
+    """``row`` with what its words state in cells of their own: arrivals and their number, the scheduler's limit, and
+    the limit on the time per token of a benchmark."""
     text, cells = text_of(row), dict(row)
     if not row.get("batch"):
         rate, most, limit = arrivals_in(text), limit_in(text), interval_limit_s(text)
@@ -122,6 +123,9 @@ def in_words(row: Row) -> dict[str, str]:
             cells["batch_kind"] = "saturated"
         elif rate:
             cells["request_rate"] = row.get("request_rate") or rate
+        requests = requests_in(text, number(row, "input_len"), number(row, "output_len"))
+        if requests:
+            cells["requests"] = row.get("requests") or requests
         if most:
             cells["max_batch"] = row.get("max_batch") or most
         if limit:
@@ -132,6 +136,17 @@ def in_words(row: Row) -> dict[str, str]:
 def text_of(row: Row) -> str:
     """What a row says in words."""
     return " ".join(filter(None, (row.get("note"), row.get("engine"), row.get("source"))))
+
+
+def _attention(row: Row, spec: DeviceSpec, runtime: Runtime, model: Architecture) -> list[Assumption]:
+    """Ways of a model with experts whose row says that attention is data parallel ("attention DP for MoE"): each device
+    holds all of attention and its own sequences, and as many experts as the others. Nothing is assumed by that."""
+    tp, experts = whole(row, "tp", 1), experts_of(model)
+    if tp > 1 and experts and "attention dp" in text_of(row).lower() and not row.get("ep") and not row.get("dp"):
+        cells = {"tp": "1", "dp": str(tp), "ep": str(tp)}
+        words = f"attention of {tp} data parallel ways, experts over them"
+        return [Assumption("tp", words, cells, (dict.fromkeys(("dp", "ep"), "1") | {"tp": str(tp)},))]
+    return []
 
 
 def _weights(row: Row, spec: DeviceSpec, runtime: Runtime, model: Architecture) -> list[Assumption]:

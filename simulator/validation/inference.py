@@ -1,5 +1,6 @@
 """Predictions of measured inference: a static batch for each row.
 
+A throughput whose batch is what fits is that of a server whose queue never empties, request by request (``saturated``).
 What a row does not state is assumed (see ``assumptions``), said in its provenance, and widens its interval. Of a server
 whose batch follows from a limit or from arrivals (see ``predictor``), tokens of one request come at the interval of a
 whole run, e2e / osl, and its first token after one such interval and a prompt alone.
@@ -24,6 +25,9 @@ from simulator.validation.outcome import Outcome, Prediction, filled, is_fitted,
 from simulator.validation.points import Points
 from simulator.validation.predictor import Predictor as Predictor
 from workloads.runtimes.match import match_runtime
+
+SERVED: Final = ("output_tokens_per_s", "total_tokens_per_s")
+"""Metrics of a server whose queue never empties that are simulated request by request."""
 
 PUBLISHED: Final = {
     "argonne_llm_inference_bench": "2024-10",  # arXiv:2411.00136, runs of 2024
@@ -64,15 +68,45 @@ def _predict(row: Row, tables: tuple[str, str], predictor: Predictor) -> Predict
         )  # fmt: skip
         row, found = complete(row, spec, runtime, predictor.models)
         asked = point_of(row, spec.id, runtime.id)
-        point = predictor.settled(asked)
-        predicted = _value(row, point, asked.limits, predictor)
-        log_sd = added_sd(found, predicted, lambda each: _others(row, each, point, asked.limits, predictor))
+        if is_served(asked, row["metric"]):
+            point = asked._replace(batch=predictor.rate(asked).sequences, limits=Limits())
+            predicted = _served(row, asked, predictor)
+            log_sd = added_sd(found, predicted, lambda each: _others_served(row, each, asked, predictor))
+        else:
+            point = predictor.settled(asked)
+            predicted = _value(row, point, asked.limits, predictor)
+            log_sd = added_sd(found, predicted, lambda each: _others(row, each, point, asked.limits, predictor))
     except InputError as error:
         return known._replace(skip_reason=reason_of(error))
     result = predictor.result(point)
     scale = predicted / (result.metrics[metric] or 1.0)
     known = filled(known, predicted, result.intervals.get(metric), scale, regime_of(result, metric))
     return widened(known, [(each.column, each.words) for each in found], log_sd)
+
+
+def is_served(asked: Point, metric: str) -> bool:
+    """Whether a row is of a server whose queue never empties, and asks what it gives in all."""
+    return asked.batch == WHAT_FITS and not asked.limits.serves and metric in SERVED and asked.plan.pp == 1
+
+
+def _served(row: Row, asked: Point, predictor: Predictor, factor: float = 1.0) -> float:
+    """Tokens per second of a server whose queue never empties, at ``factor`` times its batch.
+
+    Raises:
+        InputError: the point cannot be simulated, or not even one sequence fits.
+    """
+    tokens = asked.osl if row["metric"] == "output_tokens_per_s" else asked.isl + asked.osl
+    return predictor.rate(asked, factor).requests_per_s * tokens
+
+
+def _others_served(row: Row, each: Assumption, asked: Point, predictor: Predictor) -> Iterator[float]:
+    """As ``_others``, of a server whose queue never empties."""
+    cases = [({**row, **cells}, 1.0) for cells in each.others] + [(dict(row), factor) for factor in each.batches]
+    for cells, factor in cases:
+        try:
+            yield _served(cells, point_of(cells, asked.device, asked.runtime), predictor, factor)
+        except InputError:
+            continue
 
 
 def _value(row: Row, point: Point, limits: Limits, predictor: Predictor) -> float:

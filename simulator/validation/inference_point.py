@@ -30,11 +30,13 @@ NO_LIMIT: Final = math.inf
 
 class Limits(NamedTuple):
     """What bounds the batch of a server beside its memory: the most sequences of a replica that its scheduler runs, the
-    longest time between two tokens of a sequence [s], and the requests that arrive [1/s]."""
+    longest time between two tokens of a sequence [s], and the requests that arrive [1/s]; ``requests`` is how many
+    there are in all (0: without end)."""
 
     batch: float = NO_LIMIT
     token_s: float = NO_LIMIT
     requests_per_s: float = NO_LIMIT
+    requests: int = 0
 
     @property
     def serves(self) -> bool:
@@ -88,7 +90,7 @@ def limits_of(row: Row) -> Limits:
     interval, rate = (
         measured_value(row, name) if row.get(name) else NO_LIMIT for name in ("max_tpot_s", "request_rate")
     )
-    return Limits(most, interval, rate)
+    return Limits(most, interval, rate, whole(row, "requests", 0) if row.get("requests") else 0)
 
 
 def plan_of(row: Row) -> Plan:

@@ -15,11 +15,14 @@ from typing import Final
 
 from hardware_specs.devices import load_device
 from hardware_specs.errors import InputError
+from simulator.prepared import prepare
 from simulator.result import Result
 from simulator.scenario import Scenario, StaticBatch
 from simulator.simulate import simulate
 from simulator.validation.inference_point import NO_LIMIT, WHAT_FITS, Limits, Point
 from simulator.validation.one_pool import Models, experts_of, model_of, one_pool, with_copies
+from simulator.validation.saturated import Asks, KnownTables, Rate, saturated_rate
+from workloads.models.architecture import Architecture
 from workloads.runtimes.catalogue import load_runtime
 from workloads.runtimes.record import Runtime
 
@@ -36,6 +39,8 @@ class Predictor:
         self.models = models
         self.runtimes = {runtime.id: runtime for runtime in runtimes}
         self.known: dict[Point, Result | InputError] = {}
+        self.rates: dict[tuple[Point, float], Rate] = {}
+        self.tables: KnownTables = {}
 
     def result(self, point: Point) -> Result:
         """The result of ``point``.
@@ -79,6 +84,28 @@ class Predictor:
         # Arrivals alone are cleared by the next larger batch; a limit on tokens is kept by the smaller.
         return one._replace(batch=(high if limits.token_s == NO_LIMIT else max(low, 1)) * dp)
 
+    def rate(self, point: Point, factor: float = 1.0) -> Rate:
+        """What all replicas of ``point`` answer while requests wait, at ``factor`` times the batch that fits.
+
+        Raises:
+            InputError: the point cannot be simulated, is a pipeline, or not even one sequence fits.
+        """
+        if (point, factor) not in self.rates:
+            self.rates[point, factor] = self._rate(point, factor)
+        return self.rates[point, factor]
+
+    def _rate(self, point: Point, factor: float) -> Rate:
+        dp, limits = point.plan.dp, point.limits
+        scenario = self.scenario(point._replace(batch=dp))
+        most = int(min(limits.batch, MOST_SEQUENCES))
+        if factor != 1.0:
+            most = max(round(self.rate(point).sequences / dp * factor), 1)
+        asks = Asks(point.isl, point.osl, -(-limits.requests // dp), most)
+        key = point._replace(batch=0, isl=0, osl=0, limits=Limits())
+        prepared = prepare(scenario)
+        found = saturated_rate(prepared, self._model(point), asks, key, self.tables)
+        return Rate(found.requests_per_s * dp, found.sequences * dp)
+
     def _allowed(self, point: Point, limits: Limits) -> bool:
         """Whether so many sequences keep to the limit on their tokens, and are no more than arrivals fill."""
         run_s = self.result(point).metrics["e2e_s"] or 0.0
@@ -89,15 +116,16 @@ class Predictor:
             return self.result(self.settled(point))
         return simulate(self.scenario(point))
 
+    def _model(self, point: Point) -> Architecture:
+        model, ep = model_of(point.model, self.models), point.plan.ep
+        return with_copies(model, ep) if experts_of(model) % ep else model
+
     def scenario(self, point: Point) -> Scenario:
         """The scenario of a point whose batch is settled.
 
         Raises:
             InputError: an unknown name.
         """
-        model, ep = model_of(point.model, self.models), point.plan.ep
-        if experts_of(model) % ep:
-            model = with_copies(model, ep)
-        work = StaticBatch(model, point.batch, point.isl, point.osl)
+        work = StaticBatch(self._model(point), point.batch, point.isl, point.osl)
         spec, runtime = load_device(point.device), self.runtimes.get(point.runtime) or load_runtime(point.runtime)
         return one_pool(work, spec, runtime, point.plan, point.formats, point.plan.devices)

@@ -109,6 +109,26 @@ def is_tuned(text: str) -> bool:
     return "mlperf" in text.lower()
 
 
+BENCH_REQUESTS: Final = {
+    (128, 128): 30_000, (128, 2048): 3000, (128, 4096): 1500, (500, 2000): 3000, (1000, 1000): 3000, (1000, 2000): 1500,
+    (2048, 128): 3000, (2048, 2048): 1500, (5000, 500): 1500, (20_000, 2000): 1000,
+}  # fmt: skip
+"""Requests of the published runs of trtllm-bench by prompt and answer. Source: TensorRT-LLM, performance overview of
+version 1.0, "Preparing a Dataset"; those of earlier versions are taken to be as many."""
+
+_PROMPTS = re.compile(r"num_prompts=(\d+)")
+
+
+def requests_in(text: str, isl: float | None, osl: float | None) -> str:
+    """How many requests ``text`` states, by number or by the benchmark that it names; "" for none."""
+    lower = text.lower()
+    match = _PROMPTS.search(lower)
+    if match:
+        return match[1]
+    known = BENCH_REQUESTS.get((round(isl), round(osl))) if isl and osl and "trtllm-bench" in lower else None
+    return str(known) if known else ""
+
+
 _RATE = re.compile(r"(?:request_rate=|asynchronous@)(inf|\d+(?:\.\d+)?)")
 _LIMIT = re.compile(r"max_num_seqs=(\d+)")
 

@@ -14,6 +14,7 @@ FUSIONS: tuple[str, ...] = (
     "activation",  # the activation in the epilogue of the product before it
     "flash",  # attention never writes its scores
     "experts",  # all experts of a layer in one grouped call
+    "quantize",  # activations of products in 8 bits are quantised in the kernel that makes them
     "sampling",  # draw inside the head's kernel
 )
 """The fusions a runtime may claim; what is not fused is an operator, and a launch, of its own."""
@@ -44,20 +45,23 @@ class Factors(msgspec.Struct, frozen=True):
 class Runtime(msgspec.Struct, frozen=True):
     """One software stack at one version.
 
-    ``launch`` is the time to dispatch one operator when ``graph_mode`` is off [s]; ``graph_launch`` the gap
-    between operators inside a captured graph or compiled program; ``host_step`` what the host adds to each
-    iteration (scheduler, sampling, detokenisation), and ``host_sequence`` what it adds for each sequence of the
-    batch (0 where absent). ``memory_utilisation`` is the share of usable memory that weights, cache and activations
-    may fill; ``context`` what the runtime itself holds on each device [B]. ``prefill_chunk`` is the most prompt tokens
-    that one step takes (0: whole prompts), ``prefill_in_flight`` the most of these steps that pipeline stages hold at
-    once (0: no limit of their own). ``collectives`` names the library that its devices communicate with, see
-    ``workloads.collectives``. ``half_accumulate`` says that 16-bit products accumulate in fp16;
-    ``vector_decode`` that decode attention runs on the vector units, one query head at a time, so that many query
-    heads on one key are bound by compute. ``pads_heads`` says that it pads heads so that any tp can cut them;
-    ``async_scheduling`` that the host prepares the next iteration of a server while the devices work on this one;
-    ``trains`` that it can run a training step; ``shards_replicas`` that data-parallel replicas each hold a part of the
-    weights, gradients and optimizer states (ZeRO stage 3, FSDP). ``vendors`` empty: any vendor. ``aliases`` are what
-    people write for it, see ``workloads.runtimes.match``.
+    ``launch`` is the time to dispatch one operator when ``graph_mode`` is off [s]; ``graph_launch`` the gap between
+    operators inside a captured graph or compiled program; ``host_step`` what the host adds to each iteration
+    (scheduler, sampling, detokenisation), and ``host_sequence`` what it adds for each sequence of the batch (0 where
+    absent). ``memory_utilisation`` is the share of usable memory that weights, cache and activations may fill;
+    ``free_memory_share`` the share of what weights, activations and the runtime leave free that the cache of a server
+    takes, where the runtime sizes it so (then it goes before ``memory_utilisation``); ``context`` what the runtime
+    itself holds on each device [B]. ``prefill_chunk`` is the most prompt tokens that one step takes (0: whole prompts),
+    ``prefill_in_flight`` the most of these steps that pipeline stages hold at once (0: no limit of their own).
+    ``collectives`` names the library that its devices communicate with, see ``workloads.collectives``.
+    ``half_accumulate`` says that 16-bit products accumulate in fp16; ``vector_decode`` that decode attention runs on
+    the vector units, one query head at a time, so that many query heads on one key are bound by compute. ``pads_heads``
+    says that it pads heads so that any tp can cut them; ``reserves_answers`` that a server admits a request only with
+    cache for its whole answer, and so never takes one out again; ``async_scheduling`` that the host prepares the next
+    iteration of a server while the devices work on this one; ``trains`` that it can run a training step;
+    ``shards_replicas`` that data-parallel replicas each hold a part of the weights, gradients and optimizer states
+    (ZeRO stage 3, FSDP). ``vendors`` empty: any vendor. ``aliases`` are what people write for it, see
+    ``workloads.runtimes.match``.
     """
 
     id: str
@@ -83,6 +87,8 @@ class Runtime(msgspec.Struct, frozen=True):
     vector_decode: bool = False
     pads_heads: bool = False
     async_scheduling: bool = False
+    reserves_answers: bool = False
+    free_memory_share: Number | None = None
     trains: bool = False
     shards_replicas: bool = False
     notes: str = ""

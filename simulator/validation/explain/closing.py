@@ -4,7 +4,7 @@ outwards, so that the smallest change is found."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -117,6 +117,11 @@ def _outwards(candidate: Candidate, way: float) -> list[float]:
     return sorted({*inner, *([end] if way * (end - start) > 0.0 else []), last}, reverse=way < 0.0)
 
 
+def _at(gap: Gap, known: Mapping[float, float]) -> Gap:
+    """``gap`` by the logarithm of the value, where it is not ``known``."""
+    return lambda place: known[place] if place in known else gap(math.exp(place))
+
+
 def _root(gap: Gap, values: list[float]) -> float | None:
     """Where ``gap`` crosses zero first along ``values``; None where it does not, or jumps over it."""
     for before, value in pairwise(values):
@@ -126,8 +131,8 @@ def _root(gap: Gap, values: list[float]) -> float | None:
         if one == 0.0 or one * other < 0.0:
             root = before
             if one:
-                root = math.exp(
-                    brentq(lambda place: gap(math.exp(place)), math.log(before), math.log(value), xtol=1e-7)
-                )
+                # exp(log(x)) is not x to the last bit, and across it the gap may jump.
+                ends = {math.log(before): one, math.log(value): other}
+                root = math.exp(brentq(_at(gap, ends), *ends, xtol=1e-7))
             return root if abs(gap(root)) < CLOSED else None
     return None

@@ -65,7 +65,7 @@ def test_what_leaves_a_server_is_what_arrives_or_what_it_can(points: MakePoints)
     slow, busy, full = predict_inference(points("inference", rows), {}).predicted.tolist()
     assert (slow, busy) == (0.5 * 128, 8 * 128)
     saturated = {**ROW, "batch_kind": "saturated", "metric": "output_tokens_per_s"}
-    assert full == predict_inference(points("inference", [saturated]), {}).predicted[0]
+    assert full == pytest.approx(predict_inference(points("inference", [saturated]), {}).predicted[0], rel=0.02)
 
 
 def test_tokens_of_a_busy_server_come_slower_and_a_first_one_waits_for_its_turn(points: MakePoints) -> None:

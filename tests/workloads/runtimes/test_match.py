@@ -41,7 +41,7 @@ NAMED = [
     ("TensorRT-LLM v0.5.0 gptSessionBenchmark static batching", NVIDIA, "trtllm-0.5"),
     ("TensorRT-LLM v0.6.1 gptSessionBenchmark static batching", NVIDIA, "trtllm-0.5"),
     ("TensorRT-LLM v0.7.1 gptSessionBenchmark static batching", NVIDIA, "trtllm-0.9"),
-    ("TensorRT-LLM v0.14.0 trtllm-bench (in-flight batching)", NVIDIA, "trtllm-0.9"),
+    ("TensorRT-LLM v0.14.0 trtllm-bench (in-flight batching)", NVIDIA, "trtllm-0.14"),
     ("TensorRT-LLM v1.0 PyTorch backend trtllm-bench", NVIDIA, "trtllm-1.0"),
     ("trtllm-1.3.0rc20 custom all-reduce", NVIDIA, "trtllm-1.0"),
     ("TensorRT 10.2.0, CUDA 12.4, cuDNN 8.9.7, Driver 550.54", NVIDIA, "trtllm-0.9"),
