@@ -18,6 +18,7 @@ import msgspec
 from hardware_specs.catalogue import Catalogue
 from hardware_specs.errors import InputError
 from hardware_specs.facts import Fact, Fit, Mark
+from hardware_specs.partitions import SEPARATOR
 from hardware_specs.records import DeviceSpec
 from hardware_specs.units import dimension_of, parse_quantity
 
@@ -124,12 +125,18 @@ def calibrations_of(name: str) -> tuple[Calibration, ...]:
     Raises:
         InputError: a broken file.
     """
-    if name not in _CATALOGUE.paths:
+    path = _file_of(name)
+    if path is None:
         return ()
-    entries = _CATALOGUE.load(name).calibrations
+    entries = _CATALOGUE.load(path).calibrations
     for entry in entries:
-        _check(entry, f"{_CATALOGUE.paths[name]}: calibration {entry.fit.id}")
+        _check(entry, f"{path}: calibration {entry.fit.id}")
     return entries
+
+
+def _file_of(name: str) -> Path | None:
+    """The file of a device or class; a partition without one of its own has that of its device."""
+    return _CATALOGUE.paths.get(name) or _CATALOGUE.paths.get(name.rpartition(SEPARATOR)[0])
 
 
 def own_device(name: str) -> DeviceSpec | None:
@@ -199,5 +206,5 @@ def _check(entry: Calibration, place: str) -> None:
 @cache
 def calibrations_digest(name: str) -> str:
     """Hash of the file of a device or class; "" where there is none."""
-    path = _CATALOGUE.paths.get(name)
+    path = _file_of(name)
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path else ""

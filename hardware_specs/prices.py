@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+
 from hardware_specs.catalogue import Catalogue
-from hardware_specs.devices import device_names, load_device
+from hardware_specs.devices import device_names, load_device, split_device
 from hardware_specs.errors import InputError, UnknownName
-from hardware_specs.facts import Fact
+from hardware_specs.facts import Fact, Mark
+from hardware_specs.partitions import profile_of
 from hardware_specs.records import PriceKind, PriceList, PriceSpec
 
 _CATALOGUE = Catalogue("price", PriceList, Path(__file__).parent / "data" / "prices")
@@ -39,6 +42,11 @@ def price_of(device_id: str, provider: str = "", kind: PriceKind = "on-demand") 
     """
     if kind not in PRICE_KINDS:
         raise InputError(f"price kind {kind!r}: must be one of {', '.join(PRICE_KINDS)}")
+    whole, profile = split_device(device_id)
+    if profile and whole in device_names():
+        table, chosen = profile_of(whole, profile)
+        price = price_of(whole, provider, kind)
+        return price and _share_of(price, device_id, table.price_share(chosen))
     prices = load_prices()
     providers = {p.provider for p in prices}
     if provider and provider not in providers:
@@ -58,6 +66,16 @@ def price_of(device_id: str, provider: str = "", kind: PriceKind = "on-demand") 
 
 def _oldest_and_dearest_first(price: PriceSpec) -> tuple[str, float]:
     return price.usd_per_s.date, -price.usd_per_s.value
+
+
+def _share_of(price: PriceSpec, device_id: str, share: float) -> PriceSpec:
+    """What a partition bears of its device's price."""
+    whole = price.usd_per_s
+    fact = Fact(
+        whole.value * share, whole.dimension, f"{share:.4g} of {whole.text}", Mark.ASSUMED,
+        f"the larger share of slices of {device_id} in what its device costs ({whole.origin})", whole.date,
+    )  # fmt: skip
+    return msgspec.structs.replace(price, device=device_id, usd_per_s=fact)
 
 
 def _own_price(device_id: str, usd_per_s: Fact) -> PriceSpec:

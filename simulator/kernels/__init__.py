@@ -21,7 +21,7 @@ def cache_directory() -> Path:
     """Where compiled kernels of exactly these sources live; a temporary place if the user's is not writable."""
     here = Path(__file__).parent
     digest = hashlib.sha256(f"{numba.__version__} {sys.version} {platform.machine()} {_cpu_name()}".encode())
-    for source in sorted([*here.glob("*.py"), *(here.parent / "devices").glob("*.py")]):
+    for source in sorted([*here.rglob("*.py"), *(here.parent / "devices").glob("*.py")]):
         digest.update(source.read_bytes())
     import platformdirs
 

@@ -139,7 +139,8 @@ def _preempt(requests: Any, state: Any, running: Any, residues: Any, stats: Any,
 
 
 @law_kernel
-def _decode_s(tables: Any, count: int, context: float, energy: bool) -> float:
+def decode_price(tables: Any, count: int, context: float, energy: bool) -> float:
+    """Seconds (or joules) that ``count`` sequences which decode add to an iteration, with ``context`` tokens in all."""
     if count == 0:
         return 0.0
     mean = context / count
@@ -149,7 +150,7 @@ def _decode_s(tables: Any, count: int, context: float, energy: bool) -> float:
 
 
 @law_kernel
-def _prompt(tables: Any, values: Any, new: int, visible: int) -> tuple[float, float]:
+def prompt_price(tables: Any, values: Any, new: int, visible: int) -> tuple[float, float]:
     """What a prompt, or a chunk of one, adds to those of an iteration, and what it takes besides if it is alone."""
     i, j = between(tables.new_at, new), between(tables.visible_at, visible)
     alone = on_grid(tables.new_at, tables.visible_at, values[0], i, j, new, visible)
@@ -158,7 +159,7 @@ def _prompt(tables: Any, values: Any, new: int, visible: int) -> tuple[float, fl
 
 
 @law_kernel
-def _record_gap(gaps: Any, seconds: float, count: int, least_s: float, per_doubling: float) -> None:
+def record_gap(gaps: Any, seconds: float, count: int, least_s: float, per_doubling: float) -> None:
     """Count gaps between tokens in bins of equal ratio."""
     if count > 0 and seconds > 0.0:
         place = int(np.log2(seconds / least_s) * per_doubling)
@@ -214,8 +215,8 @@ def advance(
                 requests.computed[request] = before + new
                 budget -= new
                 prompt_tokens += new
-                chunk_s, idle_s = _prompt(tables, tables.prefill_s, new, before + new)
-                chunk_j, idle_j = _prompt(tables, tables.prefill_j, new, before + new)
+                chunk_s, idle_s = prompt_price(tables, tables.prefill_s, new, before + new)
+                chunk_j, idle_j = prompt_price(tables, tables.prefill_j, new, before + new)
                 if before + new == requests.prompt[request]:
                     finished_prompts += 1
         # Prompts that wait.
@@ -238,8 +239,8 @@ def advance(
             if requests.scheduled_s[request] < 0.0:
                 requests.scheduled_s[request] = stats[TIME]
             budget -= new
-            more_s, alone_s = _prompt(tables, tables.prefill_s, new, new)
-            more_j, alone_j = _prompt(tables, tables.prefill_j, new, new)
+            more_s, alone_s = prompt_price(tables, tables.prefill_s, new, new)
+            more_j, alone_j = prompt_price(tables, tables.prefill_j, new, new)
             chunk_s, chunk_j = chunk_s + more_s, chunk_j + more_j
             idle_s = alone_s if prompt_tokens == 0 else max(idle_s, alone_s)
             idle_j = alone_j if prompt_tokens == 0 else max(idle_j, alone_j)
@@ -254,10 +255,10 @@ def advance(
         host_s = costs[0] + costs[1] * state[RUNNING]
         context = float(state[CONTEXT] + state[DECODERS])
         device_s = tables.rows_s[tokens] + tables.head_s[answered] + (chunk_s + idle_s)
-        device_s += _decode_s(tables, state[DECODERS], context, False)
+        device_s += decode_price(tables, state[DECODERS], context, False)
         seconds = max(device_s, host_s) if hidden else device_s + host_s
         joules = tables.rows_j[tokens] + tables.head_j[answered] + (chunk_j + idle_j)
-        joules += _decode_s(tables, state[DECODERS], context, True)
+        joules += decode_price(tables, state[DECODERS], context, True)
         waited_s = seconds - device_s
         _account(state, stats, gaps, limits, costs, seconds, joules, waited_s, state[DECODERS], least_s, per_doubling)
         stats[PREFILL_TOKENS] += prompt_tokens
@@ -321,7 +322,7 @@ def _account(
     stats[RUNNING_S] += state[RUNNING] * seconds
     stats[KV_S] += used * seconds
     stats[KV_PEAK] = max(stats[KV_PEAK], float(used))
-    _record_gap(gaps, seconds, decoding, least_s, per_doubling)
+    record_gap(gaps, seconds, decoding, least_s, per_doubling)
 
 
 @law_kernel
@@ -339,7 +340,7 @@ def _prompts_done(
         if requests.first_s[request] < 0.0:
             requests.first_s[request] = stats[TIME]
         else:
-            _record_gap(gaps, stats[TIME] - requests.last_s[request], 1, least_s, per_doubling)
+            record_gap(gaps, stats[TIME] - requests.last_s[request], 1, least_s, per_doubling)
         requests.last_s[request] = stats[TIME]
         requests.since[request] = state[CLOCK]
         requests.ends[request] = state[CLOCK] + requests.output[request] - requests.made[request]

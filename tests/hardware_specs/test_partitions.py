@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from hardware_specs.calibrations import calibrations_digest, calibrations_of
 from hardware_specs.devices import device_names, load_device, split_device
 from hardware_specs.errors import InputError, UnknownName
 from hardware_specs.facts import Fact, Mark
@@ -20,6 +21,9 @@ from hardware_specs.partitions import (
     profile_names,
     profile_of,
 )
+from hardware_specs.prices import price_of
+from hardware_specs.records import SystemNode, SystemSpec
+from hardware_specs.systems import check_system, system_for
 
 ALL = [(device, profile) for table in partition_tables() for device in table.devices for profile in table.profiles]
 IDS = [f"{device}{SEPARATOR}{profile.name}" for device, profile in ALL]
@@ -138,3 +142,31 @@ def test_a_device_with_too_few_multiprocessors_is_refused() -> None:
     few = msgspec.structs.replace(spec.compute, units=Fact(40.0, "number", "40", Mark.ASSUMED, "test"))
     with pytest.raises(InputError, match=r"a100-sxm-80gb:3g.40gb: needs 42 multiprocessors; .* is 40"):
         partitioned(msgspec.structs.replace(spec, compute=few), "3g.40gb")
+
+
+def test_a_partition_bears_a_share_of_the_price() -> None:
+    whole, one = price_of("a100-sxm-80gb"), price_of("a100-sxm-80gb:3g.40gb")
+    assert whole is not None and one is not None
+    assert one.usd_per_s.value == pytest.approx(whole.usd_per_s.value / 2) and one.usd_per_s.mark is Mark.ASSUMED
+    assert price_of("a100-sxm-80gb:3g.40gb", kind="spot") is None or price_of("a100-sxm-80gb", kind="spot") is not None
+
+
+def test_a_partition_stands_in_the_host_of_its_device() -> None:
+    whole = system_for(load_device("a100-sxm-80gb"), 1)
+    one = system_for(load_device("a100-sxm-80gb:1g.10gb"), 1)
+    assert whole.host_power is not None and one.host_power is not None
+    assert one.host_power.value == pytest.approx(whole.host_power.value)
+    assert one.groups[0].count == 7 * whole.groups[0].count and one.nodes == 1
+
+
+def test_a_partition_is_priced_with_what_was_measured_of_its_device() -> None:
+    assert calibrations_of("a100-sxm-80gb:3g.40gb") == calibrations_of("a100-sxm-80gb") != ()
+    assert calibrations_digest("a100-sxm-80gb:3g.40gb") == calibrations_digest("a100-sxm-80gb")
+
+
+def test_systems_may_name_partitions() -> None:
+    shape = SystemNode(device="a30:2g.12gb", count=2, link="pcie4-x16", topology="pcie-tree")
+    check_system(SystemSpec(id="x", name="x", groups=(shape,), host_link="pcie4-x16"))
+    with pytest.raises(UnknownName, match="a31"):
+        unknown = msgspec.structs.replace(shape, device="a31:2g.12gb")
+        check_system(SystemSpec(id="x", name="x", groups=(unknown,), host_link="pcie4-x16"))

@@ -1,0 +1,56 @@
+"""Queues of waiting jobs: one for each class, first come first served inside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from simulator.kernels.fleet.columns import BY_CLASS, EARLIEST_DEADLINE
+from simulator.kernels.jit import law_kernel
+from simulator.kernels.serving import NONE, WAITING
+
+
+@law_kernel
+def enqueue(jobs: Any, queues: Any, job: int, front: bool) -> None:
+    """Put a job into the queue of its class, [classes, 2]: heads and tails."""
+    kind = jobs.priority[job]
+    jobs.following[job] = NONE
+    if queues[kind, 0] == NONE:
+        queues[kind, 0] = queues[kind, 1] = job
+    elif front:
+        jobs.following[job] = queues[kind, 0]
+        queues[kind, 0] = job
+    else:
+        jobs.following[queues[kind, 1]] = job
+        queues[kind, 1] = job
+    jobs.status[job] = WAITING
+
+
+@law_kernel
+def dequeue(jobs: Any, queues: Any, kind: int) -> int:
+    """Take the first job of a class."""
+    job = queues[kind, 0]
+    queues[kind, 0] = jobs.following[job]
+    if queues[kind, 0] == NONE:
+        queues[kind, 1] = NONE
+    return job
+
+
+@law_kernel
+def next_class(jobs: Any, queues: Any, order: int) -> int:
+    """The class whose first job is next: of the lowest number, by the earliest deadline, or by arrival; or ``NONE``.
+
+    One that was swapped out or preempted stands before all others of its class.
+    """
+    best, best_s = NONE, np.inf
+    for kind in range(queues.shape[0]):
+        job = queues[kind, 0]
+        if job == NONE:
+            continue
+        if order == BY_CLASS:
+            return kind
+        when_s = jobs.deadline_s[job] if order == EARLIEST_DEADLINE else jobs.ready_s[job]
+        if best == NONE or when_s < best_s:
+            best, best_s = kind, when_s
+    return best

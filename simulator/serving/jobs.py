@@ -1,0 +1,142 @@
+"""Jobs of a fleet as columns: requests, their stages, and what waits for what.
+
+A request is one job or several: its stages, the prompt and the answer where two pools share them, the next message of a
+conversation. A job names the pool that does it and the jobs that must be over before; between the two may lie a pause
+and bytes that have to come over a link.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from hardware_specs.errors import InputError
+from simulator.checks import LARGEST
+from simulator.kernels.fleet.columns import COMING, Jobs
+from simulator.kernels.serving import NONE, REJECTED
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+class Edges(NamedTuple):
+    """Who waits for whom, shape [e] each: job ``after`` waits for job ``before``, then ``delay_s``, and for
+    ``size_bytes`` over ``link`` where that is not ``NONE``."""
+
+    before: Ints
+    after: Ints
+    delay_s: Floats
+    size_bytes: Floats
+    link: Ints
+
+
+class Named(NamedTuple):
+    """Names of the leading units of jobs, counted from 0: job i has ``ids[offsets[i]:offsets[i + 1]]``."""
+
+    offsets: Ints
+    ids: Ints
+
+
+class Work(NamedTuple):
+    """What is asked of a fleet, shape [n] each; a column that is None does not apply.
+
+    Args:
+        pool: number of the pool that does a job.
+        arrival_s: when it arrives; of one that waits for another the earliest time.
+        input: tokens of its prompt; output: tokens that it gives (0: its prompt is all, as of an encoder).
+        cached: leading tokens of the prompt that come with it.
+        priority: its class, 0 first.
+        session: jobs of one session go to one replica, where the router says so.
+        adapter: number of its LoRA adapter, ``NONE`` for none.
+        deadline_s: when it is of no use any more.
+        names: names of its units for the prefix cache, those of its answer included.
+        edges: who waits for whom.
+    """
+
+    pool: Ints
+    arrival_s: Floats
+    input: Ints
+    output: Ints
+    cached: Ints | None = None
+    priority: Ints | None = None
+    session: Ints | None = None
+    adapter: Ints | None = None
+    deadline_s: Floats | None = None
+    names: Named | None = None
+    edges: Edges | None = None
+
+
+def no_edges() -> Edges:
+    """Nobody waits for anybody."""
+    nobody, nothing = np.zeros(0, np.int64), np.zeros(0)
+    return Edges(nobody, nobody, nothing, nothing, nobody)
+
+
+def check_work(work: Work, pools: int) -> None:
+    """Refuse jobs that cannot be.
+
+    Raises:
+        InputError: with the first such job, its value and what is allowed.
+    """
+    count = len(work.pool)
+    for name in ("arrival_s", "input", "output", "cached", "priority", "session", "adapter", "deadline_s"):
+        column = getattr(work, name)
+        if column is not None and len(column) != count:
+            raise InputError(f"{count} jobs, but {name} of {len(column)}: must be as many")
+    _refuse("pool", work.pool, (work.pool >= 0) & (work.pool < pools), f"from 0 to {pools - 1}")
+    _refuse("prompt tokens", work.input, (work.input >= 1) & (work.input <= LARGEST), f"at least 1, at most {LARGEST}")
+    _refuse("output tokens", work.output, (work.output >= 0) & (work.output <= LARGEST), f"from 0 to {LARGEST}")
+    _refuse("arrival_s", work.arrival_s, np.isfinite(work.arrival_s) & (work.arrival_s >= 0.0), "a time, at least 0")
+    if work.cached is not None:
+        _refuse("cached", work.cached, (work.cached >= 0) & (work.cached < work.input), "from 0 to below its prompt")
+    if work.edges is not None:
+        before, after = work.edges.before, work.edges.after
+        _refuse("waits for", before, (before >= 0) & (before < after) & (after < count), "an earlier job")
+        delay_s, size = work.edges.delay_s, work.edges.size_bytes
+        _refuse("delay_s", delay_s, np.isfinite(delay_s) & (delay_s >= 0.0), "a time, at least 0")
+        _refuse("bytes", size, np.isfinite(size) & (size >= 0.0), "at least 0")
+
+
+def _refuse(name: str, values: npt.NDArray[Any], good: npt.NDArray[np.bool_], allowed: str) -> None:
+    if not good.all():
+        first = int(good.argmin())
+        raise InputError(f"job {first}: {name} {values[first]}: must be {allowed}")
+
+
+def jobs_of(work: Work, fits: npt.NDArray[np.bool_], classes: int, seed: int) -> Jobs:
+    """The columns that compiled fleets work on; jobs that no replica can hold are rejected, with those behind them."""
+    count = len(work.pool)
+    edges = work.edges or no_edges()
+    order = np.argsort(edges.before, kind="stable")
+    first_edge = np.searchsorted(edges.before[order], np.arange(count + 1)).astype(np.int64)
+    waits_for = np.bincount(edges.after, minlength=count).astype(np.int64)
+    status = np.full(count, COMING, np.int64)
+    status[~fits] = REJECTED
+    if not fits.all():
+        for edge in np.argsort(edges.after, kind="stable"):
+            if status[edges.before[edge]] == REJECTED:
+                status[edges.after[edge]] = REJECTED
+
+    def whole(values: Ints | None, otherwise: int = 0) -> Ints:
+        return np.full(count, otherwise, np.int64) if values is None else values.astype(np.int64)
+
+    def seconds() -> Floats:
+        return np.full(count, -1.0)
+
+    names = work.names or Named(np.zeros(count + 1, np.int64), np.zeros(0, np.int64))
+    deadline_s = np.full(count, np.inf) if work.deadline_s is None else work.deadline_s.astype(np.float64)
+    return Jobs(
+        pool=whole(work.pool), arrival_s=work.arrival_s.astype(np.float64), input=whole(work.input),
+        output=whole(work.output), cached=whole(work.cached), priority=np.minimum(whole(work.priority), classes - 1),
+        session=whole(work.session, NONE), adapter=whole(work.adapter, NONE), deadline_s=deadline_s,
+        first_hash=names.offsets.astype(np.int64), hashes=names.ids.astype(np.int64), waits_for=waits_for,
+        first_edge=first_edge, edge_to=edges.after[order].astype(np.int64),
+        edge_delay_s=edges.delay_s[order].astype(np.float64), edge_bytes=edges.size_bytes[order].astype(np.float64),
+        edge_link=edges.link[order].astype(np.int64), draws=np.random.default_rng(seed).random((count, 2)),
+        prompt=whole(work.input), computed=whole(None), made=whole(None), blocks=whole(None), held=whole(None),
+        matched=whole(None), status=status, following=whole(None, NONE), preempted=whole(None), retries=whole(None),
+        swapped=whole(None), replica=whole(None, NONE), ready_s=seconds(), scheduled_s=seconds(), first_s=seconds(),
+        last_s=seconds(),
+    )  # fmt: skip
