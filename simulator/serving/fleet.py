@@ -333,8 +333,9 @@ def _pools(setups: Sequence[Setup], first: Ints, classes: int) -> c.Pools:
 
 def _cache(named: int, replicas: int, jobs: c.Jobs) -> c.Cache:
     adapters = int(jobs.adapter.max()) + 1 if len(jobs.adapter) else 0
-    kept = [np.full((replicas, named), NONE, np.int32) for _ in range(6)]
-    return c.Cache(*kept, np.zeros((replicas, max(adapters, 1)), np.int64), np.full((replicas, max(adapters, 1)), -1.0))
+    here, tier = ([np.full((replicas, named), NONE, np.int32) for _ in range(3)] for _ in range(2))
+    used = np.zeros((replicas, max(adapters, 1)), np.int64)
+    return c.Cache(here[0], here[1], here[2], tier[0], tier[1], tier[2], used, np.full(used.shape, -1.0))
 
 
 def _post(
