@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+import re
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import pytest
@@ -149,3 +151,12 @@ def test_impossible_questions() -> None:
     two = prepare(inference_scenario("bge-small-en-v1.5", "a100-sxm-80gb", batch=1, isl=1, osl=1, tp=2))
     with pytest.raises(InputError, match="a search runs on one device, the plan has 2"):
         search_tables(two, INDEXES["flat"], 8)
+
+
+def test_the_example_of_the_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    page = Path(__file__).parents[3] / "docs" / "retrieval.md"
+    (block,) = re.findall(r"^```py\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(block, "retrieval.md", "exec"), names)
+    assert names["search"].rows_s.shape == (257,) and names["embedding"].head_s[64] > 0.0
+    assert capsys.readouterr().out.startswith("33.44")
