@@ -30,7 +30,8 @@ class Schedule(NamedTuple):
     """How a replica chooses what to run: see ``kernels.fleet.iteration``.
 
     ``spare`` is the share of the blocks that admission leaves free (the watermark of vLLM's V0 engine). ``tokens`` is
-    the usual budget of an iteration; 0: the longest context, since a prompt is not cut.
+    the usual budget of an iteration; 0: the longest context, since a prompt is not cut. One that ``reserves`` admits a
+    request only with room for its whole answer (GUARANTEED_NO_EVICT of TensorRT-LLM).
     """
 
     mixed: bool
@@ -38,6 +39,7 @@ class Schedule(NamedTuple):
     static: bool
     spare: float
     tokens: int
+    reserves: bool = False
 
 
 SCHEDULES: Final = {
@@ -45,7 +47,8 @@ SCHEDULES: Final = {
     "vllm-v0": Schedule(False, False, False, 0.01, 0),
     "sarathi": Schedule(True, True, False, 0.0, 512),
     "prefill-first": Schedule(False, True, False, 0.0, 8192),
-    "static": Schedule(False, False, True, 0.0, 0),
+    "static": Schedule(False, False, True, 0.0, 0, True),
+    "no-evict": Schedule(True, True, False, 0.0, 8192, True),
 }
 ORDERS: Final = {"fcfs": c.FIRST_COME, "priority": c.BY_CLASS, "deadline": c.EARLIEST_DEADLINE}
 ROUTERS: Final = {
@@ -304,6 +307,7 @@ def _pools(setups: Sequence[Setup], first: Ints, classes: int) -> c.Pools:
         schedule, limits, scaling = SCHEDULES[setup.schedule], setup.limits, setup.scaling
         choices[pool, [c.TOKENS_MOST, c.SEQUENCES_MOST, c.BLOCK, c.BLOCKS]] = limits[:4]
         choices[pool, [c.MIXED, c.CHUNKED, c.STATIC]] = schedule[:3]
+        choices[pool, c.RESERVES] = schedule.reserves
         choices[pool, c.WATERMARK] = int(schedule.spare * limits.blocks)
         choices[pool, [c.ROUTER, c.ORDER]] = ROUTERS[setup.router], ORDERS[setup.order]
         choices[pool, [c.FIRST, c.REPLICAS]] = first[pool], setup.most

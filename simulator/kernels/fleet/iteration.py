@@ -59,6 +59,7 @@ from simulator.kernels.fleet.columns import (
     ORDER,
     PROMPTS,
     READ_TOKENS,
+    RESERVES,
     RUNNING,
     SEQUENCES_MOST,
     SHARED_BLOCKS,
@@ -281,8 +282,7 @@ def _admit(
         if choices[CHUNKED] == 0 and budget < choices[TOKENS_MOST]:
             return -1, 0.0
         new = budget
-    # A static batch takes the room of its answers at once.
-    ahead = jobs.prompt[job] + jobs.output[job] if choices[STATIC] > 0 else known + new
+    ahead = jobs.prompt[job] + jobs.output[job] if choices[RESERVES] > 0 else known + new
     private = max(_blocks(ahead, size) - there * unit_blocks, 0)
     if state[FREE] < private + (idle + tier) * unit_blocks + spare:
         return -1, 0.0
