@@ -27,7 +27,8 @@ sequences swapped out, adapters loaded, tokens drafted and accepted."""
 FLEET_STATS: Final = STATS + 10
 
 (TOKENS_MOST, SEQUENCES_MOST, BLOCK, BLOCKS, MIXED, CHUNKED, STATIC, WATERMARK, ROUTER, FIRST, REPLICAS, DRAFTS, SWAP,
- ORDER, WAITING_MOST, ADAPTER_SLOTS, SHARED_BLOCKS, TIER, LEAST, MOST, PATIENCE, DROP_LATE, RESERVES) = range(23)  # fmt: skip
+ ORDER, WAITING_MOST, ADAPTER_SLOTS, SHARED_BLOCKS, TIER, LEAST, MOST, PATIENCE, DROP_LATE,
+ RESERVES) = range(23)  # fmt: skip
 """Columns of the choices of a pool, whole numbers. ``SHARED_BLOCKS``: blocks of a unit of the prefix cache (0: none);
 ``TIER``: units that the host's memory keeps; ``SWAP``: blocks that may be swapped out to it; ``WAITING_MOST``: requests
 that may wait at a pool (0: any number); ``LEAST`` and ``MOST`` replicas, ``PATIENCE`` looks before one is let go."""
