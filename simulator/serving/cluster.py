@@ -116,8 +116,8 @@ def serve(
     residues = np.zeros((replicas, limits.block_tokens), np.int64)
     stats = np.zeros((replicas, kernel.STATS))
     gaps = np.zeros(GAP_BINS, np.int64)
-    rng = np.random.default_rng(seed)
-    picks = rng.integers(0, replicas, (count if router == "power-of-two" else 1, 2))
+    drawn = np.random.default_rng(seed).random((count if router == "power-of-two" else 1, 2))
+    picks = (drawn * replicas).astype(np.int64)
     if concurrency:
         _begin_loop(requests, states, concurrency)
     runtime, model = prepared.pool.runtime, prepared.model

@@ -192,7 +192,7 @@ def serve_plainly(
     every = [Sequence(k, *row) for k, row in enumerate(zip(*(values.tolist() for values in asked), strict=True))]
     most = min(limits.context, limits.blocks * limits.block_tokens)
     possible = [sequence for sequence in every if sequence.prompt + sequence.output <= most]
-    drawn = np.random.default_rng(seed).integers(0, replicas, (len(every), 2))
+    drawn = [[int(u * replicas) for u in pair] for pair in np.random.default_rng(seed).random((len(every), 2))]
     if concurrency:
         used = servers[: min(replicas, concurrency)]
         for sequence in possible:
