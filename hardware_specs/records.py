@@ -207,9 +207,10 @@ class SharedLink(msgspec.Struct, frozen=True):
 class SystemSpec(msgspec.Struct, frozen=True):
     """Nodes of possibly different devices, the network between nodes, and what a node draws beside its devices.
 
-    ``groups`` lists the device groups of one node; ``host_link`` joins a device with the host and with the
-    other groups; ``network`` joins nodes; ``shared_links`` are what several devices must share of these two.
-    ``host_power`` is the draw of CPU, DRAM, fans and NICs of a node.
+    ``groups`` lists the device groups of one node; ``host_link`` joins a device with the host and with the other
+    groups; ``network`` joins nodes; ``shared_links`` are what several devices must share of these two. ``host_power``
+    is the draw of CPU, DRAM, fans and NICs of a node; ``host_speed`` how fast one of its threads is, over one of the
+    Xeon Platinum 8480 in a DGX H100 (None: as fast).
     """
 
     id: str
@@ -220,6 +221,7 @@ class SystemSpec(msgspec.Struct, frozen=True):
     network: str = ""
     network_bandwidth_per_device: BytesPerSecond | None = None
     host_power: Watts | None = None
+    host_speed: Number | None = None
     shared_links: tuple[SharedLink, ...] = ()
     notes: str = ""
 
@@ -227,11 +229,11 @@ class SystemSpec(msgspec.Struct, frozen=True):
 class HostSpec(msgspec.Struct, frozen=True):
     """What devices usually stand in when the user names no system: the box, what it draws, how boxes are joined.
 
-    A device stands in the host that names its id (patterns such as ``"rtx-*"``), else its scale-up link, else its
-    form factor (patterns), else its class. ``devices`` is how many a node holds; a ``fixed`` node always holds
-    that many (an HGX board), others hold as many as are asked for. Cards that PCIe joins hang on sockets of
-    ``socket_devices``, as ``SystemNode`` has it. ``host_link`` joins device and host; ``own_pcie``: by the device's
-    own PCIe lanes instead, where these are known.
+    A device stands in the host that names its id (patterns such as ``"rtx-*"``), else its scale-up link, else its form
+    factor (patterns), else its class. ``devices`` is how many a node holds; a ``fixed`` node always holds that many (an
+    HGX board), others hold as many as are asked for. Cards that PCIe joins hang on sockets of ``socket_devices``, as
+    ``SystemNode`` has it; ``speed`` is ``host_speed`` of ``SystemSpec``. ``host_link`` joins device and host;
+    ``own_pcie``: by the device's own PCIe lanes instead, where these are known.
     """
 
     id: str
@@ -241,6 +243,7 @@ class HostSpec(msgspec.Struct, frozen=True):
     host_link: str
     power: Watts
     power_per_device: Watts
+    speed: Number | None = None
     network_bandwidth_per_device: BytesPerSecond | None = None
     socket_devices: Number | None = None
     socket_bandwidth: BytesPerSecond | None = None

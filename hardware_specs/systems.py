@@ -187,6 +187,7 @@ def system_for(device: DeviceSpec, count: int) -> SystemSpec:
         network=host.network,
         network_bandwidth_per_device=host.network_bandwidth_per_device,
         host_power=_host_power(host, per_node),
+        host_speed=host.speed,
         notes=host.notes,
     )
 

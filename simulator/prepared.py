@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+
+import msgspec
 
 from hardware_specs.errors import InputError, about
+from hardware_specs.records import SystemSpec
 from simulator.checks import check_hardware, check_pools, check_workload
 from simulator.devices.model import DeviceModel, compile_device
 from simulator.formats import precision_of
@@ -15,6 +19,7 @@ from simulator.scenario import Plan, Pool, Scenario, check_plan, trains
 from workloads.lowering.dataflow import Dataflow
 from workloads.lowering.plan import Lowering, Precision, Sharding, check_sharding
 from workloads.runtimes.catalogue import check_runtime
+from workloads.runtimes.record import Runtime
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +83,9 @@ def prepare_pool(scenario: Scenario, pool: Pool) -> Prepared:
     with about("system"):
         group, ranks = scenario.group_of(pool), scenario.ranks_of(pool)
         network = Network(scenario.system, scenario.links, pool.device, group, ranks)
+    runtime = on_host(pool.runtime, scenario.system)
+    if runtime is not pool.runtime:
+        pool = msgspec.structs.replace(pool, runtime=runtime)
     return Prepared(
         scenario,
         pool,
@@ -87,6 +95,28 @@ def prepare_pool(scenario: Scenario, pool: Pool) -> Prepared:
         network,
         communicators_of(network, pool.plan, pool.runtime.collectives),
     )
+
+
+def on_host(runtime: Runtime, system: SystemSpec) -> Runtime:
+    """``runtime`` on the host of ``system``: one that runs ahead is bound by the speed of a thread there.
+
+    Times of others were fitted to runs on the hosts of their devices, without regard to this speed.
+    """
+    if system.host_speed is None or not runtime.runs_ahead:
+        return runtime
+    return _slower(runtime, system.host_speed.value)
+
+
+@lru_cache(maxsize=64)
+def _slower(runtime: Runtime, speed: float) -> Runtime:
+    """Cached, so that equal runtimes stay one object, by which compiled devices are known."""
+    facts = {name: getattr(runtime, name) for name in ("launch", "host_step", "host_sequence")}
+    scaled = {
+        name: msgspec.structs.replace(fact, value=fact.value / speed, text=f"{fact.text} / {speed:g} (host)")
+        for name, fact in facts.items()
+        if fact is not None
+    }
+    return msgspec.structs.replace(runtime, **scaled)
 
 
 def communicators_of(network: Network, plan: Plan, library: str) -> dict[str, Communicator]:

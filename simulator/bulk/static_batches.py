@@ -26,7 +26,7 @@ from simulator.prepared import Prepared
 from simulator.steps.batch_metrics import MOST_BATCH
 from simulator.steps.pipeline import FOLLOWED
 from simulator.steps.prefill import CHUNK_POINTS
-from simulator.steps.static_batch import CONTEXT_POINTS, prompt_phase
+from simulator.steps.static_batch import CONTEXT_POINTS, launch_lag_s, prompt_phase
 from workloads.lowering.inference import Phase
 from workloads.lowering.plan import Lowering
 from workloads.models.architecture import Architecture
@@ -61,12 +61,16 @@ class PhaseTimes(NamedTuple):
 
 @dataclass(frozen=True)
 class Steps:
-    """Distinct steps, priced: ``servers_s`` [servers, s] without their host, ``busy_s`` and ``energy_j`` [s]."""
+    """Distinct steps, priced: ``servers_s`` [servers, s] without their host, ``busy_s`` and ``energy_j`` [s].
+
+    ``launches`` is how many operators each has, [s].
+    """
 
     servers_s: Floats
     busy_s: Floats
     energy_j: Floats
     sums: StepSums | None
+    launches: Floats
 
 
 def price_batches(
@@ -100,7 +104,7 @@ def _prefill(prepared: Prepared, arch: Architecture, replica: Ints, isl: Ints, s
     found = schedules.prefill_steps(replica, isl, chunk, CHUNK_POINTS, batch, q_len, kv_len, repeats, owner)
     shapes, repeats, owner = Shapes(batch[:found], q_len[:found], kv_len[:found]), repeats[:found], owner[:found]
     steps = _steps_of(prepared, arch, prompt_phase(arch), shapes, spread)
-    host_s = _host_s(runtime, shapes.batch)
+    host_s = _host_s(runtime, shapes.batch) + launch_lag_s(runtime, steps.launches, steps.busy_s)
     first = np.searchsorted(owner, np.arange(count + 1))
     seconds = np.concatenate([host_s[None, :], steps.servers_s])
     ttft_s: Floats = np.empty(count)
@@ -150,7 +154,8 @@ def _decode(
     slots = _contexts(row, isl, osl, len(key))
     shapes = Shapes(sequences[slots.row], np.ones(len(slots.row)), slots.context.astype(np.float64))
     steps = _priced(template_of(arch, "decode", prepared.how, True), shapes, prepared, spread, slots.row)
-    times, host_s = rounds[slots.row], _host_s(runtime, shapes.batch)
+    lag_s = launch_lag_s(runtime, steps.launches, steps.busy_s)
+    times, host_s = rounds[slots.row], _host_s(runtime, shapes.batch) + lag_s
     if plan.pp == 1:
         round_s = host_s + steps.servers_s[0]
     else:
@@ -158,6 +163,8 @@ def _decode(
         round_s = np.maximum(host_s + steps.servers_s.sum(axis=0), times * slowest)
     values = np.stack([round_s, steps.energy_j * times / plan.pp, steps.busy_s * times / plan.pp])
     hosts_s[rows] = _host_s(runtime, sequences[row]) * (osl - 1.0)
+    if runtime.runs_ahead:
+        hosts_s[rows] += slots.summed(lag_s[None, :])[0]
     each = steps.sums
     if sums is None or each is None:
         out[:, rows] = slots.summed(values)
@@ -246,11 +253,12 @@ def _woven(parts: Sequence[tuple[Ints, Steps]], count: int) -> Steps:
     servers = len(parts[0][1].servers_s)
     sums = [(rows, steps.sums) for rows, steps in parts if steps.sums is not None]
     found = Steps(
-        np.empty((servers, count)), np.empty(count), np.empty(count), _woven_sums(sums, count) if sums else None
-    )
+        np.empty((servers, count)), np.empty(count), np.empty(count), _woven_sums(sums, count) if sums else None,
+        np.empty(count),
+    )  # fmt: skip
     for rows, steps in parts:
         found.servers_s[:, rows], found.busy_s[rows] = steps.servers_s, steps.busy_s
-        found.energy_j[rows] = steps.energy_j
+        found.energy_j[rows], found.launches[rows] = steps.energy_j, steps.launches
     return found
 
 
@@ -290,7 +298,7 @@ def _priced(template: Template, shapes: Shapes, prepared: Prepared, spread: bool
     return Steps(
         (servers @ base.blocks_s)[:, back] + (servers @ own.blocks_s)[:, again],
         (repeats @ base.blocks_s)[back] + (repeats @ own.blocks_s)[again],
-        base.energy_j[back] + own.energy_j[again], sums,
+        base.energy_j[back] + own.energy_j[again], sums, np.full(len(shapes.batch), template.graph.repeat.sum()),
     )  # fmt: skip
 
 

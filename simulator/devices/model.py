@@ -261,7 +261,7 @@ def _fill_peaks(spec: DeviceSpec, row: Any) -> None:
 
 def _fill_runtime(runtime: Runtime, row: Any) -> list[Provenance]:
     """Launch, gap and family factors of the runtime."""
-    row["launch_s"] = runtime.launch.value
+    row["launch_s"] = 0.0 if runtime.runs_ahead else runtime.launch.value
     row["gap_s"] = runtime.graph_launch.value
     row["graph_mode"] = float(runtime.graph_mode)
     row["factors"][:] = 1.0

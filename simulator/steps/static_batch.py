@@ -11,7 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
 
 from simulator.devices.model import DeviceModel
 from simulator.network.communicator import Communicator
@@ -26,6 +29,9 @@ from workloads.models.architecture import Architecture
 from workloads.runtimes.record import Runtime
 
 CONTEXT_POINTS = 9
+
+Amounts = TypeVar("Amounts", float, npt.NDArray[np.float64])
+"""A number, or many at once."""
 
 
 class Step(NamedTuple):
@@ -79,6 +85,16 @@ def host_seconds(runtime: Runtime, sequences: float) -> float:
     return runtime.host_step.value + each * sequences
 
 
+def launch_lag_s(runtime: Runtime, launches: Amounts, device_s: Amounts) -> Amounts:
+    """How much longer the host takes to launch the operators of a step than the devices to run them [s].
+
+    An eager host enqueues kernels before the devices need them, and waits for these once a step: the step takes
+    ``max(launches x launch, device_s)``. 0 where the runtime does not run ahead, or records its launches.
+    """
+    lag = (launches * runtime.launch.value if runtime.runs_ahead and not runtime.graph_mode else 0.0) - device_s
+    return 0.5 * (lag + abs(lag))
+
+
 def prompt_phase(arch: Architecture) -> Phase:
     """What the pass over the prompt is for this model."""
     return "encode" if arch.is_encoder else "prefill"
@@ -114,11 +130,15 @@ def price_batch(
         [*prompts, *lower_contexts(work.model, "decode", micro, 1, tuple(contexts), how)], model, communicators
     )
     prefill = tuple(
-        Step(graph, chunk.repeats, host_seconds(runtime, chunk.batch))
+        Step(graph, chunk.repeats, host_seconds(runtime, chunk.batch) + _lag_s(runtime, graph))
         for graph, chunk in zip(priced, chunks, strict=False)
     )
     host = host_seconds(runtime, micro)
-    decode = tuple(Step(graph, weight, host) for graph, weight in zip(priced[len(prompts) :], weights, strict=True))
+    decode = tuple(
+        Step(graph, weight, host + _lag_s(runtime, graph))
+        for graph, weight in zip(priced[len(prompts) :], weights, strict=True)
+    )
+    lag_s = sum(s.times * (s.host_s - host) for s in decode)
     steps = max(work.osl - 1, 0)
     ttft = all_passed([(servers(s.priced, s.host_s, plan.pp), s.times) for s in prefill], runtime.prefill_in_flight)
     seconds = sum(s.times * round_seconds(servers(s.priced, s.host_s, plan.pp), micro_batches) for s in decode)
@@ -127,6 +147,10 @@ def price_batch(
     runs = [(s.priced, s.times / plan.pp) for s in prefill]
     runs += [(s.priced, s.times * micro_batches / plan.pp) for s in decode]
     return BatchCost(
-        ttft, seconds, prefill, decode, prefill_host_s, host * steps, steps,
+        ttft, seconds, prefill, decode, prefill_host_s, host * steps + lag_s, steps,
         sum(graph.total_j * times for graph, times in runs), sum(graph.total_s * times for graph, times in runs),
     )  # fmt: skip
+
+
+def _lag_s(runtime: Runtime, priced: PricedGraph) -> float:
+    return float(launch_lag_s(runtime, float(priced.graph.repeat.sum()), priced.total_s))

@@ -64,7 +64,7 @@ def _predict(row: Row, tables: tuple[str, str], predictor: Predictor) -> Predict
         runtime, named = match_runtime(row.get("engine", ""), spec, published_of(tables))
         known = known._replace(
             runtime=runtime.id, device_class=spec.device_class, provenance=provenance_of(spec, runtime, named),
-            fitted=is_fitted(runtime.id, spec.id, *tables, model=row.get("model", "")),
+            fitted=is_fitted(runtime.id, spec.id, *tables, model=row.get("model", ""), tp=row.get("tp", "")),
         )  # fmt: skip
         row, found = complete(row, spec, runtime, predictor.models)
         asked = point_of(row, spec.id, runtime.id)

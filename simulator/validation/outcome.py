@@ -153,6 +153,9 @@ def provenance_of(spec: DeviceSpec, runtime: Runtime, named: bool) -> str:
 RUN_GROUPS: Final = ("device", "model")
 """How fits of runtimes group the rows of measured runs."""
 
+TP_GROUPS: Final = ("tp",)
+"""How a fit to one number of tensor parallel ways groups them, so that all others are held out."""
+
 
 def run_key(device: str, model: str) -> str:
     """The key of the group of runs of ``model`` on ``device``."""
@@ -160,16 +163,20 @@ def run_key(device: str, model: str) -> str:
 
 
 @cache
-def is_fitted(runtime: str, device: str, *tables: str, model: str = "") -> bool:
+def is_fitted(runtime: str, device: str, *tables: str, model: str = "", tp: str = "") -> bool:
     """Whether a number of the runtime, the device or its law was set from rows of ``device`` in one of ``tables``.
 
-    A fit that grouped runs did not see those of a ``model`` that it left out; others saw whole tables.
+    A fit that grouped runs did not see those of a ``model``, or of as many tensor parallel ways ``tp``, that it left
+    out; others saw whole tables.
     """
     spec = load_device(device)
     fits = {*fits_in(load_runtime(runtime)), *fits_in(spec), *law_of(spec.device_class).fits}
-    digest = group_digest(run_key(device, model))
+    groups: dict[tuple[str, ...], str] = {
+        RUN_GROUPS: group_digest(run_key(device, model)) if model else "",
+        TP_GROUPS: group_digest(f"tp={tp.removesuffix('.0')}") if tp else "",
+    }
     return any(
-        fit.covers(table, device) and not (model and fit.split_by == RUN_GROUPS and digest not in fit.digests)
+        fit.covers(table, device) and groups.get(fit.split_by, "") in (*fit.digests, "")
         for fit in fits
         for table in tables
     )

@@ -58,10 +58,11 @@ class Runtime(msgspec.Struct, frozen=True):
     the vector units, one query head at a time, so that many query heads on one key are bound by compute. ``pads_heads``
     says that it pads heads so that any tp can cut them; ``reserves_answers`` that a server admits a request only with
     cache for its whole answer, and so never takes one out again; ``async_scheduling`` that the host prepares the next
-    iteration of a server while the devices work on this one; ``trains`` that it can run a training step;
-    ``shards_replicas`` that data-parallel replicas each hold a part of the weights, gradients and optimizer states
-    (ZeRO stage 3, FSDP). ``vendors`` empty: any vendor. ``aliases`` are what people write for it, see
-    ``workloads.runtimes.match``.
+    iteration of a server while the devices work on this one; ``runs_ahead`` that the launches of a step queue up before
+    the devices, so that a step takes all its launches or all its kernels, whichever is longer, and not the longer of
+    the two for each operator; ``trains`` that it can run a training step; ``shards_replicas`` that data-parallel
+    replicas each hold a part of the weights, gradients and optimizer states (ZeRO stage 3, FSDP). ``vendors`` empty:
+    any vendor. ``aliases`` are what people write for it, see ``workloads.runtimes.match``.
     """
 
     id: str
@@ -87,6 +88,7 @@ class Runtime(msgspec.Struct, frozen=True):
     vector_decode: bool = False
     pads_heads: bool = False
     async_scheduling: bool = False
+    runs_ahead: bool = False
     reserves_answers: bool = False
     free_memory_share: Number | None = None
     trains: bool = False

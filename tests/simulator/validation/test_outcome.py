@@ -34,7 +34,7 @@ def test_fits_are_found_at_any_depth() -> None:
         ("llamacpp-cpu", "raspberry-pi-5", ("cpu_edge_misc",), False),
         ("llamacpp-cpu", "ryzen-9-7950x", ("openvino",), False),
         ("vllm-2023", "h100-sxm-80gb", ("splitwise-sim",), True),
-        ("vllm-2023", "a100-sxm-80gb", ("splitwise-sim",), False),  # its only group was held out
+        ("vllm-2023", "a100-sxm-40gb", ("splitwise-sim",), False),
         ("vllm-0.19", "a100-sxm-80gb", ("splitwise-sim",), False),
         ("llamacpp-metal-2024", "apple-m3-max", ("llamacpp_apple_4167",), True),
         ("ideal", "a40", ("vidur",), True),  # the law of its class
@@ -46,6 +46,11 @@ def test_rows_count_as_fitted_by_table_and_device(
     runtime: str, device: str, tables: tuple[str, ...], fitted: bool
 ) -> None:
     assert is_fitted(runtime, device, *tables) is fitted
+
+
+@pytest.mark.parametrize(("tp", "fitted"), [("4", True), ("4.0", True), ("2", False), ("8", False), ("", True)])
+def test_a_fit_to_one_number_of_ways_has_not_seen_others(tp: str, fitted: bool) -> None:
+    assert is_fitted("vllm-2023", "h100-sxm-80gb", "splitwise-sim", model="llama-2-70b", tp=tp) is fitted
 
 
 def test_a_fit_of_grouped_runs_did_not_see_the_groups_that_it_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
