@@ -274,7 +274,7 @@ def _fits(setups: Sequence[Setup], work: Work) -> npt.NDArray[np.bool_]:
 
 
 def _heap(size: int) -> c.Heap:
-    return c.Heap(np.zeros(size), np.zeros(size, np.int64), np.zeros(size, np.int64), np.zeros(2, np.int64))
+    return c.Heap(np.zeros(size), np.zeros(size, np.int64), np.zeros(size, np.int64), np.zeros(3, np.int64))
 
 
 def _replicas(setups: Sequence[Setup], first: Ints, classes: int, jobs: int) -> c.Replicas:
@@ -331,7 +331,7 @@ def _pools(setups: Sequence[Setup], first: Ints, classes: int) -> c.Pools:
     return c.Pools(
         choices, costs, np.full((len(setups), classes, 2), NONE, np.int64), np.zeros(len(setups), np.int64),
         np.zeros(len(setups), np.int64), np.zeros((len(setups), BINS, c.BIN_COLUMNS)), np.array([FIRST_BIN_S]),
-        np.zeros(count), np.full(len(setups), NONE, np.int64),
+        np.zeros(count), np.array([0 if setup.scaling else NONE for setup in setups], np.int64),
     )  # fmt: skip
 
 

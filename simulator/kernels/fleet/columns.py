@@ -10,10 +10,12 @@ LOST, COMING = 5, 6
 """States of a job besides those of ``serving``: nothing is left that could answer it; it is not there yet."""
 
 (POOL, GROUP, STATUS, RUNNING, FREE, CACHED, WAITS, DECODERS, PROMPTS, CONTEXT, ENDED, ADAPTERS, SWAPPED, QUEUED,
- IN_TIER, LRU_HEAD, LRU_TAIL, TIER_HEAD, TIER_TAIL, FILLING) = range(20)  # fmt: skip
+ IN_TIER, LRU_HEAD, LRU_TAIL, TIER_HEAD, TIER_TAIL, FILLING, OUTAGES) = range(21)  # fmt: skip
 """Columns of the state of a replica, whole numbers. ``CACHED``: blocks that only the prefix cache holds, which count as
-free; ``QUEUED``: it is in the queue of replicas that have work."""
-STATE: Final = 20
+free; ``QUEUED``: it is in the queue of replicas that have work; ``OUTAGES``: failures that it has not got over, or at
+least ``FOREVER`` where it never will."""
+FOREVER: Final = 1 << 40
+STATE: Final = 21
 
 OFF, STARTING, UP, DRAINING, DOWN = range(5)
 """Status of a replica."""
@@ -159,8 +161,8 @@ class Links(NamedTuple):
 
 
 class Heap(NamedTuple):
-    """A queue of the earliest: keys [s], a stamp that keeps the order of equal keys, items; ``size`` [2] holds the
-    length and the last stamp."""
+    """A queue of the earliest: keys [s], a stamp that keeps the order of equal keys, items; ``size`` [3] holds the
+    length, the last stamp and, of events, how many are of jobs."""
 
     key_s: Any
     stamp: Any

@@ -31,8 +31,20 @@ def take(heap: Any) -> int:
     found = heap.item[0]
     heap.size[0] -= 1
     last = heap.size[0]
-    key_s, stamp, item = heap.key_s[last], heap.stamp[last], heap.item[last]
-    place = 0
+    _sink(heap, heap.key_s[last], heap.stamp[last], heap.item[last])
+    return found
+
+
+@law_kernel
+def postpone(heap: Any, key_s: float) -> None:
+    """Give the earliest item a later key; it stays before those with that key which came after it."""
+    _sink(heap, key_s, heap.stamp[0], heap.item[0])
+
+
+@law_kernel
+def _sink(heap: Any, key_s: float, stamp: int, item: int) -> None:
+    """Let an item sink from the top to its place."""
+    place, last = 0, heap.size[0]
     while True:
         below = 2 * place + 1
         if below >= last:
@@ -47,7 +59,6 @@ def take(heap: Any) -> int:
         )  # fmt: skip
         place = below
     heap.key_s[place], heap.stamp[place], heap.item[place] = key_s, stamp, item
-    return found
 
 
 @law_kernel

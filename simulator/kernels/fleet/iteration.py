@@ -47,6 +47,7 @@ from simulator.kernels.fleet.columns import (
     DROP_LATE,
     ENDED,
     FILLING,
+    FIRST_COME,
     FREE,
     HIDDEN,
     HIT_TOKENS,
@@ -123,7 +124,13 @@ def _missing(jobs: Any, job: int, tokens: int, choices: Any) -> int:
 
 
 @law_kernel
-def drop(jobs: Any, state: Any, running: Any, cache: Any, r: int, place: int, choices: Any) -> None:
+def _reach(jobs: Any, job: int, choices: Any) -> int:
+    """Tokens of a sequence that an iteration may bring into the cache; drafts behind its end need no room."""
+    return min(jobs.computed[job] + choices[DRAFTS] + 1, jobs.input[job] + jobs.output[job])
+
+
+@law_kernel
+def drop(jobs: Any, state: Any, running: Any, stats: Any, cache: Any, r: int, place: int, choices: Any) -> None:
     """Take the job at ``place`` out of the batch and give back all that it holds."""
     job = running[place]
     if jobs.status[job] == PROMPT:
@@ -138,6 +145,7 @@ def drop(jobs: Any, state: Any, running: Any, cache: Any, r: int, place: int, ch
     adapter = jobs.adapter[job]
     if adapter != NONE:
         cache.adapters[r, adapter] -= 1
+        cache.adapter_used_s[r, adapter] = stats[TIME]
         if cache.adapters[r, adapter] == 0:
             state[ADAPTERS] -= 1
     for k in range(place, state[RUNNING] - 1):
@@ -146,9 +154,14 @@ def drop(jobs: Any, state: Any, running: Any, cache: Any, r: int, place: int, ch
 
 
 @law_kernel
-def _victim(jobs: Any, state: Any, running: Any) -> int:
-    """The place of the sequence that gives way: of the class that matters least, the one that began last."""
+def _victim(jobs: Any, state: Any, running: Any, choices: Any) -> int:
+    """The place of the sequence that gives way: the one that began last, of the class that matters least.
+
+    First come, first served knows no classes.
+    """
     worst = state[RUNNING] - 1
+    if choices[ORDER] == FIRST_COME:
+        return worst
     for place in range(state[RUNNING] - 2, -1, -1):
         if jobs.priority[running[place]] > jobs.priority[running[worst]]:
             worst = place
@@ -163,11 +176,11 @@ def _preempt(
 
     Where the host has room its blocks go there; else they are computed again, behind what it has got.
     """
-    place = _victim(jobs, state, running)
+    place = _victim(jobs, state, running, choices)
     job = running[place]
     blocks = jobs.blocks[job]
     was_decoding = jobs.status[job] == DECODING
-    drop(jobs, state, running, cache, r, place, choices)
+    drop(jobs, state, running, stats, cache, r, place, choices)
     jobs.preempted[job] += 1
     stats[PREEMPTIONS] += 1.0
     state[WAITS] += 1
@@ -175,12 +188,12 @@ def _preempt(
         state[SWAPPED] += blocks
         stats[SWAPS] += 1.0
         jobs.swapped[job] = blocks
-        enqueue(jobs, queues, job, True)
+        enqueue(jobs, queues, job, True, choices[ORDER])
         return blocks * costs[SWAP_BLOCK_S]
     jobs.computed[job] = 0
     jobs.cached[job] = 0
     jobs.prompt[job] = jobs.input[job] + jobs.made[job]
-    enqueue(jobs, queues, job, True)
+    enqueue(jobs, queues, job, True, choices[ORDER])
     return 0.0
 
 
@@ -189,14 +202,13 @@ def _blocks_of_decoders(
     jobs: Any, state: Any, running: Any, queues: Any, stats: Any, cache: Any, r: int, choices: Any, costs: Any
 ) -> tuple[bool, float]:  # fmt: skip
     """Give every sequence that decodes the blocks of its next tokens; whether some were short, seconds of swapping."""
-    ahead = choices[DRAFTS] + 1
     short, moved_s = False, 0.0
     while True:
         needed = 0
         for place in range(state[RUNNING]):
             job = running[place]
             if jobs.status[job] == DECODING:
-                needed += _missing(jobs, job, jobs.computed[job] + ahead, choices)
+                needed += _missing(jobs, job, _reach(jobs, job, choices), choices)
         if state[FREE] >= needed:
             break
         moved_s += _preempt(jobs, state, running, queues, stats, cache, r, choices, costs)
@@ -204,7 +216,7 @@ def _blocks_of_decoders(
     for place in range(state[RUNNING]):
         job = running[place]
         if jobs.status[job] == DECODING:
-            jobs.blocks[job] += _missing(jobs, job, jobs.computed[job] + ahead, choices)
+            jobs.blocks[job] += _missing(jobs, job, _reach(jobs, job, choices), choices)
     _take(state, cache, r, choices, needed)
     return short, moved_s
 
@@ -274,7 +286,7 @@ def _admit(
     known = jobs.cached[job]
     if unit_blocks > 0:
         unit_tokens = unit_blocks * size
-        there, idle, tier = leading_units(jobs, cache, r, job, _blocks(jobs.prompt[job], unit_tokens))
+        there, idle, tier = leading_units(jobs, cache, r, job, jobs.prompt[job] // unit_tokens)
         # Also of a prompt that is all there the last token is computed, for it gives the next one.
         known = max(known, min(there * unit_tokens, jobs.prompt[job] - 1))
     new = jobs.prompt[job] - known
@@ -323,16 +335,15 @@ def _too_late(jobs: Any, state: Any, queues: Any, stats: Any, kind: int) -> bool
 
 @law_kernel
 def _account(
-    state: Any, stats: Any, bins: Any, width_s: float, gaps: Any, choices: Any, costs: Any, device_s: float,
-    moved_s: float, joules: float, prompt_tokens: int, answered: int, decoding: int, gap: Any,
-) -> None:  # fmt: skip
-    """Let an iteration pass: time, energy, and integrals over time, in all and in the bin in which it begins."""
+    state: Any, stats: Any, cell: Any, choices: Any, costs: Any, device_s: float, moved_s: float, joules: float,
+    prompt_tokens: int, read: int,
+) -> float:  # fmt: skip
+    """Let an iteration pass: energy, and integrals over time, in all and in the bin in which it begins; its seconds."""
     host_s = costs[HOST_STEP_S] + costs[HOST_SEQUENCE_S] * state[RUNNING]
     seconds = max(device_s, host_s) if costs[HIDDEN] > 0.0 else device_s + host_s
     waited_s = seconds - device_s
     energy_j = (joules + costs[STATIC_W] * waited_s) * costs[DEVICES]
     used = choices[BLOCKS] - state[FREE]
-    cell = bins[min(int(stats[TIME] / width_s), bins.shape[0] - 1)]
     stats[TIME] += seconds
     stats[BUSY_S] += seconds
     stats[ENERGY_J] += energy_j
@@ -343,7 +354,6 @@ def _account(
     stats[KV_PEAK] = max(stats[KV_PEAK], float(used))
     stats[HOST_S] += waited_s
     stats[TRANSFER_S] += moved_s
-    read = state[CONTEXT] + state[DECODERS]
     stats[READ_TOKENS] += read
     cell[B_WAITING] += state[WAITS] * seconds
     cell[B_RUNNING] += state[RUNNING] * seconds
@@ -352,12 +362,10 @@ def _account(
     cell[B_HOST_S] += waited_s
     cell[B_TRANSFER_S] += moved_s
     cell[B_PROMPT_TOKENS] += prompt_tokens
-    cell[B_TOKENS] += answered
     cell[B_READ_TOKENS] += read
     cell[B_ENERGY_J] += energy_j
     cell[B_ITERATIONS] += 1.0
-    if choices[MIXED] > 0:
-        record_gap(gaps, seconds, decoding, gap[0], gap[1])
+    return seconds
 
 
 @law_kernel
@@ -382,8 +390,8 @@ def iterate(
     decoding = 0
     if mixed:
         short, moved_s = _blocks_of_decoders(jobs, state, running, queues, stats, cache, r, choices, costs)
-        decoding = state[DECODERS]
-        budget -= decoding * ahead
+        decoding = min(state[DECODERS], budget // ahead)
+        budget = budget - decoding * ahead if decoding == state[DECODERS] else 0
     chunk_s = chunk_j = idle_s = idle_j = 0.0
     prompt_tokens, finished = 0, 0
     place = 0
@@ -412,8 +420,7 @@ def iterate(
         prompt_tokens += new
         if before + new == jobs.prompt[job]:
             finished += 1
-    if mixed:
-        decoding = state[DECODERS]
+    decoding = min(decoding, state[DECODERS])
     if state[RUNNING] == 0:
         state[FILLING] = 1
     opened = not static or state[FILLING] > 0
@@ -446,10 +453,10 @@ def iterate(
         prompt_tokens += new
         if computed == jobs.prompt[job]:
             finished += 1
-    if not mixed and prompt_tokens == 0 and state[DECODERS] > 0:
+    if decoding == 0 and prompt_tokens == 0 and state[DECODERS] > 0:
         _, more_s = _blocks_of_decoders(jobs, state, running, queues, stats, cache, r, choices, costs)
         moved_s += more_s
-        decoding = state[DECODERS]
+        decoding = min(state[DECODERS], choices[TOKENS_MOST] // ahead) if mixed else state[DECODERS]
         state[FILLING] = 0
     drafted = decoding * ahead
     tokens = drafted + prompt_tokens
@@ -469,14 +476,15 @@ def iterate(
     exposed_s = max(device_s, moved_s) - device_s
     device_s += exposed_s
     joules += costs[STATIC_W] * exposed_s
-    _account(
-        state, stats, bins, width_s, gaps, choices, costs, device_s, moved_s, joules, prompt_tokens, answered, decoding,
-        gap,
-    )  # fmt: skip
+    begin_s, before = stats[TIME], stats[TOKENS]
+    cell = bins[min(int(begin_s / width_s), bins.shape[0] - 1)]
+    seconds = _account(state, stats, cell, choices, costs, device_s, moved_s, joules, prompt_tokens, int(context))
     stats[PREFILL_TOKENS] += prompt_tokens
-    return _after(
-        jobs, state, running, stats, cache, r, choices, costs, gaps, gap, seed, ended, gone, decoding, prompt_tokens
+    gone = _after(
+        jobs, state, running, stats, cache, r, choices, costs, gaps, gap, seed, ended, gone, decoding, begin_s, seconds
     )
+    cell[B_TOKENS] += stats[TOKENS] - before
+    return gone
 
 
 @law_kernel
@@ -494,12 +502,15 @@ def _context_of(jobs: Any, state: Any, running: Any, decoding: int) -> int:
 @law_kernel
 def _after(
     jobs: Any, state: Any, running: Any, stats: Any, cache: Any, r: int, choices: Any, costs: Any, gaps: Any, gap: Any,
-    seed: int, ended: Any, gone: int, decoding: int, prompt_tokens: int,
+    seed: int, ended: Any, gone: int, decoding: int, begin_s: float, seconds: float,
 ) -> int:  # fmt: skip
-    """Give the tokens of an iteration to its sequences, and let those that have all of them leave."""
+    """Give the tokens of an iteration to its sequences, and let those that have all of them leave.
+
+    Gaps are counted from the last iteration that gave a sequence tokens.
+    """
     unit_blocks = choices[SHARED_BLOCKS]
     unit_tokens = unit_blocks * choices[BLOCK]
-    seen = 0
+    seen, steady = 0, 0
     for place in range(state[RUNNING]):
         job = running[place]
         if jobs.status[job] == DECODING:
@@ -507,7 +518,9 @@ def _after(
                 continue
             seen += 1
             got = 1
-            if choices[MIXED] == 0:
+            if jobs.last_s[job] == begin_s:
+                steady += 1
+            else:
                 record_gap(gaps, stats[TIME] - jobs.last_s[job], 1, gap[0], gap[1])
             if choices[DRAFTS] > 0:
                 got = emitted(choices[DRAFTS], costs[ACCEPTANCE], _draw(seed, job, jobs.made[job]))
@@ -537,6 +550,7 @@ def _after(
         jobs.last_s[job] = stats[TIME]
         if unit_blocks > 0:
             keep_computed(jobs, state, cache, r, job, unit_blocks, unit_tokens)
+    record_gap(gaps, seconds, steady, gap[0], gap[1])
     return _leave(jobs, state, running, stats, cache, r, choices, ended, gone)
 
 
@@ -561,7 +575,7 @@ def _leave(
     place = 0
     while place < state[RUNNING]:
         if jobs.status[running[place]] == DONE:
-            drop(jobs, state, running, cache, r, place, choices)
+            drop(jobs, state, running, stats, cache, r, place, choices)
         else:
             place += 1
     return gone

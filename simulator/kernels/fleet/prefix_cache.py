@@ -59,7 +59,11 @@ def make_room(state: Any, cache: Any, r: int, choices: Any) -> None:
         _remove(state, cache.before[r], cache.after[r], LRU_HEAD, LRU_TAIL, unit)
         cache.refs[r, unit] = NONE
         state[CACHED] -= unit_blocks
-        if choices[TIER] == 0 or cache.tier[r, unit] != NONE:
+        if choices[TIER] == 0:
+            continue
+        if cache.tier[r, unit] != NONE:
+            _remove(state, cache.tier_before[r], cache.tier_after[r], TIER_HEAD, TIER_TAIL, unit)
+            _append(state, cache.tier_before[r], cache.tier_after[r], TIER_HEAD, TIER_TAIL, unit)
             continue
         if state[IN_TIER] == choices[TIER]:
             oldest = state[TIER_HEAD]
@@ -133,9 +137,10 @@ def keep_computed(jobs: Any, state: Any, cache: Any, r: int, job: int, unit_bloc
 
 @law_kernel
 def forget(state: Any, cache: Any, r: int) -> None:
-    """Empty the cache of a replica that is gone, its tier too."""
+    """Empty the cache of a replica that is gone, its tier and its adapters too."""
     cache.refs[r, :] = NONE
     cache.tier[r, :] = NONE
+    cache.adapter_used_s[r, :] = -1.0
     state[CACHED] = 0
     state[IN_TIER] = 0
     state[LRU_HEAD] = state[LRU_TAIL] = state[TIER_HEAD] = state[TIER_TAIL] = NONE

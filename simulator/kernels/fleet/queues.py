@@ -1,4 +1,4 @@
-"""Queues of waiting jobs: one for each class, first come first served inside it."""
+"""Queues of waiting jobs: one for each class, inside it by arrival, or by deadline where that is the order."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from simulator.kernels.serving import NONE, WAITING
 
 
 @law_kernel
-def enqueue(jobs: Any, queues: Any, job: int, front: bool) -> None:
-    """Put a job into the queue of its class, [classes, 2]: heads and tails."""
+def enqueue(jobs: Any, queues: Any, job: int, front: bool, order: int) -> None:
+    """Put a job into the queue of its class, [classes, 2]: heads and tails; in ``front`` of it, or by ``order``."""
     kind = jobs.priority[job]
     jobs.following[job] = NONE
     if queues[kind, 0] == NONE:
@@ -21,10 +21,27 @@ def enqueue(jobs: Any, queues: Any, job: int, front: bool) -> None:
     elif front:
         jobs.following[job] = queues[kind, 0]
         queues[kind, 0] = job
+    elif order == EARLIEST_DEADLINE and jobs.deadline_s[queues[kind, 1]] > jobs.deadline_s[job]:
+        _insert(jobs, queues, kind, job)
     else:
         jobs.following[queues[kind, 1]] = job
         queues[kind, 1] = job
     jobs.status[job] = WAITING
+
+
+@law_kernel
+def _insert(jobs: Any, queues: Any, kind: int, job: int) -> None:
+    """Put a job before the first of its class whose deadline is later and of which nothing was done yet."""
+    before, other = NONE, queues[kind, 0]
+    while other != NONE and (jobs.preempted[other] > 0 or jobs.deadline_s[other] <= jobs.deadline_s[job]):
+        before, other = other, jobs.following[other]
+    jobs.following[job] = other
+    if other == NONE:
+        queues[kind, 1] = job
+    if before == NONE:
+        queues[kind, 0] = job
+    else:
+        jobs.following[before] = job
 
 
 @law_kernel

@@ -24,6 +24,7 @@ from simulator.kernels.fleet.columns import (
     FAIL,
     FINISH,
     FIRST,
+    FOREVER,
     FREE,
     GROUP,
     LEAST,
@@ -34,6 +35,8 @@ from simulator.kernels.fleet.columns import (
     MTBF_S,
     MTTR_S,
     OFF,
+    ORDER,
+    OUTAGES,
     PATIENCE,
     POOL,
     POWER_OF_TWO,
@@ -57,13 +60,13 @@ from simulator.kernels.fleet.columns import (
     WAITING_MOST,
     WAITS,
 )
-from simulator.kernels.fleet.heap import put, take
+from simulator.kernels.fleet.heap import postpone, put, take
 from simulator.kernels.fleet.iteration import _draw, drop, iterate
 from simulator.kernels.fleet.prefix_cache import forget, leading_units
 from simulator.kernels.fleet.queues import dequeue, enqueue, next_class
 from simulator.kernels.fleet.stacked import cut
 from simulator.kernels.jit import law_kernel
-from simulator.kernels.serving import DONE, NONE, QUEUE_S, REJECTED, TIME
+from simulator.kernels.serving import DONE, KV_S, NONE, QUEUE_S, REJECTED, RUNNING_S, TIME
 
 MOST_RETRIES: Final = 20
 """How often a job begins again on another replica before it is given up."""
@@ -72,6 +75,8 @@ MOST_RETRIES: Final = 20
 @law_kernel
 def _event(heap: Any, at_s: float, kind: int, argument: int) -> None:
     put(heap, at_s, (kind << 40) + argument)
+    if kind <= CANCEL:
+        heap.size[2] += 1
 
 
 @law_kernel
@@ -114,13 +119,14 @@ def _by_prefix(jobs: Any, replicas: Any, cache: Any, choices: Any, job: int) -> 
     """The replica that has least to do with a job there: blocks in use, blocks that wait, and those the job lacks."""
     size, unit_blocks = choices[BLOCK], choices[SHARED_BLOCKS]
     wanted = -(-jobs.input[job] // size)
+    whole = jobs.input[job] // (unit_blocks * size) if unit_blocks > 0 else 0
     best, least = NONE, 0
     for r in range(choices[FIRST], choices[FIRST] + choices[REPLICAS]):
         if replicas.state[r, STATUS] != UP:
             continue
         there = 0
         if unit_blocks > 0:
-            there, _, _ = leading_units(jobs, cache, r, job, -(-wanted // unit_blocks))
+            there, _, _ = leading_units(jobs, cache, r, job, whole)
         load = choices[BLOCKS] - replicas.state[r, FREE] + replicas.state[r, WAITS] * wanted
         load += max(wanted - there * unit_blocks, 0)
         if best == NONE or load < least:
@@ -199,10 +205,14 @@ def _deliver(
                 _lose(jobs, events, job, REJECTED, at_s, left)
                 return
     chosen = jobs.replica[job]
-    if chosen == NONE or replicas.state[chosen, STATUS] != UP:
+    if chosen != NONE and replicas.state[chosen, STATUS] != UP:
+        # What had been sent there is of no use elsewhere.
+        jobs.cached[job] = 0
+        chosen = NONE
+    if chosen == NONE:
         chosen = _choose(jobs, replicas, pools, cache, job, at_s)
     if chosen == NONE:
-        enqueue(jobs, pools.queues[pool], job, False)
+        enqueue(jobs, pools.queues[pool], job, False, choices[ORDER])
         pools.backlog[pool] += 1
         return
     jobs.replica[job] = chosen
@@ -210,7 +220,7 @@ def _deliver(
     if state[RUNNING] == 0 and state[WAITS] == 0:
         stats[TIME] = max(stats[TIME], at_s)
     stats[QUEUE_S] += stats[TIME] - at_s  # until the iteration under way ends
-    enqueue(jobs, replicas.queues[chosen], job, False)
+    enqueue(jobs, replicas.queues[chosen], job, False, choices[ORDER])
     state[WAITS] += 1
     _wake(replicas, pools, ready, chosen)
 
@@ -246,13 +256,13 @@ def _finish(
             begin_s = max(at_s, links.until_s[link])
             source = jobs.replica[job]
             begin_s = max(begin_s, replicas.ports_s[source, 0])
-            target = NONE
-            if size_bytes > 0.0:
+            target = jobs.replica[other]
+            if size_bytes > 0.0 and (target == NONE or replicas.state[target, STATUS] != UP):
                 target = _choose(jobs, replicas, pools, cache, other, at_s)
                 jobs.replica[other] = target
             if target != NONE:
                 begin_s = max(begin_s, replicas.ports_s[target, 1])
-            arrives_s = begin_s + size_bytes / links.port_bytes_per_s[link]
+            arrives_s = begin_s + size_bytes / min(links.port_bytes_per_s[link], links.bytes_per_s[link])
             replicas.ports_s[source, 0] = arrives_s
             if target != NONE:
                 replicas.ports_s[target, 1] = arrives_s
@@ -285,14 +295,20 @@ def _fail(
     jobs: Any, replicas: Any, pools: Any, cache: Any, events: Any, r: int, at_s: float, down_s: float, left: Any
 ) -> None:  # fmt: skip
     """A replica fails: what it ran and what waited at it goes elsewhere, its cache is lost."""
-    state = replicas.state[r]
+    state, stats = replicas.state[r], replicas.stats[r]
+    if down_s < np.inf:
+        state[OUTAGES] += 1
+        _event(events, at_s + down_s, RECOVER, r)
+    else:
+        state[OUTAGES] += FOREVER
     if state[STATUS] != UP and state[STATUS] != DRAINING:
         return
+    at_s = max(at_s, stats[TIME])  # an iteration that has begun is over first
     choices = pools.choices[state[POOL]]
     while state[RUNNING] > 0:
         job = replicas.running[r, 0]
         over = jobs.status[job] == DONE
-        drop(jobs, state, replicas.running[r], cache, r, 0, choices)
+        drop(jobs, state, replicas.running[r], stats, cache, r, 0, choices)
         if not over:
             _again(jobs, events, job, at_s, left)
     while state[WAITS] > 0:
@@ -301,10 +317,7 @@ def _fail(
         _again(jobs, events, job, at_s, left)
     state[SWAPPED] = 0
     state[STATUS] = DOWN
-    if choices[SHARED_BLOCKS] > 0:
-        forget(state, cache, r)
-    if down_s < np.inf:
-        _event(events, at_s + down_s, RECOVER, r)
+    forget(state, cache, r)
 
 
 @law_kernel
@@ -313,16 +326,17 @@ def _exponential(seed: int, one: int, other: int, mean: float) -> float:
 
 
 @law_kernel
-def _let_go(replicas: Any, r: int, at_s: float) -> None:
-    """A replica that drains and has nothing left is given back."""
+def _let_go(replicas: Any, cache: Any, r: int, at_s: float) -> None:
+    """A replica that drains and has nothing left is given back; its cache is lost."""
     state, stats = replicas.state[r], replicas.stats[r]
     if state[STATUS] == DRAINING and state[RUNNING] == 0 and state[WAITS] == 0:
         state[STATUS] = OFF
-        stats[ACTIVE_S] += at_s - stats[SINCE]
+        stats[ACTIVE_S] += max(at_s, stats[TIME]) - stats[SINCE]
+        forget(state, cache, r)
 
 
 @law_kernel
-def _look(replicas: Any, pools: Any, events: Any, pool: int, at_s: float) -> bool:
+def _look(replicas: Any, pools: Any, cache: Any, events: Any, pool: int, at_s: float) -> bool:
     """Let a pool grow or shrink to what is outstanding; whether there is any sense in looking again."""
     choices, costs = pools.choices[pool], pools.costs[pool]
     first, count = choices[FIRST], choices[REPLICAS]
@@ -352,8 +366,18 @@ def _look(replicas: Any, pools: Any, events: Any, pool: int, at_s: float) -> boo
             idlest = _least(replicas, first, count, at_s)
             if idlest != NONE:
                 replicas.state[idlest, STATUS] = DRAINING
-                _let_go(replicas, idlest, at_s)
+                _let_go(replicas, cache, idlest, at_s)
     return could
+
+
+@law_kernel
+def _stand(pools: Any, state: Any, stats: Any, until_s: float) -> None:
+    """Let a replica stand still while others use its devices: queue, batch and cache are as they were."""
+    waited_s = until_s - stats[TIME]
+    stats[QUEUE_S] += state[WAITS] * waited_s
+    stats[RUNNING_S] += state[RUNNING] * waited_s
+    stats[KV_S] += (pools.choices[state[POOL], BLOCKS] - state[FREE]) * waited_s
+    stats[TIME] = until_s
 
 
 @law_kernel
@@ -369,6 +393,34 @@ def _fold(pools: Any) -> None:
 
 
 @law_kernel
+def _up(
+    jobs: Any, replicas: Any, pools: Any, cache: Any, events: Any, ready: Any, r: int, at_s: float, left: Any
+) -> None:  # fmt: skip
+    """A replica has come up."""
+    replicas.state[r, STATUS] = UP
+    replicas.stats[r, TIME] = max(replicas.stats[r, TIME], at_s)
+    pool = replicas.state[r, POOL]
+    if pools.idle_looks[pool] == NONE and pools.costs[pool, LOOK_S] > 0.0:
+        pools.idle_looks[pool] = 0
+        _event(events, at_s, LOOK, pool)
+    _flush(jobs, replicas, pools, cache, events, ready, pool, at_s, left)
+
+
+@law_kernel
+def _any_hope(replicas: Any, pools: Any) -> bool:
+    """Whether a replica may come up that jobs wait for."""
+    for r in range(replicas.state.shape[0]):
+        pool, status = replicas.state[r, POOL], replicas.state[r, STATUS]
+        if pools.backlog[pool] == 0:
+            continue
+        if status == STARTING or (status == DOWN and replicas.state[r, OUTAGES] < FOREVER):
+            return True
+        if status in (OFF, DRAINING) and pools.idle_looks[pool] != NONE and pools.choices[pool, MOST] > 0:
+            return True
+    return False
+
+
+@law_kernel
 def _handle(
     jobs: Any, replicas: Any, pools: Any, cache: Any, links: Any, events: Any, ready: Any, outages: Any, seed: int,
     left: Any,
@@ -377,6 +429,8 @@ def _handle(
     at_s = events.key_s[0]
     code = take(events)
     kind, argument = code >> 40, code & ((1 << 40) - 1)
+    if kind <= CANCEL:
+        events.size[2] -= 1
     if kind == ARRIVE:
         _deliver(jobs, replicas, pools, cache, events, ready, argument, at_s, left)
     elif kind == FINISH:
@@ -390,26 +444,32 @@ def _handle(
         r = int(outages[argument, 0]) if argument < known else argument - known
         costs = pools.costs[replicas.state[r, POOL]]
         if argument < known:
-            down_s = outages[argument, 1]
+            _fail(jobs, replicas, pools, cache, events, r, at_s, outages[argument, 1], left)
         else:
             number = events.size[1]
             down_s = _exponential(seed + 1, r, number, costs[MTTR_S])
             _event(events, at_s + down_s + _exponential(seed + 2, r, number, costs[MTBF_S]), FAIL, argument)
-        _fail(jobs, replicas, pools, cache, events, r, at_s, down_s, left)
+            if replicas.state[r, STATUS] in (UP, DRAINING):
+                _fail(jobs, replicas, pools, cache, events, r, at_s, down_s, left)
     elif kind == LOOK:
-        again = _look(replicas, pools, events, argument, at_s)
+        again = _look(replicas, pools, cache, events, argument, at_s)
+        if pools.backlog[argument] > 0 and _least(
+            replicas, pools.choices[argument, FIRST], pools.choices[argument, REPLICAS], at_s
+        ) != NONE:  # fmt: skip
+            _flush(jobs, replicas, pools, cache, events, ready, argument, at_s, left)
         if again:
             _event(events, at_s + pools.costs[argument, LOOK_S], LOOK, argument)
         else:
             pools.idle_looks[argument] = NONE
-    elif replicas.state[argument, STATUS] == (STARTING if kind == READY else DOWN):
-        replicas.state[argument, STATUS] = UP
-        pool = replicas.state[argument, POOL]
-        replicas.stats[argument, TIME] = max(replicas.stats[argument, TIME], at_s)
-        if kind == RECOVER and pools.idle_looks[pool] == NONE and pools.costs[pool, LOOK_S] > 0.0:
-            pools.idle_looks[pool] = 0
-            _event(events, at_s, LOOK, pool)
-        _flush(jobs, replicas, pools, cache, events, ready, pool, at_s, left)
+    elif kind == RECOVER:
+        replicas.state[argument, OUTAGES] -= 1
+        if replicas.state[argument, OUTAGES] == 0 and replicas.state[argument, STATUS] == DOWN:
+            _up(jobs, replicas, pools, cache, events, ready, argument, at_s, left)
+    elif replicas.state[argument, STATUS] == STARTING:
+        if replicas.state[argument, OUTAGES] > 0:
+            replicas.state[argument, STATUS] = DOWN
+        else:
+            _up(jobs, replicas, pools, cache, events, ready, argument, at_s, left)
 
 
 @law_kernel
@@ -440,7 +500,8 @@ def run(
             root_s = jobs.arrival_s[roots[at_root]]
         event_s = events.key_s[0] if events.size[0] > 0 else np.inf
         turn_s = ready.key_s[0] if ready.size[0] > 0 else np.inf
-        if root_s == np.inf and event_s == np.inf and turn_s == np.inf:
+        idle = root_s == np.inf and turn_s == np.inf
+        if idle and (event_s == np.inf or (events.size[2] == 0 and not _any_hope(replicas, pools))):
             break
         if event_s <= root_s and event_s <= turn_s:
             _handle(jobs, replicas, pools, cache, links, events, ready, outages, seed, left)
@@ -449,16 +510,18 @@ def run(
             _deliver(jobs, replicas, pools, cache, events, ready, roots[at_root], root_s, left)
             at_root += 1
             continue
-        r = take(ready)
+        r = ready.item[0]
         state, stats = replicas.state[r], replicas.stats[r]
         if state[RUNNING] == 0 and state[WAITS] == 0:
+            take(ready)
             state[QUEUED] = 0
             continue
         begin_s = _turn_s(replicas, pools, r)
         if begin_s > turn_s:
-            put(ready, begin_s, r)
+            postpone(ready, begin_s)
             continue
-        stats[TIME] = begin_s
+        take(ready)
+        _stand(pools, state, stats, begin_s)
         while begin_s >= pools.width_s[0] * pools.bins.shape[1]:
             _fold(pools)
         pool = state[POOL]
@@ -487,4 +550,4 @@ def run(
             put(ready, _turn_s(replicas, pools, r), r)
         else:
             state[QUEUED] = 0
-            _let_go(replicas, r, stats[TIME])
+            _let_go(replicas, cache, r, stats[TIME])
