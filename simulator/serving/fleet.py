@@ -15,7 +15,15 @@ from simulator.kernels.fleet import columns as c
 from simulator.kernels.fleet.run import run
 from simulator.kernels.fleet.stacked import Stacked
 from simulator.kernels.serving import KV_PEAK, NONE, TIME
-from simulator.serving.cluster import GAP_BINS, GAPS_PER_DOUBLING, LEAST_GAP_S, MOST_REPLICAS, Limits
+from simulator.serving.cluster import (
+    GAP_BINS,
+    GAPS_PER_DOUBLING,
+    LEAST_GAP_S,
+    MOST_BLOCK,
+    MOST_BLOCKS,
+    MOST_REPLICAS,
+    Limits,
+)
 from simulator.serving.jobs import Floats, Ints, Work, check_work, jobs_of
 from simulator.serving.step_tables import StepTables
 
@@ -196,9 +204,10 @@ def serve_fleet(
     """
     if not setups:
         raise InputError("a fleet needs at least one pool")
-    check_work(work, len(setups))
+    check_work(work, len(setups), len(links))
     for setup in setups:
         _check(setup)
+        _check_tables(setup, len(work.pool))
     for link in links:
         if not (link.port_bytes_per_s > 0.0 and link.bytes_per_s > 0.0):
             raise InputError(f"a link of {link.port_bytes_per_s} B/s a port, {link.bytes_per_s} B/s: must be positive")
@@ -244,16 +253,28 @@ def _check(setup: Setup) -> None:
         if name not in known:
             raise UnknownName(kind, name, tuple(known), f"allowed: {', '.join(known)}", f"pool {setup.name}")
     limits = setup.limits
-    for what, value in (
-        ("tokens of an iteration", limits.batched_tokens), ("sequences", limits.sequences),
-        ("tokens of a block", limits.block_tokens), ("blocks", limits.blocks), ("context", limits.context),
+    for what, value, most in (
+        ("tokens of an iteration", limits.batched_tokens, LARGEST), ("sequences", limits.sequences, LARGEST),
+        ("tokens of a block", limits.block_tokens, MOST_BLOCK), ("blocks", limits.blocks, MOST_BLOCKS),
+        ("context", limits.context, MOST_BLOCKS),
     ):  # fmt: skip
-        check_count(f"pool {setup.name}: {what}", value, LARGEST)
+        check_count(f"pool {setup.name}: {what}", value, most)
     if setup.replicas < 0 or setup.most < 1:
         raise InputError(f"pool {setup.name}: {setup.replicas} replicas: must be at least 1")
     check_count(f"pool {setup.name}: replicas", setup.most, MOST_REPLICAS)
     if setup.unit_blocks and setup.swap_blocks:
         raise InputError(f"pool {setup.name}: blocks are kept by name (prefix cache) or swapped, not both")
+    for what, number, least in (
+        ("drafts", setup.drafts, 0), ("swap_blocks", setup.swap_blocks, 0), ("unit_blocks", setup.unit_blocks, 0),
+        ("tier_units", setup.tier_units, 0), ("waiting", setup.waiting, 0), ("adapter_slots", setup.adapter_slots, 1),
+        ("mtbf_s", setup.mtbf_s, 0), ("mttr_s", setup.mttr_s, 0),
+    ):  # fmt: skip
+        if not number >= least or number == np.inf:
+            raise InputError(f"pool {setup.name}: {what} {number}: must be at least {least}")
+    if setup.drafts >= limits.batched_tokens and setup.drafts:
+        raise InputError(
+            f"pool {setup.name}: {setup.drafts} drafts and a token: more than {limits.batched_tokens} of an iteration"
+        )
     if not 0.0 <= setup.acceptance <= 1.0:
         raise InputError(f"pool {setup.name}: acceptance {setup.acceptance:g}: must be from 0 to 1")
     if setup.scaling and not (
@@ -264,6 +285,22 @@ def _check(setup: Setup) -> None:
             f"pool {setup.name}: scaling {setup.scaling}: least must be from 0 to most, target and look_s above 0, "
             "start_s at least 0, patience at least 1"
         )
+
+
+def _check_tables(setup: Setup, jobs: int) -> None:
+    """Refuse tables that end before the iterations of a pool do.
+
+    Raises:
+        InputError: with their length and the length that is needed.
+    """
+    sequences = min(setup.limits.sequences, jobs)
+    answers = sequences * (setup.drafts + 1)
+    for what, column, most in (
+        ("rows", setup.tables.rows_s, max(setup.limits.batched_tokens, answers)),
+        ("heads", setup.tables.head_s, answers),
+    ):  # fmt: skip
+        if jobs and len(column) <= most:
+            raise InputError(f"pool {setup.name}: its tables end at {len(column) - 1} {what}: must reach {most}")
 
 
 def _fits(setups: Sequence[Setup], work: Work) -> npt.NDArray[np.bool_]:

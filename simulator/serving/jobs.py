@@ -74,8 +74,11 @@ def no_edges() -> Edges:
     return Edges(nobody, nobody, nothing, nothing, nobody)
 
 
-def check_work(work: Work, pools: int) -> None:
+def check_work(work: Work, pools: int, links: int = 0) -> None:
     """Refuse jobs that cannot be.
+
+    Args:
+        pools, links: how many there are.
 
     Raises:
         InputError: with the first such job, its value and what is allowed.
@@ -91,12 +94,32 @@ def check_work(work: Work, pools: int) -> None:
     _refuse("arrival_s", work.arrival_s, np.isfinite(work.arrival_s) & (work.arrival_s >= 0.0), "a time, at least 0")
     if work.cached is not None:
         _refuse("cached", work.cached, (work.cached >= 0) & (work.cached < work.input), "from 0 to below its prompt")
+    if work.priority is not None:
+        _refuse("priority", work.priority, work.priority >= 0, "a class, 0 first")
+    if work.adapter is not None:
+        _refuse("adapter", work.adapter, work.adapter >= NONE, f"a number, or {NONE} for none")
+    if work.deadline_s is not None:
+        _refuse("deadline_s", work.deadline_s, ~np.isnan(work.deadline_s), "a time")
+    if work.names is not None:
+        _check_names(work.names, count)
     if work.edges is not None:
+        if len({len(column) for column in work.edges}) > 1:
+            raise InputError(f"edges of {', '.join(str(len(column)) for column in work.edges)}: must be as many")
         before, after = work.edges.before, work.edges.after
         _refuse("waits for", before, (before >= 0) & (before < after) & (after < count), "an earlier job")
         delay_s, size = work.edges.delay_s, work.edges.size_bytes
         _refuse("delay_s", delay_s, np.isfinite(delay_s) & (delay_s >= 0.0), "a time, at least 0")
         _refuse("bytes", size, np.isfinite(size) & (size >= 0.0), "at least 0")
+        link = work.edges.link
+        _refuse("link", link, (link >= NONE) & (link < links), f"below {links}, or {NONE} for none")
+
+
+def _check_names(names: Named, count: int) -> None:
+    offsets = names.offsets
+    if len(offsets) != count + 1 or offsets[0] != 0 or offsets[-1] != len(names.ids) or (np.diff(offsets) < 0).any():
+        raise InputError(f"names of units: offsets must be {count + 1}, from 0 to {len(names.ids)}, in order")
+    if len(names.ids) and int(names.ids.min()) < 0:
+        raise InputError(f"name {names.ids.min()} of a unit: must be at least 0")
 
 
 def _refuse(name: str, values: npt.NDArray[Any], good: npt.NDArray[np.bool_], allowed: str) -> None:
