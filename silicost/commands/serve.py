@@ -3,38 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hardware_specs.errors import DoesNotFit, InputError, UnknownName
+from hardware_specs.errors import DoesNotFit, InputError
 from silicost.commands import flags
 from silicost.output import Format, print_json, print_rows
 
 if TYPE_CHECKING:
-    from silicost.serving import Answer
-    from simulator.serving.slo import Slo
-    from workloads.traffic.record import Traffic
-
-SHOWN: Final = (
-    "requests", "completed", "rejected", "duration_s", "requests_per_s", "output_tokens_per_s",
-    "goodput_requests_per_s", "slo_attainment", "utilisation", "running_mean", "waiting_mean", "kv_mean_fraction",
-    "kv_peak_fraction", "preemptions", "j_per_output_token", "usd_per_million_output_tokens", "carbon_g", "iterations",
-)  # fmt: skip
-DIMENSIONS: Final = {
-    "duration_s": "s", "j_per_output_token": "j", "usd_per_million_output_tokens": "usd", "carbon_g": "g",
-    "output_tokens_per_s": "tokens/s", "slo_attainment": "fraction", "utilisation": "fraction",
-    "kv_mean_fraction": "fraction", "kv_peak_fraction": "fraction",
-}  # fmt: skip
+    from silicost.serving.answer import Answer
+    from silicost.serving.tables import FleetTable
 
 
 def serve(
-    model: flags.Model,
-    device: flags.Device,
+    model: Annotated[
+        str, typer.Option("--model", help="Model name, or path of a model TOML or of a Hugging Face config.json.")
+    ] = "",
+    device: Annotated[str, typer.Option("--device", help="Device name, or path of a device TOML.")] = "",
+    fleet: Annotated[
+        str,
+        typer.Option("--fleet", help="Pools, stages and traffic: a file, or a shipped fleet.", metavar="FILE.toml"),
+    ] = "",
     rate: Annotated[float | None, typer.Option("--rate", help="Requests per second.")] = None,
     arrivals: Annotated[
-        str, typer.Option("--arrivals", help="poisson, constant, diurnal:peak=1.8, bursts:factor=10,lasts=60 s ...")
-    ] = "poisson",
+        str | None,
+        typer.Option("--arrivals", help="poisson, constant, diurnal:peak=1.8, bursts:factor=10,lasts=60 s ..."),
+    ] = None,
     burstiness: Annotated[
         float | None, typer.Option("--burstiness", help="Shape of the gamma law of gaps; 1 is a Poisson process.")
     ] = None,
@@ -45,18 +40,32 @@ def serve(
     trace_format: Annotated[
         str, typer.Option("--trace-format", help="azure, mooncake or csv; default by content.")
     ] = "",
-    speedup: Annotated[float, typer.Option("--speedup", help="Replay a trace so many times as fast.")] = 1.0,
+    speedup: Annotated[float | None, typer.Option("--speedup", help="Replay a trace so many times as fast.")] = None,
     requests: Annotated[int | None, flags.number("--requests", "Requests; default 1000, or all of a trace.")] = None,
     isl: Annotated[str, typer.Option("--isl", help="Prompt tokens: 512, lognormal:mean=512,p99=4000, a file.")] = "",
     osl: Annotated[str, typer.Option("--osl", help="Output tokens, as --isl.")] = "",
-    seed: Annotated[int, flags.number("--seed", "Of all draws.")] = 0,
+    turns: Annotated[
+        str, typer.Option("--turns", help="Conversations of so many turns: geometric:mean=4; lengths are of messages.")
+    ] = "",
+    think: Annotated[
+        str, typer.Option("--think", help="From an answer to the next message: exponential:mean=20 s.")
+    ] = "",
+    seed: Annotated[int | None, flags.number("--seed", "Of all draws.")] = None,
     replicas: Annotated[int, flags.number("--replicas", "Equal replicas, each of --count devices.")] = 1,
+    prefill_device: Annotated[
+        str, typer.Option("--prefill-device", help="Prompts run there, on --replicas replicas of their own.")
+    ] = "",
+    decode_device: Annotated[
+        str, typer.Option("--decode-device", help="Answers run there; caches come over the network.")
+    ] = "",
     router: Annotated[
-        str, typer.Option("--router", help="round-robin, least-outstanding or power-of-two.")
+        str, typer.Option("--router", help="round-robin, least-outstanding, power-of-two, prefix-aware or session.")
     ] = "round-robin",
     slo: Annotated[str, typer.Option("--slo", help="Objectives: ttft=500ms@p99,tpot=50ms@p90.")] = "",
-    scheduler: Annotated[str, typer.Option("--scheduler", help="How replicas batch: vllm-v1.")] = "vllm-v1",
-    max_num_seqs: Annotated[int, flags.number("--max-num-seqs", "Sequences that run at once.")] = 256,
+    scheduler: Annotated[
+        str, typer.Option("--scheduler", help="vllm-v1, vllm-v0, sarathi, prefill-first, static, no-evict.")
+    ] = "",
+    max_num_seqs: Annotated[int, flags.number("--max-num-seqs", "Sequences that run at once; default 256.")] = 0,
     max_batched_tokens: Annotated[
         int, flags.number("--max-batched-tokens", "New tokens of an iteration; default the runtime's.")
     ] = 0,
@@ -65,8 +74,18 @@ def serve(
     memory_utilization: Annotated[
         float, typer.Option("--memory-utilization", help="Share of the memory that may be filled.")
     ] = 0.0,
+    prefix_caching: Annotated[bool, typer.Option("--prefix-caching", help="Keep blocks by their content.")] = False,
+    swap: Annotated[
+        str, typer.Option("--swap", help="Host memory that sequences are swapped out to: '4 GB'; default recompute.")
+    ] = "",
+    draft: Annotated[
+        str, typer.Option("--draft", help="Speculative decoding: draft model, or ngram; see --depth, --acceptance.")
+    ] = "",
+    depth: Annotated[int, flags.number("--depth", "Drafted tokens of an iteration.")] = 4,
+    acceptance: Annotated[float, typer.Option("--acceptance", help="Share of drafted tokens that are kept.")] = 0.7,
     count: flags.Count = None,
     tp: flags.Tp = None,
+    pp: flags.Pp = 1,
     ep: flags.Ep = 1,
     runtime: flags.Runtime = "",
     dtype: flags.Dtype = "bf16",
@@ -80,99 +99,129 @@ def serve(
     requests_out: Annotated[
         str, typer.Option("--requests-out", help="Every request as a row.", metavar="FILE.parquet")
     ] = "",
+    timeline: Annotated[
+        str, typer.Option("--timeline", help="Queue, batch, cache, power over time: .csv or .parquet.", metavar="FILE")
+    ] = "",
     intervals: Annotated[bool, typer.Option("--intervals/--no-intervals", help="80% intervals of all numbers.")] = True,
     format: flags.HowToPrint = Format.TABLE,
 ) -> None:
     """Latencies, goodput, energy and dollars of requests that arrive over time, are queued and batched."""
     given = locals()
-    from silicost.serving import SCHEDULERS, Server, serving_answer, write_requests
-    from simulator.serving.slo import parse_slo
+    from silicost.answer import tell as warn
+    from silicost.serving.answer import fleet_of, load_fleet
+    from silicost.serving.answer import serve as run
+    from silicost.serving.output import write_requests, write_timeline
 
-    if scheduler not in SCHEDULERS:
-        raise UnknownName("scheduler", scheduler, SCHEDULERS, f"allowed: {', '.join(SCHEDULERS)}", "--scheduler")
-    asked = traffic_of(given)
-    objectives = parse_slo(slo) if slo else None
-    server = Server(max_num_seqs, max_batched_tokens, block_size, kv_blocks, 0, memory_utilization)
-    answer = serving_answer(
-        model, device, asked, server, replicas=replicas, router=router, slo=objectives, seed=seed,
-        intervals=intervals, **flags.hardware_of(given),
-    )  # fmt: skip
+    if fleet:
+        table, place = load_fleet(fleet)
+        table = _changed(table, given)
+    else:
+        table, place = fleet_of_flags(given), "flags"
+    ready = fleet_of(table, place)
+    warn([f"note: {note}" for note in ready.traffic.notes])
+    answer = run(ready, intervals=intervals)
     if requests_out:
-        write_requests(Path(requests_out), answer.served)
-    tell(answer, objectives, format)
+        write_requests(Path(requests_out), answer)
+    if timeline:
+        write_timeline(Path(timeline), answer)
+    tell(answer, format)
 
 
-def traffic_of(given: dict[str, Any]) -> Traffic:
-    """The requests that flags ask for.
+_TRAFFIC = (
+    "rate", "arrivals", "burstiness", "concurrency", "trace", "trace_format", "speedup", "requests", "isl", "osl",
+)  # fmt: skip
+_POOL = (
+    "model", "count", "tp", "pp", "ep", "runtime", "dtype", "weight_dtype", "kv_dtype", "system", "price", "scheduler",
+    "router", "max_num_seqs", "max_batched_tokens", "block_size", "kv_blocks", "memory_utilization", "swap", "replicas",
+)  # fmt: skip
+
+
+def fleet_of_flags(given: dict[str, Any]) -> FleetTable:
+    """The fleet that flags ask for: one pool, or one for prompts and one for answers.
 
     Raises:
-        InputError: no rate, concurrency or trace, or two of them; no lengths; numbers that cannot be.
+        InputError: no model or no device.
     """
-    from simulator.checks import check_count
-    from workloads.traffic.arrivals import arrivals_of
-    from workloads.traffic.lengths import lengths_of
-    from workloads.traffic.synthetic import draw_traffic
+    from silicost.serving.tables import FleetTable, PoolTable, PrefixTable, SpeculationTable, StageTable
 
-    ways = [name for name in ("rate", "concurrency", "trace") if given[name]]
-    if len(ways) != 1:
-        said = "none is given" if not ways else f"{' and '.join('--' + name for name in ways)} are given"
-        raise InputError(f"how requests arrive: give one of --rate, --concurrency and --trace; {said}")
-    if given["trace"]:
-        from workloads.traffic.traces import read_trace
+    if not given["model"]:
+        raise InputError("--model: which model is served? (or --fleet FILE.toml)")
+    apart = bool(given["prefill_device"] or given["decode_device"])
+    own = {name: given[name] for name in _POOL} | {"set": flags.parse_changes(given["set"])}
+    if given["prefix_caching"]:
+        own["prefix_cache"] = PrefixTable()
+    if given["draft"]:
+        named = "" if given["draft"] == "ngram" else given["draft"]
+        own["speculation"] = SpeculationTable(given["depth"], given["acceptance"], named)
+    devices = {"prefill": given["prefill_device"], "decode": given["decode_device"]} if apart else {"": given["device"]}
+    pools = []
+    for name, device in devices.items():
+        found = device or given["device"]
+        if not found:
+            raise InputError(f"--{f'{name}-' if name else ''}device: on which device?")
+        pools.append(PoolTable(found, name=name, **own))
+    stages = (StageTable("prefill", decode="decode"),) if apart else ()
+    return FleetTable(
+        _traffic(given), tuple(pools), stages, slo=given["slo"], site=given["site"], seed=given["seed"] or 0
+    )
 
-        form = given["trace_format"] or "auto"
-        return read_trace(Path(given["trace"]), form, speedup=given["speedup"], most=given["requests"])
-    count = given["requests"] or 1000
-    check_count("--requests", count, 100_000_000)
-    if not given["isl"] or (not given["osl"] and not given["isl"].endswith((".csv", ".json", ".parquet"))):
-        raise InputError("--isl and --osl say how long prompts and answers are; both are needed")
-    lengths = lengths_of(given["isl"], given["osl"] or None)
-    words = f"closed:concurrency={given['concurrency']}" if given["concurrency"] else given["arrivals"]
-    when = arrivals_of(words, given["rate"], given["burstiness"], "--arrivals")
-    return draw_traffic(when, lengths, count, given["seed"])
+
+def _traffic(given: dict[str, Any]) -> Any:
+    from silicost.serving.tables import SessionsTable, TrafficTable
+
+    said = {name: given[name] for name in _TRAFFIC if given[name] is not None}
+    if given["turns"]:
+        said["sessions"] = SessionsTable(given["turns"], given["think"] or "0 s")
+    elif given["think"]:
+        raise InputError("--think: only conversations have pauses; give --turns as well")
+    return TrafficTable(**said)
 
 
-def tell(answer: Answer, slo: Slo | None, how: Format) -> None:
+def _changed(table: FleetTable, given: dict[str, Any]) -> FleetTable:
+    """A fleet file with the traffic, objectives and seed of flags; what belongs to a pool stands in the file.
+
+    Raises:
+        InputError: a flag of a pool beside a file.
+    """
+    import msgspec
+
+    usual = {
+        "replicas": 1, "router": "round-robin", "block_size": 16, "dtype": "bf16", "pp": 1, "ep": 1,
+    }  # fmt: skip
+    for name in (*_POOL, "device", "set", "prefill_device", "decode_device", "draft", "prefix_caching"):
+        if given[name] and given[name] != usual.get(name):
+            raise InputError(f"--{name.replace('_', '-')}: stands in the file beside --fleet; change it there")
+    said = {name: given[name] for name in _TRAFFIC if given[name] not in (None, "")}
+    ways = {"rate", "concurrency", "trace"} & said.keys()
+    if ways:
+        said = {"rate": None, "concurrency": None, "trace": ""} | said
+    traffic = msgspec.structs.replace(table.traffic, **said)
+    return msgspec.structs.replace(
+        table, traffic=traffic, slo=given["slo"] or table.slo,
+        seed=table.seed if given["seed"] is None else given["seed"],
+    )  # fmt: skip
+
+
+def tell(answer: Answer, how: Format) -> None:
     """Print what serving came to.
 
     Raises:
         DoesNotFit: no request could be served.
     """
     from silicost.output import write_out
-    from simulator.serving.outcome import LATENCIES, as_json
+    from silicost.serving.output import json_of, latency_rows, pool_rows, value_rows
 
     if how is Format.JSON:
-        ends = {name: {"p10": low, "p90": high} for name, (low, high) in answer.intervals.items()}
-        print_json({**as_json(answer.outcome), "intervals": ends})
+        print_json(json_of(answer))
     else:
-        latencies = [
-            {"latency": name, **{field: _shown(value, "s") for field, value in each._asdict().items()}}
-            for name, each in ((name, answer.outcome.latencies[name]) for name in LATENCIES)
-        ]
-        rows = [
-            {"what": name, "value": _shown(answer.outcome.values[name], DIMENSIONS.get(name, "")),
-             "80% interval": _ends(answer, name)}
-            for name in SHOWN if answer.outcome.values[name] is not None
-        ]  # fmt: skip
-        print_rows(latencies, how)
+        print_rows(latency_rows(answer), how)
         write_out("\n")
-        print_rows(rows, how)
-    if not answer.outcome.values["completed"] and answer.outcome.values["requests"]:
-        raise DoesNotFit("no request could be served: all are longer than the context or the cache of a replica")
-
-
-def _ends(answer: Answer, name: str) -> str:
-    low, high = answer.intervals.get(name, (None, None))
-    if low is None or high is None:
-        return ""
-    return f"{_shown(low, DIMENSIONS.get(name, ''))} to {_shown(high, DIMENSIONS.get(name, ''))}"
-
-
-def _shown(value: float | None, dimension: str) -> str:
-    from reports.numbers import number, quantity, whole
-
-    if value is None:
-        return "-"
-    if dimension:
-        return quantity(value, dimension)
-    return whole(value) if value.is_integer() else number(value)
+        print_rows(value_rows(answer), how)
+        if len(answer.found.pools) > 1:
+            write_out("\n")
+            print_rows(pool_rows(answer), how)
+    values = answer.found.outcome.values
+    if not values["completed"] and values["requests"]:
+        raise DoesNotFit(
+            "no request could be served: all are longer than the context or the cache of a replica, or none was there"
+        )

@@ -51,8 +51,8 @@ def outcome_of(prepared: Prepared, served: Served, slo: Slo | None = None) -> Ou
     done = requests.status == kernel.DONE
     columns = request_columns(served)
     own = {name: values[done] for name, values in columns.items()}
-    latencies = {name: _latency(own[name]) for name in ("ttft_s", "tpot_s", "e2e_s", "queue_s")}
-    latencies["itl_s"] = _gaps(served.gaps)
+    latencies = {name: latency_of(own[name]) for name in ("ttft_s", "tpot_s", "e2e_s", "queue_s")}
+    latencies["itl_s"] = gaps_of(served.gaps)
     first = float(requests.arrival_s[done].min()) if done.any() else 0.0
     last = float(requests.last_s[done].max()) if done.any() else 0.0
     duration_s = last - first
@@ -71,21 +71,21 @@ def outcome_of(prepared: Prepared, served: Served, slo: Slo | None = None) -> Ou
     values: dict[str, float | None] = {
         "requests": float(len(done)), "completed": float(done.sum()),
         "rejected": float((requests.status == kernel.REJECTED).sum()), "duration_s": duration_s,
-        "requests_per_s": _ratio(float(done.sum()), duration_s),
-        "output_tokens_per_s": _ratio(tokens, duration_s),
-        "total_tokens_per_s": _ratio(tokens + float(requests.input[done].sum()), duration_s),
-        "goodput_requests_per_s": _ratio(float(slo.kept(own).sum()), duration_s) if slo and done.any() else None,
+        "requests_per_s": ratio(float(done.sum()), duration_s),
+        "output_tokens_per_s": ratio(tokens, duration_s),
+        "total_tokens_per_s": ratio(tokens + float(requests.input[done].sum()), duration_s),
+        "goodput_requests_per_s": ratio(float(slo.kept(own).sum()), duration_s) if slo and done.any() else None,
         "slo_attainment": float(slo.kept(own).mean()) if slo and done.any() else None,
         "device_j": device_j, "node_j": node_j, "facility_j": facility_j,
-        "j_per_output_token": _ratio(device_j, tokens),
-        "usd_per_million_output_tokens": _ratio(1e6 * paid * count, tokens) if paid is not None else None,
+        "j_per_output_token": ratio(device_j, tokens),
+        "usd_per_million_output_tokens": ratio(1e6 * paid * count, tokens) if paid is not None else None,
         "carbon_g": facility_j * site.carbon.value,
         "preemptions": float(replicas[:, kernel.PREEMPTIONS].sum()),
         "kv_peak_fraction": float(replicas[:, kernel.KV_PEAK].max()) / blocks,
-        "kv_mean_fraction": _ratio(float(replicas[:, kernel.KV_S].sum()), integral * blocks),
-        "running_mean": _ratio(float(replicas[:, kernel.RUNNING_S].sum()), integral),
-        "waiting_mean": _ratio(float(replicas[:, kernel.QUEUE_S].sum()), integral),
-        "utilisation": _ratio(busy_s, integral),
+        "kv_mean_fraction": ratio(float(replicas[:, kernel.KV_S].sum()), integral * blocks),
+        "running_mean": ratio(float(replicas[:, kernel.RUNNING_S].sum()), integral),
+        "waiting_mean": ratio(float(replicas[:, kernel.QUEUE_S].sum()), integral),
+        "utilisation": ratio(busy_s, integral),
         "iterations": float(replicas[:, kernel.ITERATIONS].sum()),
         "simulated_events": float(replicas[:, kernel.EVENTS].sum()) + float(len(done)),
     }  # fmt: skip
@@ -111,7 +111,8 @@ def request_columns(served: Served) -> dict[str, npt.NDArray[Any]]:
     }  # fmt: skip
 
 
-def _latency(values: Floats) -> Latency:
+def latency_of(values: Floats) -> Latency:
+    """Mean and quantiles of the values that are known."""
     known = values[np.isfinite(values)]
     if not len(known):
         return Latency(None, None, None, None, None)
@@ -119,7 +120,7 @@ def _latency(values: Floats) -> Latency:
     return Latency(float(known.mean()), *(float(value) for value in quantiles))
 
 
-def _gaps(counts: npt.NDArray[np.int64]) -> Latency:
+def gaps_of(counts: npt.NDArray[np.int64]) -> Latency:
     """Mean and quantiles of gaps between tokens from their bins, geometric middles: within 2.2%."""
     total = int(counts.sum())
     if not total:
@@ -130,7 +131,8 @@ def _gaps(counts: npt.NDArray[np.int64]) -> Latency:
     return Latency(float((counts * middles).sum() / total), *found)
 
 
-def _ratio(part: float, whole: float) -> float | None:
+def ratio(part: float, whole: float) -> float | None:
+    """``part / whole``; None of nothing."""
     return part / whole if whole > 0.0 else None
 
 

@@ -1,0 +1,283 @@
+"""Serve what a fleet table asks, and say what it came to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from hardware_specs.errors import InputError, UnknownName
+from hardware_specs.files import beside
+from hardware_specs.reader import convert, read_toml
+from silicost.serving.pools import Pool, check_shares, named_pools, pool_of, quantity
+from silicost.serving.stages import Asked, Pipeline, Placed, pipeline_of, place
+from silicost.serving.tables import FleetTable, TenantTable, TrafficTable
+from simulator.checks import check_count
+from simulator.serving.fleet import FleetServed, Outage, serve_fleet
+from simulator.serving.fleet_outcome import (
+    FleetOutcome,
+    Member,
+    Requests,
+    Series,
+    fleet_outcome,
+    request_table,
+    series_of,
+)
+from simulator.serving.slo import Slo, parse_slo
+from simulator.serving.uncertain import Ends, factors, interval_ends, scaled
+from workloads.traffic.record import Traffic, checked
+from workloads.traffic.streams import stream
+
+REQUESTS: Final = 1000
+"""Requests that are drawn where nobody says how many."""
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """A fleet that is ready to serve: its table, pools, stages and tenants."""
+
+    table: FleetTable
+    place: str
+    pipeline: Pipeline
+    traffic: Traffic
+    slos: Mapping[str, Slo | None]
+    members: tuple[Member, ...]
+
+    @property
+    def pools(self) -> tuple[Pool, ...]:
+        """Its pools."""
+        return self.pipeline.pools
+
+    @property
+    def answering(self) -> int:
+        """The number of the pool that ends requests."""
+        stage = self.pipeline.stages[-1]
+        return self.pools.index(stage.decode or stage.pool)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A served run: what it came to, the ends of its 80% intervals by name, every request, and the run over time."""
+
+    fleet: Fleet
+    found: FleetOutcome
+    intervals: Mapping[str, Ends]
+    requests: Mapping[str, npt.NDArray[Any]]
+    series: tuple[Series, ...]
+    served: FleetServed
+
+
+def shipped_fleets() -> tuple[str, ...]:
+    """Names of the fleets that come with the package."""
+    folder = resources.files("silicost").joinpath("data/fleets")
+    return tuple(sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".toml")))
+
+
+def load_fleet(name: str) -> tuple[FleetTable, str]:
+    """The fleet in the TOML file ``name``, or the shipped one of that name; and its place, for errors.
+
+    Raises:
+        UnknownName: neither a file nor a shipped fleet.
+        InputError: a broken file.
+    """
+    path = Path(name)
+    if not name.endswith(".toml"):
+        known = shipped_fleets()
+        if name not in known:
+            raise UnknownName("fleet", name, known, "a .toml file, or one of " + ", ".join(known))
+        path = Path(str(resources.files("silicost").joinpath(f"data/fleets/{name}.toml")))
+    table = convert(read_toml(path), FleetTable, path.name, {})
+    pools = tuple(
+        msgspec.structs.replace(pool, **{key: beside(getattr(pool, key), path.parent) for key in _PATHS})
+        for pool in table.pool
+    )
+    traffic = msgspec.structs.replace(table.traffic, trace=beside(table.traffic.trace, path.parent))
+    return msgspec.structs.replace(table, pool=pools, traffic=traffic), path.name
+
+
+_PATHS: Final = ("device", "model", "runtime", "system")
+
+
+def fleet_of(table: FleetTable, place_: str) -> Fleet:
+    """A fleet that is ready to serve.
+
+    Raises:
+        InputError: anything in the table that cannot be.
+    """
+    traffic = traffic_of(table.traffic, table.seed, f"{place_}: traffic")
+    longest = int((traffic.input + traffic.output).max()) + 1 if traffic.requests else 0
+    unit = traffic.blocks.tokens if traffic.blocks is not None else 0
+    pools = {
+        name: pool_of(each, table.site, _longest(each, longest), unit, f"{place_}: pool {name}")
+        for name, each in named_pools(table.pool, place_).items()
+    }
+    check_shares(pools, place_)
+    pipeline = pipeline_of(table.stage, table.link, pools, place_)
+    shares = [pool.table.shares for pool in pools.values()]
+    members = tuple(
+        Member(pool.prepared, pool.arch, pool.virtual, shares.count(pool.table.shares) if pool.table.shares else 1)
+        for pool in pools.values()
+    )
+    return Fleet(table, place_, pipeline, traffic, _slos(table, place_), members)
+
+
+def _longest(table: Any, longest: int) -> int:
+    """The longest sequence of a pool is known where its model sees the traffic; its own limit goes before."""
+    return 0 if table.index else longest
+
+
+def traffic_of(table: TrafficTable, seed: int, place_: str) -> Traffic:
+    """The requests that a table asks for.
+
+    Raises:
+        InputError: no rate, concurrency or trace, or two of them; no lengths; numbers that cannot be.
+    """
+    from workloads.traffic.arrivals import arrivals_of
+    from workloads.traffic.law_words import law_of_times, law_of_tokens
+    from workloads.traffic.lengths import lengths_of
+    from workloads.traffic.sessions import Sessions, draw_sessions
+    from workloads.traffic.synthetic import draw_traffic
+
+    ways = [name for name in ("rate", "concurrency", "trace") if getattr(table, name)]
+    if len(ways) != 1:
+        said = "none is given" if not ways else f"{' and '.join('--' + name for name in ways)} are given"
+        raise InputError(f"how requests arrive: give one of --rate, --concurrency and --trace; {said}")
+    if table.trace:
+        from workloads.traffic.traces import read_trace
+
+        if table.sessions:
+            raise InputError(f"{place_}: sessions: a trace has its own requests")
+        form = table.trace_format or "auto"
+        return read_trace(Path(table.trace), form, speedup=table.speedup, most=table.requests)
+    count = REQUESTS if table.requests is None else table.requests
+    if count:
+        check_count("--requests", count, 100_000_000)
+    if not table.isl or (not table.osl and not table.isl.endswith((".csv", ".json", ".parquet"))):
+        raise InputError("--isl and --osl say how long prompts and answers are; both are needed")
+    lengths = lengths_of(table.isl, table.osl or None)
+    words = f"closed:concurrency={table.concurrency}" if table.concurrency else table.arrivals
+    when = arrivals_of(words, table.rate, table.burstiness, "--arrivals")
+    if table.sessions:
+        talk = Sessions(
+            law_of_tokens(table.sessions.turns, f"{place_}.sessions.turns"), lengths,
+            law_of_times(table.sessions.think, f"{place_}.sessions.think"), table.sessions.system,
+            table.sessions.most_tokens,
+        )  # fmt: skip
+        return checked(draw_sessions(talk, when, count, seed))
+    return draw_traffic(when, lengths, count, seed)
+
+
+def _slos(table: FleetTable, place_: str) -> dict[str, Slo | None]:
+    """Objectives by tenant; one without its own has those of the fleet."""
+    common = parse_slo(table.slo, f"{place_}: slo") if table.slo else None
+    if not table.tenant:
+        return {"": common}
+    found: dict[str, Slo | None] = {}
+    for tenant in table.tenant:
+        where = f"{place_}: tenant {tenant.name}"
+        if tenant.name in found:
+            raise InputError(f"{where}: is there twice")
+        if not 0.0 < tenant.share <= 1.0 or not 0 <= tenant.priority < 64:
+            raise InputError(f"{where}: share {tenant.share:g}, priority {tenant.priority}: must be a share, 0 to 63")
+        found[tenant.name] = parse_slo(tenant.slo, f"{where}: slo") if tenant.slo else common
+    total = sum(tenant.share for tenant in table.tenant)
+    if abs(total - 1.0) > 1e-6:
+        raise InputError(f"{place_}: shares of tenants add up to {total:g}; they must be 1 together")
+    return found
+
+
+def _asked(fleet: Fleet, number: npt.NDArray[np.int64]) -> Asked:
+    tenants = fleet.table.tenant
+    if not tenants:
+        return Asked(None, None)
+    priority = np.array([tenant.priority for tenant in tenants], np.int64)[number]
+    deadline = np.array(
+        [quantity(t.deadline, "s", f"tenant {t.name}: deadline", float("inf")) for t in tenants], np.float64
+    )[number]
+    return Asked(priority, deadline)
+
+
+def _tenant(tenants: tuple[TenantTable, ...], count: int, seed: int) -> npt.NDArray[np.int64]:
+    """The tenant of each request, drawn by its share, [count]."""
+    if not tenants:
+        return np.zeros(count, np.int64)
+    ends = np.cumsum([tenant.share for tenant in tenants])
+    drawn = np.searchsorted(ends, stream(seed, "tenants").random(count) * ends[-1], side="right")
+    found: npt.NDArray[np.int64] = np.minimum(drawn, len(tenants) - 1).astype(np.int64)
+    return found
+
+
+def serve(fleet: Fleet, *, intervals: bool = True, slo: Slo | None = None) -> Answer:
+    """Serve the requests of a fleet.
+
+    Args:
+        intervals: run the same requests at both ends of the interval of times as well.
+
+    Raises:
+        InputError: more jobs than there is room for.
+    """
+    table = fleet.table
+    tenant = _tenant(table.tenant, fleet.traffic.requests, table.seed)
+    placed = place(fleet.pipeline, fleet.traffic, _asked(fleet, tenant), table.seed)
+    requests = Requests(placed.first, placed.answer, placed.last, fleet.traffic.input, fleet.traffic.output, tenant)
+    served = _run(fleet, placed, (1.0,) * len(fleet.pools))
+    rows = request_table(served, requests)
+    found = _found(fleet, served, requests, rows)
+    ends: Mapping[str, Ends] = {}
+    if intervals and found.outcome.values["completed"]:
+        both = _factors(fleet, found)
+        runs = [_run(fleet, placed, one) for one in both]
+        ends = interval_ends(*(_found(fleet, run, requests).outcome for run in runs))
+    return Answer(fleet, found, ends, rows, series_of(served, fleet.members), served)
+
+
+def _found(
+    fleet: Fleet, served: FleetServed, requests: Requests, rows: Mapping[str, npt.NDArray[Any]] | None = None
+) -> FleetOutcome:  # fmt: skip
+    pairs = {number: names for names, number in fleet.pipeline.joins.items() if names[0] < names[1]}
+    between = [pairs[number] for number in sorted(pairs)]
+    return fleet_outcome(served, fleet.members, requests, fleet.slos, between, fleet.answering, rows)
+
+
+def _run(fleet: Fleet, placed: Placed, factor: tuple[float, ...]) -> FleetServed:
+    """Serve with times of each pool ``factor`` times as long."""
+    setups = [
+        pool.setup if each == 1.0 else replace(pool.setup, tables=scaled(pool.setup.tables, each))
+        for pool, each in zip(fleet.pools, factor, strict=True)
+    ]
+    return serve_fleet(setups, placed.work, links=fleet.pipeline.links, outages=_outages(fleet), seed=fleet.table.seed)
+
+
+def _outages(fleet: Fleet) -> list[Outage]:
+    names = [pool.name for pool in fleet.pools]
+    found = []
+    for number, each in enumerate(fleet.table.failure):
+        where = f"{fleet.place}: failure {number + 1}"
+        if each.pool not in names:
+            raise UnknownName("pool", each.pool, tuple(names), f"allowed: {', '.join(names)}", where)
+        at_s = quantity(each.at, "s", f"{where}: at")
+        lasts_s = quantity(each.lasts, "s", f"{where}: lasts", float("inf"))
+        found.append(Outage(names.index(each.pool), each.replica, at_s, lasts_s))
+    return found
+
+
+def _factors(fleet: Fleet, found: FleetOutcome) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """What multiplies the times of each pool at the ends of their 80% interval: all fast, all slow."""
+    fast, slow = [], []
+    prompt, output = float(np.mean(fleet.traffic.input)), float(np.mean(fleet.traffic.output))
+    for pool, figures in zip(fleet.pools, found.pools, strict=True):
+        running = max(figures.running_mean or 1.0, 1.0)
+        one = SEARCH_FACTORS if pool.arch is None else factors(pool.prepared, running, prompt, output)
+        fast.append(one[0])
+        slow.append(one[1])
+    return tuple(fast), tuple(slow)
+
+
+SEARCH_FACTORS: Final = (1.0 / 1.55, 1.55)
+"""Ends of the 80% interval of a search: what 90% of the published rows of ``docs/retrieval.md`` are within."""
