@@ -65,8 +65,7 @@ def saturated_rate(prepared: Prepared, arch: Architecture, asks: Asks, key: obje
     Raises:
         InputError: a pipeline, an encoder, or not even one request fits.
     """
-    replica = one_replica(prepared, arch, asks)
-    limits = limits_of(replica, arch, asks)
+    replica, limits = server_of(prepared, arch, asks)
     # Lengths and limits are rounded up, so that many rows share their prices.
     sizes = (limits.batched_tokens, _rounded(limits.sequences), _rounded(limits.context))
     if (key, *sizes) not in known:
@@ -85,8 +84,11 @@ def saturated_rate(prepared: Prepared, arch: Architecture, asks: Asks, key: obje
     return Rate((many - few) / (seconds(many) - seconds(few)), limits.sequences)
 
 
-def one_replica(prepared: Prepared, arch: Architecture, asks: Asks) -> Prepared:
+def one_replica(prepared: Prepared, arch: Architecture, sequences: int) -> Prepared:
     """One rank group of ``prepared`` as a server of its own, with the memory that its runtime fills.
+
+    Args:
+        sequences: that it runs at a time at most; it keeps logits for so many.
 
     Raises:
         InputError: a pipeline.
@@ -97,10 +99,8 @@ def one_replica(prepared: Prepared, arch: Architecture, asks: Asks) -> Prepared:
     runtime = pool.runtime
     if runtime.free_memory_share is not None:
         sharding = prepared.how.sharding
-        activations = memory.inference_activation_bytes(
-            arch, _batched(prepared), _most(asks), prepared.precision, sharding.tp
-        )
-        held = memory.weight_bytes(arch, prepared.precision, sharding) + activations + runtime.context.value
+        held = memory.weight_bytes(arch, prepared.precision, sharding) + runtime.context.value
+        held += memory.inference_activation_bytes(arch, _batched(prepared), sequences, prepared.precision, sharding.tp)
         share = memory.filled_share(held, pool.device.usable_bytes, runtime.free_memory_share.value)
         fact = Fact(share, "number", f"{share:g}", Mark.ASSUMED, "what is held and the runtime's share of the rest")
         runtime = msgspec.structs.replace(runtime, memory_utilisation=fact)
@@ -108,23 +108,27 @@ def one_replica(prepared: Prepared, arch: Architecture, asks: Asks) -> Prepared:
     return replace(prepared, pool=msgspec.structs.replace(pool, runtime=runtime, plan=plan, count=plan.devices))
 
 
-def limits_of(replica: Prepared, arch: Architecture, asks: Asks) -> Limits:
-    """What the scheduler of ``replica`` allows.
+def server_of(prepared: Prepared, arch: Architecture, asks: Asks) -> tuple[Prepared, Limits]:
+    """One replica of ``prepared`` as its runtime sets it up for ``asks``, and what its scheduler allows.
+
+    A runtime that reserves answers is set up for as many sequences as fit (trtllm-bench tunes an engine's largest batch
+    so), others for as many as they may run.
 
     Raises:
-        InputError: not even one request fits.
+        InputError: a pipeline, or not even one request fits.
     """
-    most, batched = _most(asks), _batched(replica)
-    blocks = cache_blocks(replica, arch, BLOCK_TOKENS, batched, most)
-    whole = blocks // -(-(asks.isl + asks.osl) // BLOCK_TOKENS)
-    if whole < 1:
-        raise InputError("not even one sequence fits")
-    sequences = min(most, whole) if replica.pool.runtime.reserves_answers else most
-    return Limits(max(batched, sequences), sequences, BLOCK_TOKENS, blocks, asks.isl + asks.osl)
-
-
-def _most(asks: Asks) -> int:
-    return min(asks.sequences, asks.requests or asks.sequences)
+    sequences, batched = asks.sequences, _batched(prepared)
+    reserves = prepared.pool.runtime.reserves_answers
+    for most in (1, 0) if reserves else (sequences,):
+        most = most or sequences
+        replica = one_replica(prepared, arch, most)
+        blocks = cache_blocks(replica, arch, BLOCK_TOKENS, batched, most)
+        whole = blocks // -(-(asks.isl + asks.osl) // BLOCK_TOKENS)
+        if whole < 1:
+            raise InputError("not even one sequence fits")
+        if reserves:
+            sequences = min(sequences, whole)
+    return replica, Limits(max(batched, sequences), sequences, BLOCK_TOKENS, blocks, asks.isl + asks.osl)
 
 
 def _batched(prepared: Prepared) -> int:
