@@ -61,8 +61,8 @@ class Pipeline:
 
 
 class Placed(NamedTuple):
-    """Jobs of requests: what the fleet does, and of each request [n] the job that it begins with, the one whose first
-    token is that of the answer, and the one that ends it."""
+    """Jobs of requests: what the fleet does; of each request [n] the job that it begins with, and those that give its
+    answer [n, fanout]: their first tokens, and their ends. The request is answered when the last of them is."""
 
     work: Work
     first: Ints
@@ -249,6 +249,7 @@ def _lengths(stage: Stage, traffic: Traffic, last: bool, seed: int) -> tuple[Int
     else:
         law = law_of_tokens(said, f"{where}: input", ", or prompt")
         prompt = whole_tokens(law, stream(seed, f"{where} input").random(count))
+    prompt = prompt + _shared(stage, count, seed)
     wanted = stage.table.output or ("answer" if last else "")
     if not stage.pool.generates:
         return prompt, np.zeros(count, np.int64)
@@ -258,6 +259,14 @@ def _lengths(stage: Stage, traffic: Traffic, last: bool, seed: int) -> tuple[Int
         return prompt, traffic.output
     law = law_of_tokens(wanted, f"{where}: output", ", or answer")
     return prompt, whole_tokens(law, stream(seed, f"{where} output").random(count))
+
+
+def _shared(stage: Stage, count: int, seed: int) -> Ints:
+    """Tokens that the jobs of a stage have in common in each request, [n]."""
+    if not stage.table.shared:
+        return np.zeros(count, np.int64)
+    law = law_of_tokens(stage.table.shared, f"stage {stage.name}: shared")
+    return whole_tokens(law, stream(seed, f"stage {stage.name} shared").random(count))
 
 
 def _add(
@@ -273,6 +282,7 @@ def _add(
             if copy and stage.table.input not in ("", "prompt"):
                 law = law_of_tokens(stage.table.input, f"stage {stage.name}: input")
                 drawn = whole_tokens(law, stream(seed, f"stage {stage.name} input {copy}").random(count))
+                drawn = drawn + _shared(stage, count, seed)
             columns.append(_Column(pool, drawn, answer, nothing, everywhere))
         return
     arch, ready = stage.pool.arch, stage.pool.prepared
@@ -303,7 +313,9 @@ def _placed(
 
     request = np.repeat(np.arange(count), there.sum(axis=1))
     begin, end = spans[pipeline.stages[-1].name]
-    answer, last = job[:, begin], job[:, end - 1]
+    apart = pipeline.stages[-1].decode is not None
+    answer = job[:, begin : begin + 1] if apart else job[:, begin:end]
+    last = job[:, end - 1 :] if apart else answer
     edges = [_edges(job, there, *link) for link in links]
     edges += _between_requests(traffic, pipeline, spans, job, there)
     arrival_s = traffic.arrival_s[request]
@@ -317,7 +329,11 @@ def _placed(
     )  # fmt: skip
     adapters = _adapters(pipeline, work, request, count, seed)
     return Placed(
-        work._replace(names=_names(pipeline, traffic, work, answer), adapter=adapters), job[:, 0], answer, last, request
+        work._replace(names=_names(pipeline, traffic, work, answer, seed), adapter=adapters),
+        job[:, 0],
+        answer,
+        last,
+        request,
     )
 
 
@@ -382,18 +398,25 @@ def _adapters(pipeline: Pipeline, work: Work, request: Ints, count: int, seed: i
     return found
 
 
-def _names(pipeline: Pipeline, traffic: Traffic, work: Work, answer: Ints) -> Named | None:
+def _names(pipeline: Pipeline, traffic: Traffic, work: Work, answer: Ints, seed: int) -> Named | None:
     """Names of the units of the prefix cache that jobs of the last stage have: of a trace, or of conversations."""
     stage = pipeline.stages[-1]
     pool = stage.pool
-    if not pool.setup.unit_blocks or stage.table.input not in ("", "prompt"):
+    if not pool.setup.unit_blocks:
         return None
     tokens = pool.setup.unit_blocks * pool.setup.limits.block_tokens
     per = np.zeros(len(work.pool), np.int64)
-    if traffic.blocks is not None:
+    if stage.table.shared:
+        whole = _shared(stage, traffic.requests, seed) // tokens
+        per[answer] = whole[:, None]
+        every = np.repeat(whole, answer.shape[1])
+        named = np.repeat(np.repeat(np.cumsum(whole) - whole, answer.shape[1]), every) + _counted(every)
+    elif stage.table.input not in ("", "prompt") or stage.table.fanout > 1:
+        return None
+    elif traffic.blocks is not None:
         whole = np.minimum(np.diff(traffic.blocks.offsets), traffic.input // traffic.blocks.tokens)
         step = tokens // traffic.blocks.tokens
-        per[answer] = whole // step
+        per[answer[:, 0]] = whole // step
         ids = np.repeat(traffic.blocks.offsets[:-1], whole // step) + (_counted(whole // step) + 1) * step - 1
         named = traffic.blocks.ids[ids]
     elif traffic.session is None and traffic.shared < tokens:
@@ -407,7 +430,7 @@ def _names(pipeline: Pipeline, traffic: Traffic, work: Work, answer: Ints) -> Na
         begins = common + np.append(0, np.cumsum(longest))[:-1]
         place_ = _counted(whole)
         named = np.where(place_ < common, place_, np.repeat(begins[session], whole) + place_)
-        per[answer] = whole
+        per[answer[:, 0]] = whole
     offsets = np.append(np.int64(0), np.cumsum(per))
     # Requests lie in the order of their jobs, so that names by request are names by job.
     return Named(offsets, named.astype(np.int64))

@@ -128,6 +128,7 @@ class StageTable(msgspec.Struct, frozen=True):
         output: law of the tokens that it gives, or "answer" of the traffic, as of the last stage without it; of other
             stages of models that generate it must be there.
         fanout: jobs side by side, for example one for each candidate.
+        shared: law of tokens that stand before the input of all of them, as the history of a user does.
         decode: pool that goes on after the prompt, whose cache comes over the link between the two.
         delay: time that passes before it besides.
         bytes: what comes from each stage before.
@@ -139,6 +140,7 @@ class StageTable(msgspec.Struct, frozen=True):
     input: str = ""
     output: str = ""
     fanout: int = 1
+    shared: str = ""
     decode: str = ""
     delay: str = ""
     bytes: str = ""

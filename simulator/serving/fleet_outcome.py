@@ -35,8 +35,8 @@ class Member:
 
 
 class Requests(NamedTuple):
-    """Requests [n]: the jobs that each begins with, that gives its first token, and that ends it; tokens of its prompt
-    and answer; the tenant that it is of."""
+    """Requests [n]: the job that each begins with; those that give its first tokens and those that end it [n, k], of
+    which the last one counts; tokens of its prompt and answer; the tenant that it is of."""
 
     first: Ints
     answer: Ints
@@ -107,20 +107,20 @@ def request_table(served: FleetServed, requests: Requests) -> dict[str, npt.NDAr
     Times to the first token and in the queue count from its arrival; those in the queue are of the job that answers.
     """
     jobs = served.jobs
-    done = jobs.status[requests.last] == kernel.DONE
+    done = (jobs.status[requests.last] == kernel.DONE).all(axis=1)
+    lead = requests.answer[:, 0]
     nothing = np.where(done, 0.0, np.nan)
     arrival_s = np.where(jobs.ready_s[requests.first] >= 0.0, jobs.ready_s[requests.first], np.nan)
-    first_s, last_s = jobs.first_s[requests.answer], jobs.last_s[requests.last]
+    first_s, last_s = jobs.first_s[requests.answer].max(axis=1), jobs.last_s[requests.last].max(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         gap = np.where(requests.output > 1, (last_s - first_s) / (requests.output - 1), np.nan)
     return {
         "arrival_s": arrival_s, "input": requests.input, "output": requests.output, "tenant": requests.tenant,
-        "replica": jobs.replica[requests.answer], "preempted": jobs.preempted[requests.answer],
-        "retries": jobs.retries[requests.answer], "cached": jobs.matched[requests.answer], "completed": done,
-        "rejected": jobs.status[requests.last] == kernel.REJECTED,
-        "scheduled_s": jobs.scheduled_s[requests.answer] + nothing, "first_token_s": first_s + nothing,
-        "last_token_s": last_s + nothing,
-        "queue_s": jobs.scheduled_s[requests.answer] - jobs.ready_s[requests.answer] + nothing,
+        "replica": jobs.replica[lead], "preempted": jobs.preempted[requests.answer].sum(axis=1),
+        "retries": jobs.retries[requests.answer].sum(axis=1), "cached": jobs.matched[requests.answer].sum(axis=1),
+        "completed": done, "rejected": (jobs.status[requests.last] == kernel.REJECTED).any(axis=1),
+        "scheduled_s": jobs.scheduled_s[lead] + nothing, "first_token_s": first_s + nothing,
+        "last_token_s": last_s + nothing, "queue_s": jobs.scheduled_s[lead] - jobs.ready_s[lead] + nothing,
         "ttft_s": first_s - arrival_s + nothing, "tpot_s": gap + nothing, "e2e_s": last_s - arrival_s + nothing,
     }  # fmt: skip
 
