@@ -6,7 +6,8 @@
 FOLDER has the measured tables (default ../shared/ground_truth/inference). *splitwise-sim* is scored on the tensor
 parallel ways that the fit of its runtime did not see, power beside times; the batch of *rocm_vllm_mi300x* and
 *trtllm_perf_overview* is what fits (their rows of known batch are scored apart). A table is what a document prints as
-one: a model in a format under an engine. Kendall's tau is the rank correlation (tau-b) of a table's rows.
+one: of TensorRT-LLM a model in a format under a version, of ROCm both models; by model they are scored besides.
+Kendall's tau is the rank correlation (tau-b) of a table's rows.
 
 ``--fit TP`` fits the numbers of the runtime of splitwise-sim to its rows of TP ways, from values before any fit, and
 prints them with the errors of all ways; nothing is written.
@@ -15,7 +16,7 @@ prints them with the errors of all ways; nothing is written.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -41,7 +42,8 @@ Floats = npt.NDArray[np.float64]
 
 FOLDER: Final = Path("../shared/ground_truth/inference")
 SPLITWISE, ROCM, TRTLLM = "splitwise-sim", "rocm_vllm_mi300x", "trtllm_perf_overview_v0.14_v1.0"
-TABLE: Final = ("engine", "model", "weight_dtype")
+BY_MODEL: Final = ("engine", "model", "weight_dtype")
+TABLES: Final = {ROCM: ("engine",), TRTLLM: BY_MODEL}
 SMALLEST: Final = 4
 """Rows of a table at least for its rank correlation to say anything."""
 AIM_SPLITWISE, AIM_SATURATED, AIM_TAU = 0.10, 0.25, 0.85
@@ -82,10 +84,14 @@ def errors(rows: pd.DataFrame) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def taus(rows: pd.DataFrame) -> list[tuple[float, str]]:
-    """Rank correlation of each table of at least ``SMALLEST`` rows, worst first."""
+def taus(rows: pd.DataFrame, table_of: Sequence[str] = BY_MODEL) -> list[tuple[float, str]]:
+    """Rank correlation of each table of at least ``SMALLEST`` rows, worst first.
+
+    Args:
+        table_of: columns that tell tables apart.
+    """
     found = []
-    for names, table in rows.dropna(subset=["predicted"]).groupby(list(TABLE)):
+    for names, table in rows.dropna(subset=["predicted"]).groupby(list(table_of)):
         tau = kendall_tau(table["observed"].to_numpy(), table["predicted"].to_numpy())
         if tau is not None and len(table) >= SMALLEST:
             found.append((tau, " ".join(map(str, names))))
@@ -95,10 +101,10 @@ def taus(rows: pd.DataFrame) -> list[tuple[float, str]]:
 def saturated(name: str, rows: pd.DataFrame) -> list[dict[str, Any]]:
     """Lines of a table of servers whose queue never empties, and of its rows of known batch."""
     full = rows[rows["batch_kind"] == "saturated"]
-    ranks = taus(full)
+    ranks = taus(full, TABLES[name])
     lines = [{"what": f"{name}: saturated", **errors(full), "aim": f"median {AIM_SATURATED:.0%}, tau {AIM_TAU}"}]
     lines[0] |= {"tau_median": float(np.median([tau for tau, _ in ranks])), "tau_worst": ranks[0][0]}
-    lines[0] |= {"tables": len(ranks), "worst_table": ranks[0][1]}
+    lines[0] |= {"tables": len(ranks), "tau_worst_model": taus(full)[0][0]}
     other = rows[rows["batch_kind"] != "saturated"]
     return lines + ([{"what": f"{name}: known batch", **errors(other), "aim": ""}] if len(other) else [])
 
@@ -127,7 +133,7 @@ def cells(points: Points) -> list[Cell]:
 
 
 def power_rows(found: list[Cell]) -> pd.DataFrame:
-    """Mean power of all devices of each run, predicted and measured [W]; nothing of it is fitted."""
+    """Mean power of all devices of each run, predicted and measured [W]; the fit moved times alone."""
     predictor, rows = Predictor({}), []
     for cell in {(cell.point, cell.power_w): cell for cell in found if cell.power_w > 0.0}.values():
         result = predictor.result(cell.point)
@@ -146,8 +152,9 @@ def splitwise(points: Points) -> list[dict[str, Any]]:
         for metric, each in held.groupby("metric")
     ]
     lines += [{"what": f"{SPLITWISE}: tp {tp:g}", **errors(each), "aim": ""} for tp, each in rows.groupby("tp")]
-    power = power_rows(cells(points))
-    return [*lines, {"what": f"{SPLITWISE}: power", **errors(power), "aim": aim}]
+    ways = set(held["tp"])
+    power = power_rows([cell for cell in cells(points) if cell.tp in ways])
+    return [*lines, {"what": f"{SPLITWISE}: held-out ways, power", **errors(power), "aim": aim}]
 
 
 def facts(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:

@@ -21,8 +21,10 @@ EAGER = load_runtime("vllm-2023")
 MODEL = load_model("llama-2-70b")
 
 
-def cost(one_pool: MakeScenario, batch: int, tp: int, device: str = "h100-sxm-80gb") -> BatchCost:
-    prepared = prepare(one_pool(StaticBatch(MODEL, batch, 512, 64), device, tp=tp, runtime=EAGER.id))
+def cost(
+    one_pool: MakeScenario, batch: int, tp: int, device: str = "h100-sxm-80gb", isl: int = 512
+) -> BatchCost:  # fmt: skip
+    prepared = prepare(one_pool(StaticBatch(MODEL, batch, isl, 64), device, tp=tp, runtime=EAGER.id))
     work = prepared.scenario.workload
     assert isinstance(work, StaticBatch)
     return price_batch(work, prepared.pool.plan, prepared.how, prepared.model, prepared.communicators)
@@ -48,11 +50,12 @@ def test_a_step_is_bound_by_launches_or_by_kernels(one_pool: MakeScenario) -> No
     assert all(step.host_s == host_s for step in many.decode)
 
 
-@pytest.mark.parametrize("tp", [2, 8])
-def test_sweeps_have_the_same_steps(one_pool: MakeScenario, tp: int) -> None:
-    single = cost(one_pool, 4, tp)
-    prepared = prepare(one_pool(StaticBatch(MODEL, 4, 512, 64), "h100-sxm-80gb", tp=tp, runtime=EAGER.id))
-    work = Batches(*(np.array([value], np.int64) for value in (4, 512, 64)))
+@pytest.mark.parametrize(("tp", "isl"), [(2, 512), (8, 512), (8, 16)])
+def test_sweeps_have_the_same_steps(one_pool: MakeScenario, tp: int, isl: int) -> None:
+    single = cost(one_pool, 4, tp, isl=isl)
+    assert (single.prefill[0].host_s > host_seconds(EAGER, 4)) is (isl == 16)
+    prepared = prepare(one_pool(StaticBatch(MODEL, 4, isl, 64), "h100-sxm-80gb", tp=tp, runtime=EAGER.id))
+    work = Batches(*(np.array([value], np.int64) for value in (4, isl, 64)))
     columns, _ = batch_columns(prepared, work, ("ttft_s", "tpot_s", "e2e_s"))
     assert columns["ttft_s"][0] == pytest.approx(single.ttft_s, rel=1e-9)
     assert columns["tpot_s"][0] == pytest.approx(single.tpot_s, rel=1e-9)
