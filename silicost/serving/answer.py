@@ -113,8 +113,13 @@ def fleet_of(table: FleetTable, place_: str) -> Fleet:
     traffic = traffic_of(table.traffic, table.seed, f"{place_}: traffic")
     longest = int((traffic.input + traffic.output).max()) + 1 if traffic.requests else 0
     unit = traffic.blocks.tokens if traffic.blocks is not None else 0
+    own = {
+        name for stage in table.stage if stage.shared or stage.input not in ("", "prompt") or stage.output
+        for name in (stage.pool, stage.decode)
+    }  # fmt: skip
     pools = {
-        name: pool_of(each, table.site, _longest(each, longest), unit, f"{place_}: pool {name}")
+        # The longest sequence of a pool is known where it sees the traffic and nothing else.
+        name: pool_of(each, table.site, 0 if each.index or name in own else longest, unit, f"{place_}: pool {name}")
         for name, each in named_pools(table.pool, place_).items()
     }
     check_shares(pools, place_)
@@ -125,11 +130,6 @@ def fleet_of(table: FleetTable, place_: str) -> Fleet:
         for pool in pools.values()
     )
     return Fleet(table, place_, pipeline, traffic, _slos(table, place_), members)
-
-
-def _longest(table: Any, longest: int) -> int:
-    """The longest sequence of a pool is known where its model sees the traffic; its own limit goes before."""
-    return 0 if table.index else longest
 
 
 def traffic_of(table: TrafficTable, seed: int, place_: str) -> Traffic:

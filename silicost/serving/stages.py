@@ -249,7 +249,7 @@ def _lengths(stage: Stage, traffic: Traffic, last: bool, seed: int) -> tuple[Int
     else:
         law = law_of_tokens(said, f"{where}: input", ", or prompt")
         prompt = whole_tokens(law, stream(seed, f"{where} input").random(count))
-    prompt = prompt + _shared(stage, count, seed)
+    prompt = _read(stage, prompt + _shared(stage, count, seed))
     wanted = stage.table.output or ("answer" if last else "")
     if not stage.pool.generates:
         return prompt, np.zeros(count, np.int64)
@@ -259,6 +259,12 @@ def _lengths(stage: Stage, traffic: Traffic, last: bool, seed: int) -> tuple[Int
         return prompt, traffic.output
     law = law_of_tokens(wanted, f"{where}: output", ", or answer")
     return prompt, whole_tokens(law, stream(seed, f"{where} output").random(count))
+
+
+def _read(stage: Stage, prompt: Ints) -> Ints:
+    """What a stage reads of its prompts: an encoder cuts them at its longest."""
+    encodes = stage.pool.arch is not None and stage.pool.arch.is_encoder
+    return np.minimum(prompt, stage.pool.setup.limits.context) if encodes else prompt
 
 
 def _shared(stage: Stage, count: int, seed: int) -> Ints:
@@ -282,7 +288,7 @@ def _add(
             if copy and stage.table.input not in ("", "prompt"):
                 law = law_of_tokens(stage.table.input, f"stage {stage.name}: input")
                 drawn = whole_tokens(law, stream(seed, f"stage {stage.name} input {copy}").random(count))
-                drawn = drawn + _shared(stage, count, seed)
+                drawn = _read(stage, drawn + _shared(stage, count, seed))
             columns.append(_Column(pool, drawn, answer, nothing, everywhere))
         return
     arch, ready = stage.pool.arch, stage.pool.prepared
@@ -325,7 +331,7 @@ def _placed(
         joined([np.full(count, column.pool) for column in columns]), arrival_s,
         joined([column.input for column in columns]), joined([column.output for column in columns]),
         joined([column.cached for column in columns]), priority,
-        None if traffic.session is None else traffic.session[request], None, deadline_s, None, _joined(edges),
+        request if traffic.session is None else traffic.session[request], None, deadline_s, None, _joined(edges),
     )  # fmt: skip
     adapters = _adapters(pipeline, work, request, count, seed)
     return Placed(
