@@ -14,7 +14,6 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from simulator import memory
 from simulator.bulk.features import Floats, Shapes
@@ -35,6 +34,8 @@ from workloads.runtimes.record import FUSIONS, Runtime
 
 _WIDEST: Final = 1 << 25
 """Contexts x rows that are looked up in a table; more are sorted."""
+_SORTED: Final = 1 << 16
+"""Values that are sorted to tell them apart; more are hashed."""
 Bools = npt.NDArray[np.bool_]
 
 
@@ -310,12 +311,25 @@ def _host_s(runtime: Runtime, sequences: Floats) -> Floats:
 
 def _unique(one: npt.NDArray[np.generic], other: npt.NDArray[np.generic]) -> tuple[Ints, Ints]:
     """Places of distinct pairs, and which of them each pair is, shape [u] and [n]."""
-    low, _ = pd.factorize(one)
-    high, many = pd.factorize(other)
-    back, distinct = pd.factorize(low * len(many) + high)
-    places = np.empty(len(distinct), np.int64)
+    low, _ = _numbered(one)
+    high, many = _numbered(other)
+    back, count = _numbered(low * many + high)
+    places = np.empty(count, np.int64)
     places[back[::-1]] = np.arange(len(back) - 1, -1, -1)
     return places, back
+
+
+def _numbered(values: npt.NDArray[np.generic]) -> tuple[Ints, int]:
+    """Numbers of values in the order in which they first come, shape [n], and how many are distinct."""
+    if len(values) > _SORTED:
+        import pandas as pd  # takes longer to load than few values to sort
+
+        codes, distinct = pd.factorize(values)
+        return codes, len(distinct)
+    _, first, back = np.unique(values, return_index=True, return_inverse=True)
+    number = np.empty(len(first), np.int64)
+    number[np.argsort(first)] = np.arange(len(first))
+    return number[back], len(first)
 
 
 @dataclass(frozen=True)
