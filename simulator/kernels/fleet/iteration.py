@@ -566,7 +566,6 @@ def _leave(
             jobs.status[job] = DONE
             ended[gone] = job
             gone += 1
-            state[ENDED] += 1
             stats[EVENTS] += 1.0
         if jobs.status[job] == DONE:
             over += 1
@@ -576,6 +575,7 @@ def _leave(
     while place < state[RUNNING]:
         if jobs.status[running[place]] == DONE:
             drop(jobs, state, running, stats, cache, r, place, choices)
+            state[ENDED] += 1
         else:
             place += 1
     return gone
