@@ -213,6 +213,18 @@ def _tenant(tenants: tuple[TenantTable, ...], count: int, seed: int) -> npt.NDAr
     return found
 
 
+def asked_of(fleet: Fleet) -> tuple[Placed, Requests]:
+    """The jobs of the requests of a fleet, and the requests that they belong to.
+
+    Raises:
+        InputError: more jobs than there is room for.
+    """
+    table, traffic = fleet.table, fleet.traffic
+    tenant = _tenant(table.tenant, traffic.requests, table.seed)
+    placed = place(fleet.pipeline, traffic, _asked(fleet, tenant), table.seed)
+    return placed, Requests(placed.first, placed.answer, placed.last, traffic.input, traffic.output, tenant)
+
+
 def serve(fleet: Fleet, *, intervals: bool = True, slo: Slo | None = None) -> Answer:
     """Serve the requests of a fleet.
 
@@ -222,17 +234,14 @@ def serve(fleet: Fleet, *, intervals: bool = True, slo: Slo | None = None) -> An
     Raises:
         InputError: more jobs than there is room for.
     """
-    table = fleet.table
-    tenant = _tenant(table.tenant, fleet.traffic.requests, table.seed)
-    placed = place(fleet.pipeline, fleet.traffic, _asked(fleet, tenant), table.seed)
-    requests = Requests(placed.first, placed.answer, placed.last, fleet.traffic.input, fleet.traffic.output, tenant)
-    served = _run(fleet, placed, (1.0,) * len(fleet.pools))
+    placed, requests = asked_of(fleet)
+    served = run_jobs(fleet, placed, (1.0,) * len(fleet.pools))
     rows = request_table(served, requests)
     found = _found(fleet, served, requests, rows)
     ends: Mapping[str, Ends] = {}
     if intervals and found.outcome.values["completed"]:
-        both = _factors(fleet, found)
-        runs = [_run(fleet, placed, one) for one in both]
+        both = ends_of_times(fleet, found)
+        runs = [run_jobs(fleet, placed, one) for one in both]
         ends = interval_ends(*(_found(fleet, run, requests).outcome for run in runs))
     return Answer(fleet, found, ends, rows, series_of(served, fleet.members), served)
 
@@ -245,7 +254,7 @@ def _found(
     return fleet_outcome(served, fleet.members, requests, fleet.slos, between, fleet.answering, rows)
 
 
-def _run(fleet: Fleet, placed: Placed, factor: tuple[float, ...]) -> FleetServed:
+def run_jobs(fleet: Fleet, placed: Placed, factor: tuple[float, ...]) -> FleetServed:
     """Serve with times of each pool ``factor`` times as long."""
     setups = [
         pool.setup if each == 1.0 else replace(pool.setup, tables=scaled(pool.setup.tables, each))
@@ -267,7 +276,7 @@ def _outages(fleet: Fleet) -> list[Outage]:
     return found
 
 
-def _factors(fleet: Fleet, found: FleetOutcome) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def ends_of_times(fleet: Fleet, found: FleetOutcome) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """What multiplies the times of each pool at the ends of their 80% interval: all fast, all slow."""
     fast, slow = [], []
     prompt, output = float(np.mean(fleet.traffic.input)), float(np.mean(fleet.traffic.output))
