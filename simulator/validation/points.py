@@ -25,6 +25,7 @@ import pandas as pd
 
 from hardware_specs.errors import InputError, clipped, nearest
 from hardware_specs.files import is_file, is_folder
+from simulator.validation.serving_runs import table_of_run
 
 Floats = npt.NDArray[np.float64]
 
@@ -162,7 +163,7 @@ def kind_of(columns: Iterable[str]) -> str:
 
 def _points(file: Path, kind: str, table: pd.DataFrame) -> Points:
     if kind == "serving":
-        return Points(kind, file.resolve().parent.name, table)
+        return Points(kind, file.resolve().parent.name, table_of_run(file.parent, table))
     return Points(kind, PIPE if _is_pipe(file) else file.name.removesuffix(_ending(file.name)), table)
 
 

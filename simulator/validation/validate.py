@@ -13,9 +13,10 @@ from hardware_specs.errors import InputError, clipped, nearest
 from simulator.validation.inference import predict_inference
 from simulator.validation.one_pool import Models
 from simulator.validation.ops import predict_ops
-from simulator.validation.outcome import Outcome, Words, blank, joined
+from simulator.validation.outcome import Outcome, Words, joined
 from simulator.validation.points import Points, conditions_in
 from simulator.validation.scoring import figures_of, mean_of, reasons_of
+from simulator.validation.serving import predict_serving
 from simulator.validation.training import METRIC, predict_training
 
 SCHEMA: Final = 1
@@ -26,7 +27,6 @@ WHAT: Final = {"ops": "op", "inference": "metric", "training": "metric", "servin
 """What "op" stands for in the groups of each kind."""
 COMPUTED: Final = ("runtime", "device_class", "regime", "fitted", "assumed")
 """Labels that come with a prediction."""
-NO_SERVING: Final = "request-level simulation is not there yet"
 
 Progress = Callable[[str, int, int], None]
 
@@ -104,9 +104,7 @@ def _predict(points: Points, models: Models, progress: Progress | None) -> Outco
         return predict_inference(points, models, tell)
     if points.kind == "training":
         return predict_training(points, models, tell)
-    outcome = blank(len(points.table))
-    outcome.skip_reason[:] = NO_SERVING
-    return outcome
+    return predict_serving(points, models, tell)
 
 
 def report_of(scored: Sequence[Scored], group_by: Sequence[str] = GROUP_BY) -> dict[str, Any]:

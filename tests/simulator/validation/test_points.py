@@ -98,7 +98,10 @@ def test_a_folder_gives_its_points_files_and_passes_over_the_rest(csv_file: CsvF
 def test_serving_runs_are_folders(tmp_path: Path) -> None:
     for run in ("one", "two"):
         (tmp_path / run).mkdir()
-        (tmp_path / run / "requests.csv").write_text("request_id,arrival_s,input_len,output_len\nr,0,1,2\n")
+        (tmp_path / run / "requests.csv").write_text(
+            "request_id,arrival_s,input_len,output_len,queued_s,first_token_s,last_token_s\nr,0,1,2,0,1,2\n"
+        )
+        (tmp_path / run / "meta.json").write_text('{"device": "l4", "model": "llama-3.2-1b"}')
     assert [(p.name, p.kind) for p in read_points([tmp_path])] == [("one", "serving"), ("two", "serving")]
     assert [p.name for p in read_points([tmp_path / "one"])] == ["one"]
 

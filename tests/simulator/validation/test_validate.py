@@ -10,7 +10,8 @@ import pytest
 
 from hardware_specs.errors import InputError
 from simulator.validation.points import Points
-from simulator.validation.validate import NO_SERVING, narrowed, predict, report_of, rows_of
+from simulator.validation.serving import NO_RUN
+from simulator.validation.validate import narrowed, predict, report_of, rows_of
 
 MakePoints = Callable[..., Points]
 NORM = {"source": "lab", "device": "a100-sxm-80gb", "op": "rmsnorm", "dtype": "fp16", "rows": "4096", "cols": "8192",
@@ -61,7 +62,7 @@ def test_groups_by_kind_source_device_and_op(tables: list[Points]) -> None:
     assert [(group["n"], group["skipped"]) for group in report["groups"]] == [
         (1, 0), (1, 0), (0, 1), (1, 0), (1, 1), (0, 1),
     ]  # fmt: skip
-    assert report["groups"][-1]["skip_reasons"] == {NO_SERVING: 1}
+    assert report["groups"][-1]["skip_reasons"] == {NO_RUN: 1}
 
 
 def test_skipped_rows_are_counted_over_all(tables: list[Points]) -> None:
@@ -120,7 +121,7 @@ def test_rows_come_back_with_their_predictions(tables: list[Points]) -> None:
     assert rows["my note"].tolist()[:4] == ["kept"] * 4
     assert rows["measured_s"].tolist()[0] == 1e-4
     assert rows["predicted"].notna().tolist() == [True, True, False, True, True, False, False]
-    assert rows["skip_reason"].tolist()[-1] == NO_SERVING
+    assert rows["skip_reason"].tolist()[-1] == NO_RUN
     assert (rows["low_80"] < rows["high_80"])[rows["predicted"].notna()].all()
     assert rows["source"].tolist()[3] is None
 
