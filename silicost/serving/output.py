@@ -109,8 +109,10 @@ def write_timeline(path: Path, answer: Answer) -> None:
         "pool": np.concatenate([np.full(len(series.end_s), series.pool) for series in answer.series]),
         "end_s": np.concatenate([series.end_s for series in answer.series]),
     }
-    for name in answer.series[0].columns:
-        columns[name] = np.concatenate([series.columns[name] for series in answer.series])
+    for name in dict.fromkeys(name for series in answer.series for name in series.columns):
+        columns[name] = np.concatenate(
+            [series.columns.get(name, np.full(len(series.end_s), np.nan)) for series in answer.series]
+        )
     if path.suffix == ".csv":
         from hardware_specs.files import write_text
 

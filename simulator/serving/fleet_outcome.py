@@ -15,7 +15,7 @@ from simulator.kernels.fleet import columns as c
 from simulator.prepared import Prepared
 from simulator.serving.fleet import FleetServed
 from simulator.serving.jobs import Floats, Ints
-from simulator.serving.model_work import model_bytes, model_flops
+from simulator.serving.model_work import model_bytes, model_flops, read_bytes
 from simulator.serving.outcome import Latency, Outcome, gaps_of, latency_of, ratio
 from simulator.serving.slo import Slo
 from workloads.models.architecture import Architecture
@@ -315,6 +315,31 @@ def series_of(served: FleetServed, members: Sequence[Member]) -> tuple[Series, .
             "iterations_per_s": cells[:, c.B_ITERATIONS] / width,
             "power_w": cells[:, c.B_ENERGY_J] / width
             + static_w * np.maximum(setup.replicas - busy / width, 0.0) / member.shared_by,
+            **_intensity(served, number, member, cells, busy),
         }  # fmt: skip
         found.append(Series(setup.name, (np.arange(bins) + 1.0) * width, columns))
     return tuple(found)
+
+
+def _intensity(
+    served: FleetServed, number: int, member: Member, cells: Floats, busy: Floats
+) -> dict[str, Floats]:  # fmt: skip
+    """MFU and MBU of the busy time of each bin; of a pool that runs no model nothing. The FLOPs of all tokens are taken
+    to be equal, prompts and answers alike."""
+    arch, prepared = member.arch, member.prepared
+    if arch is None:
+        return {}
+    tokens = cells[:, c.B_PROMPT_TOKENS] + cells[:, c.B_TOKENS]
+    iterations = float(cells[:, c.B_ITERATIONS].sum())
+    if not iterations:
+        return {"mfu": busy * 0.0, "mbu": busy * 0.0}
+    flops = model_flops(served, number, arch, prepared.precision) * tokens / tokens.sum()
+    weights, each = read_bytes(prepared, arch, max(float(tokens.sum()) / iterations, 1.0))
+    moved = weights * cells[:, c.B_ITERATIONS] + each * cells[:, c.B_READ_TOKENS]
+    devices = prepared.pool.count / member.virtual
+    bandwidth = prepared.pool.device.memory.bandwidth.value
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {
+            "mfu": np.where(busy > 0.0, flops / (busy * devices * prepared.peak_flops), 0.0),
+            "mbu": np.where(busy > 0.0, moved / (busy * devices * bandwidth), 0.0),
+        }

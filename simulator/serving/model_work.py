@@ -57,10 +57,15 @@ def model_bytes(served: FleetServed, pool: int, prepared: Prepared, arch: Archit
     if not iterations:
         return 0.0
     tokens = float(served.bins[pool, :, [c.B_TOKENS, c.B_PROMPT_TOKENS]].sum()) / iterations
-    graph = lower_step(arch, "encode" if arch.is_encoder else "decode", max(tokens, 1.0), 1.0, 2.0, prepared.how)
+    weights, each = read_bytes(prepared, arch, max(tokens, 1.0))
+    return weights * iterations + each * float(stats[:, c.READ_TOKENS].sum())
+
+
+def read_bytes(prepared: Prepared, arch: Architecture, tokens: float) -> tuple[float, float]:
+    """Bytes of all devices of a replica: weights that an iteration of ``tokens`` touches, and the cache of a token."""
+    graph = lower_step(arch, "encode" if arch.is_encoder else "decode", tokens, 1.0, 2.0, prepared.how)
     weights = float(graph.columns.weight_bytes @ graph.repeat)
-    read = float(stats[:, c.READ_TOKENS].sum())
     empty = memory.kv_bytes_per_sequence(arch, 0.0, prepared.precision, prepared.how.sharding)
     each = memory.kv_bytes_per_sequence(arch, _LONG, prepared.precision, prepared.how.sharding) - empty
     plan = prepared.pool.plan
-    return (weights * iterations + each / _LONG * read * plan.pp) * plan.tp
+    return weights * plan.tp, each / _LONG * plan.pp * plan.tp
