@@ -15,7 +15,8 @@ import numpy.typing as npt
 from hardware_specs.errors import InputError, UnknownName
 from hardware_specs.files import beside
 from hardware_specs.reader import convert, read_toml
-from silicost.serving.pools import Pool, check_shares, named_pools, pool_of, quantity
+from hardware_specs.units import parse_quantity
+from silicost.serving.pools import Pool, check_shares, named_pools, placed, pool_of, quantity
 from silicost.serving.stages import Asked, Pipeline, Placed, pipeline_of, place
 from silicost.serving.tables import FleetTable, TenantTable, TrafficTable
 from simulator.checks import check_count
@@ -36,6 +37,8 @@ from workloads.traffic.streams import stream
 
 REQUESTS: Final = 1000
 """Requests that are drawn where nobody says how many."""
+MOST_SEED: Final = (1 << 63) - 3
+"""Compiled fleets count from it in 64 bits."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,11 @@ def fleet_of(table: FleetTable, place_: str) -> Fleet:
     Raises:
         InputError: anything in the table that cannot be.
     """
-    traffic = traffic_of(table.traffic, table.seed, f"{place_}: traffic")
+    with placed(place_):
+        if not 0 <= table.seed <= MOST_SEED:
+            raise InputError(f"seed {table.seed}: must be a whole number from 0 to {MOST_SEED}")
+    with placed(f"{place_}: traffic"):
+        traffic = traffic_of(table.traffic, table.seed, f"{place_}: traffic")
     longest = int((traffic.input + traffic.output).max()) + 1 if traffic.requests else 0
     unit = traffic.blocks.tokens if traffic.blocks is not None else 0
     own = {
@@ -154,7 +161,11 @@ def traffic_of(table: TrafficTable, seed: int, place_: str) -> Traffic:
         if table.sessions:
             raise InputError(f"{place_}: sessions: a trace has its own requests")
         form = table.trace_format or "auto"
+        if not table.speedup > 0.0:
+            raise InputError(f"--speedup {table.speedup:g}: must be above zero")
         return read_trace(Path(table.trace), form, speedup=table.speedup, most=table.requests)
+    if table.trace_format or table.speedup != 1.0:
+        raise InputError("--trace-format and --speedup: only a trace has them; give --trace as well")
     count = REQUESTS if table.requests is None else table.requests
     if count:
         check_count("--requests", count, 100_000_000)
@@ -181,10 +192,13 @@ def _slos(table: FleetTable, place_: str) -> dict[str, Slo | None]:
     found: dict[str, Slo | None] = {}
     for tenant in table.tenant:
         where = f"{place_}: tenant {tenant.name}"
-        if tenant.name in found:
-            raise InputError(f"{where}: is there twice")
-        if not 0.0 < tenant.share <= 1.0 or not 0 <= tenant.priority < 64:
-            raise InputError(f"{where}: share {tenant.share:g}, priority {tenant.priority}: must be a share, 0 to 63")
+        if not tenant.name or tenant.name in found:
+            raise InputError(f"{where}: is there twice" if tenant.name else f"{place_}: a tenant must have a name")
+        if not 0.0 < tenant.share <= 1.0:
+            raise InputError(f"{where}: share {tenant.share:g}: must be above 0 and at most 1")
+        if not 0 <= tenant.priority < 64:
+            raise InputError(f"{where}: priority {tenant.priority}: must be from 0 (goes first) to 63")
+        quantity(tenant.deadline, "s", f"{where}: deadline", above_zero=True)
         found[tenant.name] = parse_slo(tenant.slo, f"{where}: slo") if tenant.slo else common
     total = sum(tenant.share for tenant in table.tenant)
     if abs(total - 1.0) > 1e-6:
@@ -221,8 +235,9 @@ def asked_of(fleet: Fleet) -> tuple[Placed, Requests]:
     """
     table, traffic = fleet.table, fleet.traffic
     tenant = _tenant(table.tenant, traffic.requests, table.seed)
-    placed = place(fleet.pipeline, traffic, _asked(fleet, tenant), table.seed)
-    return placed, Requests(placed.first, placed.answer, placed.last, traffic.input, traffic.output, tenant)
+    with placed(fleet.place):
+        jobs = place(fleet.pipeline, traffic, _asked(fleet, tenant), table.seed)
+    return jobs, Requests(jobs.first, jobs.answer, jobs.last, traffic.input, traffic.output, tenant)
 
 
 def serve(fleet: Fleet, *, intervals: bool = True, slo: Slo | None = None) -> Answer:
@@ -234,14 +249,14 @@ def serve(fleet: Fleet, *, intervals: bool = True, slo: Slo | None = None) -> An
     Raises:
         InputError: more jobs than there is room for.
     """
-    placed, requests = asked_of(fleet)
-    served = run_jobs(fleet, placed, (1.0,) * len(fleet.pools))
+    jobs, requests = asked_of(fleet)
+    served = run_jobs(fleet, jobs, (1.0,) * len(fleet.pools))
     rows = request_table(served, requests)
     found = _found(fleet, served, requests, rows)
     ends: Mapping[str, Ends] = {}
     if intervals and found.outcome.values["completed"]:
         both = ends_of_times(fleet, found)
-        runs = [run_jobs(fleet, placed, one) for one in both]
+        runs = [run_jobs(fleet, jobs, one) for one in both]
         ends = interval_ends(*(_found(fleet, run, requests).outcome for run in runs))
     return Answer(fleet, found, ends, rows, series_of(served, fleet.members), served)
 
@@ -254,13 +269,16 @@ def _found(
     return fleet_outcome(served, fleet.members, requests, fleet.slos, between, fleet.answering, rows)
 
 
-def run_jobs(fleet: Fleet, placed: Placed, factor: tuple[float, ...]) -> FleetServed:
+def run_jobs(fleet: Fleet, jobs: Placed, factor: tuple[float, ...]) -> FleetServed:
     """Serve with times of each pool ``factor`` times as long."""
     setups = [
         pool.setup if each == 1.0 else replace(pool.setup, tables=scaled(pool.setup.tables, each))
         for pool, each in zip(fleet.pools, factor, strict=True)
     ]
-    return serve_fleet(setups, placed.work, links=fleet.pipeline.links, outages=_outages(fleet), seed=fleet.table.seed)
+    with placed(fleet.place):
+        return serve_fleet(
+            setups, jobs.work, links=fleet.pipeline.links, outages=_outages(fleet), seed=fleet.table.seed
+        )  # fmt: skip
 
 
 def _outages(fleet: Fleet) -> list[Outage]:
@@ -270,8 +288,13 @@ def _outages(fleet: Fleet) -> list[Outage]:
         where = f"{fleet.place}: failure {number + 1}"
         if each.pool not in names:
             raise UnknownName("pool", each.pool, tuple(names), f"allowed: {', '.join(names)}", where)
-        at_s = quantity(each.at, "s", f"{where}: at")
-        lasts_s = quantity(each.lasts, "s", f"{where}: lasts", float("inf"))
+        most = fleet.pools[names.index(each.pool)].setup.most
+        if not 0 <= each.replica < most:
+            raise InputError(f"{where}: replica {each.replica}: {each.pool} has replicas 0 to {most - 1}")
+        at_s = parse_quantity(each.at, "s", f"{where}: at")
+        if at_s < 0.0:
+            raise InputError(f"{where}: at {each.at!r}: must be zero or more")
+        lasts_s = quantity(each.lasts, "s", f"{where}: lasts", float("inf"), above_zero=True)
         found.append(Outage(names.index(each.pool), each.replica, at_s, lasts_s))
     return found
 

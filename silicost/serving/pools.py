@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import msgspec
 
-from hardware_specs.errors import InputError, UnknownName, about
+from hardware_specs.errors import InputError, UnknownName
 from hardware_specs.facts import Fact, Mark
 from hardware_specs.units import parse_quantity
 from silicost.scenarios import inference_scenario
-from silicost.serving.tables import PoolTable
+from silicost.serving.tables import PoolTable, ScalingTable
 from simulator import memory
-from simulator.checks import check_count
+from simulator.checks import LARGEST, check_count
 from simulator.prepared import Prepared, prepare
 from simulator.serving.adapters import Adapters, adapters_of
 from simulator.serving.cluster import Limits, cache_blocks
@@ -36,6 +37,8 @@ UNIT_TOKENS: Final = 64
 _SEARCHES: Final = "all-minilm-l6-v2"
 """A model that stands where a scenario wants one, on devices that search and run none."""
 _GB: Final = 1e9
+FLAGS: Final = "flags"
+"""Place of a fleet that flags describe: what is wrong with it names the flag."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +78,29 @@ class Pool:
         return self.prepared.pool.count
 
 
-def quantity(text: str, dimension: str, place: str, default: float = 0.0) -> float:
-    """A text with a unit in SI units; ``default`` where there is none."""
-    return parse_quantity(text, dimension, place) if text else default
+@contextmanager
+def placed(place: str) -> Iterator[None]:
+    """Let what is refused inside say where in a file it stands."""
+    try:
+        yield
+    except InputError as error:
+        if place != FLAGS and not place.startswith(f"{FLAGS}:") and not str(error).startswith(place.split(":")[0]):
+            error.args = (f"{place}: {error}",)
+        raise
+
+
+def quantity(text: str, dimension: str, place: str, default: float = 0.0, *, above_zero: bool = False) -> float:
+    """A text with a unit in SI units; ``default`` where there is none.
+
+    Raises:
+        InputError: another dimension, or less than zero.
+    """
+    if not text:
+        return default
+    value = parse_quantity(text, dimension, place)
+    if value < 0.0 or (above_zero and value == 0.0):
+        raise InputError(f"{place}: {text!r} must be {'above zero' if above_zero else 'zero or more'}")
+    return value
 
 
 def pool_of(table: PoolTable, site: str, longest: int, unit: int, place: str) -> Pool:
@@ -93,7 +116,7 @@ def pool_of(table: PoolTable, site: str, longest: int, unit: int, place: str) ->
     """
     if bool(table.model) == bool(table.index):
         raise InputError(f"{place}: a pool runs a model or searches an index: give one of the two keys")
-    with about(place):
+    with placed(place):
         prepared = _prepared(table, site)
         return _searching(table, prepared, place) if table.index else _running(table, prepared, longest, unit, place)
 
@@ -194,18 +217,29 @@ def _reality(table: PoolTable, place: str, virtual: int = 1) -> dict[str, Any]:
         "waiting": table.most_waiting, "drop_late": table.drop_late, "shares": table.shares,
     }  # fmt: skip
     check_count(f"{place}: replicas", table.replicas, 100_000)
+    if table.most_waiting < 0:
+        raise InputError(f"{place}: most_waiting {table.most_waiting}: must be 0 (any number) or more")
     if table.failures:
-        found["mtbf_s"] = quantity(table.failures.mtbf, "s", f"{place}: failures.mtbf")
+        found["mtbf_s"] = quantity(table.failures.mtbf, "s", f"{place}: failures.mtbf", above_zero=True)
         found["mttr_s"] = quantity(table.failures.mttr, "s", f"{place}: failures.mttr")
-    scale = table.autoscale
-    if scale:
+    if table.autoscale:
         if virtual > 1:
             raise InputError(f"{place}: autoscale: replicas of several pipeline stages do not scale")
-        found["scaling"] = Scaling(
-            scale.least, scale.most, scale.outstanding, quantity(scale.look, "s", f"{place}: autoscale.look", 5.0),
-            quantity(scale.start, "s", f"{place}: autoscale.start", 60.0), scale.patience,
-        )  # fmt: skip
+        found["scaling"] = _scaling(table.autoscale, f"{place}: autoscale")
     return found
+
+
+def _scaling(table: ScalingTable, place: str) -> Scaling:
+    if not 0 <= table.least <= table.most or not 1 <= table.most <= 100_000:
+        raise InputError(
+            f"{place}: least {table.least}, most {table.most}: least must be from 0 to most, most from 1 to 100000"
+        )
+    if table.outstanding <= 0.0:
+        raise InputError(f"{place}: outstanding {table.outstanding:g}: must be above zero")
+    check_count(f"{place}: patience", table.patience)
+    look_s = quantity(table.look, "s", f"{place}: look", 5.0, above_zero=True)
+    start_s = quantity(table.start, "s", f"{place}: start", 60.0)
+    return Scaling(table.least, table.most, table.outstanding, look_s, start_s, table.patience)
 
 
 def limits_of(
@@ -217,6 +251,8 @@ def limits_of(
         InputError: no whole numbers, or a budget below the number of sequences.
     """
     schedule = SCHEDULES[scheduler]
+    if table.context:
+        check_count(f"{place}: context", table.context, LARGEST)
     context = table.context or arch.max_positions or CONTEXT
     if longest:
         context = min(context, max(longest, 2))
@@ -267,6 +303,8 @@ def _unit(table: PoolTable, limits: Limits, named: int, place: str) -> int:
     """Blocks of a unit of the prefix cache; 0: there is none."""
     if table.prefix_cache is None:
         return 0
+    if table.prefix_cache.unit:
+        check_count(f"{place}: prefix_cache.unit", table.prefix_cache.unit)
     tokens = table.prefix_cache.unit or named or max(UNIT_TOKENS, limits.block_tokens)
     if named and tokens % named:
         raise InputError(f"{place}: prefix_cache.unit {tokens}: must be whole blocks of the trace, of {named} tokens")
@@ -279,6 +317,8 @@ def _adapters(table: PoolTable, prepared: Prepared, arch: Architecture) -> Adapt
     asked = table.adapters
     if asked is None:
         return None
+    if asked.skew < 0.0:
+        raise InputError(f"adapters.skew {asked.skew:g}: must be zero (all alike) or more")
     return adapters_of(prepared, arch, asked.rank, asked.count, asked.slots)
 
 

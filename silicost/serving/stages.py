@@ -101,8 +101,23 @@ def pipeline_of(
     if len(ends) != 1:
         raise InputError(f"{place}: stages {', '.join(ends)} all end a request; one stage must wait for the others")
     known = tuple(sorted(known, key=lambda stage: stage.name == ends[0]))
+    _check_used(known, pools, place)
     made, latency, joins = _links(known, links, pools, place)
     return Pipeline(known, tuple(pools.values()), made, latency, joins)
+
+
+def _check_used(stages: Sequence[Stage], pools: Mapping[str, Pool], place: str) -> None:
+    """Refuse pools that no stage uses: they would cost power and money and do nothing.
+
+    Raises:
+        InputError: naming them.
+    """
+    used = {pool.name for stage in stages for pool in (stage.pool, stage.decode) if pool is not None}
+    idle = [name for name in pools if name not in used]
+    if idle:
+        raise InputError(
+            f"{place}: no stage uses pool {', '.join(idle)}; a fleet of several pools needs a [[stage]] for each"
+        )
 
 
 def _ordered(named: Mapping[str, StageTable], place: str) -> dict[str, tuple[str, ...]]:
@@ -136,10 +151,15 @@ def _stage(table: StageTable, after: tuple[str, ...], pools: Mapping[str, Pool],
         raise InputError(f"{place}: fanout {table.fanout}: must be from 1 to 100000")
     if decode is not None and (decode.arch is None or pool.arch is None or decode.arch.id != pool.arch.id):
         raise InputError(f"{place}: decode {decode.name!r}: must run the model of {pool.name!r}")
+    if decode is pool:
+        raise InputError(f"{place}: decode {pool.name!r}: must be another pool than that of the prompts")
     if decode is not None and table.fanout > 1:
         raise InputError(f"{place}: a stage with decode has no fanout")
     if table.output and not pool.generates:
         raise InputError(f"{place}: output: {pool.name!r} generates no tokens")
+    for key in ("delay", "bytes"):
+        if getattr(table, key) and not after:
+            raise InputError(f"{place}: {key}: nothing comes before this stage; give it to one that waits for another")
     return Stage(table, after, pool, decode)
 
 
@@ -155,6 +175,8 @@ def _links(
         for name in ends:
             if name not in pools:
                 raise UnknownName("pool", name, tuple(pools), f"allowed: {', '.join(pools)}", f"{place}: link")
+        if frozenset(ends) in asked:
+            raise InputError(f"{place}: two links join {' and '.join(ends)}; there is one between two pools")
         asked[frozenset(ends)] = table
     by_name = {stage.name: stage for stage in stages}
     pairs = {frozenset((s.pool.name, s.decode.name)) for s in stages if s.decode}
@@ -162,6 +184,8 @@ def _links(
         for other in stage.after:
             source = by_name[other].decode or by_name[other].pool
             pairs.add(frozenset((source.name, stage.pool.name)))
+    for ends in sorted(asked.keys() - pairs, key=sorted):
+        raise InputError(f"{place}: link {', '.join(sorted(ends))}: no stage hands anything from one to the other")
     found, latencies, joins = [], [], {}
     for number, pair in enumerate(sorted((pair for pair in pairs if len(pair) == 2), key=sorted)):
         one, other = sorted(pair)
@@ -186,8 +210,8 @@ def _link(table: LinkTable | None, one: Pool, other: Pool, place: str) -> tuple[
             latency_s = max(latency_s, host.latency.value)
     total = port * max(one.setup.most, other.setup.most)
     if table is not None:
-        port = quantity(table.bandwidth, "bytes_per_s", f"{place}: bandwidth", port)
-        total = quantity(table.total, "bytes_per_s", f"{place}: total", max(total, port))
+        port = quantity(table.bandwidth, "bytes_per_s", f"{place}: bandwidth", port, above_zero=True)
+        total = quantity(table.total, "bytes_per_s", f"{place}: total", max(total, port), above_zero=True)
         latency_s = quantity(table.latency, "s", f"{place}: latency", latency_s)
     if not port > 0.0 or not total > 0.0:
         raise InputError(f"{place}: must carry something")
