@@ -129,12 +129,6 @@ def _inner_width(group: LayerGroup, tp: int) -> float:
     return max(widths)
 
 
-def filled_share(held_bytes: float, usable_bytes: float, share: float) -> float:
-    """Share of a memory that is in use where a cache takes ``share`` of what weights, activations and the runtime
-    (``held_bytes``) leave free of it."""
-    return (held_bytes + share * max(usable_bytes - held_bytes, 0.0)) / usable_bytes
-
-
 def training_activation_bytes(
     arch: Architecture, micro_batch: int, seq_len: int, recompute: str, flash: bool, sharding: Sharding, in_flight: int
 ) -> float:

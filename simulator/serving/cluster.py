@@ -58,7 +58,8 @@ class Served:
 def cache_blocks(
     prepared: Prepared, arch: Architecture, block_tokens: int, batched_tokens: int, sequences: int
 ) -> int:  # fmt: skip
-    """Blocks of the cache of one replica: usable memory less weights, the activation peak and what the runtime holds.
+    """Blocks of the cache of one replica: usable memory less weights, the activation peak and what the runtime holds,
+    or the share of what those leave free where the runtime sizes its cache so.
 
     States of state space layers do not grow: each sequence that may run has its own beside the blocks.
 
@@ -69,7 +70,11 @@ def cache_blocks(
     weights = memory.weight_bytes(arch, precision, sharding)
     activations = memory.inference_activation_bytes(arch, batched_tokens, sequences, precision, sharding.tp)
     state = memory.kv_bytes_per_sequence(arch, 0.0, precision, sharding)
-    left = prepared.usable_bytes - weights - activations - prepared.pool.runtime.context.value - sequences * state
+    runtime, held = prepared.pool.runtime, weights + activations + prepared.pool.runtime.context.value
+    if runtime.free_memory_share is not None:
+        left = runtime.free_memory_share.value * (prepared.pool.device.usable_bytes - held) - sequences * state
+    else:
+        left = prepared.usable_bytes - held - sequences * state
     each = memory.kv_bytes_per_sequence(arch, float(block_tokens), precision, sharding) - state
     blocks = 0 if left <= 0.0 else int(left / each) if each > 0.0 else 1 << 30
     if blocks < 1:

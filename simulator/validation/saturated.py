@@ -18,8 +18,6 @@ import msgspec
 import numpy as np
 
 from hardware_specs.errors import InputError
-from hardware_specs.facts import Fact, Mark
-from simulator import memory
 from simulator.kernels import serving as kernel
 from simulator.prepared import Prepared
 from simulator.scenario import Plan
@@ -84,11 +82,8 @@ def saturated_rate(prepared: Prepared, arch: Architecture, asks: Asks, key: obje
     return Rate((many - few) / (seconds(many) - seconds(few)), limits.sequences)
 
 
-def one_replica(prepared: Prepared, arch: Architecture, sequences: int) -> Prepared:
-    """One rank group of ``prepared`` as a server of its own, with the memory that its runtime fills.
-
-    Args:
-        sequences: that it runs at a time at most; it keeps logits for so many.
+def one_replica(prepared: Prepared) -> Prepared:
+    """One rank group of ``prepared`` as a server of its own.
 
     Raises:
         InputError: a pipeline.
@@ -96,16 +91,8 @@ def one_replica(prepared: Prepared, arch: Architecture, sequences: int) -> Prepa
     pool = prepared.pool
     if pool.plan.pp > 1:
         raise InputError(f"--pp {pool.plan.pp}: pipelines are not served")
-    runtime = pool.runtime
-    if runtime.free_memory_share is not None:
-        sharding = prepared.how.sharding
-        held = memory.weight_bytes(arch, prepared.precision, sharding) + runtime.context.value
-        held += memory.inference_activation_bytes(arch, _batched(prepared), sequences, prepared.precision, sharding.tp)
-        share = memory.filled_share(held, pool.device.usable_bytes, runtime.free_memory_share.value)
-        fact = Fact(share, "number", f"{share:g}", Mark.ASSUMED, "what is held and the runtime's share of the rest")
-        runtime = msgspec.structs.replace(runtime, memory_utilisation=fact)
     plan = Plan(pool.plan.tp, ep=min(pool.plan.ep, pool.plan.tp))
-    return replace(prepared, pool=msgspec.structs.replace(pool, runtime=runtime, plan=plan, count=plan.devices))
+    return replace(prepared, pool=msgspec.structs.replace(pool, plan=plan, count=plan.devices))
 
 
 def server_of(prepared: Prepared, arch: Architecture, asks: Asks) -> tuple[Prepared, Limits]:
@@ -119,9 +106,9 @@ def server_of(prepared: Prepared, arch: Architecture, asks: Asks) -> tuple[Prepa
     """
     sequences, batched = asks.sequences, _batched(prepared)
     reserves = prepared.pool.runtime.reserves_answers
+    replica = one_replica(prepared)
     for most in (1, 0) if reserves else (sequences,):
         most = most or sequences
-        replica = one_replica(prepared, arch, most)
         blocks = cache_blocks(replica, arch, BLOCK_TOKENS, batched, most)
         whole = blocks // -(-(asks.isl + asks.osl) // BLOCK_TOKENS)
         if whole < 1:

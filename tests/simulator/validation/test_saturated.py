@@ -66,12 +66,6 @@ def test_the_cache_takes_its_share_of_what_is_left(predictor: Predictor) -> None
     assert limits.blocks == pytest.approx(free / each, abs=1.0)
 
 
-def test_a_share_of_nothing_left_is_what_is_held() -> None:
-    assert memory.filled_share(9.0, 10.0, 0.0) == 0.9
-    assert memory.filled_share(9.0, 10.0, 1.0) == 1.0
-    assert memory.filled_share(12.0, 10.0, 0.5) == 1.2
-
-
 def test_one_batch_takes_what_a_static_one_does(predictor: Predictor) -> None:
     for runtime in ("trtllm-1.0", "vllm-0.10"):
         point = POINT._replace(runtime=runtime)
