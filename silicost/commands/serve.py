@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hardware_specs.errors import DoesNotFit, InputError
+from hardware_specs.sites import DEFAULT_SITE
 from silicost.commands import flags
 from silicost.output import Format, print_json, print_rows
 
 if TYPE_CHECKING:
     from silicost.serving.answer import Answer
     from silicost.serving.tables import FleetTable
+
+DEPTH, ACCEPTANCE = 4, 0.7
+"""Speculative decoding where nobody says otherwise: drafted tokens, and the share of them that is kept."""
 
 
 def serve(
@@ -81,8 +85,10 @@ def serve(
     draft: Annotated[
         str, typer.Option("--draft", help="Speculative decoding: draft model, or ngram; see --depth, --acceptance.")
     ] = "",
-    depth: Annotated[int, flags.number("--depth", "Drafted tokens of an iteration.")] = 4,
-    acceptance: Annotated[float, typer.Option("--acceptance", help="Share of drafted tokens that are kept.")] = 0.7,
+    depth: Annotated[int, flags.number("--depth", "Drafted tokens of an iteration.")] = DEPTH,
+    acceptance: Annotated[
+        float, typer.Option("--acceptance", help="Share of drafted tokens that are kept.")
+    ] = ACCEPTANCE,
     count: flags.Count = None,
     tp: flags.Tp = None,
     pp: flags.Pp = 1,
@@ -92,7 +98,7 @@ def serve(
     weight_dtype: flags.WeightDtype = "",
     kv_dtype: Annotated[str, typer.Option("--kv-dtype", help="Cache format.")] = "",
     system: flags.System = "",
-    site: flags.Site = "us-average",
+    site: flags.Site = DEFAULT_SITE,
     price: flags.Price = "",
     set: flags.Set = None,
     calibration: flags.Calibration = None,
@@ -117,7 +123,12 @@ def serve(
         table = _changed(table, given)
     else:
         table, place = fleet_of_flags(given), "flags"
-    ready = fleet_of(table, place)
+    try:
+        ready = fleet_of(table, place)
+    except InputError as error:
+        if error.code == "memory":
+            raise DoesNotFit(str(error)) from None
+        raise
     warn([f"note: {note}" for note in ready.traffic.notes])
     answer = run(ready, intervals=intervals)
     if requests_out:
@@ -153,6 +164,8 @@ def fleet_of_flags(given: dict[str, Any]) -> FleetTable:
     if given["draft"]:
         named = "" if given["draft"] == "ngram" else given["draft"]
         own["speculation"] = SpeculationTable(given["depth"], given["acceptance"], named)
+    elif (given["depth"], given["acceptance"]) != (DEPTH, ACCEPTANCE):
+        raise InputError("--depth and --acceptance: only drafts have them; give --draft as well")
     devices = {"prefill": given["prefill_device"], "decode": given["decode_device"]} if apart else {"": given["device"]}
     pools = []
     for name, device in devices.items():
@@ -186,18 +199,21 @@ def _changed(table: FleetTable, given: dict[str, Any]) -> FleetTable:
     import msgspec
 
     usual = {
-        "replicas": 1, "router": "round-robin", "block_size": 16, "dtype": "bf16", "pp": 1, "ep": 1,
+        "replicas": 1, "router": "round-robin", "block_size": 16, "dtype": "bf16", "pp": 1, "ep": 1, "depth": DEPTH,
+        "acceptance": ACCEPTANCE,
     }  # fmt: skip
-    for name in (*_POOL, "device", "set", "prefill_device", "decode_device", "draft", "prefix_caching"):
+    of_pools = ("device", "set", "prefill_device", "decode_device", "draft", "depth", "acceptance", "prefix_caching")
+    for name in (*_POOL, *of_pools, "turns", "think"):
         if given[name] and given[name] != usual.get(name):
             raise InputError(f"--{name.replace('_', '-')}: stands in the file beside --fleet; change it there")
     said = {name: given[name] for name in _TRAFFIC if given[name] not in (None, "")}
     ways = {"rate", "concurrency", "trace"} & said.keys()
     if ways:
-        said = {"rate": None, "concurrency": None, "trace": ""} | said
+        said = {"rate": None, "concurrency": None, "trace": "", "trace_format": "", "speedup": 1.0} | said
     traffic = msgspec.structs.replace(table.traffic, **said)
     return msgspec.structs.replace(
         table, traffic=traffic, slo=given["slo"] or table.slo,
+        site=given["site"] if given["site"] != DEFAULT_SITE else table.site,
         seed=table.seed if given["seed"] is None else given["seed"],
     )  # fmt: skip
 
