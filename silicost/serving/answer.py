@@ -100,11 +100,22 @@ def load_fleet(name: str) -> tuple[FleetTable, str]:
         msgspec.structs.replace(pool, **{key: beside(getattr(pool, key), path.parent) for key in _PATHS})
         for pool in table.pool
     )
-    traffic = msgspec.structs.replace(table.traffic, trace=beside(table.traffic.trace, path.parent))
+    traffic = msgspec.structs.replace(
+        table.traffic,
+        trace=str(path.parent / table.traffic.trace) if table.traffic.trace else "",
+        isl=_lengths_beside(table.traffic.isl, path.parent), osl=_lengths_beside(table.traffic.osl, path.parent),
+    )  # fmt: skip
     return msgspec.structs.replace(table, pool=pools, traffic=traffic), path.name
 
 
 _PATHS: Final = ("device", "model", "runtime", "system")
+_LENGTHS: Final = (".csv", ".csv.gz", ".tsv", ".txt", ".json", ".parquet")
+"""How names of files of lengths end (``workloads.traffic.lengths``)."""
+
+
+def _lengths_beside(words: str, folder: Path) -> str:
+    """A law of lengths as it is; a file of lengths taken from ``folder`` on."""
+    return str(folder / words) if words.endswith(_LENGTHS) else words
 
 
 def fleet_of(table: FleetTable, place_: str) -> Fleet:
@@ -169,7 +180,7 @@ def traffic_of(table: TrafficTable, seed: int, place_: str) -> Traffic:
     count = REQUESTS if table.requests is None else table.requests
     if count:
         check_count("--requests", count, 100_000_000)
-    if not table.isl or (not table.osl and not table.isl.endswith((".csv", ".json", ".parquet"))):
+    if not table.isl or (not table.osl and not table.isl.endswith(_LENGTHS)):
         raise InputError("--isl and --osl say how long prompts and answers are; both are needed")
     lengths = lengths_of(table.isl, table.osl or None)
     words = f"closed:concurrency={table.concurrency}" if table.concurrency else table.arrivals

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from hardware_specs.files import write_bytes, write_text
 from simulator.serving.outcome import LATENCIES, as_json
 
 if TYPE_CHECKING:
@@ -91,12 +94,12 @@ def shown(value: float | None, dimension: str) -> str:
 
 
 def write_requests(path: Path, answer: Answer) -> None:
-    """Every request as a row of a Parquet file.
+    """Every request as a row: CSV by the name of the file, else Parquet.
 
     Raises:
         InputError: it cannot be written.
     """
-    _write_parquet(path, answer.requests)
+    _write_table(path, answer.requests)
 
 
 def write_timeline(path: Path, answer: Answer) -> None:
@@ -113,21 +116,19 @@ def write_timeline(path: Path, answer: Answer) -> None:
         columns[name] = np.concatenate(
             [series.columns.get(name, np.full(len(series.end_s), np.nan)) for series in answer.series]
         )
+    _write_table(path, columns)
+
+
+def _write_table(path: Path, columns: Mapping[str, Any]) -> None:
     if path.suffix == ".csv":
-        from hardware_specs.files import write_text
-
-        lines = [",".join(columns)]
-        lines += [",".join(map(str, row)) for row in zip(*(c.tolist() for c in columns.values()), strict=True)]
-        write_text(path, "\n".join(lines) + "\n")
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
+        write_text(path, text.getvalue())
         return
-    _write_parquet(path, columns)
-
-
-def _write_parquet(path: Path, columns: Mapping[str, Any]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
-
-    from hardware_specs.files import write_bytes
 
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table(dict(columns)), sink)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from hardware_specs.errors import InputError, UnknownName
+from hardware_specs.errors import InputError, UnknownName, about
 from hardware_specs.facts import Fact, Mark
 from hardware_specs.units import parse_quantity
 from silicost.scenarios import inference_scenario
@@ -179,7 +179,8 @@ def _running(table: PoolTable, prepared: Prepared, longest: int, named: int, pla
     adapters = _adapters(table, prepared, arch)
     tables, held, each = _tables(table, prepared, arch, limits)
     if not table.kv_blocks:
-        blocks = _blocks(prepared, arch, limits, held + (adapters.held_bytes if adapters else 0.0), each)
+        with about("memory"):
+            blocks = _blocks(prepared, arch, limits, held + (adapters.held_bytes if adapters else 0.0), each)
         limits = limits._replace(blocks=blocks)
     virtual = prepared.pool.plan.pp
     if virtual > 1:
