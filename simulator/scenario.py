@@ -13,6 +13,7 @@ from hardware_specs.errors import InputError
 from hardware_specs.facts import Fact
 from hardware_specs.records import DeviceSpec, LinkSpec, SiteSpec, SystemNode, SystemSpec
 from hardware_specs.systems import group_of
+from hardware_specs.twins import twins_of
 from simulator.identity import content_hash
 from workloads.formats import load_format
 from workloads.lowering.dataflow import Dataflow
@@ -158,7 +159,9 @@ class Scenario(msgspec.Struct, frozen=True):
         names = {name for pool in self.pools for name in msgspec.structs.astuple(pool.formats)} - {""}
         formats = [load_format(name) for name in sorted(names)]
         devices = [pool.device for pool in self.pools]
-        fitted = [calibrations_digest(name) for spec in devices for name in (spec.id, spec.device_class)]
+        fitted = [
+            calibrations_digest(name) for spec in devices for name in (spec.id, spec.device_class, *twins_of(spec))
+        ]
         return content_hash(self, formats, fitted)
 
     def group_of(self, pool: Pool) -> SystemNode:

@@ -19,11 +19,12 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from hardware_specs.calibrations import Calibration, calibration_names, calibrations_digest, calibrations_of
+from hardware_specs.calibrations import Calibration, calibrations_digest, calibrations_of
 from hardware_specs.devices import device_names, load_device
 from hardware_specs.dtypes import BITS, COMPUTE_DTYPES
 from hardware_specs.errors import InputError, nearest
 from hardware_specs.records import DeviceSpec
+from hardware_specs.twins import twins_of
 from workloads.graph import OpColumns
 from workloads.operators import OpKind
 from workloads.runtimes.record import Runtime
@@ -95,22 +96,6 @@ def choice_of(spec: DeviceSpec, runtime: Runtime) -> Choice:
     twins = twins_of(spec)
     digests = tuple(map(calibrations_digest, (spec.id, spec.device_class, *twins)))
     return _choice(spec.id, spec.device_class, twins, runtime.id, digests)
-
-
-def twins_of(spec: DeviceSpec) -> tuple[str, ...]:
-    """Calibrated devices that have the chip of ``spec``: of its maker, with as many units and the same dense peaks."""
-    return tuple(name for name in _calibrated() if name != spec.id and _chip_of(load_device(name)) == _chip_of(spec))
-
-
-@lru_cache(maxsize=1)
-def _calibrated() -> tuple[str, ...]:
-    return tuple(name for name in calibration_names() if name in device_names())
-
-
-def _chip_of(spec: DeviceSpec) -> tuple[object, ...]:
-    units = spec.compute.units.value if spec.compute.units else spec.id
-    peaks = [(dtype, fact.value) for dtype, fact in spec.compute.peaks.items() if dtype in ("bf16", "fp16", "fp8")]
-    return spec.vendor, spec.device_class, units, *sorted(peaks)
 
 
 @lru_cache(maxsize=512)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from hardware_specs.devices import load_device
-from simulator.devices.calibrated import KINDS, choice_of, twins_of
+from hardware_specs.twins import twins_of
+from simulator.devices.calibrated import KINDS, choice_of
 from simulator.devices.model import compile_device
 from workloads.runtimes.catalogue import load_runtime
 
