@@ -109,6 +109,7 @@ def serve(
         str, typer.Option("--timeline", help="Queue, batch, cache, power over time: .csv or .parquet.", metavar="FILE")
     ] = "",
     intervals: Annotated[bool, typer.Option("--intervals/--no-intervals", help="80% intervals of all numbers.")] = True,
+    out: flags.Out = None,
     format: flags.HowToPrint = Format.TABLE,
 ) -> None:
     """Latencies, goodput, energy and dollars of requests that arrive over time, are queued and batched."""
@@ -135,6 +136,10 @@ def serve(
         write_requests(Path(requests_out), answer)
     if timeline:
         write_timeline(Path(timeline), answer)
+    if out:
+        from silicost.serving.page import write_answer
+
+        write_answer(Path(out), answer)
     tell(answer, format)
 
 

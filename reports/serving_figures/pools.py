@@ -1,0 +1,44 @@
+"""Pools: what each is, what it did, and what limits it."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from markupsafe import Markup
+
+from reports.figure import Figure
+from reports.palette import CLASSES, role
+from reports.serving import ServedCard
+from reports.templating import render
+
+
+def applies(card: ServedCard) -> bool:
+    """Whether there is a pool."""
+    return bool(card.pools)
+
+
+def draw(card: ServedCard) -> Markup:
+    """A table of the figures that any pool has, and a line for what limits each."""
+    kept = [
+        place
+        for place in range(len(card.pools[0].figures))
+        if any(math.isfinite(pool.figures[place].value) for pool in card.pools)
+    ]
+    titles = [card.pools[0].figures[place].title for place in kept]
+    rows = [
+        (pool, role("class", pool.device_class), [pool.figures[place].cell for place in kept]) for pool in card.pools
+    ]
+    return render("serving_pools.html", rows=rows, titles=titles, known=CLASSES)
+
+
+FIGURE: Final = Figure(
+    "pools",
+    "Pools, and what limits each",
+    30,
+    "Shares are of the time in which replicas were there, from the first arrival to the last token. Batch and waiting "
+    "are means over that time, of each replica. What limits a pool follows from these numbers by fixed rules: mostly "
+    "idle, full cache, full batch, host, transfers, then memory bandwidth (MBU) or compute (MFU) while it works.",
+    applies,
+    draw,
+)

@@ -1,0 +1,107 @@
+"""The page of a served run: whether it holds its objectives, what it costs, and why, in one HTML file."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from reports.axis import Axis, Tick, axis_of
+from reports.figure import Figure
+from reports.numbers import Cell, quantity, share
+from reports.serving import Measured, Objective, ServedCard
+from reports.serving_figures import latency, links, over_time, pipeline, pools, prediction, splits, tenants
+from reports.templating import render
+from reports.whatif_axis import fine_ticks
+
+FIGURES: Final[tuple[Figure[ServedCard], ...]] = tuple(
+    sorted(
+        (each.FIGURE for each in (latency, links, over_time, pipeline, pools, prediction, splits, tenants)),
+        key=lambda figure: (figure.order, figure.name),
+    )
+)
+"""Every figure of ``reports.serving_figures``, in the order of the page."""
+
+MOST_OBJECTIVES: Final = 24
+
+
+class Shown(NamedTuple):
+    """An objective, ready to be shown: ``bound_at``, ``at``, ``low``, ``width`` are places on an axis in percent."""
+
+    title: str
+    whose: str
+    quantile: str
+    bound: str
+    cell: Cell
+    good: bool
+    verdict: str
+    sentence: str
+    bound_at: float
+    at: float
+    low: float
+    width: float
+    ticks: list[Tick]
+
+
+def render_served(card: ServedCard) -> str:
+    """The page of ``card`` as one HTML document; the same card gives the same bytes."""
+    figures = [(figure, figure.draw(card)) for figure in FIGURES if figure.applies(card)]
+    shown = [shown_objective(each) for each in card.objectives[:MOST_OBJECTIVES]]
+    left_out = len(card.objectives) - len(shown)
+    return render(
+        "serving.html", title=card.title, lead=card.lead, figures=figures, card=card, objectives=shown,
+        left_out=left_out,
+    )  # fmt: skip
+
+
+def shown_objective(each: Objective) -> Shown:
+    """An objective with its verdict; every one has an axis of its own, since their bounds lie far apart."""
+    quantile = f"p{100.0 * each.share:g}"
+    measured = Measured("", "", "s", each.value_s, each.low_s, each.high_s, "no request was answered")
+    values = [value for value in (each.value_s, each.low_s, each.high_s) if value > 0.0]
+    axis = axis_of([each.bound_s, *values, each.bound_s * 0.5, each.bound_s * 1.25])
+    low, high = (axis.at(end) if end > 0.0 else axis.at(each.value_s) for end in (each.low_s, each.high_s))
+    return Shown(
+        each.title, each.whose, quantile, quantity(each.bound_s, "s"), measured.cell, each.met, verdict_of(each),
+        sentence_of(each), axis.at(each.bound_s), axis.at(each.value_s) if each.value_s > 0.0 else -10.0, low,
+        max(high - low, 0.6), _few(axis),
+    )  # fmt: skip
+
+
+def _few(axis: Axis) -> list[Tick]:
+    """Ticks that have room in a card."""
+    ticks = [tick for tick in fine_ticks(axis, "s") if 6.0 <= tick.at <= 94.0]
+    stride = max(1, -(-len(ticks) // 5))
+    return ticks[::stride]
+
+
+def verdict_of(each: Objective) -> str:
+    """Met or missed, and how surely."""
+    if not each.value_s > 0.0:
+        return "Missed"
+    return f"{'Met' if each.met else 'Missed'}{'' if each.sure or not each.low_s > 0.0 else ', not surely'}"
+
+
+def sentence_of(each: Objective) -> str:
+    """By how much, which share of the requests is within the bound, and what the interval says."""
+    if not each.value_s > 0.0:
+        return "no request was answered."
+    off = each.value_s / each.bound_s
+    if each.met:
+        how = f"{share(1.0 - off)} below the bound" if off < 1.0 else "at the bound"
+    elif off > 1.0:
+        how = f"{share(off - 1.0)} above the bound" if off < 2.0 else f"{off:,.3g} times the bound"
+    else:
+        how = "those that were answered keep it, but too many were not answered"
+    within = f"{exact_share(each.kept)} of all requests are within it, {exact_share(each.share)} must be"
+    if not each.low_s > 0.0:
+        return f"{how}; {within}."
+    side = "all of the interval is on this side" if each.sure else "the interval reaches over the bound"
+    return f"{how}; {within}; {side}."
+
+
+def exact_share(part: float) -> str:
+    """A share near one keeps the digits that tell it from one: "99.95 %"."""
+    digits = 0 if part in (0.0, 1.0) else 1 if part < 0.99 else 2
+    text = f"{100.0 * part:.{digits}f}"
+    if text.rstrip("0").rstrip(".") in ("100", "0") and 0.0 < part < 1.0:
+        return "nearly 100 %" if part > 0.5 else "nearly 0 %"
+    return f"{text.rstrip('0').rstrip('.') if '.' in text else text} %"
