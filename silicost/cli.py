@@ -18,6 +18,7 @@ from silicost import kernel_cache
 from silicost.commands import (
     break_even,
     calibrate,
+    capacity,
     catalogues,
     chance,
     delta,
@@ -56,6 +57,7 @@ for name in catalogues.KINDS:
 app.command("simulate")(simulate.simulate)
 app.command("train")(train.train)
 app.command("serve")(serve.serve)
+app.command("capacity")(capacity.capacity)
 app.command("run")(run.run)
 app.command("sweep")(sweep.sweep)
 app.command("validate")(validate.validate)

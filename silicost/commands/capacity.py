@@ -1,0 +1,365 @@
+"""``silicost capacity``: the highest rate that holds objectives, and the cheapest fleet that serves a rate."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from hardware_specs.errors import DoesNotFit, InputError, UnknownName
+from silicost.commands import flags
+from silicost.output import Format, print_json, print_rows, print_table, write_out
+
+if TYPE_CHECKING:
+    from silicost.serving.capacity_designs import Found, Order
+    from silicost.serving.capacity_output import Summary
+    from silicost.serving.tables import FleetTable
+
+Axis = Annotated[str, typer.Option(metavar="VALUES")]
+MOST_LINES: Final = 20
+"""Rows of a table; the folder has all."""
+_USUAL: Final = {
+    "dtype": "bf16", "router": "round-robin", "block_size": 16, "pp": 1, "ep": 1, "max_num_seqs": 0, "kv_blocks": 0,
+    "max_batched_tokens": 0, "memory_utilization": 0.0, "count": None, "tp": None,
+}  # fmt: skip
+"""What flags that are left out stand for; texts for nothing."""
+FIND: Final = ("disaggregated",)
+
+
+def capacity(
+    slo: Annotated[str, typer.Option("--slo", help="Objectives: ttft=500ms@p99,tpot=50ms@p90.")] = "",
+    fleet: Annotated[
+        str, typer.Option("--fleet", help="Pools, stages and traffic: a file, or a shipped fleet.", metavar="FILE.toml")
+    ] = "",
+    rate: Annotated[
+        float | None, typer.Option("--rate", help="Requests per second to be served: with how many replicas?")
+    ] = None,
+    find: Annotated[
+        str, typer.Option("--find", help="disaggregated: replicas for prompts and for answers that serve --rate.")
+    ] = "",
+    model: Axis = "", device: Axis = "", runtime: Axis = "", dtype: Axis = "", weight_dtype: Axis = "",
+    kv_dtype: Axis = "", system: Axis = "", price: Axis = "", scheduler: Axis = "", router: Axis = "",
+    count: Axis = "", tp: Axis = "", pp: Axis = "", ep: Axis = "", max_num_seqs: Axis = "",
+    max_batched_tokens: Axis = "", block_size: Axis = "", kv_blocks: Axis = "", memory_utilization: Axis = "",
+    set: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A number of a spec: device.memory.bandwidth=1x,2x.", metavar="PATH=VALUES"),
+    ] = None,
+    link: Annotated[
+        list[str] | None,
+        typer.Option("--link", help="Flags whose values vary together, for example device,price.", metavar="A,B"),
+    ] = None,
+    where: Annotated[
+        list[str] | None, typer.Option("--where", help="Condition on axes: 'if device == x then tp <= 4'.")
+    ] = None,
+    isl: Annotated[str, typer.Option("--isl", help="Prompt tokens: 512, lognormal:mean=512,p99=4000, a file.")] = "",
+    osl: Annotated[str, typer.Option("--osl", help="Output tokens, as --isl.")] = "",
+    arrivals: Annotated[
+        str | None, typer.Option("--arrivals", help="poisson, constant, diurnal:peak=1.8, bursts:factor=10 ...")
+    ] = None,
+    burstiness: Annotated[
+        float | None, typer.Option("--burstiness", help="Shape of the gamma law of gaps; 1 is a Poisson process.")
+    ] = None,
+    trace: Annotated[
+        str, typer.Option("--trace", help="Requests of a trace, its gaps scaled to each rate.", metavar="FILE")
+    ] = "",
+    trace_format: Annotated[
+        str, typer.Option("--trace-format", help="azure, mooncake or csv; default by content.")
+    ] = "",
+    requests: Annotated[
+        int | None, flags.number("--requests", "Requests of a run; default as many as tell an overload.")
+    ] = None,
+    turns: Annotated[
+        str, typer.Option("--turns", help="Conversations of so many turns, geometric:mean=4; the rate is theirs.")
+    ] = "",
+    think: Annotated[
+        str, typer.Option("--think", help="From an answer to the next message: exponential:mean=20 s.")
+    ] = "",
+    seed: Annotated[int | None, flags.number("--seed", "Of all draws.")] = None,
+    replicas: Annotated[int, flags.number("--replicas", "Equal replicas of the fleet whose rate is sought.")] = 1,
+    prefill_device: Annotated[
+        str, typer.Option("--prefill-device", help="Prompts run there; with --find several.", metavar="VALUES")
+    ] = "",
+    decode_device: Annotated[
+        str, typer.Option("--decode-device", help="Answers run there; with --find several.", metavar="VALUES")
+    ] = "",
+    prefix_caching: Annotated[bool, typer.Option("--prefix-caching", help="Keep blocks by their content.")] = False,
+    swap: Annotated[str, typer.Option("--swap", help="Host memory that sequences are swapped out to: '4 GB'.")] = "",
+    draft: Annotated[str, typer.Option("--draft", help="Speculative decoding: draft model, or ngram.")] = "",
+    depth: Annotated[int, flags.number("--depth", "Drafted tokens of an iteration.")] = 4,
+    acceptance: Annotated[float, typer.Option("--acceptance", help="Share of drafted tokens that are kept.")] = 0.7,
+    site: flags.Site = "us-average",
+    calibration: flags.Calibration = None,
+    intervals: Annotated[
+        bool | None,
+        typer.Option("--intervals/--no-intervals", help="80% interval of the rate; default for one fleet alone."),
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option("--out", help="Folder of a search over designs.", callback=flags.folder, metavar="FOLDER"),
+    ] = None,
+    executor: Annotated[
+        str, typer.Option("--executor", help="local (processes), dask, or here (this process).", metavar="NAME")
+    ] = "",
+    workers: Annotated[int | None, flags.number("--workers", "Processes; default one per core.")] = None,
+    dask: Annotated[str, typer.Option("--dask", help="Dask scheduler: tcp://HOST:PORT.", metavar="ADDRESS")] = "",
+    part: Annotated[int, flags.number("--part", "Designs of a part of the table.")] = 4,
+    format: flags.HowToPrint = Format.TABLE,
+) -> None:  # fmt: skip
+    """The highest rate that holds objectives; with --rate the fewest replicas, of VALUES the best designs.
+
+    VALUES are lists (a,b), ranges (1:8:*2) or quantities (1x,2x). Several of any flag make a search over designs, which
+    keeps what it has in a folder and goes on there when it was stopped.
+    """
+    given = locals()
+    if rate is not None and not 0.0 < rate < 1e9:
+        raise InputError(f"--rate {rate:g}: must be above 0 and below 1e9 requests a second")
+    if find:
+        _find(given, format)
+        return
+    if fleet:
+        _check_alone(given)
+        table, place = _file(given)
+        tell_one(_found(table, given, place), rate, format)
+        return
+    order = order_of(given)
+    if order.axes:
+        _designs(order, given, format)
+    elif out:
+        raise InputError("--out: one fleet has no table; give one of the flags several values, as --tp 1,2,4")
+    else:
+        tell_one(_found(order.fleet, given, "flags"), rate, format)
+
+
+def order_of(given: dict[str, Any]) -> Order:
+    """What flags ask of many designs, or without axes of one.
+
+    Raises:
+        InputError: values that are none, flags that contradict each other.
+    """
+    from silicost.serving.capacity_designs import AXES, Order, axis_tables, check_axes, key_value
+
+    wanted = {name: given[name] for name in AXES if given[name]} | flags.parse_changes(given["set"])
+    fixed: dict[str, Any] = {}
+    axes = axis_tables(wanted, given["link"] or (), fixed)
+    first = {name: axis.values[0][place] for axis in axes for place, name in enumerate(axis.names)}
+    own = {name: key_value(name, value) for name, value in (fixed | first).items()}
+    table = _table(given, {name: value for name, value in own.items() if "." not in name},
+                   {name: own[name] for name in fixed if "." in name})  # fmt: skip
+    order = Order(
+        table, axes, tuple(given["where"] or ()), given["rate"], bool(given["intervals"]),
+        tuple(given["calibration"] or ()),
+    )  # fmt: skip
+    if axes:
+        check_axes(order)
+    elif given["where"]:
+        raise InputError("--where: nothing varies; give one of the flags several values, as --tp 1,2,4")
+    return order
+
+
+def _table(given: dict[str, Any], own: dict[str, Any], changes: dict[str, Any]) -> FleetTable:
+    """The fleet that flags ask for, as ``silicost serve`` understands them."""
+    from silicost.commands.serve import fleet_of_flags
+    from silicost.serving.capacity_designs import AXES
+
+    usual = {name: _USUAL.get(name, "") for name in AXES} | own
+    pairs = [f"{name}={value}" for name, value in changes.items()]
+    asked = {"concurrency": None, "speedup": None, **given, **usual, "set": pairs, "rate": None}
+    return fleet_of_flags(asked)
+
+
+def _file(given: dict[str, Any]) -> tuple[FleetTable, str]:
+    """The fleet of a file, with the traffic, objectives and seed of flags."""
+    import msgspec
+
+    from silicost.serving.answer import load_fleet
+
+    table, place = load_fleet(given["fleet"])
+    names = ("arrivals", "burstiness", "trace", "trace_format", "requests", "isl", "osl")
+    said = {name: given[name] for name in names if given[name] not in (None, "")}
+    if said.get("trace"):
+        said["concurrency"] = None
+    traffic = msgspec.structs.replace(table.traffic, **said)
+    seed = table.seed if given["seed"] is None else given["seed"]
+    return msgspec.structs.replace(table, traffic=traffic, slo=given["slo"] or table.slo, seed=seed), place
+
+
+def _check_alone(given: dict[str, Any]) -> None:
+    """Refuse flags of a pool beside a file.
+
+    Raises:
+        InputError: naming the flag.
+    """
+    from silicost.serving.capacity_designs import AXES
+
+    names = (
+        *AXES, "set", "link", "where", "prefill_device", "decode_device", "draft", "prefix_caching", "swap", "turns",
+        "think", "out",
+    )  # fmt: skip
+    for name in names:
+        if given[name]:
+            raise InputError(f"--{name.replace('_', '-')}: stands in the file beside --fleet; change it there")
+    if given["replicas"] != 1:
+        raise InputError("--replicas: stands in the file beside --fleet; change it there")
+
+
+def _found(table: FleetTable, given: dict[str, Any], place: str) -> Found:
+    from silicost.serving.capacity_designs import find
+
+    return find(table, given["rate"], given["intervals"] is not False, place)
+
+
+def tell_one(found: Found, rate: float | None, how: Format) -> None:
+    """Print what one fleet can do.
+
+    Raises:
+        DoesNotFit: no rate holds the objectives, or no number of replicas serves the rate.
+    """
+    from silicost.answer import tell as warn
+    from silicost.serving.capacity import figures_of
+    from silicost.serving.capacity_output import json_of, notes_of, rate_rows, run_rows
+
+    capacity, needed = found
+    warn([f"note: {note}" for note in notes_of(found)])
+    if how is Format.JSON:
+        print_json(json_of(found))
+    elif capacity.answer is not None:
+        print_rows(rate_rows(capacity), how)
+        write_out("\n")
+        print_rows(run_rows(figures_of(capacity.answer, capacity.latencies)), how)
+        if needed is not None and rate is not None:
+            many = f"{needed.replicas} replica{'s' * (needed.replicas > 1)} serve{'s' * (needed.replicas == 1)}"
+            write_out(f"\n{many} {rate:g}/s:\n" if how is Format.TABLE else "\n")
+            print_rows(run_rows(figures_of(needed.answer, needed.latencies)), how)
+    if capacity.why[0]:
+        raise DoesNotFit(f"no rate holds the objectives: {capacity.why[1]}")
+    if rate is not None and needed is None:
+        raise DoesNotFit(f"no number of replicas up to 10,000 serves {rate:g} requests/s within the objectives")
+
+
+def _designs(order: Order, given: dict[str, Any], how: Format) -> None:
+    """Search many designs in a folder, and tell what was found."""
+    from silicost.serving.capacity_designs import prepare_designs
+    from silicost.studies.progress import StudyProgress
+    from simulator.explore.executors import executor_of, run_parts
+    from simulator.explore.reading import open_study
+    from simulator.explore.store import open_store
+
+    if not 1 <= given["part"] <= 1_000_000:
+        raise InputError(f"--part {given['part']}: must be a whole number from 1 to 1000000")
+    if given["workers"] is not None and given["workers"] < 1:
+        raise InputError(f"--workers {given['workers']}: must be at least 1")
+    prepared = prepare_designs(order, given["part"])
+    folder = Path(given["out"] or f"runs/capacity-{hashlib.sha256(prepared.definition.text.encode()).hexdigest()[:8]}")
+    many = prepared.definition.parts > 1
+    name = given["executor"] or (
+        "dask"
+        if given["dask"]
+        else "local"
+        if given["workers"] or (many and prepared.definition.points > 16)
+        else "here"
+    )
+    chosen = executor_of(name, given["workers"], given["dask"])
+    with open_store(folder, prepared.definition, _warn) as writer, StudyProgress() as progress:
+        outcome = run_parts(writer, chosen, prepared.work, prepared.recipe, progress.tell)
+    for each in outcome.given_up:
+        _warn(f"points {each.start} to {each.stop - 1} could not be computed: {each.reason}")
+    tell_many(open_study(folder).to_pandas(), folder, order, how)
+
+
+def tell_many(frame: Any, folder: Path, order: Order, how: Format) -> None:
+    """Print what a search over designs found.
+
+    Raises:
+        DoesNotFit: no design is feasible.
+    """
+    from silicost.serving.capacity_output import summarise
+
+    names = tuple(name for axis in order.axes for name in axis.names)
+    found = summarise(frame, names, order.rate_per_s is not None)
+    if how is Format.JSON:
+        print_json({
+            "folder": str(folder), "rows": found.rows, "feasible": found.feasible,
+            "reasons": [{"code": code, "designs": count, "for_example": found.details[code]}
+                        for code, count in found.reasons.most_common()],
+            "best": found.best, "objectives": list(found.objectives), "pareto": found.front,
+        })  # fmt: skip
+    elif how is Format.CSV:
+        write_out(frame.to_csv(index=False, lineterminator="\n"))
+    else:
+        _tables(found, folder)
+    if not found.feasible:
+        most = "; ".join(f"{count} designs: {found.details[code]}" for code, count in found.reasons.most_common(3))
+        raise DoesNotFit(f"no design is feasible: {most or 'the conditions leave none'}")
+
+
+def _tables(found: Summary, folder: Path) -> None:
+    from silicost.serving.capacity_output import cell
+
+    write_out(f"{found.rows:,} designs, {found.feasible:,} feasible, in {folder}\n")
+    for code, count in found.reasons.most_common(5):
+        write_out(f"  {count:,} not: {found.details[code]} [{code}]\n")
+    axes = list(found.axes)
+    shown = ["rate_per_s_per_replica", "replicas", "devices", *found.objectives, "ttft_s.p99", "tpot_s.p99", "binds"]
+    if found.best:
+        rows = [
+            {"best": name, "value": cell(name, row[name]), **{axis: row[axis] for axis in axes}}
+            for name, row in found.best.items()
+        ]
+        print_table(rows, "\nbest designs")
+    if found.front:
+        columns = [*axes, *dict.fromkeys(shown)]
+        rows = [{name: cell(name, row[name]) for name in columns} for row in found.front[:MOST_LINES]]
+        left = f" ({MOST_LINES} of {len(found.front)})" if len(found.front) > MOST_LINES else ""
+        print_table(rows, f"\nPareto front of {' and '.join(found.objectives)}{left}")
+
+
+def _find(given: dict[str, Any], how: Format) -> None:
+    """Search the numbers of replicas for prompts and for answers that serve a rate.
+
+    Raises:
+        InputError: nothing of that name, no rate, no devices, several values of other flags.
+        DoesNotFit: nothing serves the rate.
+    """
+    from silicost.answer import tell as warn
+    from silicost.serving.capacity_output import split_json, split_rows
+    from silicost.serving.capacity_split import find_split
+    from simulator.explore.ranges import values_of
+
+    if given["find"] not in FIND:
+        raise UnknownName("search", given["find"], FIND, f"allowed: {', '.join(FIND)}", "--find")
+    if given["rate"] is None:
+        raise InputError("--find disaggregated: which rate is to be served? Give --rate")
+    if given["fleet"]:
+        raise InputError("--find disaggregated: makes fleets of flags; leave --fleet out")
+    sides = []
+    for name in ("prefill_device", "decode_device"):
+        text = given[name] or given["device"]
+        if not text:
+            raise InputError(f"--{name.replace('_', '-')}: on which devices?")
+        sides.append([str(value) for value in values_of(text, f"--{name.replace('_', '-')}")])
+    first = {"prefill_device": sides[0][0], "decode_device": sides[1][0], "device": ""}
+    order = order_of({**given, **first})
+    if order.axes:
+        raise InputError(f"--{order.axes[0].names[0].replace('_', '-')}: has one value in --find disaggregated")
+    found = find_split(order.fleet, sides[0], sides[1], given["rate"])
+    for each in found.refused:
+        names = ", ".join(device for device in each.pools.values())
+        warn([f"note: {names}: {each.why}"])
+    warn([f"note: {note}" for note in dict.fromkeys(n for each in (*found.split, *found.whole) for n in each.notes)])
+    if how is Format.JSON:
+        print_json(split_json(found))
+    else:
+        print_rows(split_rows(found), how)
+        if how is Format.TABLE:
+            write_out(f"\n{found.said}\n")
+    if not found.split and not found.whole:
+        raise DoesNotFit(f"{given['rate']:g} requests/s: {found.said}")
+
+
+def _warn(message: str) -> None:
+    import sys
+
+    sys.stderr.write(f"silicost: warning: {message}\n")
