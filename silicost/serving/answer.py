@@ -268,8 +268,20 @@ def serve(fleet: Fleet, *, intervals: bool = True, slo: Slo | None = None) -> An
     if intervals and found.outcome.values["completed"]:
         both = ends_of_times(fleet, found)
         runs = [run_jobs(fleet, jobs, one) for one in both]
-        ends = interval_ends(*(_found(fleet, run, requests).outcome for run in runs))
+        ends = _around(found, interval_ends(*(_found(fleet, run, requests).outcome for run in runs)))
     return Answer(fleet, found, ends, rows, series_of(served, fleet.members), served)
+
+
+def _around(found: FleetOutcome, ends: Mapping[str, Ends]) -> dict[str, Ends]:
+    """Intervals that hold the run itself too: idle power can be largest between the fast end and the slow one."""
+    own = interval_ends(found.outcome, found.outcome)
+    spans: dict[str, Ends] = {}
+    for name, (low, high) in ends.items():
+        value = own[name][0]
+        spans[name] = (low, high)
+        if low is not None and high is not None and value is not None:
+            spans[name] = min(low, value), max(high, value)
+    return spans
 
 
 def _found(

@@ -100,6 +100,7 @@ def speculative_tables(
     other = _draft_of(target, target_arch, draft, draft_arch)
     template = template_of(target_arch, "decode", target.how, True)
     named = _named(template, model.of_rows)
+    most_tokens, most_sequences = max(most_tokens, 2), max(most_sequences, 2)  # grids have two points
     most = (depth + 1) * most_sequences
     rows = _by_count(template, named, max(most_tokens, most), target)
     head = _by_count(template, _in_head(template) & ~named, most, target)

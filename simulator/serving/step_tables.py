@@ -86,6 +86,7 @@ def step_tables(
     """
     if arch.is_encoder:
         return _encoder_tables(prepared, arch, most_tokens, most_sequences, longest)
+    most_tokens, most_sequences = max(most_tokens, 2), max(most_sequences, 2)  # grids have two points
     of_rows = _of_rows(arch, prepared)
     single = template_of(arch, "decode", prepared.how, True)
     named = _named(single, of_rows)
