@@ -76,27 +76,28 @@ def one_pool(
     work: Workload, device: str, *, count: int | None = None, tp: int | None = None, pp: int = 1, dp: int = 1,
     ep: int = 1, runtime: str = "", dtype: str = "bf16", weight_dtype: str = "", kv_dtype: str = "", system: str = "",
     site: str = DEFAULT_SITE, price: str = "", changes: Mapping[str, str] | None = None, micro_batch: int = 1,
-    recompute: str = "none",
+    recompute: str = "none", cp: int = 1, vpp: int = 1, seq_parallel: bool = False, zero: int = -1,
 ) -> Scenario:  # fmt: skip
     """``work`` on equal devices.
 
     Args:
-        count: devices; default tp x pp x dp. With ``count`` alone, all of them are tensor parallel.
+        count: devices; default tp x pp x dp x cp. With ``count`` alone, all of them are tensor parallel.
         runtime: catalogue name; default the device's usual one.
         weight_dtype: storage format; default that in which the model is shipped, else ``dtype``.
         system: catalogue name; default the usual host, links and network around such devices.
         price: "2.5 USD/h" per device; default the catalogue's.
-        micro_batch, recompute: of training, as in ``Plan``.
+        micro_batch, recompute, cp, vpp, seq_parallel, zero: of training, as in ``Plan``.
         changes: what-if overrides by dotted path ("device.memory.bandwidth" = "6 TB/s" or "2x").
 
     Raises:
         InputError: an unknown name, or numbers that contradict each other.
     """
-    check_whole({"--count": count, "--tp": tp, "--pp": pp, "--dp": dp, "--ep": ep})
+    check_whole({"--count": count, "--tp": tp, "--pp": pp, "--dp": dp, "--ep": ep, "--cp": cp, "--vpp": vpp})
     changed = split_changes(changes or {})
     spec = changed_device(device, changed["device"])
-    ways = tp if tp is not None else (count // (pp * dp) if count is not None and count % (pp * dp) == 0 else 1)
-    plan = Plan(ways, pp, dp, ep, micro_batch, recompute)
+    rest = pp * dp * cp
+    ways = tp if tp is not None else (count // rest if count is not None and count % rest == 0 else 1)
+    plan = Plan(ways, pp, dp, ep, micro_batch, recompute, cp, vpp, seq_parallel, zero)
     devices = count if count is not None else plan.devices
     whole = load_system(system) if system else system_for(spec, devices)
     whole = apply_overrides(whole, changed["system"], "--set system.")

@@ -130,7 +130,13 @@ def _inner_width(group: LayerGroup, tp: int) -> float:
 
 
 def training_activation_bytes(
-    arch: Architecture, micro_batch: int, seq_len: int, recompute: str, flash: bool, sharding: Sharding, in_flight: int
+    arch: Architecture,
+    micro_batch: int,
+    seq_len: int,
+    recompute: str,
+    flash: bool,
+    sharding: Sharding,
+    in_flight: float,
 ) -> float:
     """Activations kept for the backward pass on the fullest stage [B].
 
@@ -139,20 +145,22 @@ def training_activation_bytes(
     table 2; without sequence parallelism). Here it is summed part by part, so that gated MLPs, grouped heads and
     experts come out too. The dropout masks (2 of the 34, 3 of the 5) are counted where attention is not flash: such
     software is of the years in which models were trained with dropout. ``in_flight`` is the number of micro-batches
-    that a stage holds (1F1B: up to pp).
+    that a stage holds (1F1B: up to pp). With sequence parallelism everything is cut over tp (table 2 there: s b h
+    (34 + 5 a s / h) / t), with context parallelism over cp as well.
     """
     layers = [
-        (group.count, layer_training_bytes(arch, group, micro_batch, seq_len, recompute, flash, sharding.tp))
+        (group.count, layer_training_bytes(arch, group, micro_batch, seq_len, recompute, flash, sharding))
         for group in arch.groups
     ]
     kept = sum(count * layer.kept for count, layer in layers) * stage_share(arch, sharding.pp) * in_flight
     again = max((layer.again for _, layer in layers), default=0.0)
-    return kept + again + training_logit_bytes(arch, micro_batch, seq_len, sharding.tp)
+    return kept + again + training_logit_bytes(arch, micro_batch, seq_len, sharding)
 
 
-def training_logit_bytes(arch: Architecture, micro_batch: int, seq_len: int, tp: int) -> float:
+def training_logit_bytes(arch: Architecture, micro_batch: int, seq_len: int, sharding: Sharding) -> float:
     """Logits in 16 bit and their fp32 copy in the loss [B]."""
-    return micro_batch * seq_len * arch.vocab / tp * (4.0 + 2.0) if arch.head == "lm" else 0.0
+    ways = sharding.tp * sharding.cp
+    return micro_batch * seq_len * arch.vocab / ways * (4.0 + 2.0) if arch.head == "lm" else 0.0
 
 
 class LayerTraining(NamedTuple):
@@ -163,21 +171,23 @@ class LayerTraining(NamedTuple):
 
 
 def layer_training_bytes(
-    arch: Architecture, group: LayerGroup, micro_batch: int, seq_len: int, recompute: str, flash: bool, tp: int
-) -> LayerTraining:
+    arch: Architecture, group: LayerGroup, micro_batch: int, seq_len: int, recompute: str, flash: bool,
+    sharding: Sharding,
+) -> LayerTraining:  # fmt: skip
     """Activations of one layer on one device (see ``training_activation_bytes``)."""
-    rows = float(micro_batch * seq_len)
-    inside = rows * arch.hidden * 2.0
-    whole = inside + _kept_bytes(arch, group, rows, float(seq_len), recompute, flash, tp)
+    rows = float(micro_batch * seq_len) / sharding.cp
+    inside = rows * arch.hidden * 2.0 * sharding.whole_share
+    whole = inside + _kept_bytes(arch, group, rows, float(seq_len), recompute, flash, sharding)
     return LayerTraining(inside, whole) if recompute == "full" else LayerTraining(whole, 0.0)
 
 
 def _kept_bytes(
-    arch: Architecture, group: LayerGroup, rows: float, seq_len: float, recompute: str, flash: bool, tp: int
+    arch: Architecture, group: LayerGroup, rows: float, seq_len: float, recompute: str, flash: bool, sharding: Sharding
 ) -> float:
     """Bytes of one layer's activations beyond its input: norms, projections, scores, MLP inner values, masks."""
-    hidden = rows * arch.hidden * 2.0
-    mask = 0.0 if flash else rows * arch.hidden
+    tp = sharding.tp
+    hidden = rows * arch.hidden * 2.0 * sharding.whole_share
+    mask = 0.0 if flash else rows * arch.hidden * sharding.whole_share
     kept = hidden * (2.0 if group.norms >= 2 else 1.0)
     if group.attention is not None:
         a = group.attention

@@ -73,7 +73,8 @@ def prepare_pool(scenario: Scenario, pool: Pool) -> Prepared:
     check_hardware(scenario, pool)
     with about("runtime"):
         check_runtime(pool.runtime, pool.device, trains(scenario.workload))
-    sharding = Sharding(pool.plan.tp, pool.plan.ep, pool.plan.pp)
+    plan = pool.plan
+    sharding = Sharding(plan.tp, plan.ep, plan.pp, plan.cp, plan.sequence)
     with about("plan"):
         check_plan(pool.plan, pool.count)
         if not isinstance(scenario.workload, Dataflow):
@@ -120,12 +121,17 @@ def _slower(runtime: Runtime, speed: float) -> Runtime:
 
 
 def communicators_of(network: Network, plan: Plan, library: str) -> dict[str, Communicator]:
-    """One communicator of ``library`` per axis. Ranks run tp fastest, then dp (expert groups inside tp x dp), then pp.
+    """One communicator of ``library`` per axis. Ranks run tp fastest, then cp, then dp (expert groups inside the
+    three), then pp.
 
-    "edp" joins the devices that hold the same experts.
+    "dp" joins all that hold the same weights, cp ranks included; "edp" the devices that hold the same experts.
     """
     network.communicator(plan.devices, 1, library)
-    layout = {"tp": (plan.tp, 1), "ep": (plan.ep, 1), "dp": (plan.dp, plan.tp), "pp": (plan.pp, plan.tp * plan.dp)}
+    replicas = plan.dp * plan.cp
+    layout = {
+        "tp": (plan.tp, 1), "ep": (plan.ep, 1), "cp": (plan.cp, plan.tp), "dp": (replicas, plan.tp),
+        "pp": (plan.pp, plan.tp * replicas),
+    }  # fmt: skip
     if plan.ep > 1:
-        layout["edp"] = (plan.tp * plan.dp // plan.ep, plan.ep)
+        layout["edp"] = (plan.tp * replicas // plan.ep, plan.ep)
     return {axis: network.communicator(size, stride, library) for axis, (size, stride) in layout.items() if size > 1}

@@ -40,8 +40,11 @@ class Formats(msgspec.Struct, frozen=True):
 class Plan(msgspec.Struct, frozen=True):
     """How the work is cut: tensor, pipeline, data and expert parallel ways; and how training is scheduled.
 
-    ``micro_batch`` is the sequences of one forward and backward, ``recompute`` what the backward computes again instead
-    of keeping it ("none", "selective" or "full"); both mean nothing to inference.
+    What follows means nothing to inference. ``micro_batch`` is the sequences of one forward and backward, ``recompute``
+    what the backward computes again instead of keeping it ("none", "selective" or "full"); ``cp`` devices share the
+    tokens of each sequence (context parallelism, ring); ``vpp`` is how many pieces of the model a pipeline stage holds
+    (interleaved schedule); ``sequence`` cuts what tensor parallelism leaves whole along the tokens; ``zero`` is the
+    stage of ZeRO, over dp x cp replicas (-1: what the runtime does).
     """
 
     tp: int = 1
@@ -50,11 +53,15 @@ class Plan(msgspec.Struct, frozen=True):
     ep: int = 1
     micro_batch: int = 1
     recompute: str = "none"
+    cp: int = 1
+    vpp: int = 1
+    sequence: bool = False
+    zero: int = -1
 
     @property
     def devices(self) -> int:
         """Devices that the plan uses; expert parallelism lies inside data and tensor parallelism."""
-        return self.tp * self.pp * self.dp
+        return self.tp * self.pp * self.dp * self.cp
 
 
 class StaticBatch(msgspec.Struct, frozen=True, tag="inference"):
@@ -196,15 +203,22 @@ def check_plan(plan: Plan, count: int) -> None:
         InputError: a number of ways below one, tp x pp x dp differs from count, ep does not divide tp x dp, or an
             unknown way to recompute.
     """
-    for flag, ways in (("tp", plan.tp), ("pp", plan.pp), ("dp", plan.dp), ("ep", plan.ep)):
+    for flag in ("tp", "pp", "dp", "ep", "cp", "vpp"):
+        ways = getattr(plan, flag)
         if not ways >= 1:
             raise InputError(f"--{flag} {ways}: must be at least 1")
+    if not -1 <= plan.zero <= 3:
+        raise InputError(f"--zero {plan.zero}: must be 0 to 3")
+    if plan.vpp > 1 and plan.pp == 1:
+        raise InputError(f"--vpp {plan.vpp}: pieces of pipeline stages need --pp above 1")
+    if plan.sequence and plan.tp == 1:
+        raise InputError("--seq-parallel: it goes with tensor parallelism; use --tp above 1")
     if plan.recompute not in RECOMPUTE:
         raise InputError(f"--recompute {plan.recompute!r}: allowed are {', '.join(RECOMPUTE)}")
     if plan.devices != count:
         raise InputError(
-            f"--tp {plan.tp} x --pp {plan.pp} x --dp {plan.dp} = {plan.devices} devices, but --count is {count}; "
-            "they must be equal"
+            f"--tp {plan.tp} x --pp {plan.pp} x --dp {plan.dp}{f' x --cp {plan.cp}' if plan.cp > 1 else ''} = "
+            f"{plan.devices} devices, but --count is {count}; they must be equal"
         )
-    if (plan.tp * plan.dp) % plan.ep:
-        raise InputError(f"--ep {plan.ep}: must divide tp x dp = {plan.tp * plan.dp}")
+    if (plan.tp * plan.dp * plan.cp) % plan.ep:
+        raise InputError(f"--ep {plan.ep}: must divide tp x dp = {plan.tp * plan.dp * plan.cp}")

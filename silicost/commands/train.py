@@ -23,6 +23,12 @@ def train(
     pp: flags.Pp = 1,
     dp: flags.Dp = 1,
     ep: flags.Ep = 1,
+    cp: Annotated[int, flags.number("--cp", "Context parallel ways: devices that share the tokens of a sequence.")] = 1,
+    vpp: Annotated[int, flags.number("--vpp", "Pieces of the model on a pipeline stage (interleaved schedule).")] = 1,
+    seq_parallel: Annotated[
+        bool, typer.Option("--seq-parallel", help="Cut norms and what they keep along the tokens, over tp.")
+    ] = False,
+    zero: Annotated[int, flags.number("--zero", "Stage of ZeRO, 0 to 3; -1: what the runtime does.")] = -1,
     runtime: flags.Runtime = "",
     dtype: flags.Dtype = "bf16",
     system: flags.System = "",

@@ -179,12 +179,13 @@ def _memory(each: Prepared, work: TrainStep, homes: Homes, trained: Trained, in_
     groups = [group for group in arch.groups for _ in range(group.count)]
     here = {piece.layer for piece in pieces_of(arch) if name in homes[piece.operator, piece.layer]}
     flash = each.how.fused("flash")
+    cut = each.how.sharding
     layers = [
-        memory.layer_training_bytes(arch, group, plan.micro_batch, work.seq_len, plan.recompute, flash, tp)
+        memory.layer_training_bytes(arch, group, plan.micro_batch, work.seq_len, plan.recompute, flash, cut)
         for layer, group in enumerate(groups)
         if layer in here
     ]
-    logits = memory.training_logit_bytes(arch, plan.micro_batch, work.seq_len, tp)
+    logits = memory.training_logit_bytes(arch, plan.micro_batch, work.seq_len, cut)
     own = sum(share.whole for (holder, _), share in trained.items() if holder == name) / tp
     updated = sum(share.each for (_, updater), share in trained.items() if updater == name)
     return MemoryUse(

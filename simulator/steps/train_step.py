@@ -6,8 +6,14 @@ with M = global_batch / (dp micro_batch) and t_stage the forward and backward of
 of equal stages the bubble of 1F1B and GPipe is (pp - 1)/M of the busy time (Narayanan et al., SC 2021,
 doi:10.1145/3458817.3476209, section 2.2). t_host is what the host of a stage adds to each micro-batch beyond launches,
 which run ahead (see the laws); the hosts of all stages work side by side, so that filling the pipeline shows it once.
-Gradient reduction starts after the last backward and overlaps with nothing. Left out: the reduction of a tied
-embedding's gradient between first and last stage.
+With v pieces of the model on a stage (interleaved 1F1B) the bubble is a v-th, and every micro-batch is sent v times as
+often (section 2.2 there). Gradients are reduced after the last backward, or beside it where the runtime does so: then
+what is longer shows, at least one layer's. Left out: the reduction of a tied embedding's gradient between first and
+last stage.
+
+ZeRO stages 1 and 2 scatter the gradients, update the dp-th part on each replica, and gather the weights, as much as an
+all-reduce. Context parallel ranks (Liu et al., "Ring Attention", arXiv:2310.01889) pass keys and values on while they
+attend to those before: what is longer shows.
 
 Where replicas are shards of one copy (ZeRO stage 3, FSDP; Rajbhandari et al., SC 2020, arXiv:1910.02054; Zhao et al.,
 VLDB 2023, arXiv:2304.11277), each updates its dp-th part. Every micro-batch gathers the weights twice, layer by layer,
@@ -22,6 +28,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import numpy as np
+
 from hardware_specs.errors import InputError
 from simulator.devices.model import DeviceModel
 from simulator.memory import held_parameters, stage_share, state_bytes_per_parameter
@@ -30,7 +38,7 @@ from simulator.scenario import Plan, TrainStep
 from simulator.steps.pipeline import stage_seconds
 from simulator.steps.pricing import PricedGraph, collective_seconds, price_graph
 from workloads.lowering.plan import Lowering, Sharding
-from workloads.lowering.training import gradient_tensors, lower_micro_batch, lower_update
+from workloads.lowering.training import CONTEXT, gradient_tensors, lower_micro_batch, lower_update
 from workloads.operators import Operator, OpKind
 from workloads.runtimes.record import FUSIONS, Runtime
 
@@ -81,29 +89,24 @@ def price_step(
     if how.precision.compute.startswith("int"):
         raise InputError(f"--dtype {how.precision.compute}: training needs floating point; use bf16, fp16, fp8 or fp32")
     graph = lower_micro_batch(work.model, plan.micro_batch, work.seq_len, how, plan.recompute, work.lora_rank)
-    micro = price_graph(graph, model, communicators)
+    micro = _beside_attention(price_graph(graph, model, communicators), plan.cp)
     trained = trained_parameters(work, plan)
     weights, gradients, states = state_bytes_per_parameter(how.precision.attention)
-    shards = shards_of(work, plan, model.runtime)
-    tensors = {size / shards: count for size, count in gradient_tensors(graph, work.model.tied).items()}
+    shards = shards_of(work, plan, model.runtime).states
+    tensors = {size / shards: number for size, number in gradient_tensors(graph, work.model.tied).items()}
     update = price_graph(lower_update(sum(trained) / shards, gradients, states, weights, tensors), model, communicators)
 
     stages = stage_seconds(micro, plan.pp)
     send_s = 0.0
     if plan.pp > 1:
-        size = plan.micro_batch * work.seq_len * work.model.hidden * how.precision.activation_bytes / plan.tp
-        one = collective_seconds(OpKind.SEND_RECV, size, communicators["pp"], model)
+        size = plan.micro_batch * work.seq_len * work.model.hidden * how.precision.activation_bytes
+        one = collective_seconds(OpKind.SEND_RECV, size / (plan.tp * plan.cp), communicators["pp"], model)
         # The first micro-batch crosses pp - 1 boundaries there and back; behind it each adds one exchange.
-        send_s = 2.0 * one * (count + plan.pp - 2)
-    through_s = sum(stages) + (count - 1) * max(stages)
+        send_s = 2.0 * one * (plan.vpp * count + plan.pp - 2)
+    through_s = (sum(stages) - max(stages)) / plan.vpp + count * max(stages)
     bubble_s = through_s - count * micro.total_s / plan.pp
-    if shards > 1:
-        gather_s = _over_replicas_s(OpKind.ALL_GATHER, trained, weights, communicators, model)
-        scatter_s = _over_replicas_s(OpKind.REDUCE_SCATTER, trained, gradients, communicators, model)
-        moved_s = gather_s + scatter_s if plan.pp > 1 else count * (2.0 * gather_s + scatter_s)
-        reduce_s = max(moved_s - through_s, moved_s / work.model.layers)
-    else:
-        reduce_s = _over_replicas_s(OpKind.ALL_REDUCE, trained, gradients, communicators, model)
+    replicas = _Replicas(trained, weights, gradients, communicators, model)
+    reduce_s = replicas.exposed_s(work, plan, count, through_s, max(stages))
     host_s = model.runtime.host_step.value * count
     step_s = through_s + send_s + reduce_s + update.total_s + host_s
     static_w = float(model.record["static_w"])
@@ -123,21 +126,92 @@ class Trained(NamedTuple):
     experts: float
 
 
-def _over_replicas_s(
-    kind: OpKind, trained: Trained, bytes_each: float, communicators: Mapping[str, Communicator], model: DeviceModel
-) -> float:
-    """A collective of all parameters [s]: over dp; of experts that are cut ep ways over the replicas of these."""
-    seconds = 0.0
-    whole = {"dp": sum(trained)} if "ep" not in communicators else {"dp": trained.shared, "edp": trained.experts}
-    for axis, parameters in whole.items():
-        if axis in communicators:
-            seconds += collective_seconds(kind, parameters * bytes_each, communicators[axis], model)
-    return seconds
+@dataclass(frozen=True)
+class _Replicas:
+    """What replicas of a model exchange: gradients, and weights that are cut over them."""
+
+    trained: Trained
+    weight_bytes: float
+    gradient_bytes: float
+    communicators: Mapping[str, Communicator]
+    model: DeviceModel
+
+    def exposed_s(self, work: TrainStep, plan: Plan, count: int, through_s: float, stage_s: float) -> float:
+        """What of it no math hides [s].
+
+        Args:
+            count: micro-batches.
+            through_s: all of them through all stages.
+            stage_s: one of them on the slowest stage.
+        """
+        zero = zero_stage(work, plan, self.model.runtime)
+        if zero == 3:
+            gather_s = self.collective_s(OpKind.ALL_GATHER, self.weight_bytes)
+            scatter_s = self.collective_s(OpKind.REDUCE_SCATTER, self.gradient_bytes)
+            moved_s = gather_s + scatter_s if plan.pp > 1 else count * (2.0 * gather_s + scatter_s)
+            return max(moved_s - through_s, moved_s / work.model.layers)
+        if zero == 0:
+            back_s, forth_s = self.collective_s(OpKind.ALL_REDUCE, self.gradient_bytes), 0.0
+        else:
+            back_s = self.collective_s(OpKind.REDUCE_SCATTER, self.gradient_bytes)
+            forth_s = self.collective_s(OpKind.ALL_GATHER, self.weight_bytes)
+        if not self.model.runtime.overlaps_gradients:
+            return back_s + forth_s
+        least = plan.pp / work.model.layers
+        # A backward takes two thirds of a micro-batch, a forward one.
+        return max(back_s - 2.0 / 3.0 * stage_s, least * back_s) + max(forth_s - stage_s / 3.0, least * forth_s)
+
+    def collective_s(self, kind: OpKind, bytes_each: float) -> float:
+        """A collective of all parameters [s]: over dp; of experts that are cut ep ways over the replicas of these."""
+        seconds, trained = 0.0, self.trained
+        whole = {"dp": sum(trained)}
+        if "ep" in self.communicators:
+            whole = {"dp": trained.shared, "edp": trained.experts}
+        for axis, parameters in whole.items():
+            if axis in self.communicators:
+                seconds += collective_seconds(kind, parameters * bytes_each, self.communicators[axis], self.model)
+        return seconds
 
 
-def shards_of(work: TrainStep, plan: Plan, runtime: Runtime) -> int:
-    """Replicas that weights, gradients and states are cut over; adapters are small enough to be whole on each."""
-    return plan.dp if runtime.shards_replicas and not work.lora_rank else 1
+def _beside_attention(micro: PricedGraph, cp: int) -> PricedGraph:
+    """A micro-batch whose exchanges between context parallel ranks take only what attention does not hide [s].
+
+    A rank attends to its own keys while the first others are under way, so that of cp parts of attention cp - 1 hide
+    cp - 1 parts of the exchange.
+    """
+    if cp == 1:
+        return micro
+    time_s = micro.time_s.copy()
+    names = [operator.name for operator in micro.graph.operators]
+    for backward in (False, True):
+        moves = np.array([n == (CONTEXT + ".backward" if backward else CONTEXT) for n in names])
+        attends = np.array([n.startswith(("attention.scores", "attention.qk", "attention.pv")) for n in names])
+        attends &= np.array([n.endswith((".backward", ".dgrad")) == backward for n in names])
+        moved_s, math_s = (float((time_s * micro.graph.repeat)[rows].sum()) for rows in (moves, attends))
+        if moved_s > 0.0:
+            time_s[moves] *= max(moved_s - math_s * (cp - 1.0) / cp, 0.0) / moved_s
+    return replace(micro, time_s=time_s)
+
+
+def zero_stage(work: TrainStep, plan: Plan, runtime: Runtime) -> int:
+    """The stage of ZeRO that a step runs with; adapters are small enough to be whole on each replica."""
+    if work.lora_rank or plan.dp * plan.cp == 1:
+        return 0
+    return plan.zero if plan.zero >= 0 else 3 if runtime.shards_replicas else runtime.zero
+
+
+class Shards(NamedTuple):
+    """Replicas over which weights, gradients and optimizer states are cut."""
+
+    weights: int
+    gradients: int
+    states: int
+
+
+def shards_of(work: TrainStep, plan: Plan, runtime: Runtime) -> Shards:
+    """Over how many replicas each is cut (Rajbhandari et al., arXiv:1910.02054, section 5)."""
+    stage, replicas = zero_stage(work, plan, runtime), plan.dp * plan.cp
+    return Shards(*(replicas if stage >= least else 1 for least in (3, 2, 1)))
 
 
 def trained_parameters(work: TrainStep, plan: Plan) -> Trained:

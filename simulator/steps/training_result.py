@@ -8,7 +8,7 @@ from simulator import memory
 from simulator.assemble import Answer, assemble, paid_usd, parts_of, pool_use
 from simulator.prepared import Prepared
 from simulator.result import MemoryUse, OperatorCost, PhaseCost, Result
-from simulator.scenario import TrainStep
+from simulator.scenario import Plan, TrainStep
 from simulator.steps.pricing import by_family, errors_by_family, most_bound, phase_cost
 from simulator.steps.train_step import StepCost, price_step, shards_of, trained_parameters
 from simulator.timeline import Timeline
@@ -47,19 +47,33 @@ def memory_use(prepared: Prepared, work: TrainStep) -> MemoryUse:
     weights, gradients, states = memory.state_bytes_per_parameter(precision.attention)
     trained = sum(trained_parameters(work, plan))
     held = memory.weight_bytes(arch, precision, sharding)
-    in_flight = min(plan.pp, work.global_batch // (plan.micro_batch * plan.dp))
+    count = work.global_batch // (plan.micro_batch * plan.dp)
     shards = shards_of(work, plan, prepared.pool.runtime)
     # Of weights that are gathered layer by layer, one layer is in use and the next under way.
-    gathered = 2.0 * held / arch.layers if shards > 1 else 0.0
+    gathered = 2.0 * held / arch.layers if shards.weights > 1 else 0.0
     return MemoryUse(
-        weights=held / shards + gathered + (trained * weights if work.lora_rank else 0.0),
+        weights=held / shards.weights + gathered + (trained * weights if work.lora_rank else 0.0),
         activations=memory.training_activation_bytes(
-            arch, plan.micro_batch, work.seq_len, plan.recompute, prepared.how.fused("flash"), sharding, in_flight
+            arch,
+            plan.micro_batch,
+            work.seq_len,
+            plan.recompute,
+            prepared.how.fused("flash"),
+            sharding,
+            in_flight(plan, count),
         ),
-        gradients=trained * gradients / shards,
-        optimizer=trained * states / shards,
+        gradients=trained * gradients / shards.gradients,
+        optimizer=trained * states / shards.states,
         overhead=prepared.pool.runtime.context.value,
     )
+
+
+def in_flight(plan: Plan, micro_batches: int) -> float:
+    """Micro-batches whose activations the first stage holds at once: with v pieces of the model on a stage
+    1 + (p - 1)/(p v) times as many (Narayanan et al., arXiv:2104.04473; Korthikanti et al., arXiv:2205.05198,
+    section 4.2.1)."""
+    held = min(plan.pp, micro_batches)
+    return held * (1.0 + (plan.pp - 1.0) / (plan.pp * plan.vpp)) if plan.vpp > 1 and micro_batches > plan.pp else held
 
 
 def training_metrics(

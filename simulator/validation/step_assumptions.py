@@ -4,8 +4,6 @@ modelled; see ``assumptions`` for what an assumption is.
 - micro-batch: one sequence, which always fits best
 - tensor and pipeline ways: as few as fit, tensor parallelism within eight devices first
 - rank of adapters: 16, between the defaults of PEFT (8) and NeMo (32)
-- context parallelism of c ways: each device computes whole sequences in 1/c of the time, so that it multiplies what it
-  would, attention included; exchanges of keys and values, which overlap with it, are left out
 """
 
 from __future__ import annotations
@@ -35,7 +33,7 @@ def complete_step(row: Row, spec: DeviceSpec, result_of: Try) -> tuple[dict[str,
         InputError: a cell that is no number.
     """
     cells, found = dict(row), list[Assumption]()
-    for step in (_micro_batch, _rank, _context):
+    for step in (_micro_batch, _rank):
         found += step(cells, spec)
         for each in found:
             cells |= each.cells
@@ -57,11 +55,6 @@ def _rank(row: Row, spec: DeviceSpec) -> list[Assumption]:
     return [
         Assumption("lora_rank", "adapters of rank 16", {"lora_rank": "16"}, ({"lora_rank": "8"}, {"lora_rank": "64"}))
     ]
-
-
-def _context(row: Row, spec: DeviceSpec) -> list[Assumption]:
-    cp = whole(row, "cp", 1)
-    return [Assumption("cp", f"context over {cp} devices without exchanges", {}, log_sd=0.1)] if cp > 1 else []
 
 
 def _ways(row: Row, result_of: Try) -> Assumption:

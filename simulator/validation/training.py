@@ -28,6 +28,8 @@ from workloads.runtimes.record import Runtime
 
 METRIC = "step_time_s"
 """What training rows are scored on."""
+PUBLISHED = {"megatron2021": "2021-04", "megatron2022": "2022-05", "megatron_v100": "2019-10"}
+"""Months of the tables whose frameworks have no version."""
 STATED = ("micro_batch", "global_batch", "seq_len", "tp", "pp")
 """Columns that a prediction needs."""
 
@@ -56,7 +58,8 @@ def _predict(row: Row, tables: tuple[str, str], models: Models) -> Prediction:
             return Prediction(left_out="no step time")
         known = known._replace(observed=observed)
         spec = device_of(row.get("device", ""))
-        runtime, named = match_runtime(row.get("framework", ""), spec)
+        published = next((PUBLISHED[table] for table in tables if table in PUBLISHED), "")
+        runtime, named = match_runtime(row.get("framework", ""), spec, published)
         if not named:
             runtime = default_runtime(spec, training=True)
         known = known._replace(
@@ -75,8 +78,7 @@ def _predict(row: Row, tables: tuple[str, str], models: Models) -> Prediction:
         log_sd = added_sd(found, time_s, lambda each: _others(row, each, result_of))
     except InputError as error:
         return known._replace(skip_reason=reason_of(error))
-    part = 1.0 / whole(row, "cp", 1)
-    known = filled(known, time_s * part, result.intervals.get(METRIC), part, next(iter(result.bound.values())))
+    known = filled(known, time_s, result.intervals.get(METRIC), 1.0, next(iter(result.bound.values())))
     return widened(known, [(each.column, each.words) for each in found], log_sd)
 
 
@@ -107,7 +109,7 @@ def step_time_s(row: Row) -> float | None:
 
 
 def scenario_of(row: Row, spec: DeviceSpec, runtime: Runtime, models: Models) -> Scenario:
-    """The scenario of a row; of one with context parallelism of c ways, c steps at once, one on each device.
+    """The scenario of a row.
 
     Raises:
         Unpredictable: something that the prediction needs is unpublished or not modelled.
@@ -118,16 +120,19 @@ def scenario_of(row: Row, spec: DeviceSpec, runtime: Runtime, models: Models) ->
             raise Unpredictable(f"{name} unpublished")
     if row.get("task") == "lora" and not row.get("lora_rank"):
         raise Unpredictable("rank of the adapters unpublished")
-    count, tp, pp = (whole(row, name, 1, MOST_DEVICES) for name in ("n_devices", "tp", "pp"))
+    count, tp, pp, cp = (whole(row, name, 1, MOST_DEVICES) for name in ("n_devices", "tp", "pp", "cp"))
     recompute = row.get("recompute", "")
+    stages = row.get("zero_stage", "")
     plan = Plan(
-        tp, pp, max(count // (tp * pp), 1), whole(row, "ep", 1, MOST_DEVICES), whole(row, "micro_batch", 1),
-        recompute if recompute in ("selective", "full") else "none",
+        tp, pp, max(count // (tp * pp * cp), 1), whole(row, "ep", 1, MOST_DEVICES), whole(row, "micro_batch", 1),
+        recompute if recompute in ("selective", "full") else "none", cp, whole(row, "vpp", 1) if pp > 1 else 1,
+        tp > 1 and row.get("seq_parallel", "") in ("1", "1.0", "True", "true"),
+        int(float(stages)) if stages in ("0", "1", "2", "3", "0.0", "1.0", "2.0", "3.0") else -1,
     )  # fmt: skip
     own = bool(row.get("layers") and row.get("hidden"))
     model = architecture_of(row, row.get("model", "")) if own else model_of(row.get("model", ""), models)
     precision = row.get("precision", "") or "bf16"
     formats = Formats("bf16", "fp8") if precision == "fp8" else Formats(precision)
     rank = whole(row, "lora_rank", 1) if row.get("task") == "lora" else 0
-    work = TrainStep(model, whole(row, "global_batch", 1) * whole(row, "cp", 1), whole(row, "seq_len", 1), rank)
+    work = TrainStep(model, whole(row, "global_batch", 1), whole(row, "seq_len", 1), rank)
     return one_pool(work, spec, runtime, plan, formats, count)

@@ -43,6 +43,8 @@ class LayerWriter:
     def __init__(self, builder: GraphBuilder, arch: Architecture, tokens: Tokens, how: Lowering) -> None:
         self.builder, self.arch, self.tokens, self.how = builder, arch, tokens, how
         self.dtype = how.precision.attention
+        self.whole_rows = tokens.rows * how.sharding.whole_share
+        """Rows of what is not cut across widths."""
 
     def layer(self, group: LayerGroup) -> None:
         """One layer of ``group``: norm, mixers, reduction, norm, MLP, reduction.
@@ -62,7 +64,7 @@ class LayerWriter:
             if group.ssm is not None:
                 self._ssm(group.ssm)
             if group.attention is not None and group.ssm is not None:
-                self._add(op.elementwise("mixers.add", self.tokens.rows, self.arch.hidden, self.dtype))
+                self._add(op.elementwise("mixers.add", self.whole_rows, self.arch.hidden, self.dtype))
             if not group.parallel or group.mlp is None:
                 self._all_reduce(f"{mixer}.all_reduce")
             if behind > 0:
@@ -76,7 +78,7 @@ class LayerWriter:
             else:
                 self._mlp(group.mlp)
             if group.parallel and branches == 2:
-                self._add(op.elementwise("mlp.add", self.tokens.rows, self.arch.hidden, self.dtype))
+                self._add(op.elementwise("mlp.add", self.whole_rows, self.arch.hidden, self.dtype))
             if isinstance(group.mlp, Experts):
                 self._join_experts(group.mlp, group.parallel and branches == 2)
             else:
@@ -105,19 +107,27 @@ class LayerWriter:
         if self.how.fused("residual_norm"):
             self._plain_norm(name, residual=True)
             return
-        self._add(op.elementwise(name + ".residual", self.tokens.rows, self.arch.hidden, self.dtype))
+        self._add(op.elementwise(name + ".residual", self.whole_rows, self.arch.hidden, self.dtype))
         self._plain_norm(name)
 
     def _plain_norm(self, name: str, residual: bool = False) -> None:
         bias = self.arch.norm == "layernorm" and self.arch.norm_bias
-        self._add(op.norm(name, self.tokens.rows, self.arch.hidden, self.dtype, residual=residual, bias=bias))
+        self._add(op.norm(name, self.whole_rows, self.arch.hidden, self.dtype, residual=residual, bias=bias))
 
     def _all_reduce(self, name: str, cols: float = 0.0) -> None:
         """Sum of a row-parallel product of ``cols`` columns (0: the model width) over the tp ranks."""
         tp = self.how.sharding.tp
-        if tp > 1:
-            size = self.tokens.rows * (cols or self.arch.hidden) * self.how.precision.activation_bytes
-            self._add(op.collective(name, OpKind.ALL_REDUCE, size, tp, "tp"))
+        if tp == 1:
+            return
+        size = self.tokens.rows * (cols or self.arch.hidden) * self.how.precision.activation_bytes
+        if self.how.sharding.sequence and not cols:
+            # Sums are scattered along the tokens, and gathered before the next product.
+            self._add(
+                op.collective(name.replace("all_reduce", "reduce_scatter"), OpKind.REDUCE_SCATTER, size, tp, "tp")
+            )
+            self._add(op.collective(name.replace("all_reduce", "all_gather"), OpKind.ALL_GATHER, size, tp, "tp"))
+            return
+        self._add(op.collective(name, OpKind.ALL_REDUCE, size, tp, "tp"))
 
     def _join_experts(self, e: Experts, with_attention: bool) -> None:
         """Give every tp rank all rows of an expert layer.

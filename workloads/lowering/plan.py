@@ -35,7 +35,9 @@ class Precision:
 @dataclass(frozen=True, slots=True)
 class Sharding:
     """How one model replica is cut: ``tp`` ways across heads and widths, ``ep`` ways across experts,
-    ``pp`` ways across layers. Experts are cut ``ep`` x (tp within an expert when ep = 1).
+    ``pp`` ways across layers. Experts are cut ``ep`` x (tp within an expert when ep = 1). In training ``cp`` ranks
+    share the tokens of each sequence, and with ``sequence`` the tp ranks share those of what is not cut across widths
+    (norms, residual additions; Korthikanti et al., arXiv:2205.05198).
 
     What does not divide is rounded up: a rank has at least one key-value head (repeated where there are fewer heads
     than ranks), and widths and vocabularies are padded to a multiple of the ways.
@@ -44,6 +46,13 @@ class Sharding:
     tp: int = 1
     ep: int = 1
     pp: int = 1
+    cp: int = 1
+    sequence: bool = False
+
+    @property
+    def whole_share(self) -> float:
+        """Share of the tokens that a rank has of what is not cut across widths."""
+        return 1.0 / self.tp if self.sequence else 1.0
 
     @property
     def expert_tp(self) -> int:

@@ -21,6 +21,8 @@ from workloads.lowering.plan import Lowering, part
 from workloads.models.architecture import Architecture, LayerGroup
 from workloads.operators import Operator, OpKind
 
+CONTEXT: Final = "attention.context"
+"""Name of the exchange of keys and values between context parallel ranks."""
 _GRADIENT_BYTES: Final = 4.0
 """Gradients of weights are written in fp32."""
 
@@ -30,7 +32,7 @@ def lower_micro_batch(
 ) -> Graph:
     """Forward and backward of one micro-batch through all layers; block labels end in ".forward"/".backward"."""
     b = GraphBuilder()
-    tokens = Tokens(micro_batch, seq_len, seq_len)
+    tokens = tokens_of_rank(arch, micro_batch, seq_len, how.sharding.cp)
     with b.block("embedding.forward"):
         write_embedding(b, arch, tokens, how)
     for index, group in enumerate(arch.groups):
@@ -63,6 +65,19 @@ def lower_micro_batch(
     return b.build()
 
 
+def tokens_of_rank(arch: Architecture, micro_batch: float, seq_len: float, cp: int) -> Tokens:
+    """What a context parallel rank has of each sequence: its part of the queries.
+
+    With a causal mask each rank has an early and a late piece, so that all see as many keys: on average half of the
+    sequence, and half of their own piece (Brandon et al., "Striped Attention", arXiv:2311.09431).
+    """
+    if cp == 1:
+        return Tokens(micro_batch, seq_len, seq_len)
+    own = seq_len / cp
+    causal = any(group.attention is not None and group.attention.causal for group in arch.groups)
+    return Tokens(micro_batch, own, (seq_len + own) / 2.0 if causal else seq_len)
+
+
 def layer_operators(
     arch: Architecture, group: LayerGroup, tokens: Tokens, how: Lowering, lora_rank: int = 0
 ) -> list[Operator]:
@@ -72,11 +87,23 @@ def layer_operators(
         LayerWriter(scratch, arch, tokens, how).layer(group)
     operators: list[Operator] = []
     for operator in scratch.build().operators:
+        if how.sharding.cp > 1 and operator.name in ("attention.scores", "attention.qk"):
+            operators.append(_keys_and_values(group, tokens, how))
         operators.append(operator)
         # Grouped experts, routers and products of two activations have no adapters.
         if lora_rank and operator.kind == OpKind.GEMM and operator.weight_bytes and operator.name != "moe.router":
             operators += _adapters(operator, lora_rank, how.precision.attention)
     return operators
+
+
+def _keys_and_values(group: LayerGroup, tokens: Tokens, how: Lowering) -> Operator:
+    """Keys and values of a sequence on their way round the context parallel ranks (Liu et al., arXiv:2310.01889)."""
+    a, sharding = group.attention, how.sharding
+    assert a is not None
+    heads = part(a.kv_heads, sharding.tp)
+    width = float(a.kv_lora + a.rope_dim) if a.kind == "mla" else heads * (a.head_dim + a.value_dim)
+    size = tokens.rows * sharding.cp * width * how.precision.activation_bytes
+    return op.collective(CONTEXT, OpKind.ALL_GATHER, size, sharding.cp, "cp")
 
 
 def _adapters(operator: Operator, rank: int, dtype: str) -> list[Operator]:
@@ -133,6 +160,9 @@ def backward_of(operator: Operator, frozen: bool) -> list[Operator]:
         if not operator.weight_bytes:
             return _both_operands(operator)
         return [_input_gradient(operator)] if frozen else [_input_gradient(operator), _weight_gradient(operator)]
+    if operator.name == CONTEXT:
+        # Keys and values go round again, and their gradients with them.
+        return [replace(operator, name=name + ".backward", message_bytes=2.0 * operator.message_bytes)]
     if operator.family == "collective":
         kind = _TRANSPOSED.get(operator.kind, operator.kind)
         return [replace(operator, name=name + ".backward", kind=kind)]

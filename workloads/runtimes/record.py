@@ -93,4 +93,6 @@ class Runtime(msgspec.Struct, frozen=True):
     free_memory_share: Number | None = None
     trains: bool = False
     shards_replicas: bool = False
+    zero: int = 0
+    overlaps_gradients: bool = False
     notes: str = ""

@@ -14,7 +14,14 @@ from simulator.scenario import Plan, Scenario, TrainStep
 from simulator.simulate import simulate
 from simulator.steps.pipeline import stage_seconds
 from simulator.steps.pricing import collective_seconds
-from simulator.steps.train_step import StepCost, counted_flops, micro_batches, price_step, trained_parameters
+from simulator.steps.train_step import (
+    StepCost,
+    counted_flops,
+    micro_batches,
+    price_step,
+    shards_of,
+    trained_parameters,
+)
 from simulator.steps.training_result import memory_use
 from workloads.lowering.plan import Lowering, Sharding
 from workloads.models.catalogue import load_model
@@ -225,3 +232,67 @@ def test_more_recomputation_takes_longer_and_less_memory(one_pool: Callable[...,
 def test_the_network_bounds_small_steps_on_many_nodes(one_pool: Callable[..., Scenario]) -> None:
     result = simulate(one_pool(TrainStep(SMALL, 32, 64), "h100-sxm-80gb", dp=32))
     assert result.bound == {"step": "communication"}
+
+
+def cut_in_pieces(scenario: Scenario, **plan: object) -> Scenario:
+    pool = scenario.pools[0]
+    return structs.replace(scenario, pools=(structs.replace(pool, plan=structs.replace(pool.plan, **plan)),))
+
+
+def test_pieces_of_stages_shrink_the_bubble(one_pool: Callable[..., Scenario]) -> None:
+    """(p - 1)/v micro-batches, with v times as many sends (Narayanan et al., arXiv:2104.04473, section 2.2)."""
+    scenario = one_pool(TrainStep(SMALL, 16, 512), "h100-sxm-80gb", pp=4)
+    (before, plain), (after, pieces) = priced(scenario), priced(cut_in_pieces(scenario, vpp=2))
+    stages = stage_seconds(plain.micro, 4)
+    assert plain.bubble_s - pieces.bubble_s == pytest.approx((sum(stages) - max(stages)) / 2.0)
+    assert pieces.send_s == pytest.approx(plain.send_s * (2 * 16 + 2) / (16 + 2))
+    use, more = (memory_use(each, TrainStep(SMALL, 16, 512)).activations for each in (before, after))
+    logits = memory.training_logit_bytes(SMALL, 1, 512, before.how.sharding)
+    assert (more - logits) / (use - logits) == pytest.approx(1.0 + 3.0 / 8.0)
+
+
+@pytest.mark.parametrize(("stage", "parts"), [(0, (1, 1, 1)), (1, (1, 1, 8)), (2, (1, 8, 8)), (3, (8, 8, 8))])
+def test_stages_of_zero(one_pool: Callable[..., Scenario], stage: int, parts: tuple[int, int, int]) -> None:
+    work = TrainStep(SMALL, 8, 2048)
+    scenario = cut_in_pieces(one_pool(work, "h100-sxm-80gb", dp=8), zero=stage)
+    prepared, cost = priced(scenario)
+    assert shards_of(work, prepared.pool.plan, prepared.pool.runtime) == parts
+    use = memory_use(prepared, work)
+    held = memory.weight_bytes(SMALL, prepared.precision, prepared.how.sharding)
+    gathered = 2.0 / SMALL.layers if stage == 3 else 0.0
+    assert use.weights == pytest.approx(held * (1.0 / parts[0] + gathered))
+    assert (use.gradients, use.optimizer) == pytest.approx((2.0 * held / parts[1], 6.0 * held / parts[2]))
+    if stage in (1, 2):
+        trained = sum(trained_parameters(work, prepared.pool.plan))
+        group, model = prepared.communicators["dp"], prepared.model
+        moved = collective_seconds(OpKind.REDUCE_SCATTER, trained * 4.0, group, model)
+        moved += collective_seconds(OpKind.ALL_GATHER, trained * 2.0, group, model)
+        assert cost.reduce_s == pytest.approx(moved)
+
+
+def test_gradients_beside_the_backward(one_pool: Callable[..., Scenario]) -> None:
+    scenario = one_pool(TrainStep(SMALL, 64, 4096), "h100-sxm-80gb", dp=8)
+    pool = scenario.pools[0]
+    runtime = structs.replace(pool.runtime, overlaps_gradients=True)
+    beside = structs.replace(scenario, pools=(structs.replace(pool, runtime=runtime),))
+    (_, after), (_, hidden) = priced(scenario), priced(beside)
+    assert hidden.reduce_s == pytest.approx(after.reduce_s / SMALL.layers), "one layer's at least"
+    assert hidden.micro.total_s == after.micro.total_s
+
+
+def test_long_attention_hides_the_exchange_of_keys(one_pool: Callable[..., Scenario]) -> None:
+    def moved(length: int) -> tuple[float, float]:
+        scenario = cut_in_pieces(one_pool(TrainStep(SMALL, 1, length), "h100-sxm-80gb", dp=8), dp=1, cp=8)
+        prepared, cost = priced(scenario)
+        graph, names = cost.micro, [o.name for o in cost.micro.graph.operators]
+        shown = sum(s * r for s, r, n in zip(graph.time_s, graph.graph.repeat, names, strict=True) if "context" in n)
+        whole = sum(
+            collective_seconds(o.kind, o.message_bytes, prepared.communicators["cp"], prepared.model) * r
+            for o, r in zip(graph.graph.operators, graph.graph.repeat, strict=True) if "context" in o.name
+        )  # fmt: skip
+        return float(shown), float(whole)
+
+    shown, whole = moved(256)
+    assert 0.1 * whole < shown <= whole
+    later, longer = moved(1 << 18)
+    assert later / longer < 0.1 * shown / whole

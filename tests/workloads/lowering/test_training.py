@@ -147,6 +147,43 @@ def test_shards_of_a_step_sum_to_the_whole(models: Models, name: str, recompute:
     assert 4 * (part.flops - router) == pytest.approx(whole.flops - router, rel=1e-12)
 
 
+@pytest.mark.parametrize("name", ["llama-2-7b", "gpt-3", "mixtral-8x7b"])
+def test_context_parallel_ranks_share_a_step(models: Models, name: str) -> None:
+    """All FLOPs but half of what each rank sees of its own piece twice: a causal mask is balanced to the token."""
+    whole, part = (lower_micro_batch(models[name], 2, 4096, replace(FUSED, sharding=Sharding(cp=n))) for n in (1, 4))
+    assert 4 * part.flops == pytest.approx(whole.flops, rel=1e-3)
+    moves = [o for o in part.operators if o.name.startswith("attention.context")]
+    assert len(moves) == 2 * len(models[name].groups)
+    forward, backward = moves[0], moves[-1]
+    assert (forward.kind, forward.axis, forward.group) == (OpKind.ALL_GATHER, "cp", 4)
+    assert backward.message_bytes == 2.0 * forward.message_bytes
+
+
+def test_keys_and_values_go_round(models: Models) -> None:
+    """2 b s kv_heads head_dim values of 16 bit, of the whole sequence."""
+    arch = models["llama-3-8b"]
+    graph = lower_micro_batch(arch, 2, 4096, replace(FUSED, sharding=Sharding(cp=4)))
+    move = next(o for o in graph.operators if o.name == "attention.context")
+    assert move.message_bytes == 2 * 2 * 4096 * 8 * 128 * 2
+
+
+def test_sequence_parallelism_moves_as_much_and_cuts_the_norms(models: Models) -> None:
+    """An all-reduce is a reduce-scatter and an all-gather (Korthikanti et al., arXiv:2205.05198, section 4.2.2)."""
+    arch, rows = models["gpt-3"], 2 * 512
+    plain, cut = (
+        lower_micro_batch(arch, 2, 512, replace(FUSED, sharding=Sharding(tp=8, sequence=n))) for n in (False, True)
+    )
+    assert cut.flops == plain.flops
+    counts = {
+        kind: sum(r for o, r in zip(cut.operators, cut.repeat, strict=True) if o.kind == kind)
+        for kind in (OpKind.ALL_REDUCE, OpKind.REDUCE_SCATTER, OpKind.ALL_GATHER)
+    }
+    assert counts == {OpKind.ALL_REDUCE: 2, OpKind.REDUCE_SCATTER: 4 * 96, OpKind.ALL_GATHER: 4 * 96}
+    assert all(o.message_bytes == rows * arch.hidden * 2 for o in cut.operators if o.family == "collective")
+    norms = [[o.m for o in graph.operators if o.name == "mlp.norm"] for graph in (plain, cut)]
+    assert norms[0] == [8 * m for m in norms[1]]
+
+
 def test_full_recompute_runs_the_layers_again(models: Models) -> None:
     arch = models["llama-3-8b"]
     plain, again = (lower_micro_batch(arch, 1, 256, FUSED, r) for r in ("none", "full"))
