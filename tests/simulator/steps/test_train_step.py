@@ -292,7 +292,7 @@ def test_long_attention_hides_the_exchange_of_keys(one_pool: Callable[..., Scena
         )  # fmt: skip
         return float(shown), float(whole)
 
-    shown, whole = moved(256)
+    shown, whole = moved(1024)
     assert 0.1 * whole < shown <= whole
     later, longer = moved(1 << 18)
     assert later / longer < 0.1 * shown / whole
