@@ -30,6 +30,8 @@ from workloads.traffic.streams import stream
 MOST_JOBS: Final = 50_000_000
 TOKEN_BYTES: Final = 4.0
 """Of a token on its way from stage to stage, as text."""
+VALUE_BYTES: Final = 4.0
+"""Of a value of an embedding on its way to a search."""
 Bools = npt.NDArray[np.bool_]
 
 
@@ -184,8 +186,8 @@ def _links(
         for other in stage.after:
             source = by_name[other].decode or by_name[other].pool
             pairs.add(frozenset((source.name, stage.pool.name)))
-    for ends in sorted(asked.keys() - pairs, key=sorted):
-        raise InputError(f"{place}: link {', '.join(sorted(ends))}: no stage hands anything from one to the other")
+    for extra in sorted(asked.keys() - pairs, key=sorted):
+        raise InputError(f"{place}: link {', '.join(sorted(extra))}: no stage hands anything from one to the other")
     found, latencies, joins = [], [], {}
     for number, pair in enumerate(sorted((pair for pair in pairs if len(pair) == 2), key=sorted)):
         one, other = sorted(pair)
@@ -254,14 +256,23 @@ def place(pipeline: Pipeline, traffic: Traffic, asked: Asked, seed: int) -> Plac
             head = range(begin, begin + 1) if stage.decode else range(begin, len(columns))
             from_pool = (source.decode or source.pool).name
             number = pipeline.joins.get((from_pool, stage.pool.name), NONE)
-            passed = quantity(stage.table.bytes, "bytes", f"stage {stage.name}: bytes", -1.0)
-            size = np.full(count, passed) if passed >= 0.0 else lengths[other][1] * TOKEN_BYTES
+            size = _read_bytes(stage, prompt)
             delay_s = quantity(stage.table.delay, "s", f"stage {stage.name}: delay")
             delay_s += pipeline.latency_s[number] if number != NONE else 0.0
             links += [(one, two, delay_s, size.astype(np.float64), number) for one in tail for two in head]
     if count * len(columns) > MOST_JOBS:
         raise InputError(f"{count} requests of {len(columns)} jobs: at most {MOST_JOBS} jobs in all")
     return _placed(pipeline, traffic, asked, columns, spans, links, seed)
+
+
+def _read_bytes(stage: Stage, prompt: Ints) -> Floats:
+    """What a job of a stage gets from each stage before [B]: vectors where it searches, else its prompt as text."""
+    if stage.table.bytes:
+        return np.full(len(prompt), quantity(stage.table.bytes, "bytes", f"stage {stage.name}: bytes"))
+    index = stage.pool.index
+    each = TOKEN_BYTES if index is None else index.dim * VALUE_BYTES
+    found: Floats = prompt.astype(np.float64) * each
+    return found
 
 
 def _lengths(stage: Stage, traffic: Traffic, last: bool, seed: int) -> tuple[Ints, Ints]:

@@ -131,7 +131,7 @@ class StageTable(msgspec.Struct, frozen=True):
         shared: law of tokens that stand before the input of all of them, as the history of a user does.
         decode: pool that goes on after the prompt, whose cache comes over the link between the two.
         delay: time that passes before it besides.
-        bytes: what comes from each stage before.
+        bytes: what comes from each stage before; without it the prompt as text, of a search the vectors.
     """
 
     pool: str
