@@ -16,7 +16,7 @@ from hardware_specs.errors import InputError, UnknownName
 from hardware_specs.files import beside
 from hardware_specs.reader import convert, read_toml
 from hardware_specs.units import parse_quantity
-from silicost.serving.pools import Pool, check_shares, named_pools, placed, pool_of, quantity
+from silicost.serving.pools import FLAGS, Pool, check_shares, named_pools, placed, pool_of, quantity
 from silicost.serving.stages import Asked, Pipeline, Placed, pipeline_of, place
 from silicost.serving.tables import FleetTable, TenantTable, TrafficTable
 from simulator.checks import check_count
@@ -197,7 +197,7 @@ def traffic_of(table: TrafficTable, seed: int, place_: str) -> Traffic:
 
 def _slos(table: FleetTable, place_: str) -> dict[str, Slo | None]:
     """Objectives by tenant; one without its own has those of the fleet."""
-    common = parse_slo(table.slo, f"{place_}: slo") if table.slo else None
+    common = parse_slo(table.slo, "--slo" if place_ == FLAGS else f"{place_}: slo") if table.slo else None
     if not table.tenant:
         return {"": common}
     found: dict[str, Slo | None] = {}
