@@ -180,7 +180,7 @@ def _file(given: dict[str, Any]) -> tuple[FleetTable, str]:
     names = ("arrivals", "burstiness", "trace", "trace_format", "requests", "isl", "osl")
     said = {name: given[name] for name in names if given[name] not in (None, "")}
     if said.get("trace"):
-        said["concurrency"] = None
+        said |= {"rate": None, "concurrency": None}
     traffic = msgspec.structs.replace(table.traffic, **said)
     seed = table.seed if given["seed"] is None else given["seed"]
     return msgspec.structs.replace(table, traffic=traffic, slo=given["slo"] or table.slo, seed=seed), place

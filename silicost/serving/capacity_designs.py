@@ -58,7 +58,7 @@ ENDS: Final = ("rate_per_s.p10", "rate_per_s.p90")
 _LOADERS: Final[dict[str, Callable[[str], object]]] = {
     "model": load_model, "device": load_device, "runtime": load_runtime, "system": load_system,
 }  # fmt: skip
-_SOURCES: Final = ("answer", "capacity", "capacity_designs", "pools", "stages", "tables")
+_SOURCES: Final = ("answer", "capacity", "capacity_designs", "capacity_runs", "pools", "stages", "tables")
 """Files of this room that numbers depend on."""
 _NAMES: Final = {"scheduler": tuple(SCHEDULES), "router": tuple(ROUTERS)}
 
@@ -214,6 +214,8 @@ class CapacityEvaluator:
             try:
                 found = find(designed(self.order.fleet, points.row(row)), self.order.rate_per_s, self.order.intervals)
             except InputError as error:
+                if not error.code:
+                    raise  # what all designs share is wrong
                 reasons.put(row, _code(error), str(error))
                 continue
             fits[row] = True
@@ -273,8 +275,7 @@ def _digest(path: Path) -> str:
 
 def _code(error: InputError) -> str:
     """A short code for why a design has no answer; places are none."""
-    code = getattr(error, "code", "")
-    return code if code and " " not in code else "input"
+    return error.code if " " not in error.code else "input"
 
 
 def axis_tables(given: Mapping[str, str], links: Sequence[str], fixed: dict[str, Value]) -> tuple[AxisTable, ...]:

@@ -16,22 +16,19 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from hardware_specs.errors import InputError
+from hardware_specs.errors import InputError, UnknownName
 from silicost.serving.answer import Answer, Fleet, serve
 from silicost.serving.capacity import (
     MOST_REPLICAS,
     Capacity,
-    at_rate,
     capacity_of,
     devices_of,
     figures_of,
-    judge,
     latencies_of,
-    long_enough,
     notes_of,
     replicas_for,
-    with_replicas,
 )
+from silicost.serving.capacity_runs import at_rate, judge, long_enough, with_replicas
 from silicost.serving.tables import FleetTable
 from simulator.serving.capacity import fewest
 from simulator.serving.outcome import Latency
@@ -156,6 +153,8 @@ def _take(
     try:
         one = search()
     except InputError as error:
+        if not error.code or isinstance(error, UnknownName):
+            raise
         one = str(error)
     if isinstance(one, Sized):
         found.append(one)

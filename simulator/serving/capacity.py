@@ -42,6 +42,8 @@ _SURE: Final = 3.0
 """Standard errors that a growth must be apart from none."""
 _UP: Final = 1.25
 _DOWN: Final = 0.8
+_FAR: Final = 10.0
+"""Steps of the bracket: the first ones up and down, and the largest; each is the square of the one before."""
 _LEAST: Final = 1e-4
 """Rates below this share of the first guess are none."""
 _MOST_UP: Final = 1e4
@@ -104,35 +106,47 @@ def highest_rate(
 def _bracket(holds: Callable[[float], bool], guess: float) -> tuple[float, float]:
     """A rate that holds below one that does not; 0 and inf where there is none."""
     if holds(guess):
-        low = guess
+        low, step = guess, _UP
         while low < guess * _MOST_UP:
-            high = low * _UP
+            high = low * step
             if not holds(high):
                 return low, high
-            low = high
+            low, step = high, min(step * step, _FAR)
         return low, math.inf
     high, step = guess, _DOWN
     while high > guess * _LEAST:
         low = high * step
         if holds(low):
             return low, high
-        high, step = low, max(step * step, 0.1)
+        high, step = low, max(step * step, 1.0 / _FAR)
     return 0.0, high
 
 
 def fewest(holds: Callable[[int], bool], guess: int, most: int) -> int | None:
-    """The smallest number from 1 to ``most`` around ``guess`` that holds while the one below it does not; None: not
-    even ``most`` does."""
-    number = max(1, min(guess, most))
+    """A number from 1 to ``most`` that holds while the one below it does not, in steps from ``guess`` that double,
+    then by bisection; None: not even ``most`` holds."""
+    number, step = max(1, min(guess, most)), 1
+    fails, good = 0, number
     if holds(number):
-        while number > 1 and holds(number - 1):
-            number -= 1
-        return number
-    while number < most:
-        number += 1
-        if holds(number):
-            return number
-    return None
+        while good > 1 and holds(max(good - step, 1)):
+            good, step = max(good - step, 1), 2 * step
+        fails = max(good - step, 1) if good > 1 else 0
+    else:
+        while True:
+            if number == most:
+                return None
+            fails, number = number, min(number + step, most)
+            if holds(number):
+                break
+            step *= 2
+        good = number
+    while good - fails > 1:
+        middle = (good + fails) // 2
+        if holds(middle):
+            good = middle
+        else:
+            fails = middle
+    return good
 
 
 def saturated_rate(last_s: Floats) -> float:
