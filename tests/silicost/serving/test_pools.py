@@ -18,6 +18,7 @@ from silicost.serving.tables import (
     SpeculationTable,
 )
 from simulator import memory
+from simulator.serving.cluster import cache_blocks
 from simulator.serving.step_tables import StepTables
 
 SITE = "us-average"
@@ -84,6 +85,9 @@ def test_sizes_in_blocks() -> None:
     assert made(pool(swap="1 GB")).setup.swap_blocks == int(1e9 / block)
     kept = made(pool(prefix_cache=PrefixTable(128, "1 GB"))).setup
     assert (kept.unit_blocks, kept.tier_units) == (8, int(1e9 / (8 * block)))
+    host = made(pool()).prepared.network.host
+    assert kept.costs.swap_block_s == block / (host.bandwidth.value * host.achieved_fraction.value)
+    assert kept.costs.load_unit_s == 8 * kept.costs.swap_block_s
     assert made(pool(prefix_cache=PrefixTable())).setup.unit_blocks == 4
     assert made(pool(prefix_cache=PrefixTable()), unit=512).setup.unit_blocks == 32
     with pytest.raises(InputError, match=r"prefix_cache\.unit 64: must be whole blocks of the trace, of 512 tokens"):
@@ -94,6 +98,8 @@ def test_stages_of_a_pipeline_are_replicas_with_their_part_of_the_cache() -> Non
     one, two = made(pool()), made(pool(pp=2, count=2))
     assert (two.virtual, two.setup.replicas, two.devices) == (2, 2, 2)
     assert two.setup.limits.sequences == one.setup.limits.sequences // 2
+    whole = cache_blocks(two.prepared, two.arch, 16, two.setup.limits.batched_tokens, SEQUENCES)
+    assert two.setup.limits.blocks == whole // 2
     assert two.setup.costs.devices == 1
 
 
