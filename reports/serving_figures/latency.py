@@ -14,7 +14,8 @@ from reports.numbers import quantity, share
 from reports.palette import SERIES, role
 from reports.parts import Key
 from reports.serving import Distribution, ServedCard
-from reports.svg import colour, drawing, inline
+from reports.serving_svg import small
+from reports.svg import colour, drawing
 from reports.templating import render
 from reports.text import short
 from reports.whatif_axis import fine_values
@@ -66,7 +67,7 @@ def panel_of(each: Distribution, key: str) -> Panel:
         axes.hlines([one.share for one in known], [one.low_s for one in known], [one.high_s for one in known],
                     color=colour(keys[0].colour), linewidth=5.0, alpha=0.3, zorder=2)  # fmt: skip
         label = f"Distribution of {each.title}: {_spoken(each)}"
-        return Panel(each.title, inline(figure, key, label, hints), keys if len(keys) > 1 else [], _note(each))
+        return Panel(each.title, small(figure, key, label, hints), keys if len(keys) > 1 else [], _note(each))
 
 
 def ticks_of(axis: Axis) -> list[float]:

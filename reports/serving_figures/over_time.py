@@ -13,7 +13,8 @@ from reports.numbers import number, quantity, unit_of
 from reports.palette import SERIES, role
 from reports.parts import Key
 from reports.serving import Floats, Line, OverTime, ServedCard, Track
-from reports.svg import colour, drawing, inline
+from reports.serving_svg import small
+from reports.svg import colour, drawing
 from reports.templating import render
 from reports.whatif_axis import round_step
 
@@ -61,12 +62,13 @@ def panel_of(run: OverTime, track: Track, key: str) -> Panel:
             at, values = _stretched(run, line.values / scale)
             axes.plot(at / span_s, values, color=colour(one.colour), linewidth=1.3, zorder=3)
             if len(keys) == 1:
-                axes.fill_between(at / span_s, values, color=colour(one.colour), alpha=0.14, linewidth=0.0, zorder=2)
+                below = np.append(at, [at[-1], at[0]]) / span_s, np.append(values, [0.0, 0.0])
+                axes.fill(*below, color=colour(one.colour), alpha=0.14, linewidth=0.0, zorder=2)
         _frame(axes, run.end_s / span_s, time_unit, top / scale)
         notes = [_words(line, track.dimension, named=len(keys) > 1) for line in track.lines]
         label = f"{track.title} over {quantity(run.end_s, 's')}: {'; '.join(notes)}"
         title = f"{track.title} [{unit}]" if unit else track.title
-        return Panel(title, "; ".join(notes), inline(figure, key, label, {}), keys if len(keys) > 1 else [])
+        return Panel(title, "; ".join(notes), small(figure, key, label, {}), keys if len(keys) > 1 else [])
 
 
 def _stretched(run: OverTime, values: Floats) -> tuple[Floats, Floats]:
@@ -88,8 +90,8 @@ def _frame(axes: Axes, end: float, unit: str, top: float) -> None:
             ticks, labels=[_round(tick) + (last if i == len(ticks) - 1 else "") for i, tick in enumerate(ticks)]
         )
     axes.minorticks_off()
-    axes.tick_params(length=3, labelsize=8.5)
-    axes.grid(color=colour("line"), linewidth=0.6, alpha=0.6)
+    axes.tick_params(bottom=False, left=False, labelsize=8.5)
+    axes.grid(axis="y", color=colour("line"), linewidth=0.6, alpha=0.6)
     axes.set_axisbelow(True)
 
 

@@ -11,7 +11,8 @@ from reports.figure import Figure
 from reports.palette import role
 from reports.parts import Key
 from reports.serving import Arrow, Node, ServedCard
-from reports.svg import colour, drawing, inline
+from reports.serving_svg import small
+from reports.svg import colour, drawing
 from reports.templating import render
 from reports.text import short
 
@@ -66,7 +67,7 @@ def _draw_box(axes: Axes, node: Node, at: Place) -> None:
     axes.add_patch(Rectangle((at.left, at.top), 0.055, at.height, facecolor=shade, linewidth=0.0))
     axes.text(at.left + 0.17, at.top + 0.225, short(node.name, 26), fontsize=11.0, va="center", weight="bold")
     for place, line in enumerate(node.lines):
-        axes.text(at.left + 0.17, at.top + 0.44 + _LINE_IN * place, short(line, 34), fontsize=8.8, va="center",
+        axes.text(at.left + 0.17, at.top + 0.44 + _LINE_IN * place, short(line, 32), fontsize=8.8, va="center",
                   color=colour("muted"))  # fmt: skip
 
 
@@ -101,7 +102,7 @@ def svg_of(nodes: Sequence[Node], arrows: Sequence[Arrow], key: str) -> tuple[Ma
         for node, place in zip(nodes, places, strict=True):
             _draw_box(axes, node, place)
         ways = "; ".join(f"{nodes[arrow.source].name} to {nodes[arrow.target].name}" for arrow in arrows)
-        return inline(figure, key, f"Stages {', '.join(node.name for node in nodes)}: {short(ways, 600)}", {}), (
+        return small(figure, key, f"Stages {', '.join(node.name for node in nodes)}: {short(ways, 600)}", {}), (
             _PER_IN * width
         )
 

@@ -16,7 +16,7 @@ from reports.serving_page import render_served, verdict_of
 from silicost import __version__
 from silicost.output import json_text
 from silicost.serving.output import json_of
-from silicost.serving.page_latency import distributions_of, latency_rows_of, objectives_of, with_ends
+from silicost.serving.page_latency import TITLES, distributions_of, latency_rows_of, objectives_of, with_ends
 from silicost.serving.page_pools import links_of, pool_rows_of, splits_of, tenants_of
 from silicost.serving.page_stages import graph_of
 from silicost.serving.page_time import over_time_of
@@ -84,7 +84,7 @@ def latency_of(answer: Answer, kind: str, field: str, title: str) -> Measured:
 def cards_of(answer: Answer) -> tuple[ValueCard, ...]:
     """The summary: requests, latencies, dollars, joules, devices, tokens."""
     values = answer.found.outcome.values
-    generates = answer.fleet.pools[answer.fleet.answering].generates
+    generates = answers_are_text(answer)
     goodput = values["goodput_requests_per_s"] is not None
 
     def several(names: Sequence[str]) -> tuple[Measured, ...]:
@@ -97,11 +97,7 @@ def cards_of(answer: Answer) -> tuple[ValueCard, ...]:
     joules = ["j_per_output_token"] if generates else []
     cards = [
         ValueCard("Requests", value_of(answer, first), several([*rest, *served, "duration_s"])),
-        ValueCard("Latency", latency_of(answer, "ttft_s", "p99", "TTFT p99"), (
-            latency_of(answer, "tpot_s", "p99", "TPOT p99"), latency_of(answer, "e2e_s", "p99", "E2E p99"),
-            latency_of(answer, "ttft_s", "p50", "TTFT p50"), latency_of(answer, "tpot_s", "p50", "TPOT p50"),
-            latency_of(answer, "queue_s", "p99", "Queue p99"),
-        )),
+        _latencies(answer),
         _card("Dollars", several([*usd, "usd_per_thousand_requests", "usd"])),
         _card("Energy", several([*joules, "j_per_request", "device_j", "facility_j", "carbon_g"])),
         _devices(answer),
@@ -109,6 +105,26 @@ def cards_of(answer: Answer) -> tuple[ValueCard, ...]:
     if generates:
         cards.append(_card("Tokens", several(["output_tokens_per_s", "total_tokens_per_s", "iterations"])))
     return tuple(cards)
+
+
+def _latencies(answer: Answer) -> ValueCard:
+    """The quantiles that objectives are of; those that no request has are left out."""
+    found = [
+        latency_of(answer, kind, field, f"{TITLES[kind]} {field}")
+        for field, kinds in (
+            ("p99", ("ttft_s", "tpot_s", "e2e_s")),
+            ("p50", ("ttft_s", "tpot_s")),
+            ("p99", ("queue_s",)),
+        )
+        for kind in kinds
+    ]
+    return ValueCard("Latency", found[0], tuple(each for each in found[1:] if math.isfinite(each.value)))
+
+
+def answers_are_text(answer: Answer) -> bool:
+    """Whether requests are answered with more than one token: else costs are of requests, not of tokens."""
+    output = answer.fleet.traffic.output
+    return answer.fleet.pools[answer.fleet.answering].generates and bool(len(output)) and int(output.max()) > 1
 
 
 def _card(title: str, values: Sequence[Measured]) -> ValueCard:

@@ -33,7 +33,10 @@ def limit_of(pool: Pool, found: PoolFigures) -> tuple[str, str]:
     if busy < IDLE and full is None:
         less = "fewer or smaller ones would do" if found.replicas > 1 else "a smaller one would do"
         whose = "its replicas work" if found.replicas > 1 else "its replica works"
-        return "Idle", f"{whose} {share(busy)} of the time; {less}. {_inner(found, busy)}"
+        text = f"{whose} {share(busy)} of the time; {less}"
+        if (found.waiting_mean or 0.0) >= QUEUE:
+            text += f", but for bursts: {number(found.waiting_mean or 0.0)} jobs wait at it on average"
+        return "Mostly idle", f"{text}. {_inner(found, busy)}"
     if full is not None:
         return full[0], f"{full[1]} {_inner(found, busy)}"
     return _while_busy(found, busy)

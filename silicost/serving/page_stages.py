@@ -44,7 +44,7 @@ def _source(answer: Answer, name: str) -> Pool:
 def _node(answer: Answer, stage: Stage, pool: Pool, title: str, column: int) -> Node:
     found = next(each for each in answer.found.pools if each.name == pool.name)
     lines = [f"pool {pool.name}"] if pool.name != title else []
-    lines += [machines_of(found), found.model or pool.table.index]
+    lines += [machines_of(found), found.model or f"search, {pool.table.index.partition(':')[0]} index"]
     if stage.table.fanout > 1:
         lines.append(f"{stage.table.fanout} jobs a request")
     if found.utilisation is not None:
@@ -58,5 +58,5 @@ def _arrow(answer: Answer, nodes: list[Node], source: int, target: int, one: Poo
         return Arrow(source, target, "")
     carried = answer.found.links[number].carried_bytes
     requests = answer.found.outcome.values["completed"] or 0.0
-    each = f"{quantity(carried / requests, 'bytes')}/req." if requests else ""
+    each = f"{quantity(carried / requests, 'bytes')}/req." if requests and carried else ""
     return Arrow(source, target, f"{each}\n{bandwidth_in_words(answer.fleet.pipeline.links[number].port_bytes_per_s)}")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from silicost.serving.pools import Pool
     from simulator.serving.fleet_outcome import Series
 
-MOST_BINS: Final = 128
+MOST_BINS: Final = 96
 """Bins that are drawn at most; more are joined."""
 
 
@@ -69,8 +69,14 @@ def _pool(pool: Pool, series: Series, joined: int) -> tuple[Track, ...]:
     if pool.setup.limits.blocks < HIDDEN:
         found.append(Track("Cache in use", "fraction", (Line("cache", np.minimum(columns["kv_fraction"], 1.0)),)))
     names = [("prompt", "prompt_tokens_per_s"), ("output", "tokens_per_s")]
-    names = names if pool.generates else [("input", "prompt_tokens_per_s")]
-    found.append(Track("Tokens a second", "count", tuple(Line(name, columns[column]) for name, column in names)))
+    names = names if pool.generates else [("in", "prompt_tokens_per_s")]
+    found.append(
+        Track(
+            "Queries a second" if pool.arch is None else "Tokens a second",
+            "count",
+            tuple(Line(name, columns[column]) for name, column in names),
+        )
+    )
     found.append(Track("Power", "w", (Line("power", columns["power_w"]),)))
     found.append(Track("Busy replicas", "count", (Line("busy", busy / pool.virtual),)))
     shares = {
