@@ -1,0 +1,142 @@
+"""Words of NeMo and what they are called in Megatron."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from workloads.training_configs.megatron_model import NUMBERS, OTHERS
+
+SAME: Final = frozenset({
+    *NUMBERS, *OTHERS, "tensor_model_parallel_size", "pipeline_model_parallel_size", "context_parallel_size",
+    "expert_model_parallel_size", "expert_tensor_parallel_size", "virtual_pipeline_model_parallel_size",
+    "num_layers_in_first_pipeline_stage", "num_layers_in_last_pipeline_stage", "sequence_parallel", "seq_length",
+    "micro_batch_size", "global_batch_size", "rampup_batch_size", "recompute_granularity", "recompute_method",
+    "recompute_num_layers", "recompute_modules", "distribute_saved_activations", "fp8", "fp8_recipe", "cpu_offloading",
+    "cpu_offloading_num_layers", "cpu_offloading_activations", "cpu_offloading_weights",
+    "fine_grained_activation_offloading", "offload_modules", "tp_comm_overlap", "ub_tp_comm_overlap",
+    "overlap_p2p_comm", "overlap_moe_expert_parallel_comm", "overlap_grad_reduce", "overlap_param_gather",
+    "moe_expert_capacity_factor", "cp_comm_type", "attention_backend", "use_flash_attention", "mtp_num_layers",
+    "account_for_embedding_in_pipeline_split", "account_for_loss_in_pipeline_split", "pipeline_model_parallel_layout",
+    "window_size", "moe_shared_expert_overlap", "enable_cuda_graph", "external_cuda_graph", "fp8_params",
+    "fp8_param_gather", "moe_token_dispatcher_type", "hybrid_override_pattern", "grad_reduce_in_fp32",
+    "use_distributed_optimizer", "data_parallel_sharding_strategy", "num_distributed_optimizer_instances",
+    "optimizer_cpu_offload", "optimizer_offload_fraction", "use_precision_aware_optimizer", "fsdp_sharding_strategy",
+    "delay_wgrad_compute", "fp4", "bf16", "fp16", "use_megatron_fsdp", "use_torch_fsdp2",
+})  # fmt: skip
+"""Words of models, strategies and optimizers that Megatron has too."""
+
+_SECTIONS: Final = (
+    "model.config", "model", "trainer.strategy.ddp", "trainer.strategy", "trainer.plugins", "trainer.callbacks", "ddp",
+    "comm_overlap", "mixed_precision", "optim.config", "optimizer", "train",
+)  # fmt: skip
+"""Parts of a file where those words may stand, those that count first in front."""
+
+RENAMED: Final = {
+    "model.encoder_seq_length": "seq_length",
+    "model.activations_checkpoint_granularity": "recompute_granularity",
+    "model.activations_checkpoint_method": "recompute_method",
+    "model.activations_checkpoint_num_layers": "recompute_num_layers",
+    "model.num_moe_experts": "num_experts",
+    "model.config.num_moe_experts": "num_experts",
+    "model.bias": "bias",
+    "model.add_bias_linear": "bias",
+    "model.config.add_bias_linear": "bias",
+    "model.share_embeddings_and_output_weights": "tied",
+    "model.config.share_embeddings_and_output_weights": "tied",
+    "model.activation": "activation",
+    "model.gated_linear_unit": "gated",
+    "model.config.gated_linear_unit": "gated",
+    "model.activation_func._target_": "activation",
+    "model.config.activation_func._target_": "activation",
+    "model.tokenizer.type": "tokenizer",
+    "model.tokenizer.model": "tokenizer_model",
+    "model.tokenizer.pretrained_model_name": "pretrained_model_name",
+    "data.tokenizer.pretrained_model_name": "pretrained_model_name",
+    "model.precision": "precision",
+    "trainer.precision": "precision",
+    "trainer.plugins.precision": "precision",
+    "mixed_precision": "precision",
+    "model.optim.name": "optimizer",
+    "optim.name": "optimizer",
+    "optim.config.optimizer": "optimizer",
+    "optimizer.optimizer": "optimizer",
+    "model.optim.overlap_grad_sync": "overlap_grad_reduce",
+    "model.optim.overlap_param_sync": "overlap_param_gather",
+    "model.fsdp": "fsdp",
+    "trainer.strategy.fsdp": "fsdp",
+    "model.fsdp_sharding_strategy": "data_parallel_sharding_strategy",
+    "trainer.num_nodes": "nodes",
+    "num_nodes": "nodes",
+    "trainer.devices": "devices_per_node",
+    "num_gpus_per_node": "devices_per_node",
+    "trainer.max_steps": "train_iters",
+    "max_steps": "train_iters",
+    "train.train_iters": "train_iters",
+    "trainer.num_gpus_per_node": "devices_per_node",
+    "trainer.tensor_parallelism": "tensor_model_parallel_size",
+    "trainer.pipeline_parallelism": "pipeline_model_parallel_size",
+    "trainer.virtual_pipeline_parallelism": "virtual_pipeline_model_parallel_size",
+    "trainer.context_parallelism": "context_parallel_size",
+    "trainer.sequence_parallelism": "sequence_parallel",
+    "tensor_parallelism": "tensor_model_parallel_size",
+    "pipeline_parallelism": "pipeline_model_parallel_size",
+    "virtual_pipeline_parallelism": "virtual_pipeline_model_parallel_size",
+    "context_parallelism": "context_parallel_size",
+    "sequence_parallelism": "sequence_parallel",
+    "expert_parallelism": "expert_model_parallel_size",
+    "data.seq_length": "seq_length",
+    "model.data.seq_length": "seq_length",
+    "model.data.train_ds.max_seq_length": "seq_length",
+    "seq_length": "seq_length",
+    "dataset.seq_length": "seq_length",
+    "dataset.sequence_length": "seq_length",
+    "data.global_batch_size": "global_batch_size",
+    "data.micro_batch_size": "micro_batch_size",
+    "model.data.train_ds.global_batch_size": "global_batch_size",
+    "model.data.train_ds.micro_batch_size": "micro_batch_size",
+    "global_batch_size": "global_batch_size",
+    "micro_batch_size": "micro_batch_size",
+    "exp_manager.checkpoint_callback_params.every_n_train_steps": "save_interval",
+    "log.ckpt.every_n_train_steps": "save_interval",
+    "checkpoint.save_interval": "save_interval",
+    "trainer.strategy.ckpt_async_save": "async_save",
+    "checkpoint.async_save": "async_save",
+    "model.peft.peft_scheme": "peft",
+    "peft": "peft",
+    "peft_scheme": "peft",
+    "peft._target_": "peft",
+    "model.peft.lora_tuning.adapter_dim": "lora_rank",
+    "peft.dim": "lora_rank",
+    "model.peft.lora_tuning.target_modules": "lora_target_modules",
+    "peft.target_modules": "lora_target_modules",
+    "_target_": "recipe",
+    "_factory_": "recipe",
+    "recipe": "recipe",
+    "model.config._target_": "class",
+    "model._target_": "class",
+    "model._factory_": "class",
+    **{f"{section}.{word}": word for section in _SECTIONS for word in SAME},
+}
+"""What a key is called in Megatron, or here where Megatron has no word for it."""
+
+RANK: Final = {key: rank for rank, key in enumerate(RENAMED)}
+"""Where two keys say the same thing, the one with the lower rank counts."""
+
+MODELS: Final = {
+    "llama27b": "llama-2-7b", "llama213b": "llama-2-13b", "llama270b": "llama-2-70b", "llama38b": "llama-3-8b",
+    "llama370b": "llama-3-70b", "llama318b": "llama-3.1-8b", "llama3170b": "llama-3.1-70b",
+    "llama31405b": "llama-3.1-405b", "llama321b": "llama-3.2-1b", "llama323b": "llama-3.2-3b",
+    "codellama7b": "codellama-7b", "codellama13b": "codellama-13b", "codellama34b": "codellama-34b",
+    "codellama70b": "codellama-70b", "mistral7b": "mistral-7b-v0.1", "mixtral8x7b": "mixtral-8x7b",
+    "mixtral8x22b": "mixtral-8x22b", "gpt175b": "gpt3-175b", "gpt3175b": "gpt3-175b", "gemma2b": "gemma-2b",
+    "gemma7b": "gemma-7b", "gemma22b": "gemma-2-2b", "gemma29b": "gemma-2-9b", "gemma227b": "gemma-2-27b",
+    "qwen2500m": "qwen2-0.5b", "qwen21p5b": "qwen2-1.5b", "qwen27b": "qwen2-7b", "qwen272b": "qwen2-72b",
+    "qwen25500m": "qwen2.5-0.5b", "qwen251p5b": "qwen2.5-1.5b", "qwen257b": "qwen2.5-7b", "qwen2514b": "qwen2.5-14b",
+    "qwen2532b": "qwen2.5-32b", "qwen2572b": "qwen2.5-72b", "qwen3600m": "qwen3-0.6b", "qwen31p7b": "qwen3-1.7b",
+    "qwen34b": "qwen3-4b", "qwen38b": "qwen3-8b", "qwen314b": "qwen3-14b", "qwen332b": "qwen3-32b",
+    "qwen330ba3b": "qwen3-30b-a3b", "qwen3235ba22b": "qwen3-235b-a22b", "deepseekv2": "deepseek-v2",
+    "deepseekv2lite": "deepseek-v2-lite", "deepseekv3": "deepseek-v3", "starcoder215b": "starcoder2-15b",
+    "starcoder23b": "starcoder2-3b", "starcoder27b": "starcoder2-7b",
+}  # fmt: skip
+"""Catalogue names of NeMo's model classes and recipes, whose names are in lower case without punctuation and
+"config"."""
