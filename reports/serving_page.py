@@ -21,6 +21,8 @@ FIGURES: Final[tuple[Figure[ServedCard], ...]] = tuple(
 """Every figure of ``reports.serving_figures``, in the order of the page."""
 
 MOST_OBJECTIVES: Final = 24
+_ROOM: Final = 16.0
+"""What a tick of a card takes of its width [%]."""
 
 
 class Shown(NamedTuple):
@@ -68,9 +70,11 @@ def shown_objective(each: Objective) -> Shown:
 
 def _few(axis: Axis) -> list[Tick]:
     """Ticks that have room in a card."""
-    ticks = [tick for tick in fine_ticks(axis, "s") if 6.0 <= tick.at <= 94.0]
-    stride = max(1, -(-len(ticks) // 5))
-    return ticks[::stride]
+    found: list[Tick] = []
+    for tick in fine_ticks(axis, "s"):
+        if 6.0 <= tick.at <= 94.0 and (not found or tick.at - found[-1].at >= _ROOM):
+            found.append(tick)
+    return found
 
 
 def verdict_of(each: Objective) -> str:

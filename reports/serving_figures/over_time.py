@@ -80,25 +80,27 @@ def _stretched(run: OverTime, values: Floats) -> tuple[Floats, Floats]:
 def _frame(axes: Axes, end: float, unit: str, top: float) -> None:
     most = top if top > 0.0 else 1.0
     axes.set(xlim=(0.0, end), ylim=(0.0, 1.06 * most))
-    for axis, high, few, last in (
-        (axes.xaxis, end, 5, f" {unit}"),
-        (axes.yaxis, most, 3, ""),
-    ):
-        step = round_step(high, few)
-        ticks = [step * i for i in range(int(1.0001 * high / step) + 1)]
-        axis.set_ticks(
-            ticks, labels=[_round(tick) + (last if i == len(ticks) - 1 else "") for i, tick in enumerate(ticks)]
-        )
+    across, up = _ticks(end, 5), _ticks(most, 3)
+    axes.set_xticks(across, [*map(_round, across[:-1]), f"{_round(across[-1])} {unit}"])
+    axes.set_yticks(up, [*map(_round, up)])
+    if across[-1] > 0.93 * end:
+        axes.get_xticklabels()[-1].set_horizontalalignment("right")
     axes.minorticks_off()
     axes.tick_params(bottom=False, left=False, labelsize=8.5)
     axes.grid(axis="y", color=colour("line"), linewidth=0.6, alpha=0.6)
     axes.set_axisbelow(True)
 
 
+def _ticks(end: float, few: int) -> list[float]:
+    """Round values from 0 on, at most ``few`` of them after it."""
+    step = round_step(end, few)
+    return [step * i for i in range(int(1.0001 * end / step) + 1)]
+
+
 def _round(value: float) -> str:
-    for limit, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if value >= limit:
-            factor = {"G": 1e9, "M": 1e6, "k": 1e3}[letter]
+    """A tick: thousands from 10,000 on as "10k"."""
+    for least, factor, letter in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
+        if value >= least:
             return f"{value / factor:g}{letter}"
     return f"{value:.6g}"
 

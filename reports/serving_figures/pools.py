@@ -37,8 +37,9 @@ FIGURE: Final = Figure(
     "Pools, and what limits each",
     30,
     "Shares are of the time in which replicas were there, from the first arrival to the last token. Batch and waiting "
-    "are means over that time, of each replica. What limits a pool follows from these numbers by fixed rules: mostly "
-    "idle, full cache, full batch, host, transfers, then memory bandwidth (MBU) or compute (MFU) while it works.",
+    "are means over that time, of each replica. What limits a pool follows from these numbers by the first rule that "
+    "holds: full cache, full batch, mostly idle, host or transfers, then memory bandwidth (MBU) or compute (MFU) while "
+    "it works.",
     applies,
     draw,
 )

@@ -194,7 +194,7 @@ def _pool_rows(pool: Pool) -> tuple[tuple[str, str], ...]:
     runtime, plan, limits = ready.pool.runtime, ready.pool.plan, pool.setup.limits
     per_replica = f"{ready.pool.count} × {ready.pool.device.id}"
     rows = [("runs", pool.arch.id if pool.arch else f"search: {table.index}")]
-    rows += [("replicas", f"{table.replicas} of {per_replica} each; {ready.pool.device.name}")]
+    rows += [("replicas", f"{table.replicas}, each {per_replica} ({ready.pool.device.name})")]
     parallel = [f"{name} {size}" for name, size in (("tp", plan.tp), ("pp", plan.pp), ("ep", plan.ep)) if size > 1]
     rows += [("plan", ", ".join(parallel))] if parallel else []
     rows += [("software", f"{runtime.name} {runtime.version} ({runtime.date})")]
