@@ -1,0 +1,1 @@
+"""What becomes of a step time on thousands of devices over weeks: stragglers, failures, checkpoints, goodput."""
