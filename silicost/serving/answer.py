@@ -248,7 +248,17 @@ def asked_of(fleet: Fleet) -> tuple[Placed, Requests]:
     tenant = _tenant(table.tenant, traffic.requests, table.seed)
     with placed(fleet.place):
         jobs = place(fleet.pipeline, traffic, _asked(fleet, tenant), table.seed)
-    return jobs, Requests(jobs.first, jobs.answer, jobs.last, traffic.input, traffic.output, tenant)
+    return jobs, Requests(jobs.first, jobs.answer, jobs.last, traffic.input, _given(jobs), tenant)
+
+
+def _given(jobs: Placed) -> npt.NDArray[np.int64]:
+    """Tokens that each request is answered with, [n]: of an encoder or a search none."""
+    output = jobs.work.output
+    found: npt.NDArray[np.int64] = output[jobs.last].sum(axis=1)
+    if jobs.last.shape[1] == 1:
+        apart = jobs.last[:, 0] != jobs.answer[:, 0]
+        found += np.where(apart, output[jobs.answer[:, 0]], 0)
+    return found
 
 
 def serve(fleet: Fleet, *, intervals: bool = True, slo: Slo | None = None) -> Answer:
