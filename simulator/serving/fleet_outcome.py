@@ -145,7 +145,8 @@ def fleet_outcome(
     first_s = float(own["arrival_s"].min()) if done.any() else 0.0
     last_s = float(own["last_token_s"].max()) if done.any() else 0.0
     duration_s = last_s - first_s
-    pools = tuple(_figures(served, number, member, first_s, last_s) for number, member in enumerate(members))
+    begin_s, end_s = _worked(served, table["arrival_s"], first_s, last_s)
+    pools = tuple(_figures(served, number, member, begin_s, end_s) for number, member in enumerate(members))
     site = members[0].prepared.scenario.site
     device_j, node_j = sum(pool.device_j for pool in pools), sum(pool.node_j for pool in pools)
     facility_j = node_j * site.pue.value
@@ -181,6 +182,15 @@ def fleet_outcome(
     return FleetOutcome(
         Outcome(latencies, values, _reasons(members, slos, usd, judged, main)), pools, links, _tenants(table, slos)
     )
+
+
+def _worked(served: FleetServed, arrival_s: Floats, first_s: float, last_s: float) -> tuple[float, float]:
+    """From when to when pools worked [s]: also on requests that nobody answered."""
+    ran = served.replicas[:, kernel.ITERATIONS] > 0.0
+    came_s = arrival_s[np.isfinite(arrival_s)]
+    if not ran.any() or not len(came_s):
+        return first_s, last_s
+    return float(came_s.min()), max(last_s, float(served.replicas[ran, kernel.TIME].max()))
 
 
 def _good(own: Mapping[str, npt.NDArray[Any]], slos: Mapping[str, Slo | None]) -> tuple[float, bool]:
@@ -309,7 +319,7 @@ def series_of(served: FleetServed, members: Sequence[Member]) -> tuple[Series, .
             }
         columns = {
             "waiting": cells[:, c.B_WAITING] / width, "running": cells[:, c.B_RUNNING] / width,
-            "kv_fraction": cells[:, c.B_BLOCKS] / (width * blocks * setup.replicas) if setup.replicas else busy * 0.0,
+            "kv_fraction": cells[:, c.B_BLOCKS] / (width * blocks * setup.most),
             "busy_replicas": busy / width, **shares, "prompt_tokens_per_s": cells[:, c.B_PROMPT_TOKENS] / width,
             "tokens_per_s": cells[:, c.B_TOKENS] / width,
             "iterations_per_s": cells[:, c.B_ITERATIONS] / width,

@@ -352,3 +352,28 @@ def test_tables_are_read_strictly(tmp_path: Path) -> None:
         file.write_text(text)
         with pytest.raises(InputError, match=said):
             load_fleet(str(file))
+
+
+def test_devices_are_accounted_for_as_long_as_they_work() -> None:
+    encoder = pool("e", model="bge-base-en-v1.5")
+    stages = (StageTable("e", name="x", input="300", fanout=4), StageTable("a", name="y"))
+    answer = served(fleet(pool("a", most_waiting=1, max_num_seqs=1), encoder, traffic=FULL, stage=stages))
+    done, rejected, _ = counted(answer)
+    assert done > 1
+    assert rejected > 1
+    for found in answer.found.pools:
+        assert found.utilisation is not None
+        assert 0.0 < found.utilisation <= 1.0 + 1e-9
+        assert found.active_s >= value(answer, "duration_s")
+    one = served(
+        fleet(failure=(FailureTable("a", "1 s"),), traffic=TrafficTable(rate=50.0, requests=90, isl="9", osl="99"))
+    )
+    assert one.found.pools[0].busy_s <= one.found.pools[0].active_s * (1.0 + 1e-9)
+
+
+def test_a_timeline_counts_what_the_run_does() -> None:
+    grows = pool(max_num_seqs=8, autoscale=ScalingTable(1, 4, 8.0, "1 s", "2 s"), kv_blocks=200)
+    answer = served(fleet(grows, traffic=TrafficTable(rate=100.0, requests=1500, isl="200", osl="60")))
+    (series,) = answer.series
+    assert series.columns["kv_fraction"].max() <= 1.0
+    assert series.columns["busy_replicas"].max() > 1.5
