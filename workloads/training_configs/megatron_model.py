@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import difflib
+import re
 from typing import Final, Literal
 
 import msgspec
@@ -139,10 +140,9 @@ def _expert_layers(s: Settings, layers: int) -> list[bool]:
 
 def _vocabulary(s: Settings, arch: Architecture, tp: int) -> int:
     """Rows of the embedding, padded as Megatron pads them."""
-    exact = s.maybe_whole("padded_vocab_size")
-    kind = s.text("tokenizer_type").lower()
-    known = s.maybe_whole("vocab_size")
-    names = [s.text(key) for key in ("tokenizer_model", "tokenizer_name_or_path", "pretrained_model_name")]
+    exact, known = s.maybe_whole("padded_vocab_size"), s.maybe_whole("vocab_size")
+    kind = s.known_text("tokenizer_type").lower()
+    names = [s.known_text(key) for key in ("tokenizer_model", "tokenizer_name_or_path", "pretrained_model_name")]
     multiple = s.whole("make_vocab_size_divisible_by", default=128) * tp
     if exact is not None:
         return exact
@@ -153,25 +153,33 @@ def _vocabulary(s: Settings, arch: Architecture, tp: int) -> int:
 
 
 def _vocabulary_of_likes(s: Settings, arch: Architecture, names: list[str]) -> int:
-    """The vocabulary of the catalogue's model whose tokenizer is named, else of one of the same shape, else GPT-2's."""
+    """The vocabulary of the catalogue's model whose tokenizer is named, else of the one of the same shape whose name is
+    most like the file's, else GPT-2's."""
     models = [load_model(name) for name in model_names()]
     endings = {name.rstrip("/").lower().split("/")[-1] for name in names}
     for model in models:
         if model.hf_id and model.hf_id.lower().split("/")[-1] in endings:
             s.assumed.append(f"vocabulary of {model.vocab} rows: that of {model.id}, whose tokenizer is named")
             return model.vocab
-    for model in models:
-        if _shape(model.groups, model.hidden) == _shape(arch.groups, arch.hidden):
-            s.assumed.append(f"vocabulary of {model.vocab} rows: that of {model.id}, which has the same layers")
-            return model.vocab
-    s.assumed.append(f"vocabulary of {_GPT2} rows, GPT-2's: the file names no size (--vocab-size)")
-    return _GPT2
+    alike = [m for m in models if _shape(m) == _shape(arch)]
+    if not alike:
+        s.assumed.append(f"vocabulary of {_GPT2} rows, GPT-2's: the file names no size (--vocab-size)")
+        return _GPT2
+    best = max(alike, key=lambda m: difflib.SequenceMatcher(None, _letters(m.id), _letters(arch.id)).ratio())
+    others = sorted({m.vocab for m in alike} - {best.vocab})
+    said = f", as have others with {', '.join(map(str, others))}" if others else ""
+    s.assumed.append(f"vocabulary of {best.vocab} rows: that of {best.id}, which has the same layers{said}")
+    return best.vocab
 
 
-def _shape(groups: Iterable[LayerGroup], hidden: int) -> tuple[object, ...]:
-    """Sizes that tell models of one family from others, whatever their biases."""
-    found: list[object] = [hidden]
-    for group in groups:
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _shape(arch: Architecture) -> tuple[object, ...]:
+    """What tells models of one family from others, whatever their biases."""
+    found: list[object] = [arch.hidden, arch.is_encoder]
+    for group in arch.groups:
         a, mlp = group.attention, group.mlp
-        found.append((group.count, a and (a.heads, a.kv_heads, a.head_dim), mlp and mlp.width))
+        found.append((group.count, a and (a.heads, a.kv_heads, a.head_dim), mlp and (mlp.width, mlp.gated)))
     return tuple(found)

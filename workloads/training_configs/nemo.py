@@ -44,8 +44,9 @@ def read_nemo(text: str, file: str, name: str, model: str) -> TrainingConfig:
     settings = _settings(leaves(root, file), file)
     for translate in (_layers, _precision, _fsdp, _adapters, _devices):
         translate(settings)
-    named = _model(settings)
-    return config_of(settings, "nemo", name, model or named, _RUNTIME)
+    named = model or _model(settings)
+    settings.used.update(("recipe", "class"))
+    return config_of(settings, "nemo", name, named, _RUNTIME)
 
 
 def _settings(found: list[Given], file: str) -> Settings:
@@ -177,8 +178,8 @@ def _model(s: Settings) -> str:
         known = next((MODELS[name] for name in names if name in MODELS), "")
         if known and here and found is not None:
             raise InputError(
-                f"{s.given[here[0]].place}: changes {clipped(str(found.value))}; allowed: all of {', '.join(NUMBERS)}, "
-                "or none of them"
+                f"{s.file}: {s.given[here[0]].key}: changes {clipped(str(found.value))}; allowed: all of "
+                f"{', '.join(NUMBERS)}, or none of them"
             )
         if known:
             return known
@@ -187,7 +188,7 @@ def _model(s: Settings) -> str:
     source = kind or recipe
     assert source is not None
     raise UnknownName("NeMo model", (_names(str(source.value)) or [""])[0], MODELS,
-                      "name the model instead: silicost models list", source.place)  # fmt: skip
+                      "or name the model instead: silicost models list", f"{s.file}: {source.key}")  # fmt: skip
 
 
 def _names(target: str) -> list[str]:

@@ -20,7 +20,7 @@ SAME: Final = frozenset({
     "window_size", "moe_shared_expert_overlap", "enable_cuda_graph", "external_cuda_graph", "fp8_params",
     "fp8_param_gather", "moe_token_dispatcher_type", "hybrid_override_pattern", "grad_reduce_in_fp32",
     "use_distributed_optimizer", "data_parallel_sharding_strategy", "num_distributed_optimizer_instances",
-    "optimizer_cpu_offload", "optimizer_offload_fraction", "use_precision_aware_optimizer", "fsdp_sharding_strategy",
+    "optimizer_cpu_offload", "optimizer_offload_fraction", "use_precision_aware_optimizer",
     "delay_wgrad_compute", "fp4", "bf16", "fp16", "use_megatron_fsdp", "use_torch_fsdp2",
 })  # fmt: skip
 """Words of models, strategies and optimizers that Megatron has too."""

@@ -25,7 +25,7 @@ class LeftOut(msgspec.Struct, frozen=True):
     """One thing that the file says and that is not used.
 
     Args:
-        place: file and line, or file and key.
+        place: the file, and the line where it is a script.
         key: the option as the file spells it.
         value: its value as text ("true" for a switch, "" for what is no option).
         why: what follows from leaving it out, where that is known; "" where the option has no part in the cost, or is

@@ -118,6 +118,11 @@ class Settings:
         found = self.find(*keys)
         return default if found is None else str(found.value)
 
+    def known_text(self, key: str) -> str:
+        """As ``text``; "" where it holds a variable that is not set."""
+        self.used.add(key)
+        return "" if key not in self.given or unset_names(self.given[key].value) else self.text(key)
+
     def word(self, allowed: Mapping[str, T], *keys: str, default: str) -> T:
         """What a word means, without regard to case.
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from hardware_specs.errors import InputError, UnknownName, clipped
+from hardware_specs.errors import InputError, UnknownName
 from hardware_specs.reader import read_toml
 from workloads.models.architecture import Architecture, Attention, FeedForward, LayerGroup
 from workloads.models.catalogue import load_model
@@ -125,7 +125,7 @@ def _values(path: Path) -> Iterator[Given]:
         if isinstance(value, dict):
             nodes += [(f"{key}.{name}", inner) for name, inner in value.items()]
         else:
-            yield Given(value, f"{path.name}: {clipped(key)}", key)
+            yield Given(value, path.name, key)
 
 
 def _degree(s: Settings, name: str) -> int:
@@ -134,7 +134,10 @@ def _degree(s: Settings, name: str) -> int:
 
 def _model(s: Settings) -> str | Architecture:
     """The catalogue's name of the model, or the small one that is for trying out."""
-    name, flavor = s.text("model.name", default="llama3"), s.text("model.flavor", default="debugmodel")
+    for key in ("model.name", "model.flavor"):
+        if not s.has(key):
+            raise s.missing(key)
+    name, flavor = s.text("model.name"), s.text("model.flavor")
     family = next((known for known in sorted(MODELS, key=len, reverse=True) if known in name.lower()), "")
     if not family:
         raise UnknownName("torchtitan model", name, MODELS, "or name the model instead: silicost models list",

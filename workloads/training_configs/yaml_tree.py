@@ -52,7 +52,7 @@ def leaves(root: dict[str, Any], file: str) -> list[Given]:
     """
     found: list[Given] = []
     for key, value in _walk(root, "", 0, file):
-        found.append(Given(_resolved(value, root, key, 0), f"{file}: {key}", key))
+        found.append(Given(_resolved(value, root, key, 0), file, key))
         if len(found) > _MOST_KEYS:
             raise InputError(f"{file}: has more than {_MOST_KEYS} values; no configuration has")
     return found

@@ -115,8 +115,8 @@ def test_case() -> None:
 
 
 def test_loops_and_functions_are_passed_over() -> None:
-    script = read_script("N=1\nusage() {\n N=2\n}\nfunction other {\n N=4; }\nfor i in 1 2; do N=3; done\npython t.py $N",
-                         "job.sh", {})  # fmt: skip
+    text = "N=1\nusage() {\n N=2\n}\nfunction other {\n N=4; }\nfor i in 1 2; do N=3; done\npython t.py $N"
+    script = read_script(text, "job.sh", {})
     assert script.commands[0].words[-1].text == "1"
     assert [s.line for s in script.skipped] == [2, 5, 7]
     assert not script.blocks
@@ -160,8 +160,11 @@ def test_growth_is_bounded() -> None:
         read_script(doubling, "job.sh", {})
 
 
-@pytest.mark.parametrize("text", ['"$(' * 5000, "${A:-" * 5000, "$((" * 3000, "(" * 5000, "if " * 5000, "case x in " * 2000,
-                                  "A=(" * 3000, "`" * 4001, "<<E\n" * 100, "f() {" * 1000])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    ['"$(' * 5000, "${A:-" * 5000, "$((" * 3000, "(" * 5000, "if " * 5000, "case x in " * 2000, "A=(" * 3000,
+     "`" * 4001, "<<E\n" * 100, "f() {" * 1000],
+)  # fmt: skip
 def test_what_nobody_closes(text: str) -> None:
     try:
         read_script(f"python t.py --a {text}\n{text}", "job.sh", {})
@@ -185,8 +188,11 @@ def test_arithmetic_is_that_of_shells(a: int, b: int, c: int) -> None:
     assert abs(expressions.whole(f"({a}) % {c}", "x")) < c
 
 
-@pytest.mark.parametrize("text", ["1/0", "2**99999999", "__import__('os')", "a", "1.5", "'x'*9", "9" * 400, "10**18*10",
-                                  "1e9", "[1]", "", "1 if 1 else 2", "(" * 250, "-" * 299 + "1 1", "f(1)", "True"])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    ["1/0", "2**99999999", "__import__('os')", "a", "1.5", "'x'*9", "9" * 400, "10**18*10", "1e9", "[1]", "",
+     "1 if 1 else 2", "(" * 250, "-" * 299 + "1 1", "f(1)", "True"],
+)  # fmt: skip
 def test_expressions_that_are_refused(text: str) -> None:
     with pytest.raises(InputError, match="cannot be worked out"):
         expressions.whole(text, "x")
