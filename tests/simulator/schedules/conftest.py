@@ -1,0 +1,8 @@
+"""Tests of schedules share random cases and a plain executor."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent))
