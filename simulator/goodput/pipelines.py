@@ -101,7 +101,7 @@ def _through_schedule(law: Slowdown, draws: int, replicas: int, layout: Pipeline
     below = ndtr((times[:, None] - centre) / spread) @ weight
     all_below = np.clip(below, 0.0, 1.0) ** replicas
     typical = layout.micro_batches + layout.bubble * others
-    expected = times[0] + float(np.trapezoid(1.0 - all_below, times))
+    expected = float(times[0]) + float(np.trapezoid(1.0 - all_below, times))
     rising, first = np.unique(all_below, return_index=True)
     return StepSlowdown(expected / typical, np.interp(LEVELS, rising, times[first]) / typical)
 

@@ -37,6 +37,8 @@ def test_useful_and_lost_time_are_the_wall_time(devices: int, steps: int, spares
     assert found.useful_s + found.lost.total_s == pytest.approx(found.wall_s)
     assert 0.0 < found.goodput <= 1.0
     assert found.wall_p10_s <= found.wall_p90_s
+    assert {type(value) for value in vars(found).values()} <= {int, float, bool, type(found.lost)}
+    assert {type(value) for value in vars(found.lost).values()} == {float}
 
 
 def test_drawn_runs_have_the_expected_mean() -> None:
@@ -182,3 +184,10 @@ def test_percentiles_are_of_the_drawn_runs() -> None:
     found = job(runs=1)
     assert found.wall_p10_s == found.wall_p90_s == found.wall_drawn_s
     assert np.isfinite(found.wall_drawn_s)
+
+
+def test_a_restart_is_detection_start_reading_and_warm_up() -> None:
+    back = Recovery(detect_s=7.0, restart_s=11.0, warmup_s=13.0)
+    found = job(8, steps=1_000_000, mtbf_s=1e8, recovery=back)
+    reading = SAVED.bytes / SAVED.node_bytes_per_s
+    assert found.lost.restart_s / found.interruptions == pytest.approx(7.0 + 11.0 + 13.0 + reading, rel=1e-3)

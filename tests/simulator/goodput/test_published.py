@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
 from simulator.goodput.published import Comparison, compare_published
 
 ROWS = {(row.run, row.quantity, row.rates): row for row in compare_published()}
@@ -42,3 +48,14 @@ def test_rates_of_another_cluster_are_within_a_factor_of_four() -> None:
 def test_a_bound_that_is_kept_is_no_error() -> None:
     assert Comparison("run", "effective", 0.9, 0.95, "h100", False, True).error == 0.0
     assert Comparison("run", "effective", 0.9, 0.45, "h100", False, True).error == -0.5
+
+
+def test_the_example_of_the_document_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "goodput.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```py\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    script = tmp_path / "example.py"
+    script.write_text(example)
+    runpy.run_path(str(script))
+    days, goodput = (float(line.split()[0]) for line in capsys.readouterr().out.splitlines())
+    assert 600_000 * 6.46 / 86400 < days < 60.0
+    assert 0.9 < goodput < 0.96
