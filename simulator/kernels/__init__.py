@@ -17,11 +17,16 @@ from pathlib import Path
 import numba
 
 
+COMPILED = ("devices", "goodput", "schedules")
+"""Rooms beside this one that have compiled functions."""
+
+
 def cache_directory() -> Path:
     """Where compiled kernels of exactly these sources live; a temporary place if the user's is not writable."""
     here = Path(__file__).parent
     digest = hashlib.sha256(f"{numba.__version__} {sys.version} {platform.machine()} {_cpu_name()}".encode())
-    for source in sorted([*here.rglob("*.py"), *(here.parent / "devices").glob("*.py")]):
+    beside = [source for room in COMPILED for source in (here.parent / room).glob("*.py")]
+    for source in sorted([*here.rglob("*.py"), *beside]):
         digest.update(source.read_bytes())
     import platformdirs
 
