@@ -111,14 +111,8 @@ def replicas_for(found: Capacity, rate_per_s: float, place: str = "--rate") -> N
         InputError: several pools, or one that scales itself.
     """
     fleet = found.subject.fleet
-    if len(fleet.pools) != 1:
-        raise InputError(
-            f"{place}: the number of replicas is found for one pool, not for {len(fleet.pools)}; for a pool of prompts "
-            "and one of answers use --find disaggregated"
-        )
+    check_sizable(fleet.table, place)
     pool = fleet.pools[0]
-    if pool.setup.scaling:
-        raise InputError(f"{place}: pool {pool.name} scales itself; say its replicas instead")
     if not found.rate_per_s:
         return None
     each = found.rate_per_s / pool.table.replicas
@@ -133,6 +127,21 @@ def replicas_for(found: Capacity, rate_per_s: float, place: str = "--rate") -> N
         return None
     answer = serve(at_rate(with_replicas(sized, {pool.name: number}), rate_per_s), intervals=False)
     return Needed(number, answer, latencies_of(answer.requests), notes_of(sized, rate_per_s, found.subject.answer_s))
+
+
+def check_sizable(table: FleetTable, place: str = "--rate") -> None:
+    """Refuse fleets whose number of replicas cannot be found.
+
+    Raises:
+        InputError: several pools, or one that scales itself.
+    """
+    if len(table.pool) != 1:
+        raise InputError(
+            f"{place}: the number of replicas is found for one pool, not for {len(table.pool)}; for a pool of prompts "
+            "and one of answers use --find disaggregated"
+        )
+    if table.pool[0].autoscale:
+        raise InputError(f"{place}: a pool that scales itself has no number of replicas to be found; leave it out")
 
 
 def latencies_of(rows: Rows) -> dict[str, Latency]:

@@ -21,7 +21,7 @@ from hardware_specs.devices import load_device
 from hardware_specs.errors import InputError, UnknownName
 from hardware_specs.files import is_path
 from hardware_specs.systems import load_system
-from silicost.serving.capacity import Capacity, Needed, capacity_of, devices_of, figures_of, replicas_for
+from silicost.serving.capacity import Capacity, Needed, capacity_of, check_sizable, devices_of, figures_of, replicas_for
 from silicost.serving.tables import FleetTable, PoolTable
 from silicost.studies.evaluator import Reasons
 from silicost.studies.work import Prepared, _catalogues
@@ -193,6 +193,8 @@ def find(fleet: FleetTable, rate_per_s: float | None, intervals: bool, place: st
     Raises:
         InputError: a fleet that cannot be.
     """
+    if rate_per_s is not None:
+        check_sizable(fleet)
     capacity = capacity_of(fleet, place, intervals=intervals)
     needed = replicas_for(capacity, rate_per_s) if rate_per_s is not None else None
     return Found(capacity, needed)

@@ -184,10 +184,11 @@ def test_the_replicas_that_a_rate_needs() -> None:
     assert alone.replicas == 1
 
 
-def test_other_numbers_of_replicas_are_another_fleet_to_the_bit() -> None:
-    subject = ready(fleet(pool(), traffic=MIXED, slo=SLO), "f.toml")
+@pytest.mark.parametrize("plan", [{}, {"pp": 2, "count": 2}], ids=["whole", "pipeline"])
+def test_other_numbers_of_replicas_are_another_fleet_to_the_bit(plan: dict[str, Any]) -> None:
+    subject = ready(fleet(pool(**plan), traffic=MIXED, slo=SLO), "f.toml")
     grown = at_rate(with_replicas(subject, {"a": 3}), 100.0)
-    built = at_rate(ready(fleet(pool(replicas=3), traffic=MIXED, slo=SLO), "f.toml"), 100.0)
+    built = at_rate(ready(fleet(pool(replicas=3, **plan), traffic=MIXED, slo=SLO), "f.toml"), 100.0)
     np.testing.assert_array_equal(rows_of(grown, (1.0,))["e2e_s"], rows_of(built, (1.0,))["e2e_s"])
 
 
@@ -214,6 +215,7 @@ def test_tenants_and_conversations() -> None:
     assert capacity.answer is not None
     per_s = capacity.answer.found.outcome.values["requests_per_s"]
     assert per_s == pytest.approx(4.0 * capacity.rate_per_s, rel=0.1)
+    assert capacity.subject.saturated_per_s < 3.0 * capacity.rate_per_s
 
 
 def test_a_rate_that_changes_has_its_peaks_in_every_run() -> None:

@@ -128,6 +128,16 @@ def test_a_rate_to_be_served_and_the_best_designs(tmp_path: Path) -> None:
                     and other["j_per_output_token"] < row["j_per_output_token"])  # fmt: skip
 
 
+def test_devices_are_those_of_all_replicas() -> None:
+    table = designed(FLEET, {"tp": 3})
+    found = find(table, 3.0 * find(table, None, False).capacity.rate_per_s, False)
+    row = row_of(found)
+    assert row["replicas"] is not None
+    assert row["replicas"] > 1
+    assert row["devices"] == 3 * row["replicas"]
+    assert row["rate_per_s_per_device"] == found.capacity.rate_per_s / 3.0
+
+
 def test_designs_that_cannot_serve_say_why(tmp_path: Path) -> None:
     axes = (AxisTable(("model",), (("smollm-135m",), ("llama-3.1-70b",))), AxisTable(("tp",), ((1,), (7,))))
     order = msgspec.structs.replace(ORDER, axes=axes)

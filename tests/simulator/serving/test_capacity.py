@@ -110,6 +110,16 @@ def test_what_has_no_answer_breaks_every_bound() -> None:
     assert broken(rows, slos("ttft=200ms@p95")) == ()
 
 
+def test_what_has_no_answer_counts_beside_what_is_late() -> None:
+    rows = rows_of(1000)
+    rows["completed"][::25] = False
+    for name in ("queue_s", "ttft_s", "tpot_s", "e2e_s"):
+        rows[name][::25] = np.nan
+    rows["ttft_s"][1::50] = 9.0
+    assert broken(rows, slos("ttft=200ms@p95")) == ("ttft@p95",)
+    assert broken(rows, slos("ttft=200ms@p93")) == ()
+
+
 def test_an_answer_of_one_token_has_no_gap() -> None:
     rows = rows_of(1000)
     rows["tpot_s"][:] = np.nan
