@@ -1,13 +1,14 @@
 """Fit the numbers of software runtimes to measured inference and training runs.
 
-    python benchmarks/fit_runtimes.py POINTS... [--only TEXT] [--write] [--date DATE]
+    python benchmarks/fit_runtimes.py POINTS... [--only TEXT] [--keep NAME]... [--write] [--date DATE]
 
 Every runtime with enough measured runs has its factors and host times moved so that its runs are predicted best;
 numbers that its runs do not determine stay, and all do where a fit to some groups does not improve others. Groups of
 runs (a model on a device) are ordered by digest and every fourth is held out; runs of quality A or B that state all
 that a prediction needs are used, energy and what a server's limits decide apart. ``--only`` fits runtimes whose id
-contains this text. ``--write`` changes the files of the runtimes; without it the fits are only printed: mean absolute
-error before and after, of groups seen and held out.
+contains this text, ``--keep`` leaves a number as it is: what other devices that are better known say of it (products of
+a vendor's library on a device with a calibration) holds. ``--write`` changes the files of the runtimes; without it the
+fits are only printed: mean absolute error before and after, of groups seen and held out.
 
 A calibration that was measured under a runtime holds for others by the ratio of their factors: fit the runtimes that
 calibrations name before others.
@@ -19,7 +20,7 @@ import argparse
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -84,6 +85,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("points", nargs="+", type=Path)
     parser.add_argument("--only", default="")
+    parser.add_argument("--keep", action="append", default=[])
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--date", default=time.strftime("%Y-%m-%d"))
     arguments = parser.parse_args()
@@ -96,6 +98,7 @@ def main() -> None:
     }
     # Runs are handed to the workers by the fork: what predicts them is no data.
     _CHOSEN.update(chosen)
+    _KEPT.update(arguments.keep)
     with ProcessPoolExecutor(mp_context=get_context("fork")) as pool:
         for name, fitted in zip(chosen, pool.map(_fit_named, chosen), strict=True):
             print(fitted.report, flush=True)
@@ -104,6 +107,7 @@ def main() -> None:
 
 
 _CHOSEN: dict[str, list[Run]] = {}
+_KEPT: set[str] = set()
 
 
 class Fitted(NamedTuple):
@@ -115,7 +119,7 @@ class Fitted(NamedTuple):
 
 
 def _fit_named(name: str) -> Fitted:
-    return fit(load_runtime(name), _CHOSEN[name])
+    return fit(load_runtime(name), _CHOSEN[name], _KEPT)
 
 
 def runs_by_runtime(found: Sequence[Points]) -> dict[str, list[Run]]:
@@ -174,15 +178,18 @@ def _training_run(row: Row, source: str, table: str) -> tuple[str, Run | None]:
     return runtime.id, Run(source, spec.id, row["model"], METRIC, observed, predict)
 
 
-def fit(runtime: Runtime, runs: Sequence[Run]) -> Fitted:
-    """Fit ``runtime`` to its runs of groups that are not held out; few runs of a metric count more than one each."""
+def fit(runtime: Runtime, runs: Sequence[Run], kept: Collection[str] = ()) -> Fitted:
+    """Fit ``runtime`` to its runs of groups that are not held out; few runs of a metric count more than one each.
+
+    Numbers that are ``kept`` stay as they are.
+    """
     runs = [run for run, ratio in zip(runs, log_ratios(runtime, runs), strict=True) if np.isfinite(ratio)]
     folds = folds_of([run.key for run in runs])
     seen = thinned([run for run, fold in zip(runs, folds, strict=True) if fold != HELD_OUT])
     held = [run for run, fold in zip(runs, folds, strict=True) if fold == HELD_OUT]
     first = [run for run, fold in zip(runs, folds, strict=True) if fold not in (HELD_OUT, _TRIED_ON)]
     tried_on = thinned([run for run, fold in zip(runs, folds, strict=True) if fold == _TRIED_ON])
-    numbers = numbers_of(runtime)
+    numbers = [number for number in numbers_of(runtime) if number.name not in kept]
     if len({run.key for run in first}) > 1 and tried_on:
         tried = with_values(runtime, _fitted(runtime, numbers, thinned(first)).values)
         then, now = (np.abs(log_ratios(each, tried_on)).mean() for each in (runtime, tried))

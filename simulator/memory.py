@@ -205,12 +205,12 @@ def _kept_bytes(
     return kept
 
 
-def state_bytes_per_parameter(dtype: str) -> tuple[float, float, float]:
+def state_bytes_per_parameter(dtype: str, half_gradients: bool = False) -> tuple[float, float, float]:
     """Weights, gradients and Adam states per trained parameter [B].
 
-    Mixed precision keeps 16-bit weights, fp32 gradients and an fp32 master copy with two moments (Rajbhandari
-    et al., ZeRO, arXiv:1910.02054, section 3.1, with fp32 gradients as Megatron accumulates them).
+    Mixed precision keeps 16-bit weights, gradients in fp32 (as Megatron accumulates those of bf16) or 16 bit (as those
+    of fp16), and an fp32 master copy with two moments (Rajbhandari et al., ZeRO, arXiv:1910.02054, section 3.1).
     """
     if BITS[dtype] >= 32:
         return 4.0, 4.0, 8.0
-    return 2.0, 4.0, 12.0
+    return 2.0, 2.0 if half_gradients else 4.0, 12.0

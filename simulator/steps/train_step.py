@@ -1,15 +1,17 @@
 """A synchronous training step in closed form: micro-batches through a 1F1B pipeline, gradients, update.
 
-    t_step = t_host + sum(t_stage) + (M - 1) (t_host + max(t_stage)) + t_send + t_reduce + t_update
+    t_step = t_host + sum(t_stage) + (M - 1) max(t_stage, t_host + t_launch) + t_send + t_reduce + t_update
 
 with M = global_batch / (dp micro_batch) and t_stage the forward and backward of one micro-batch on each of pp stages:
 of equal stages the bubble of 1F1B and GPipe is (pp - 1)/M of the busy time (Narayanan et al., SC 2021,
-doi:10.1145/3458817.3476209, section 2.2). t_host is what the host of a stage adds to each micro-batch beyond launches,
-which run ahead (see the laws); the hosts of all stages work side by side, so that filling the pipeline shows it once.
-With v pieces of the model on a stage (interleaved 1F1B) the bubble is a v-th, and every micro-batch is sent v times as
-often (section 2.2 there). Gradients are reduced after the last backward, or beside it where the runtime does so: then
-what is longer shows, at least one layer's. Left out: the reduction of a tied embedding's gradient between first and
-last stage.
+doi:10.1145/3458817.3476209, section 2.2). t_host is what the host of a stage does for each micro-batch beside launches:
+the schedule, and loading of data. It works on the next micro-batch while the devices work on this one, and so is one
+more server that micro-batches pass (see ``pipeline``); those of all stages work side by side. Where a runtime launches
+ahead of the devices, t_launch of the operators of a stage is what t_stage takes at least, and the host's part of the
+rhythm; otherwise launches are in the operators. With v pieces of the model on a stage (interleaved 1F1B) the bubble is
+a v-th, and every micro-batch is sent v times as often (section 2.2 there). Gradients are reduced after the last
+backward, or beside it where the runtime does so: then what is longer shows, at least one layer's. Left out: the
+reduction of a tied embedding's gradient between first and last stage.
 
 ZeRO stages 1 and 2 scatter the gradients, update the dp-th part on each replica, and gather the weights, as much as an
 all-reduce. Context parallel ranks (Liu et al., "Ring Attention", arXiv:2310.01889) pass keys and values on while they
@@ -24,7 +26,7 @@ end (Llama Team, arXiv:2407.21783, section 3.3.2).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -38,7 +40,7 @@ from simulator.scenario import Plan, TrainStep
 from simulator.steps.pipeline import stage_seconds
 from simulator.steps.pricing import PricedGraph, collective_seconds, price_graph
 from workloads.lowering.plan import Lowering, Sharding
-from workloads.lowering.training import CONTEXT, gradient_tensors, lower_micro_batch, lower_update
+from workloads.lowering.training import CONTEXT, Gradients, gradient_tensors, lower_micro_batch, lower_update
 from workloads.operators import Operator, OpKind
 from workloads.runtimes.record import FUSIONS, Runtime
 
@@ -88,15 +90,24 @@ def price_step(
     count = micro_batches(work, plan)
     if how.precision.compute.startswith("int"):
         raise InputError(f"--dtype {how.precision.compute}: training needs floating point; use bf16, fp16, fp8 or fp32")
-    graph = lower_micro_batch(work.model, plan.micro_batch, work.seq_len, how, plan.recompute, work.lora_rank)
+    weights, gradients, states = state_bytes(how.precision.attention, model.runtime)
+    # Shards of gradients are reduced at once, micro-batch by micro-batch.
+    added = count > 1 and zero_stage(work, plan, model.runtime) < 3
+    kept = Gradients(gradients, added, how.fused("accumulate"))
+    again = recomputed(plan, model.runtime)
+    graph = lower_micro_batch(
+        work.model, plan.micro_batch, work.seq_len, how, again, work.lora_rank, kept,
+        not model.runtime.contiguous_context,
+    )  # fmt: skip
     micro = _beside_attention(price_graph(graph, model, communicators), plan.cp)
+    if model.runtime.overlaps_tensor:
+        micro = _beside_products(micro, plan.tp)
     trained = trained_parameters(work, plan)
-    weights, gradients, states = state_bytes_per_parameter(how.precision.attention)
     shards = shards_of(work, plan, model.runtime).states
-    tensors = {size / shards: number for size, number in gradient_tensors(graph, work.model.tied).items()}
+    tensors = {size / shards: number for size, number in gradient_tensors(graph, work.model.tied, gradients).items()}
     update = price_graph(lower_update(sum(trained) / shards, gradients, states, weights, tensors), model, communicators)
 
-    stages = stage_seconds(micro, plan.pp)
+    stages, hosts = stage_seconds(micro, plan.pp), launch_seconds(micro, plan.pp, model.runtime)
     send_s = 0.0
     if plan.pp > 1:
         size = plan.micro_batch * work.seq_len * work.model.hidden * how.precision.activation_bytes
@@ -105,9 +116,9 @@ def price_step(
         send_s = 2.0 * one * (plan.vpp * count + plan.pp - 2)
     through_s = (sum(stages) - max(stages)) / plan.vpp + count * max(stages)
     bubble_s = through_s - count * micro.total_s / plan.pp
+    host_s = _host_seconds(stages, hosts, count, plan.vpp, model.runtime)
     replicas = _Replicas(trained, weights, gradients, communicators, model)
     reduce_s = replicas.exposed_s(work, plan, count, through_s, max(stages))
-    host_s = model.runtime.host_step.value * count
     step_s = through_s + send_s + reduce_s + update.total_s + host_s
     static_w = float(model.record["static_w"])
     busy_j = count * micro.total_j / plan.pp + update.total_j
@@ -117,6 +128,25 @@ def price_step(
         step_s, micro, update, reduce_s, send_s, bubble_s, host_s, count, device_j, step_s - bubble_s - host_s,
         model_flops * work.global_batch, hardware_flops * work.global_batch,
     )  # fmt: skip
+
+
+def launch_seconds(micro: PricedGraph, stages: int, runtime: Runtime) -> list[float]:
+    """How long the host of each stage takes to launch the operators of a micro-batch ahead of the devices [s]."""
+    if not runtime.runs_ahead or runtime.graph_mode:
+        return [0.0] * stages
+    each = np.full_like(micro.time_s, runtime.launch.value)
+    return stage_seconds(replace(micro, time_s=each), stages)
+
+
+def _host_seconds(
+    stages: Sequence[float], launches: Sequence[float], count: int, vpp: int, runtime: Runtime
+) -> float:  # fmt: skip
+    """What hosts add to ``count`` micro-batches through ``stages`` [s]; a compiled step has one host part in all."""
+    own_s = runtime.host_step.value
+    busy = [max(pair) for pair in zip(stages, launches, strict=True)]
+    pace_s = max(busy) if runtime.graph_mode else max(max(busy), max(launches) + own_s)
+    filled_s = (sum(busy) - max(busy)) / vpp + max(busy)
+    return own_s + filled_s + (count - 1) * pace_s - (sum(stages) - max(stages)) / vpp - count * max(stages)
 
 
 class Trained(NamedTuple):
@@ -193,11 +223,40 @@ def _beside_attention(micro: PricedGraph, cp: int) -> PricedGraph:
     return replace(micro, time_s=time_s)
 
 
+def _beside_products(micro: PricedGraph, tp: int) -> PricedGraph:
+    """A micro-batch whose exchanges between tensor parallel ranks take only what products do not hide [s].
+
+    A rank multiplies the piece that it has while the next one is under way, so that of tp pieces of an exchange tp - 1
+    move beside tp - 1 parts of the products of the same layer and direction (Wang et al., "Overlap Communication with
+    Dependent Computation via Decomposition", ASPLOS 2023, doi:10.1145/3567955.3567959).
+    """
+    time_s = micro.time_s.copy()
+    for block in micro.graph.blocks if tp > 1 else ():
+        operators = micro.graph.operators[block.start : block.stop]
+        moves = np.array([o.family == "collective" and o.axis == "tp" for o in operators])
+        products = np.array([o.family == "gemm" for o in operators])
+        seconds = time_s[block.start : block.stop]
+        moved_s, math_s = float(seconds[moves].sum()), float(seconds[products].sum())
+        if block.label.startswith("layers") and moved_s > 0.0:
+            seconds[moves] *= max(1.0 - math_s / moved_s * (tp - 1.0) / tp, 1.0 / tp)
+    return replace(micro, time_s=time_s)
+
+
 def zero_stage(work: TrainStep, plan: Plan, runtime: Runtime) -> int:
     """The stage of ZeRO that a step runs with; adapters are small enough to be whole on each replica."""
     if work.lora_rank or plan.dp * plan.cp == 1:
         return 0
     return plan.zero if plan.zero >= 0 else 3 if runtime.shards_replicas else runtime.zero
+
+
+def recomputed(plan: Plan, runtime: Runtime) -> str:
+    """What the backward computes again (see ``RECOMPUTED``): what ``runtime`` means by selective, where it is that."""
+    return runtime.selective if plan.recompute == "selective" else plan.recompute
+
+
+def state_bytes(dtype: str, runtime: Runtime) -> tuple[float, float, float]:
+    """Weights, gradients and Adam states of each trained parameter under ``runtime`` [B]."""
+    return state_bytes_per_parameter(dtype, dtype in runtime.half_gradients)
 
 
 class Shards(NamedTuple):

@@ -10,7 +10,7 @@ from simulator.prepared import Prepared
 from simulator.result import MemoryUse, OperatorCost, PhaseCost, Result
 from simulator.scenario import Plan, TrainStep
 from simulator.steps.pricing import by_family, errors_by_family, most_bound, phase_cost
-from simulator.steps.train_step import StepCost, price_step, shards_of, trained_parameters
+from simulator.steps.train_step import StepCost, price_step, shards_of, state_bytes, trained_parameters
 from simulator.timeline import Timeline
 
 POWERS = {
@@ -44,7 +44,7 @@ def training_result(prepared: Prepared, work: TrainStep, timeline: Timeline) -> 
 def memory_use(prepared: Prepared, work: TrainStep) -> MemoryUse:
     """Bytes on the fullest device (the first pipeline stage, which holds the most micro-batches)."""
     arch, precision, sharding, plan = work.model, prepared.precision, prepared.how.sharding, prepared.pool.plan
-    weights, gradients, states = memory.state_bytes_per_parameter(precision.attention)
+    weights, gradients, states = state_bytes(precision.attention, prepared.pool.runtime)
     trained = sum(trained_parameters(work, plan))
     held = memory.weight_bytes(arch, precision, sharding)
     count = work.global_batch // (plan.micro_batch * plan.dp)

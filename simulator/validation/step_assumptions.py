@@ -3,6 +3,7 @@ modelled; see ``assumptions`` for what an assumption is.
 
 - micro-batch: one sequence, which always fits best
 - tensor and pipeline ways: as few as fit, tensor parallelism within eight devices first
+- sequence parallelism beside tensor parallelism: what the runtime usually does
 - rank of adapters: 16, between the defaults of PEFT (8) and NeMo (32)
 """
 
@@ -16,18 +17,26 @@ from hardware_specs.records import DeviceSpec
 from simulator.result import Result
 from simulator.validation.assumptions import Assumption
 from simulator.validation.cells import MOST_DEVICES, Row, whole
+from workloads.runtimes.record import Runtime
 
 WAYS: Final = ((1, 1), (2, 1), (4, 1), (8, 1), (8, 2), (8, 4), (8, 8), (8, 16), (8, 32))
 """Tensor and pipeline ways, in the order in which people cut a model that does not fit."""
 
 Try = Callable[[Row], Result]
 
+_SAID: Final = {
+    "1": True, "1.0": True, "true": True, "yes": True, "0": False, "0.0": False, "false": False, "no": False,
+}  # fmt: skip
 
-def complete_step(row: Row, spec: DeviceSpec, result_of: Try) -> tuple[dict[str, str], tuple[Assumption, ...]]:
+
+def complete_step(
+    row: Row, spec: DeviceSpec, result_of: Try, runtime: Runtime | None = None
+) -> tuple[dict[str, str], tuple[Assumption, ...]]:
     """``row`` with cells for all that its prediction needs, and what was assumed for that.
 
     Args:
         result_of: the result of a complete row, to see whether it fits.
+        runtime: whose habits fill in what may be left out; None: those cells stay empty.
 
     Raises:
         InputError: a cell that is no number.
@@ -40,7 +49,22 @@ def complete_step(row: Row, spec: DeviceSpec, result_of: Try) -> tuple[dict[str,
     if not row.get("tp") and not row.get("pp"):
         found.append(_ways(cells, result_of))
         cells |= found[-1].cells
+    if runtime is not None:
+        found += _sequence(cells, runtime)
     return cells, tuple(found)
+
+
+def stated_sequence(row: Row, runtime: Runtime) -> bool:
+    """Whether a row says that tensor parallel ranks share tokens; if it says nothing, whether they usually do."""
+    return _SAID.get(row.get("seq_parallel", "").lower(), runtime.sequence_parallel)
+
+
+def _sequence(row: Row, runtime: Runtime) -> list[Assumption]:
+    """Runtimes that have no such habit were not asked for it: nothing is assumed of them."""
+    said = row.get("seq_parallel", "").lower() in _SAID
+    if said or not runtime.sequence_parallel or row.get("tp") in ("", "1", "1.0"):
+        return []
+    return [Assumption("seq_parallel", "sequence parallelism", {"seq_parallel": "yes"}, ({"seq_parallel": "no"},))]
 
 
 def _micro_batch(row: Row, spec: DeviceSpec) -> list[Assumption]:

@@ -3,7 +3,8 @@
 Scored is the step time: ``step_time_s_derived`` where a row has it, else what ``measured`` says as step_time_s or
 tokens_per_s_per_device. A run that several rows report is scored once, by the row with ``primary`` = 1; the other rows
 and those of other metrics are left out. An unstated recomputation is none; a stated layout decides, data parallelism is
-the rest. What else a row does not state is assumed (see ``step_assumptions``).
+the rest; where sequence parallelism is unstated, the runtime's habit. What else a row does not state is assumed (see
+``step_assumptions``).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from simulator.validation.cells import MOST_DEVICES, Row, Unpredictable, measure
 from simulator.validation.one_pool import Models, device_of, model_of, one_pool
 from simulator.validation.outcome import Outcome, Prediction, filled, is_fitted, outcome_of, provenance_of, widened
 from simulator.validation.points import Points
-from simulator.validation.step_assumptions import complete_step
+from simulator.validation.step_assumptions import complete_step, stated_sequence
 from workloads.runtimes.catalogue import default_runtime
 from workloads.runtimes.match import match_runtime
 from workloads.runtimes.record import Runtime
@@ -70,7 +71,7 @@ def _predict(row: Row, tables: tuple[str, str], models: Models) -> Prediction:
         def result_of(row: Row) -> Result:
             return simulate(scenario_of(row, spec, runtime, models))
 
-        row, found = complete_step(row, spec, result_of)
+        row, found = complete_step(row, spec, result_of, runtime)
         result = result_of(row)
         time_s = result.metrics[METRIC]
         if time_s is None:
@@ -126,7 +127,7 @@ def scenario_of(row: Row, spec: DeviceSpec, runtime: Runtime, models: Models) ->
     plan = Plan(
         tp, pp, max(count // (tp * pp * cp), 1), whole(row, "ep", 1, MOST_DEVICES), whole(row, "micro_batch", 1),
         recompute if recompute in ("selective", "full") else "none", cp, whole(row, "vpp", 1) if pp > 1 else 1,
-        tp > 1 and row.get("seq_parallel", "") in ("1", "1.0", "True", "true"),
+        tp > 1 and stated_sequence(row, runtime),
         int(float(stages)) if stages in ("0", "1", "2", "3", "0.0", "1.0", "2.0", "3.0") else -1,
     )  # fmt: skip
     own = bool(row.get("layers") and row.get("hidden"))

@@ -3,7 +3,7 @@
 The backward of a product y = x w is two products of the same FLOPs: dx = dy w^T and dw = x^T dy. With low-rank
 adapters the frozen weights need no dw. Full recomputation runs the forward of a layer again before its backward
 (Chen et al., arXiv:1604.06174); selective recomputation runs only unfused attention again (Korthikanti et al.,
-arXiv:2205.05198).
+arXiv:2205.05198), or what compilers and wrappers of single operators take it for (see ``RECOMPUTED``).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from workloads import operators as op
 from workloads.graph import Graph, GraphBuilder
@@ -23,16 +23,42 @@ from workloads.operators import Operator, OpKind
 
 CONTEXT: Final = "attention.context"
 """Name of the exchange of keys and values between context parallel ranks."""
-_GRADIENT_BYTES: Final = 4.0
-"""Gradients of weights are written in fp32."""
+
+
+RECOMPUTED: Final = {
+    "none": "nothing",
+    "selective": "scores of attention that lie in memory",
+    "vector": "everything but products, attention and collectives: MaxText's remat_policy minimal keeps what dots give",
+    "half": "as vector, and every second product: selective_ac_option op of torchtitan",
+    "full": "the whole layer",
+}
+"""What each policy runs a second time before the backward of a layer."""
+
+
+class Gradients(NamedTuple):
+    """How gradients of weights are kept: bytes of each number, whether they are added to those of earlier
+    micro-batches, and whether the product that makes them does so (else an addition of its own)."""
+
+    bytes_each: float = 4.0
+    added: bool = False
+    fused: bool = True
+
+
+FIRST: Final = Gradients()
+"""Gradients in fp32 that are there for the first time."""
 
 
 def lower_micro_batch(
-    arch: Architecture, micro_batch: float, seq_len: float, how: Lowering, recompute: str = "none", lora_rank: int = 0
-) -> Graph:
-    """Forward and backward of one micro-batch through all layers; block labels end in ".forward"/".backward"."""
+    arch: Architecture, micro_batch: float, seq_len: float, how: Lowering, recompute: str = "none",
+    lora_rank: int = 0, gradients: Gradients | None = None, balanced: bool = True,
+) -> Graph:  # fmt: skip
+    """Forward and backward of one micro-batch through all layers; block labels end in ".forward"/".backward".
+
+    ``gradients`` None: those of weights are written in fp32, for the first time; ``balanced`` see ``tokens_of_rank``.
+    """
+    grads = gradients or Gradients(fused=how.fused("accumulate"))
     b = GraphBuilder()
-    tokens = tokens_of_rank(arch, micro_batch, seq_len, how.sharding.cp)
+    tokens = tokens_of_rank(arch, micro_batch, seq_len, how.sharding.cp, balanced)
     with b.block("embedding.forward"):
         write_embedding(b, arch, tokens, how)
     for index, group in enumerate(arch.groups):
@@ -44,7 +70,7 @@ def lower_micro_batch(
             b.add(operator)
     with b.block("head.backward"):
         for operator in reversed(_head(arch, tokens, how)):
-            for part in backward_of(operator, frozen=lora_rank > 0):
+            for part in backward_of(operator, lora_rank > 0, grads):
                 b.add(part)
             if operator.name == "head.logits" and how.sharding.tp > 1:
                 # Each rank has the input's gradient from its part of the vocabulary alone.
@@ -56,26 +82,27 @@ def lower_micro_batch(
             for operator in _recomputed(forward, recompute):
                 b.add(operator)
             for operator in reversed(forward):
-                for part in backward_of(operator, frozen=lora_rank > 0 and ".lora_" not in operator.name):
+                for part in backward_of(operator, lora_rank > 0 and ".lora_" not in operator.name, grads):
                     b.add(part)
     if not lora_rank:
         with b.block("embedding.backward"):
-            for part in _embedding_backward(arch, tokens, how):
+            for part in _embedding_backward(arch, tokens, how, grads):
                 b.add(part)
     return b.build()
 
 
-def tokens_of_rank(arch: Architecture, micro_batch: float, seq_len: float, cp: int) -> Tokens:
+def tokens_of_rank(arch: Architecture, micro_batch: float, seq_len: float, cp: int, balanced: bool = True) -> Tokens:
     """What a context parallel rank has of each sequence: its part of the queries.
 
-    With a causal mask each rank has an early and a late piece, so that all see as many keys: on average half of the
-    sequence, and half of their own piece (Brandon et al., "Striped Attention", arXiv:2311.09431).
+    With a causal mask each ``balanced`` rank has an early and a late piece, so that all see as many keys: on average
+    half of the sequence, and half of their own piece (Brandon et al., "Striped Attention", arXiv:2311.09431). Of
+    others the last one sees all keys before its own piece.
     """
     if cp == 1:
         return Tokens(micro_batch, seq_len, seq_len)
     own = seq_len / cp
     causal = any(group.attention is not None and group.attention.causal for group in arch.groups)
-    return Tokens(micro_batch, own, (seq_len + own) / 2.0 if causal else seq_len)
+    return Tokens(micro_batch, own, (seq_len + own) / 2.0 if causal and balanced else seq_len)
 
 
 def layer_operators(
@@ -90,10 +117,19 @@ def layer_operators(
         if how.sharding.cp > 1 and operator.name in ("attention.scores", "attention.qk"):
             operators.append(_keys_and_values(group, tokens, how))
         operators.append(operator)
+        if operator.name == "attention.softmax":
+            operators.append(_dropout(operator))
         # Grouped experts, routers and products of two activations have no adapters.
         if lora_rank and operator.kind == OpKind.GEMM and operator.weight_bytes and operator.name != "moe.router":
             operators += _adapters(operator, lora_rank, how.precision.attention)
     return operators
+
+
+def _dropout(scores: Operator) -> Operator:
+    """Dropout on scores that lie in memory, with a mask of a byte each: software that writes scores is of the years in
+    which models were trained with it (Narayanan et al., SC 2021)."""
+    kept = op.elementwise("attention.dropout", scores.m, scores.n, scores.dtype, inputs=1)
+    return replace(kept, write_bytes=kept.write_bytes + scores.m * scores.n)
 
 
 def _keys_and_values(group: LayerGroup, tokens: Tokens, how: Lowering) -> Operator:
@@ -123,18 +159,33 @@ def _head(arch: Architecture, tokens: Tokens, how: Lowering) -> list[Operator]:
         if width != arch.hidden:
             operators.append(op.gemm("head.project", rows, width, arch.hidden, dtype))
         operators.append(op.gemm("head.logits", rows, part(arch.vocab, tp), width, dtype))
-        operators.append(op.softmax("head.loss", rows, part(arch.vocab, tp), "fp32"))
+        operators += _cross_entropy(rows, part(arch.vocab, tp), dtype, how)
     elif arch.head == "pool":
         operators.append(op.gemm("head.pool", tokens.batch, arch.hidden, arch.hidden, dtype))
     return operators
 
 
-def _embedding_backward(arch: Architecture, tokens: Tokens, how: Lowering) -> list[Operator]:
+def _cross_entropy(rows: float, vocab: float, dtype: str, how: Lowering) -> list[Operator]:
+    """The loss on fp32 logits: one kernel, or a cast, the maximum and its subtraction, exponentials, sum and division
+    one after the other, as Megatron-LM's ``vocab_parallel_cross_entropy``."""
+    loss = op.softmax("head.loss", rows, vocab, "fp32")
+    if how.fused("loss"):
+        return [loss]
+    cast = op.elementwise("head.loss.cast", rows, vocab, "fp32", inputs=1)
+    parts = [op.elementwise(f"head.loss.{name}", rows, vocab, "fp32", inputs=1) for name in ("shift", "exp", "divide")]
+    narrow = rows * vocab * op.activation_bytes(dtype)
+    return [replace(cast, read_bytes=narrow), loss, *parts]
+
+
+def _embedding_backward(
+    arch: Architecture, tokens: Tokens, how: Lowering, gradients: Gradients
+) -> list[Operator]:  # fmt: skip
     """Gradients of the tables: zeros for all rows, then each row of the gradient is added to the one looked up."""
     dtype, rows, width = how.precision.attention, tokens.rows, arch.embedding_dim or arch.hidden
     operators = []
     if width != arch.hidden:
-        operators += backward_of(op.gemm("embedding.project", rows, arch.hidden, width, dtype), frozen=False)
+        project = op.gemm("embedding.project", rows, arch.hidden, width, dtype)
+        operators += backward_of(project, False, gradients)
     zeros = op.elementwise("embedding.zeros.backward", part(arch.vocab, how.sharding.tp), width, dtype, inputs=1)
     operators.append(replace(zeros, vector_flops=0.0, read_bytes=0.0))
     operators.append(op.embedding("embedding.backward", rows, width, dtype))
@@ -145,13 +196,28 @@ def _recomputed(forward: list[Operator], recompute: str) -> list[Operator]:
     """What runs a second time before a layer's backward."""
     if recompute == "full":
         return [replace(operator, name=operator.name + ".recompute") for operator in forward]
+    if recompute in ("vector", "half"):
+        second = _second_products(forward) if recompute == "half" else []
+        return [replace(o, name=o.name + ".recompute") for o in forward if o.family == "vector" or o in second]
     if recompute == "selective":
-        names = ("attention.qk", "attention.softmax", "attention.pv")
+        names = ("attention.qk", "attention.softmax", "attention.dropout", "attention.pv")
         return [replace(o, name=o.name + ".recompute") for o in forward if o.name in names]
     return []
 
 
-def backward_of(operator: Operator, frozen: bool) -> list[Operator]:
+def _second_products(forward: list[Operator]) -> list[Operator]:
+    """Every second product of weights, in their order, queries, keys and values counted as three."""
+    chosen, count = list[Operator](), 0
+    for operator in forward:
+        if operator.family == "gemm" and operator.weight_bytes:
+            parts = 3 if operator.name == "attention.qkv" else 1
+            again = (count + parts) // 2 - count // 2
+            count += parts
+            chosen += [operator] if 2 * again >= parts else []
+    return chosen
+
+
+def backward_of(operator: Operator, frozen: bool, gradients: Gradients = FIRST) -> list[Operator]:
     """The operators that compute the gradients of ``operator``; ``frozen`` weights get no gradient."""
     name = operator.name
     if operator.kind in (OpKind.ATTENTION_PREFILL, OpKind.MLA_PREFILL):
@@ -159,7 +225,8 @@ def backward_of(operator: Operator, frozen: bool) -> list[Operator]:
     if operator.family in ("gemm", "moe"):
         if not operator.weight_bytes:
             return _both_operands(operator)
-        return [_input_gradient(operator)] if frozen else [_input_gradient(operator), _weight_gradient(operator)]
+        own = [] if frozen else _weight_gradient(operator, gradients)
+        return [_input_gradient(operator), *own]
     if operator.name == CONTEXT:
         # Keys and values go round again, and their gradients with them.
         return [replace(operator, name=name + ".backward", message_bytes=2.0 * operator.message_bytes)]
@@ -191,15 +258,21 @@ def _input_gradient(operator: Operator) -> Operator:
     )  # fmt: skip
 
 
-def _weight_gradient(operator: Operator) -> Operator:
-    """dw[n, k] = dy^T x: the reduction runs over the rows, and the gradient is written in fp32."""
+def _weight_gradient(operator: Operator, gradients: Gradients) -> list[Operator]:
+    """dw[n, k] = dy^T x: the reduction runs over the rows; and its addition to what earlier micro-batches left."""
     experts = operator.batch if operator.kind == OpKind.MOE_GEMM else 1.0
-    elements = operator.weight_bytes * 8.0 / operator.weight_bits
-    return replace(
+    whole = gradients.bytes_each * operator.weight_bytes * 8.0 / operator.weight_bits
+    product = replace(
         operator, name=operator.name + ".wgrad", m=operator.n * experts, n=operator.k, k=operator.m / experts,
         weight_bytes=0.0, vector_flops=0.0, dequantize=False,
-        read_bytes=operator.read_bytes + operator.write_bytes, write_bytes=_GRADIENT_BYTES * elements,
+        read_bytes=operator.read_bytes + operator.write_bytes, write_bytes=whole,
     )  # fmt: skip
+    if not gradients.added:
+        return [product]
+    if gradients.fused:
+        return [replace(product, read_bytes=product.read_bytes + whole)]
+    both = op.elementwise(operator.name + ".add.backward", product.m, product.n, "fp32", inputs=2)
+    return [product, replace(both, read_bytes=2.0 * whole, write_bytes=whole)]
 
 
 def _both_operands(operator: Operator) -> list[Operator]:
@@ -218,7 +291,7 @@ def _both_operands(operator: Operator) -> list[Operator]:
     ]  # fmt: skip
 
 
-def gradient_tensors(micro_batch: Graph, tied: bool) -> dict[float, float]:
+def gradient_tensors(micro_batch: Graph, tied: bool, bytes_each: float = 4.0) -> dict[float, float]:
     """How many gradients of weights of which size a micro-batch makes: numbers in each, and their count.
 
     Sizes are joined by powers of two. A ``tied`` table has one gradient, that of the head.
@@ -228,7 +301,7 @@ def gradient_tensors(micro_batch: Graph, tied: bool) -> dict[float, float]:
         if operator.name == "embedding.zeros.backward" and not tied:
             numbers = float(operator.m * operator.n)
         elif operator.name.endswith(".wgrad"):
-            numbers = float(operator.write_bytes / _GRADIENT_BYTES)
+            numbers = float(operator.write_bytes / bytes_each)
         else:
             continue
         if numbers > 0.0:

@@ -14,6 +14,8 @@ FUSIONS: tuple[str, ...] = (
     "activation",  # the activation in the epilogue of the product before it
     "flash",  # attention never writes its scores
     "experts",  # all experts of a layer in one grouped call
+    "accumulate",  # a weight's gradient is added to that of earlier micro-batches by the product that makes it
+    "loss",  # cross-entropy of a training step in one kernel each way
     "quantize",  # activations of products in 8 bits are quantised in the kernel that makes them
     "sampling",  # draw inside the head's kernel
 )
@@ -61,8 +63,14 @@ class Runtime(msgspec.Struct, frozen=True):
     iteration of a server while the devices work on this one; ``runs_ahead`` that the launches of a step queue up before
     the devices, so that a step takes all its launches or all its kernels, whichever is longer, and not the longer of
     the two for each operator; ``trains`` that it can run a training step; ``shards_replicas`` that data-parallel
-    replicas each hold a part of the weights, gradients and optimizer states (ZeRO stage 3, FSDP). ``vendors`` empty:
-    any vendor. ``aliases`` are what people write for it, see ``workloads.runtimes.match``.
+    replicas each hold a part of the weights, gradients and optimizer states (ZeRO stage 3, FSDP); ``half_gradients``
+    the 16-bit formats of training whose gradients are kept and reduced in that format, all others' in fp32;
+    ``sequence_parallel`` that tensor parallel ranks usually share the tokens of what they do not cut; ``selective``
+    what its selective recomputation runs again (see ``workloads.lowering.training.RECOMPUTED``); ``overlaps_tensor``
+    that what they exchange in training moves beside the products before or after it, piece by piece;
+    ``contiguous_context`` that context parallel ranks have one piece of a sequence each, so that all wait for the last
+    under a causal mask; ``overlaps_gradients`` that gradients are reduced beside the backward. ``vendors`` empty: any
+    vendor. ``aliases`` are what people write for it, see ``workloads.runtimes.match``.
     """
 
     id: str
@@ -95,4 +103,9 @@ class Runtime(msgspec.Struct, frozen=True):
     shards_replicas: bool = False
     zero: int = 0
     overlaps_gradients: bool = False
+    half_gradients: tuple[str, ...] = ()
+    sequence_parallel: bool = False
+    selective: str = "selective"
+    overlaps_tensor: bool = False
+    contiguous_context: bool = False
     notes: str = ""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 from msgspec import structs
 
@@ -19,7 +22,9 @@ from simulator.steps.train_step import (
     counted_flops,
     micro_batches,
     price_step,
+    recomputed,
     shards_of,
+    state_bytes,
     trained_parameters,
 )
 from simulator.steps.training_result import memory_use
@@ -30,6 +35,19 @@ from workloads.operators import OpKind
 
 SMALL = load_model("llama-3.2-1b")
 GPT3 = load_model("gpt3-175b")
+
+
+def under(scenario: Scenario, **changes: Any) -> Scenario:
+    """``scenario`` under its runtime with some changes."""
+    pool = scenario.pools[0]
+    return structs.replace(
+        scenario, pools=(structs.replace(pool, runtime=structs.replace(pool.runtime, **changes)),)
+    )  # fmt: skip
+
+
+def serial(scenario: Scenario) -> Scenario:
+    """``scenario`` under its runtime where nothing moves beside anything, and replicas are whole."""
+    return under(scenario, zero=0, overlaps_gradients=False, overlaps_tensor=False)
 
 
 def priced(scenario: Scenario) -> tuple[Prepared, StepCost]:
@@ -60,15 +78,35 @@ def test_a_stage_of_two_layers_sets_the_pace(one_pool: Callable[..., Scenario]) 
     assert stages[0] > 1.9 * stages[1]
 
 
-def test_the_hosts_of_all_stages_work_side_by_side(one_pool: Callable[..., Scenario]) -> None:
-    one, four = (priced(one_pool(TrainStep(SMALL, 8, 1024), "h100-sxm-80gb", pp=pp)) for pp in (1, 4))
-    assert one[1].host_s == four[1].host_s == 8 * one[0].pool.runtime.host_step.value
-    for prepared, cost in (one, four):
-        stages = stage_seconds(cost.micro, prepared.pool.plan.pp)
-        pace = max(stages) + prepared.pool.runtime.host_step.value
-        longer = priced(one_pool(TrainStep(SMALL, 9, 1024), "h100-sxm-80gb", pp=prepared.pool.plan.pp))[1]
-        grown = longer.step_s - longer.send_s - cost.step_s + cost.send_s
-        assert grown == pytest.approx(pace)
+@pytest.mark.parametrize("pp", [1, 4])
+@pytest.mark.parametrize(("host_s", "launch_s"), [(0.0, 0.0), (1e-3, 0.0), (0.2, 0.0), (1e-3, 1e-6), (1e-3, 1e-3)])
+def test_hosts_work_beside_the_devices(
+    one_pool: Callable[..., Scenario], pp: int, host_s: float, launch_s: float
+) -> None:
+    """One micro-batch more takes what is longer: a stage's kernels, or all its launches and the rest of its host."""
+
+    def cost(count: int) -> StepCost:
+        scenario = one_pool(TrainStep(SMALL, count, 1024), "h100-sxm-80gb", pp=pp)
+        runtime = scenario.pools[0].runtime
+        step, launch = (structs.replace(runtime.host_step, value=value) for value in (host_s, launch_s))
+        return priced(under(scenario, host_step=step, launch=launch, runs_ahead=True))[1]
+
+    few, more = cost(8), cost(9)
+    stages = stage_seconds(few.micro, pp)
+    launches = [launch_s * n for n in stage_seconds(replace(few.micro, time_s=np.ones_like(few.micro.time_s)), pp)]
+    grown = more.step_s - more.send_s - few.step_s + few.send_s
+    assert grown == pytest.approx(max(*stages, *(each + host_s for each in launches)))
+    one = cost(1)
+    stages = stage_seconds(one.micro, pp)
+    launches = [launch_s * n for n in stage_seconds(replace(one.micro, time_s=np.ones_like(one.micro.time_s)), pp)]
+    filled = sum(max(pair) for pair in zip(stages, launches, strict=True))
+    assert one.step_s - one.send_s - one.update.total_s == pytest.approx(host_s + filled)
+    assert one.host_s == pytest.approx(host_s + filled - sum(stages), abs=1e-12)
+
+
+def test_a_compiled_step_has_one_host_part(one_pool: Callable[..., Scenario]) -> None:
+    scenario = under(one_pool(TrainStep(SMALL, 8, 1024), "h100-sxm-80gb"), graph_mode=True)
+    assert priced(scenario)[1].host_s == pytest.approx(scenario.pools[0].runtime.host_step.value)
 
 
 def test_everything_sums_to_the_step(one_pool: Callable[..., Scenario]) -> None:
@@ -114,13 +152,13 @@ def test_attention_that_sees_both_ways_is_not_counted_double() -> None:
 def test_gradients_of_experts_are_reduced_over_their_replicas_alone(one_pool: Callable[..., Scenario]) -> None:
     moe = load_model("mixtral-8x7b")
     work = TrainStep(moe, 8, 512)
-    prepared, cost = priced(one_pool(work, "h100-sxm-80gb", dp=8, ep=8))
+    prepared, cost = priced(serial(one_pool(work, "h100-sxm-80gb", dp=8, ep=8)))
     trained = trained_parameters(work, Plan(dp=8, ep=8))
     assert trained.experts == count_parameters(moe).experts / 8
     shared = collective_seconds(OpKind.ALL_REDUCE, trained.shared * 4.0, prepared.communicators["dp"], prepared.model)
     assert cost.reduce_s == pytest.approx(shared)
     assert "edp" not in prepared.communicators
-    prepared, cost = priced(one_pool(replace_batch(work, 16), "h100-sxm-80gb", dp=16, ep=8))
+    prepared, cost = priced(serial(one_pool(replace_batch(work, 16), "h100-sxm-80gb", dp=16, ep=8)))
     experts = collective_seconds(
         OpKind.ALL_REDUCE, trained.experts * 4.0, prepared.communicators["edp"], prepared.model
     )
@@ -131,14 +169,12 @@ def test_gradients_of_experts_are_reduced_over_their_replicas_alone(one_pool: Ca
 
 def sharded(scenario: Scenario) -> Scenario:
     """``scenario`` under its runtime with replicas that are shards of one copy."""
-    pool = scenario.pools[0]
-    runtime = structs.replace(pool.runtime, shards_replicas=True)
-    return structs.replace(scenario, pools=(structs.replace(pool, runtime=runtime),))
+    return under(scenario, shards_replicas=True)
 
 
 def test_shards_of_one_copy_update_and_hold_their_parts(one_pool: Callable[..., Scenario]) -> None:
     work = TrainStep(SMALL, 8, 2048)
-    whole = one_pool(work, "h100-sxm-80gb", dp=8)
+    whole = serial(one_pool(work, "h100-sxm-80gb", dp=8))
     (before, plain), (after, cut) = priced(whole), priced(sharded(whole))
     assert cut.update.total_s < plain.update.total_s / 6.0
     assert cut.micro.total_s == plain.micro.total_s
@@ -254,7 +290,7 @@ def test_pieces_of_stages_shrink_the_bubble(one_pool: Callable[..., Scenario]) -
 @pytest.mark.parametrize(("stage", "parts"), [(0, (1, 1, 1)), (1, (1, 1, 8)), (2, (1, 8, 8)), (3, (8, 8, 8))])
 def test_stages_of_zero(one_pool: Callable[..., Scenario], stage: int, parts: tuple[int, int, int]) -> None:
     work = TrainStep(SMALL, 8, 2048)
-    scenario = cut_in_pieces(one_pool(work, "h100-sxm-80gb", dp=8), zero=stage)
+    scenario = cut_in_pieces(serial(one_pool(work, "h100-sxm-80gb", dp=8)), zero=stage)
     prepared, cost = priced(scenario)
     assert shards_of(work, prepared.pool.plan, prepared.pool.runtime) == parts
     use = memory_use(prepared, work)
@@ -271,13 +307,51 @@ def test_stages_of_zero(one_pool: Callable[..., Scenario], stage: int, parts: tu
 
 
 def test_gradients_beside_the_backward(one_pool: Callable[..., Scenario]) -> None:
-    scenario = one_pool(TrainStep(SMALL, 64, 4096), "h100-sxm-80gb", dp=8)
-    pool = scenario.pools[0]
-    runtime = structs.replace(pool.runtime, overlaps_gradients=True)
-    beside = structs.replace(scenario, pools=(structs.replace(pool, runtime=runtime),))
+    scenario = serial(one_pool(TrainStep(SMALL, 64, 4096), "h100-sxm-80gb", dp=8))
+    beside = under(scenario, overlaps_gradients=True)
     (_, after), (_, hidden) = priced(scenario), priced(beside)
     assert hidden.reduce_s == pytest.approx(after.reduce_s / SMALL.layers), "one layer's at least"
     assert hidden.micro.total_s == after.micro.total_s
+
+
+def test_exchanges_of_tensor_parallel_ranks_move_beside_products(one_pool: Callable[..., Scenario]) -> None:
+    """Of long sequences one piece of each exchange shows."""
+    one = one_pool(TrainStep(SMALL, 1, 8192), "h100-sxm-80gb", tp=4)
+    (_, alone), (_, beside) = (priced(under(one, overlaps_tensor=overlaps)) for overlaps in (False, True))
+    kinds = [o.family for o in alone.micro.graph.operators]
+    layers = [b for b in alone.micro.graph.blocks if b.label.startswith("layers")]
+    for block in layers:
+        for i in range(block.start, block.stop):
+            part = beside.micro.time_s[i] / alone.micro.time_s[i]
+            assert part == pytest.approx(1.0 / 4.0 if kinds[i] == "collective" else 1.0)
+    assert layers
+    assert beside.step_s < alone.step_s
+
+
+def test_gradients_are_added_up_over_micro_batches(one_pool: Callable[..., Scenario]) -> None:
+    """Not of a single one, and not where they are scattered at once."""
+
+    def bytes_of(batch: int, **changes: Any) -> float:
+        scenario = under(one_pool(TrainStep(SMALL, batch, 512), "h100-sxm-80gb", dp=2), **changes)
+        graph = priced(scenario)[1].micro.graph
+        return float(sum(o.moved_bytes * r for o, r in zip(graph.operators, graph.repeat, strict=True)))
+
+    single, several, scattered = bytes_of(2), bytes_of(4), bytes_of(4, shards_replicas=True)
+    assert single == scattered
+    assert several - single == pytest.approx(4.0 * count_parameters(SMALL).total, rel=0.01)
+
+
+def test_gradients_of_fp16_may_be_half_as_long(one_pool: Callable[..., Scenario]) -> None:
+    runtime = one_pool(TrainStep(SMALL, 1, 512), "h100-sxm-80gb").pools[0].runtime
+    half = structs.replace(runtime, half_gradients=("fp16",))
+    assert state_bytes("fp16", half) == (2.0, 2.0, 12.0)
+    assert state_bytes("bf16", half) == state_bytes("fp16", runtime) == (2.0, 4.0, 12.0)
+
+
+@pytest.mark.parametrize(("said", "runs"), [("none", "none"), ("selective", "half"), ("full", "full")])
+def test_selective_is_what_the_runtime_takes_it_for(one_pool: Callable[..., Scenario], said: str, runs: str) -> None:
+    runtime = one_pool(TrainStep(SMALL, 1, 512), "h100-sxm-80gb").pools[0].runtime
+    assert recomputed(Plan(recompute=said), structs.replace(runtime, selective="half")) == runs
 
 
 def test_long_attention_hides_the_exchange_of_keys(one_pool: Callable[..., Scenario]) -> None:

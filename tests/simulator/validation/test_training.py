@@ -9,6 +9,7 @@ import pytest
 from simulator.simulate import simulate
 from simulator.validation.one_pool import device_of
 from simulator.validation.points import Points
+from simulator.validation.step_assumptions import stated_sequence
 from simulator.validation.training import predict_training, scenario_of, step_time_s
 from workloads.runtimes.catalogue import load_runtime
 
@@ -16,6 +17,7 @@ MakePoints = Callable[..., Points]
 ROW = {"source": "lab", "framework": "Megatron-Core 2025", "device": "a100-sxm-80gb", "n_devices": "8",
        "model": "gpt-x", "layers": "24", "hidden": "2048", "heads": "16", "vocab": "51200", "seq_len": "2048",
        "global_batch": "32", "micro_batch": "4", "tp": "4", "pp": "1", "recompute": "selective", "precision": "bf16",
+       "seq_parallel": "no",
        "metric": "step_time_s", "measured": "1.5", "step_time_s_derived": "1.5", "primary": "1"}  # fmt: skip
 
 
@@ -63,6 +65,7 @@ def test_step_time_from_what_a_row_says() -> None:
         ({"micro_batch": ""}, {"micro_batch": "1"}, "micro_batch"),
         ({"task": "lora"}, {"task": "lora", "lora_rank": "16"}, "lora_rank"),
         ({"tp": "", "pp": ""}, {"tp": "1"}, "tp"),
+        ({"seq_parallel": "unknown"}, {"seq_parallel": "yes"}, "seq_parallel"),
         ({"tp": "", "pp": "", "layers": "96"}, {"tp": "2", "layers": "96"}, "tp"),
     ],
 )
@@ -75,6 +78,14 @@ def test_what_a_row_leaves_open_is_assumed(
     assert "; assumed: " in outcome.provenance[0]
     width = outcome.high_80 / outcome.low_80
     assert width[0] > width[1]
+
+
+def test_sequence_parallelism_is_as_stated_or_the_habit_of_the_runtime() -> None:
+    new, old = load_runtime("megatron-core-2025"), load_runtime("megatron-2021")
+    assert [stated_sequence({"seq_parallel": cell}, new) for cell in ("yes", "no", "1.0", "0", "", "unknown")] == [
+        True, False, True, False, True, True,
+    ]  # fmt: skip
+    assert not stated_sequence({}, old)
 
 
 def test_context_parallel_ranks_are_devices_of_their_own(points: MakePoints) -> None:

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from workloads import operators as op
 from workloads.graph import Graph
 from workloads.lowering.plan import Lowering, Precision, Sharding
-from workloads.lowering.training import backward_of, gradient_tensors, lower_micro_batch, lower_update
+from workloads.lowering.training import (
+    RECOMPUTED,
+    Gradients,
+    backward_of,
+    gradient_tensors,
+    lower_micro_batch,
+    lower_update,
+    tokens_of_rank,
+)
 from workloads.models.architecture import Architecture
 from workloads.models.catalogue import load_model
 from workloads.models.parameters import count_parameters
@@ -273,3 +281,58 @@ def test_gradients_cover_all_matrices(name: str) -> None:
     assert total == pytest.approx(parts.total - parts.norms, rel=0.01)
     assert max(tensors) == pytest.approx(arch.vocab * arch.hidden)
     assert tensors[max(tensors)] == (1 if arch.tied else 2)
+
+
+def test_scores_in_memory_are_dropped_out(models: Models) -> None:
+    """Megatron-LM of 2021: a kernel of its own reads the softmax and writes it again, and a mask of a byte each."""
+    graph = lower_micro_batch(models["gpt-3"], 1, 256, UNFUSED_ATTENTION, "selective")
+    softmax, dropout = (named(graph, f"attention.{name}") for name in ("softmax", "dropout"))
+    assert (dropout.m, dropout.n) == (softmax.m, softmax.n)
+    assert dropout.write_bytes == softmax.write_bytes + softmax.m * softmax.n
+    assert named(graph, "attention.dropout.recompute").moved_bytes == dropout.moved_bytes
+    assert not any("dropout" in o.name for o in lower_micro_batch(models["gpt-3"], 1, 256, FUSED).operators)
+
+
+def test_an_unfused_loss_moves_the_logits_again_and_again(models: Models) -> None:
+    def moved(how: Lowering) -> float:
+        graph = lower_micro_batch(models["gpt-3"], 1, 256, how)
+        return sum(o.moved_bytes for o in graph.operators if o.name.startswith("head.loss"))
+
+    logits = 256 * models["gpt-3"].vocab
+    # Softmax forward 8 and backward 12 bytes a logit; beside it the cast (6 each way) and three passes (8 each way).
+    assert moved(FUSED) == 20 * logits
+    assert moved(Lowering(fusions=frozenset(FUSIONS) - {"loss"})) == (20 + 2 * 6 + 3 * 2 * 8) * logits
+
+
+@pytest.mark.parametrize(("bytes_each", "fused"), [(2.0, True), (4.0, True), (2.0, False), (4.0, False)])
+def test_gradients_are_added_in_the_product_or_after_it(bytes_each: float, fused: bool) -> None:
+    product = op.gemm("up", 512, 256, 128, "bf16")
+    first = backward_of(product, False, Gradients(bytes_each))
+    again = backward_of(product, False, Gradients(bytes_each, True, fused))
+    more = sum(o.moved_bytes for o in again) - sum(o.moved_bytes for o in first)
+    assert named_in(first, "up.wgrad").write_bytes == bytes_each * 256 * 128
+    assert more == (1.0 if fused else 3.0) * bytes_each * 256 * 128
+    assert len(again) == len(first) + (0 if fused else 1)
+
+
+def named_in(operators: list[Operator], name: str) -> Operator:
+    return next(o for o in operators if o.name == name)
+
+
+def test_policies_of_recomputation(models: Models) -> None:
+    arch = models["llama-3-8b"]
+    again = {
+        policy: [o.name for o in lower_micro_batch(arch, 1, 256, FUSED, policy).operators if "recompute" in o.name]
+        for policy in RECOMPUTED
+    }
+    assert again["none"] == again["selective"] == []
+    assert set(again["vector"]) < set(again["half"]) < set(again["full"])
+    products = [name for name in again["half"] if name not in again["vector"]]
+    assert products == ["attention.out.recompute", "mlp.down.recompute"], "the fourth and sixth of six, gate_up one"
+
+
+def test_the_last_of_contiguous_pieces_sees_most_keys() -> None:
+    arch = load_model("llama-3.1-8b")
+    even, last = (tokens_of_rank(arch, 1, 4096, 4, balanced) for balanced in (True, False))
+    assert even.rows == last.rows == 1024
+    assert (even.kv_len, last.kv_len) == ((4096 + 1024) / 2, 4096)
