@@ -460,5 +460,3 @@ def test_models_of_the_catalogue_can_be_said() -> None:
         words = megatron_arguments(msgspec.structs.replace(base, model=name))
         back = read_megatron(" ".join(_quoted(words)), name, name, "", {}).architecture
         assert count_parameters(back).total == count_parameters(load_model(name)).total
-
-

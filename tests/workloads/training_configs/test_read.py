@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -10,9 +12,10 @@ from hypothesis import strategies as st
 
 from hardware_specs.errors import InputError, UnknownName
 from workloads.runtimes.catalogue import load_runtime
-from workloads.training_configs import read_config
+from workloads.training_configs import TrainingConfig, read_config
 from workloads.training_configs.read import LARGEST, form_of
 
+PAGE = (Path(__file__).parents[3] / "docs" / "training_configs.md").read_text()
 ARGUMENTS = (
     "--num-layers 2 --hidden-size 64 --num-attention-heads 4 --seq-length 128 --micro-batch-size 1 --vocab-size 9"
 )
@@ -104,3 +107,22 @@ def test_any_change_of_a_file_is_read_or_refused(data: st.DataObject, tmp_path: 
         read_config(path)
     except InputError as error:
         assert "\n" not in str(error)
+
+
+def test_the_example_of_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script, code, printed = re.findall(r"^```\w*\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    (tmp_path / "train_gpt.sh").write_text(script)
+    (tmp_path / "example.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path("example.py")
+    assert capsys.readouterr().out == printed
+
+
+def test_fields_of_the_page() -> None:
+    table = PAGE.split("## What is read")[1].split("## What is left out")[0]
+    cells = re.findall(r"^\| (`[^|]*) \|", table, re.MULTILINE)
+    named = {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
+    assert named <= {"field", *TrainingConfig.__struct_fields__}
+    assert {"model", "tp", "zero", "recompute", "offload", "runtime"} <= named
