@@ -94,7 +94,8 @@ def capacity_of(table: FleetTable, place: str, *, intervals: bool = True) -> Cap
         return Capacity(subject, highest, None, {}, None, ("slo", said))
     there = at_rate(subject.fleet, highest.rate_per_s)
     answer = serve(there, intervals=False)
-    interval = _interval(subject.fleet, answer, highest.rate_per_s) if intervals else None
+    bounded = math.isfinite(highest.above_per_s)
+    interval = _interval(subject.fleet, answer, highest.rate_per_s) if intervals and bounded else None
     return Capacity(
         subject, highest, answer, latencies_of(answer.requests), interval,
         notes=(*notes_of(subject.fleet, highest.rate_per_s, subject.answer_s), *_reversed(highest)),
@@ -246,6 +247,8 @@ def notes_of(fleet: Fleet, rate_per_s: float, answer_s: float) -> tuple[str, ...
 
 
 def _reversed(highest: Highest) -> tuple[str, ...]:
+    if not math.isfinite(highest.above_per_s):
+        return ("no rate that was tried breaks the objectives: its requests are too few, or the bounds too wide",)
     if not highest.reversals:
         return ()
     rates = ", ".join(f"{trial.rate_per_s:.4g}/s ({', '.join(trial.broken)})" for trial in highest.reversals)

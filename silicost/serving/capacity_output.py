@@ -95,7 +95,13 @@ def rate_rows(capacity: Capacity) -> list[dict[str, str]]:
     replicas = replicas_of(fleet)
     if replicas:
         each = highest.rate_per_s / replicas
-        rows.append({"what": "rate_per_s_per_replica", "value": shown(each, ""), "note": f"{replicas} replicas"})
+        rows.append(
+            {
+                "what": "rate_per_s_per_replica",
+                "value": shown(each, ""),
+                "note": f"{replicas} replica{'s' * (replicas > 1)}",
+            }
+        )
     rows += [
         {"what": "rate_per_s_per_device", "value": shown(highest.rate_per_s / devices, ""),
          "note": f"{devices} device{'s' * (devices > 1)}"},

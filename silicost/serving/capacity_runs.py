@@ -15,7 +15,6 @@ from silicost.serving.answer import Fleet, asked_of, fleet_of, run_jobs, traffic
 from silicost.serving.pools import Pool
 from silicost.serving.stages import pipeline_of
 from silicost.serving.tables import FleetTable
-from simulator.checks import check_count
 from simulator.serving import capacity as search
 from simulator.serving import cluster
 from simulator.serving.capacity import Rows
@@ -33,9 +32,11 @@ MOST_JOBS: Final = 40_000
 """Requests of a run at most where nobody says how many: of one plain pool, and jobs of others."""
 PLAIN_REQUESTS: Final = 10_000
 """Requests of a run of one plain pool at least, where nobody says how many: they are cheap."""
+FEWEST: Final = 100
+"""Requests of a run at least: fewer have no p99."""
 CHANGING_JOBS: Final = 400_000
 """Jobs of a run at most whose rate changes with time: it must last as long as that takes, at any mean rate."""
-BURSTS: Final = 4.0
+BURSTS: Final = 10.0
 """A run lasts so many bursts on average, where nobody says how long."""
 LONGER: Final = 1.25
 """Runs are so many times as long as needed at the rate that they are sized for, since the one found may be higher."""
@@ -76,8 +77,8 @@ def ready(table: FleetTable, place: str) -> Fleet:
     traffic = table.traffic
     if traffic.concurrency:
         raise InputError(f"{place}: a closed loop has no rate that could be too high; leave --concurrency out")
-    if traffic.requests is not None:
-        check_count("--requests", traffic.requests, 100_000_000)
+    if traffic.requests is not None and not FEWEST <= traffic.requests <= 100_000_000:
+        raise InputError(f"--requests {traffic.requests}: must be from {FEWEST} to 100000000 for a capacity")
     if traffic.trace:
         return fleet_of(table, place)
     if traffic.rate and traffic.requests and pattern_of(table):
@@ -243,11 +244,11 @@ def _asking(table: FleetTable, rate_per_s: float, requests: int | None) -> Fleet
 
 
 def _period_s(table: FleetTable) -> float:
-    """How long a run must last for all that its rate does [s]; 0: it is the same all the time."""
+    """How long a run must last for all that its rate does, had it its nominal rate [s]; 0: it does not change."""
     pattern = pattern_of(table)
     if pattern is None:
         return 0.0
-    return BURSTS * pattern.every_s if isinstance(pattern, Bursts) else pattern.period_s
+    return BURSTS * pattern.every_s * pattern.mean if isinstance(pattern, Bursts) else pattern.period_s
 
 
 def _saturated(fleet: Fleet) -> float:

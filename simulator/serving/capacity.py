@@ -46,7 +46,8 @@ _FAR: Final = 10.0
 """Steps of the bracket: the first ones up and down, and the largest; each is the square of the one before."""
 _LEAST: Final = 1e-4
 """Rates below this share of the first guess are none."""
-_MOST_UP: Final = 1e4
+_MOST_UP: Final = 100.0
+"""Rates above so many times the first guess are not tried."""
 BELOW: Final = (0.5, 0.8)
 """Shares of the rate found at which is looked whether rates below hold as well."""
 OVERLOAD: Final = "overload"

