@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import operator
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -20,13 +21,24 @@ _WHOLE: Final[Mapping[type, Callable[[int, int], int]]] = {
     ast.Mod: lambda a, b: a - b * _towards_zero(a, b),
 }
 
+_COMPARED: Final[Mapping[type, Callable[[int, int], bool]]] = {
+    ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge, ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+}  # fmt: skip
+
 
 def whole(text: str, place: str) -> int:
     """The value of an expression of whole numbers with ``+ - * / %`` and brackets; division is towards zero.
 
+    A comparison is 1 or 0, and ``a ? b : c`` chooses.
+
     Raises:
         InputError: anything else, division by zero, or numbers beyond 1e18.
     """
+    test, chooses, rest = text.partition("?")
+    if chooses:
+        first, _, second = rest.partition(":")
+        return whole(first if whole(test, place) else second, place)
     value = _value(_tree(text, place), text, place)
     if not isinstance(value, int):
         raise _cannot(text, place)
@@ -61,6 +73,10 @@ def _value(node: ast.expr, text: str, place: str) -> int | list[int]:
         inner = _value(node.operand, text, place)
         if isinstance(inner, int):
             return -inner if isinstance(node.op, ast.USub) else inner
+    if isinstance(node, ast.Compare) and len(node.ops) == 1 and type(node.ops[0]) in _COMPARED:
+        left, right = _value(node.left, text, place), _value(node.comparators[0], text, place)
+        if isinstance(left, int) and isinstance(right, int):
+            return int(_COMPARED[type(node.ops[0])](left, right))
     if isinstance(node, ast.List):
         items = [_value(item, text, place) for item in node.elts]
         return [item for item in items if isinstance(item, int)]

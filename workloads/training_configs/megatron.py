@@ -29,11 +29,11 @@ _SWITCHES: Final = frozenset({
     "cpu_optimizer", "fine_grained_activation_offloading", "overlap_grad_reduce", "overlap_param_gather",
     "tp_comm_overlap", "no_overlap_p2p_communication", "overlap_moe_expert_parallel_comm", "use_flash_attn",
     "use_flash_attn_v2", "accumulate_allreduce_grads_in_fp32", "grad_reduce_in_bf16", "async_save", "qlora",
-    "enable_zero_bubble", "enable_zb_runtime", "zero_bubble_v_schedule", "use_mcore_models",
+    "enable_zero_bubble", "enable_zb_runtime", "zero_bubble_v_schedule", "use_mcore_models", "embed_layernorm",
     "no_masked_softmax_fusion", "use_cpu_initialization", "moe_grouped_gemm", "deepspeed", "no_pipeline_parallel",
 })  # fmt: skip
 """Options without a value: a variable behind one holds further options."""
-_RENAMED: Final = {"lora_r": "lora_rank"}
+_RENAMED: Final = {"lora_r": "lora_rank", "pad_vocab_size_to": "padded_vocab_size"}
 _NODES: Final = ("nnodes", "num_nodes", "nodes", "N")
 _OF_A_NODE: Final = ("nproc_per_node", "num_gpus", "gpus_per_node", "ntasks_per_node")
 _OF_2021: Final = ("ddp_impl", "checkpoint_activations", "activations_checkpoint_method", "model_parallel_size",
@@ -65,7 +65,7 @@ def read_megatron(text: str, file: str, name: str, model: str, variables: Mappin
     _add_launcher(given, launcher, script, file)
     settings = Settings(file, given, spelt=lambda key: "--" + key.replace("_", "-"))
     settings.remarks.extend(stray)
-    settings.remarks.extend(LeftOut(f"{file}: line {s.line}", s.text, "", s.why) for s in script.skipped)
+    settings.remarks.extend(LeftOut(f"{file}: line {s.line}", shown_value(s.text), "", s.why) for s in script.skipped)
     runtime = _runtime(settings)
     return config_of(settings, "megatron", name, model, runtime, causal="pretrain_bert" not in program)
 

@@ -22,7 +22,7 @@ from workloads.training_configs.record import (
 from workloads.training_configs.settings import Settings, wrong
 
 _OPTIMIZERS: Final[dict[str, Optimizer]] = {
-    "adam": "adam", "adamw": "adam", "fused_adam": "adam", "distributed_fused_adam": "adam",
+    "adam": "adam", "adamw": "adam", "fused_adam": "adam", "hybridadam": "adam", "distributed_fused_adam": "adam",
     "mcore_distributed_optim": "adam", "megatron_fused_adam": "adam", "adam8bit": "adam-8bit", "adam-8bit": "adam-8bit",
     "adamw8bit": "adam-8bit", "adafactor": "adafactor", "sgd": "sgd", "muon": "muon", "dist_muon": "muon",
     "adaptive_muon": "muon",
@@ -121,12 +121,13 @@ def _chunks(s: Settings, arch: Architecture, pp: int) -> int:
 def _sharding(s: Settings) -> tuple[int, int]:
     """The stage of sharding over replicas, and how many whole copies there are."""
     zero = s.whole("zero_stage", default=0, least=0, most=3)
-    shares = s.flag("use_distributed_optimizer") or s.text("optimizer").lower() in _SHARES
+    shares = s.text("optimizer").lower() in _SHARES or s.flag("use_distributed_optimizer")
     zero = max(zero, int(shares))
     strategy = s.word(_STRATEGIES, "data_parallel_sharding_strategy", "fsdp_sharding_strategy", default="no_shard")
+    of_megatron = s.any_flag("use_megatron_fsdp", "use_custom_fsdp")
     if s.flag("use_torch_fsdp2"):
         zero = 3
-    elif s.flag("use_megatron_fsdp") or s.flag("use_custom_fsdp"):
+    elif of_megatron:
         zero = strategy or zero
     return zero, s.whole("num_distributed_optimizer_instances", default=1)
 
@@ -142,13 +143,13 @@ def _schedule(s: Settings, vpp: int) -> Schedule:
         return "dualpipe"
     if s.flag("zero_bubble_v_schedule"):
         return "zb-v"
-    if s.flag("enable_zero_bubble") or s.flag("enable_zb_runtime"):
+    if s.any_flag("enable_zero_bubble", "enable_zb_runtime"):
         return "zb-h1"
     return "interleaved" if vpp > 1 else "1f1b"
 
 
 def _recompute(s: Settings) -> Recompute:
-    whole = s.flag("checkpoint_activations") or s.flag("deepspeed_activation_checkpointing")
+    whole = s.any_flag("checkpoint_activations", "deepspeed_activation_checkpointing")
     policy = s.word(_GRANULARITIES, "recompute_granularity", default="full" if whole else "none")
     if policy == "none" and s.flag("recompute_activations"):
         policy = "selective"
@@ -168,7 +169,7 @@ def _precision(s: Settings) -> TrainedIn:
     if s.has("fp4_format", "fp4"):
         raise wrong(s.given["fp4_format" if s.has("fp4_format") else "fp4"], "no fp4; fp32, bf16, fp16 or fp8")
     fp8 = s.text("fp8_format", "fp8", default="none").lower() not in ("none", "null", "false")
-    fp8 = s.flag("fp8_hybrid") or s.flag("fp8_e4m3") or fp8
+    fp8 = s.any_flag("fp8_hybrid", "fp8_e4m3") or fp8
     bf16, fp16 = s.flag("bf16"), s.flag("fp16")
     if fp8:
         return "fp8"
@@ -192,7 +193,7 @@ def _optimizer(s: Settings) -> Optimizer:
 
 def _offload(s: Settings) -> Offload:
     share = s.number("optimizer_offload_fraction", least=0.0, most=1.0, default=1.0) or 0.0
-    on = s.flag("optimizer_cpu_offload") or s.flag("cpu_optimizer")
+    on = s.any_flag("optimizer_cpu_offload", "cpu_optimizer") or s.text("optimizer").lower() == "hybridadam"
     layers = s.whole("cpu_offloading_num_layers", default=0, least=0)
     layerwise = s.flag("cpu_offloading", default=layers > 0)
     fine = s.flag("fine_grained_activation_offloading")
@@ -251,7 +252,8 @@ def _remarks(s: Settings) -> None:
     s.remark("the batch grows up to the global batch; only that is counted", "rampup_batch_size")
     s.remark("the layers that predict further tokens are not counted", "mtp_num_layers")
     s.remark("stages are cut into equal numbers of layers", "account_for_embedding_in_pipeline_split",
-             "account_for_loss_in_pipeline_split", "pipeline_model_parallel_layout", "pipeline_split_rank")  # fmt: skip
+             "account_for_loss_in_pipeline_split", "pipeline_model_parallel_layout", "pipeline_split_rank",
+             "pp_partition_method")  # fmt: skip
     s.remark("attention is counted over the whole sequence", "window_size", "window_attn_skip_freq")
     s.remark(_CHANGES, "moe_extended_tp", "moe_shared_expert_overlap", "delay_wgrad_compute", "enable_cuda_graph",
              "external_cuda_graph", "cuda_graph_impl", "fp8_param_gather", "fp8_params", "moe_token_dispatcher_type",

@@ -25,6 +25,7 @@ OTHERS: Final = (
     "geglu", "squared_relu", "openai_gelu", "disable_bias_linear", "add_qkv_bias",
     "untie_embeddings_and_output_weights", "qk_layernorm", "num_experts", "moe_router_topk", "moe_ffn_hidden_size",
     "moe_shared_expert_intermediate_size", "moe_shared_expert_gate", "moe_router_enable_expert_bias", "moe_layer_freq",
+    "embed_layernorm",
     "vocab_size", "padded_vocab_size", "make_vocab_size_divisible_by", "tokenizer_type", "tokenizer_model",
     "tokenizer_name_or_path", "pretrained_model_name",
 )  # fmt: skip
@@ -74,6 +75,7 @@ def architecture_of(s: Settings, name: str, tp: int, causal: bool = True) -> Arc
         tied=not s.flag("untie_embeddings_and_output_weights"),
         norm=s.word(_NORMS, "normalization", default="layernorm"),
         learned_positions=positions if learned else 0,
+        embedding_norm=s.flag("embed_layernorm"),
         max_positions=positions,
         source=s.file,
     )

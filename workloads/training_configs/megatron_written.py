@@ -78,6 +78,7 @@ def _model(arch: Architecture) -> _Said:
     yield "num-layers", arch.layers
     yield "hidden-size", arch.hidden
     yield "padded-vocab-size", arch.vocab
+    yield "embed-layernorm", arch.embedding_norm
     yield "max-position-embeddings", arch.max_positions or None
     yield "untie-embeddings-and-output-weights", not arch.tied
     yield "normalization", "RMSNorm" if arch.norm == "rmsnorm" else "LayerNorm"

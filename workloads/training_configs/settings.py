@@ -113,6 +113,11 @@ class Settings:
             raise wrong(found, "true or false")
         return text in _TRUE
 
+    def any_flag(self, *keys: str) -> bool:
+        """Whether any of several switches is on; all of them count as used."""
+        found = [self.flag(key) for key in keys]
+        return any(found)
+
     def text(self, *keys: str, default: str = "") -> str:
         """Text; "" where it is absent."""
         found = self.find(*keys)

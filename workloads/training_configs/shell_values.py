@@ -183,7 +183,7 @@ class Variables:
         return found if item is not None or not found.is_array else Value(found.words[:1])
 
     def _arithmetic(self, inside: str, line: int, depth: int) -> Value:
-        """``$((...))``; not known where one of its variables is not."""
+        """``$((...))``; not known where one of its variables is not, or where it is no arithmetic that is read."""
         text = self.text(f'"{inside}"', line, depth + 1)
         missing = text.split(UNSET)[1::2]
 
@@ -199,7 +199,10 @@ class Variables:
             text = _IDENTIFIER.sub(number, text)
         if missing:
             return unset(missing[0], line)
-        return Value((Word(str(expressions.whole(text, f"{self.file}: line {line}")), line),))
+        try:
+            return Value((Word(str(expressions.whole(text, f"{self.file}: line {line}")), line),))
+        except InputError:
+            return unset(f"$(({' '.join(inside.split())}))", line)
 
     def _command(self, inside: str, line: int, depth: int) -> Value:
         """The output of a command: known for ``expr`` only."""

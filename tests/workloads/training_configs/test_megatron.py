@@ -173,6 +173,8 @@ def test_the_command_with_most_of_the_options_counts() -> None:
         ("--grad-reduce-in-bf16", "gradients", "bf16"),
         ("--optimizer SGD", "optimizer", "sgd"),
         ("--optimizer dist_muon", "optimizer", "muon"),
+        ("--optimizer hybridadam --optimizer-offload-fraction 0.5", "offload", Offload(optimizer=0.5)),
+        ("--checkpoint-activations --deepspeed-activation-checkpointing", "recompute", Recompute("full")),
         ("--exp-avg-dtype fp8 --exp-avg-sq-dtype fp8", "optimizer", "adam-8bit"),
         ("--optimizer-cpu-offload", "offload", Offload(optimizer=1.0)),
         ("--optimizer-cpu-offload --optimizer-offload-fraction 0.5", "offload", Offload(optimizer=0.5)),
@@ -242,6 +244,7 @@ def test_the_ends() -> None:
     rope = model("--position-embedding-type rope --untie-embeddings-and-output-weights --normalization RMSNorm")
     assert (rope.tied, rope.learned_positions, rope.norm) == (False, 0, "rmsnorm")
     assert model("--no-position-embedding").learned_positions == 0
+    assert (model("--embed-layernorm").embedding_norm, model("--pad-vocab-size-to 250880").vocab) == (True, 250_880)
     assert model("--use-rotary-position-embeddings").groups[0].attention == Attention(
         "mha", 16, 16, 64, qkv_bias=True, out_bias=True
     )
@@ -383,7 +386,7 @@ def architectures(draw: st.DrawFn) -> Architecture:
     return Architecture(
         "m", draw(st.integers(1, 9999)), draw(st.integers(1, 99_999)), tuple(groups), draw(st.booleans()),
         norm=draw(st.sampled_from(["rmsnorm", "layernorm"])), learned_positions=positions if learned else 0,
-        max_positions=positions, source="m",
+        max_positions=positions, source="m", embedding_norm=draw(st.booleans()),
     )  # fmt: skip
 
 

@@ -49,7 +49,8 @@ def test_lines_of_words_are_kept() -> None:
 @pytest.mark.parametrize(
     ("expression", "value"),
     [("$((8 * 4))", "32"), ("$((GPUS*$NODES))", "32"), ("$((${GPUS} / 3))", "2"), ("$((-7 / 2))", "-3"),
-     ("$((-7 % 2))", "-1"), ("$(( (1+2)*3 ))", "9"), ("`expr $GPUS \\* 2`", "16"), ("$(expr $NODES + 1)", "5")],
+     ("$((-7 % 2))", "-1"), ("$(( (1+2)*3 ))", "9"), ("`expr $GPUS \\* 2`", "16"), ("$(expr $NODES + 1)", "5"),
+     ("$(( ($GPUS > 1) ? 1 : 0 ))", "1"), ("$((NODES == 8 ? 3 : NODES + 1))", "5"), ("$((GPUS != 8))", "0")],
 )  # fmt: skip
 def test_arithmetic(expression: str, value: str) -> None:
     assert words(f"GPUS=8\nNODES=4\npython t.py --n {expression}") == ["--n", value]
@@ -67,9 +68,14 @@ def test_expansions(word: str, value: str) -> None:
 
 
 def test_what_is_not_known_is_marked() -> None:
-    found = words("python t.py --a $SECRET --b $(hostname) --c $((SECRET*2)) --d ${X%.*} --e `date +%s`")
+    found = words("python t.py --a $SECRET --b $(hostname) --c $((SECRET*2)) --d ${X%.*} --e `date +%s` --f $((1 / 0))")
     marks = [word for word in found if UNSET in word]
-    assert marks == [f"{UNSET}{name}{UNSET}" for name in ("SECRET", "$(hostname)", "SECRET", "X%.*", "$(date +%s)")]
+    names = ("SECRET", "$(hostname)", "SECRET", "X%.*", "$(date +%s)", "$((1 / 0))")
+    assert marks == [f"{UNSET}{name}{UNSET}" for name in names]
+
+
+def test_words_of_the_user_behind_the_script() -> None:
+    assert words("A=${1:-x}\nB=${12}\npython t.py $A $B $2", **{"12": "y", "2": "z"}) == ["x", "y", "z"]
 
 
 def test_the_environment_counts_where_the_script_does_not_set() -> None:
