@@ -206,9 +206,19 @@ def _check_alone(given: dict[str, Any]) -> None:
 
 
 def _found(table: FleetTable, given: dict[str, Any], place: str) -> Found:
+    """What one fleet can do.
+
+    Raises:
+        DoesNotFit: a device cannot hold its model.
+    """
     from silicost.serving.capacity_designs import find
 
-    return find(table, given["rate"], given["intervals"] is not False, place)
+    try:
+        return find(table, given["rate"], given["intervals"] is not False, place)
+    except InputError as error:
+        if error.code == "memory":
+            raise DoesNotFit(str(error)) from None
+        raise
 
 
 def tell_one(found: Found, rate: float | None, how: Format) -> None:

@@ -78,6 +78,12 @@ def test_designs_none_of_which_serves(silicost: Run, tmp_path: Path) -> None:
     assert "cannot serve llama-3.1-70b" in ran.err
 
 
+def test_a_device_that_cannot_hold_the_model(silicost: Run) -> None:
+    ran = silicost(f"capacity --model llama-3.1-70b --device l4 {TRAFFIC} {SLO}")
+    assert (ran.status, ran.out) == (3, "")
+    assert "l4 cannot serve llama-3.1-70b" in ran.err
+
+
 def test_prompts_and_answers_apart(silicost: Run) -> None:
     asked = (
         f"capacity --find disaggregated --model smollm-135m --prefill-device l4 --decode-device l4,l40s {TRAFFIC} {SLO}"
