@@ -77,6 +77,7 @@ def one_pool(
     ep: int = 1, runtime: str = "", dtype: str = "bf16", weight_dtype: str = "", kv_dtype: str = "", system: str = "",
     site: str = DEFAULT_SITE, price: str = "", changes: Mapping[str, str] | None = None, micro_batch: int = 1,
     recompute: str = "none", cp: int = 1, vpp: int = 1, seq_parallel: bool = False, zero: int = -1,
+    schedule: str = "",
 ) -> Scenario:  # fmt: skip
     """``work`` on equal devices.
 
@@ -86,7 +87,7 @@ def one_pool(
         weight_dtype: storage format; default that in which the model is shipped, else ``dtype``.
         system: catalogue name; default the usual host, links and network around such devices.
         price: "2.5 USD/h" per device; default the catalogue's.
-        micro_batch, recompute, cp, vpp, seq_parallel, zero: of training, as in ``Plan``.
+        micro_batch, recompute, cp, vpp, seq_parallel, zero, schedule: of training, as in ``Plan``.
         changes: what-if overrides by dotted path ("device.memory.bandwidth" = "6 TB/s" or "2x").
 
     Raises:
@@ -97,7 +98,7 @@ def one_pool(
     spec = changed_device(device, changed["device"])
     rest = pp * dp * cp
     ways = tp if tp is not None else (count // rest if count is not None and count % rest == 0 else 1)
-    plan = Plan(ways, pp, dp, ep, micro_batch, recompute, cp, vpp, seq_parallel, zero)
+    plan = Plan(ways, pp, dp, ep, micro_batch, recompute, cp, vpp, seq_parallel, zero, schedule)
     devices = count if count is not None else plan.devices
     whole = load_system(system) if system else system_for(spec, devices)
     whole = apply_overrides(whole, changed["system"], "--set system.")

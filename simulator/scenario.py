@@ -44,7 +44,8 @@ class Plan(msgspec.Struct, frozen=True):
     what the backward computes again instead of keeping it ("none", "selective" or "full"); ``cp`` devices share the
     tokens of each sequence (context parallelism, ring); ``vpp`` is how many pieces of the model a pipeline stage holds
     (interleaved schedule); ``sequence`` cuts what tensor parallelism leaves whole along the tokens; ``zero`` is the
-    stage of ZeRO, over dp x cp replicas (-1: what the runtime does).
+    stage of ZeRO, over dp x cp replicas (-1: what the runtime does); ``schedule`` is one of ``simulator.schedules``
+    ("": 1f1b, or interleaved where ``vpp`` is above 1).
     """
 
     tp: int = 1
@@ -57,6 +58,7 @@ class Plan(msgspec.Struct, frozen=True):
     vpp: int = 1
     sequence: bool = False
     zero: int = -1
+    schedule: str = ""
 
     @property
     def devices(self) -> int:

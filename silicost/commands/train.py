@@ -29,6 +29,9 @@ def train(
         bool, typer.Option("--seq-parallel", help="Cut norms and what they keep along the tokens, over tp.")
     ] = False,
     zero: Annotated[int, flags.number("--zero", "Stage of ZeRO, 0 to 3; -1: what the runtime does.")] = -1,
+    schedule: Annotated[
+        str, typer.Option("--schedule", help="1f1b, interleaved, gpipe, zb-h1, zb-v or dualpipe.")
+    ] = "",
     runtime: flags.Runtime = "",
     dtype: flags.Dtype = "bf16",
     system: flags.System = "",

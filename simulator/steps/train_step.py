@@ -28,20 +28,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from hardware_specs.errors import InputError
 from simulator.devices.model import DeviceModel
 from simulator.memory import held_parameters, stage_share, state_bytes_per_parameter
-from simulator.network.communicator import Communicator
+from simulator.network.communicator import Communicator, collective_cost
 from simulator.scenario import Plan, TrainStep
+from simulator.schedules.closed import unequal_total_s
+from simulator.schedules.registry import code_of, refusal, schedule_of
 from simulator.steps.pipeline import stage_seconds
 from simulator.steps.pricing import PricedGraph, collective_seconds, price_graph
 from workloads.lowering.plan import Lowering, Sharding
 from workloads.lowering.training import CONTEXT, Gradients, gradient_tensors, lower_micro_batch, lower_update
-from workloads.operators import Operator, OpKind
+from workloads.models.architecture import Experts
+from workloads.operators import FAMILIES, Operator, OpKind
 from workloads.runtimes.record import FUSIONS, Runtime
 
 
@@ -86,22 +89,21 @@ def micro_batches(work: TrainStep, plan: Plan) -> int:
 def price_step(
     work: TrainStep, plan: Plan, how: Lowering, model: DeviceModel, communicators: Mapping[str, Communicator]
 ) -> StepCost:
-    """Price one optimizer step under ``plan``; ``communicators`` by axis ("tp", "pp", "dp", "ep")."""
+    """Price one optimizer step under ``plan``; ``communicators`` by axis ("tp", "pp", "dp", "ep").
+
+    Raises:
+        InputError: a batch, a dtype or a schedule that does not go with the plan.
+    """
     count = micro_batches(work, plan)
+    check_schedule(plan, count)
     if how.precision.compute.startswith("int"):
         raise InputError(f"--dtype {how.precision.compute}: training needs floating point; use bf16, fp16, fp8 or fp32")
     weights, gradients, states = state_bytes(how.precision.attention, model.runtime)
     # Shards of gradients are reduced at once, micro-batch by micro-batch.
     added = count > 1 and zero_stage(work, plan, model.runtime) < 3
     kept = Gradients(gradients, added, how.fused("accumulate"))
-    again = recomputed(plan, model.runtime)
-    graph = lower_micro_batch(
-        work.model, plan.micro_batch, work.seq_len, how, again, work.lora_rank, kept,
-        not model.runtime.contiguous_context,
-    )  # fmt: skip
-    micro = _beside_attention(price_graph(graph, model, communicators), plan.cp)
-    if model.runtime.overlaps_tensor:
-        micro = _beside_products(micro, plan.tp)
+    micro = price_micro_batch(work, plan, how, model, communicators, kept)
+    graph = micro.graph
     trained = trained_parameters(work, plan)
     shards = shards_of(work, plan, model.runtime).states
     tensors = {size / shards: number for size, number in gradient_tensors(graph, work.model.tied, gradients).items()}
@@ -114,7 +116,7 @@ def price_step(
         one = collective_seconds(OpKind.SEND_RECV, size / (plan.tp * plan.cp), communicators["pp"], model)
         # The first micro-batch crosses pp - 1 boundaries there and back; behind it each adds one exchange.
         send_s = 2.0 * one * (plan.vpp * count + plan.pp - 2)
-    through_s = (sum(stages) - max(stages)) / plan.vpp + count * max(stages)
+    through_s = through_seconds(micro, plan, count)
     bubble_s = through_s - count * micro.total_s / plan.pp
     host_s = _host_seconds(stages, hosts, count, plan.vpp, model.runtime)
     replicas = _Replicas(trained, weights, gradients, communicators, model)
@@ -128,6 +130,66 @@ def price_step(
         step_s, micro, update, reduce_s, send_s, bubble_s, host_s, count, device_j, step_s - bubble_s - host_s,
         model_flops * work.global_batch, hardware_flops * work.global_batch,
     )  # fmt: skip
+
+
+def check_schedule(plan: Plan, count: int) -> None:
+    """Refuse a schedule that ``count`` micro-batches on the stages of ``plan`` cannot have.
+
+    Raises:
+        UnknownName: no such schedule.
+        InputError: naming what it needs.
+    """
+    if not plan.schedule:
+        return
+    chunks = schedule_of(plan.schedule, "--schedule").chunks
+    if plan.pp > 1 and (why := refusal(plan.schedule, plan.pp, count, plan.vpp if chunks <= 1 else chunks)):
+        raise InputError(f"--schedule {plan.schedule}: {why}")
+
+
+def price_micro_batch(
+    work: TrainStep, plan: Plan, how: Lowering, model: DeviceModel, communicators: Mapping[str, Communicator],
+    kept: Gradients,
+) -> PricedGraph:  # fmt: skip
+    """One micro-batch through the whole stack, exchanges that math hides left out of its times."""
+    again = recomputed(plan, model.runtime)
+    graph = lower_micro_batch(
+        work.model, plan.micro_batch, work.seq_len, how, again, work.lora_rank, kept,
+        not model.runtime.contiguous_context,
+    )  # fmt: skip
+    micro = _beside_attention(price_graph(graph, model, communicators), plan.cp)
+    if model.runtime.sends_once and "ep" in communicators:
+        micro = _once_to_each_node(micro, work, communicators["ep"], model)
+    return _beside_products(micro, plan.tp) if model.runtime.overlaps_tensor else micro
+
+
+def through_seconds(micro: PricedGraph, plan: Plan, count: int) -> float:
+    """``count`` micro-batches through the stages of ``plan``, sends left out [s].
+
+    Of 1F1B, GPipe and the interleaved schedule stages are servers of a flow shop (see ``pipeline``); of others the
+    estimate of ``schedules.closed`` for unequal stages.
+    """
+    stages = stage_seconds(micro, plan.pp)
+    if plan.pp == 1 or plan.schedule in FLOW_SHOPS:
+        return (sum(stages) - max(stages)) / plan.vpp + count * max(stages)
+    parts = np.array(parts_of_stages(micro, plan.pp))
+    slowest = parts[:, int(np.argmax(parts.sum(axis=0)))]
+    chunks = schedule_of(plan.schedule).chunks or plan.vpp
+    return float(unequal_total_s(code_of(plan.schedule), plan.pp, count, chunks, slowest, parts.sum(axis=1)))
+
+
+FLOW_SHOPS: Final = ("", "1f1b", "gpipe", "interleaved")
+"""Schedules whose bubble is that of a flow shop, or a part of it."""
+
+
+def parts_of_stages(micro: PricedGraph, stages: int) -> list[list[float]]:
+    """Forward, backward of inputs (recomputation included) and backward of weights on each stage, [3, stages] [s]."""
+    names = [operator.name for operator in micro.graph.operators]
+    weights = np.array([name.endswith(".wgrad") for name in names])
+    inputs = np.array([name.endswith((".dgrad", ".backward", ".recompute")) for name in names])
+    return [
+        stage_seconds(replace(micro, time_s=np.where(rows, micro.time_s, 0.0)), stages)
+        for rows in (~(weights | inputs), inputs, weights)
+    ]
 
 
 def launch_seconds(micro: PricedGraph, stages: int, runtime: Runtime) -> list[float]:
@@ -220,6 +282,31 @@ def _beside_attention(micro: PricedGraph, cp: int) -> PricedGraph:
         moved_s, math_s = (float((time_s * micro.graph.repeat)[rows].sum()) for rows in (moves, attends))
         if moved_s > 0.0:
             time_s[moves] *= max(moved_s - math_s * (cp - 1.0) / cp, 0.0) / moved_s
+    return replace(micro, time_s=time_s)
+
+
+def _once_to_each_node(
+    micro: PricedGraph, work: TrainStep, group: Communicator, model: DeviceModel
+) -> PricedGraph:  # fmt: skip
+    """A micro-batch whose tokens cross to each node once, whatever number of their experts live there.
+
+    Of k experts that are drawn from n nodes, n (1 - (1 - 1/n)^k) nodes have some; inside a node each copy moves. As
+    DeepEP and the kernels of DeepSeek-AI, arXiv:2412.19437, section 3.2.2, send and combine them (without the limit of
+    nodes that its router sets).
+    """
+    chosen = max((g.mlp.top_k for g in work.model.groups if isinstance(g.mlp, Experts)), default=1)
+    nodes = group.size / group.inner.size
+    if nodes <= 1.0 or chosen <= 1:
+        return micro
+    share = nodes * (1.0 - (1.0 - 1.0 / nodes) ** chosen) / chosen
+    time_s, factor = micro.time_s.copy(), float(model.record["factors"][FAMILIES.index("collective")])
+    for i, operator in enumerate(micro.graph.operators):
+        if operator.kind == OpKind.ALL_TO_ALL and operator.axis == "ep":
+            cost = collective_cost(operator.kind, operator.message_bytes, group)
+            across_s = share * cost.outer_bytes / group.outer.bandwidth
+            inside_s = operator.message_bytes / group.inner.bandwidth if group.inner.size > 1 else 0.0
+            alone_s = min(cost.startup_s + max(across_s, inside_s), cost.seconds)
+            time_s[i] += (alone_s - cost.seconds) / factor
     return replace(micro, time_s=time_s)
 
 

@@ -9,6 +9,8 @@ from simulator.assemble import Answer, assemble, paid_usd, parts_of, pool_use
 from simulator.prepared import Prepared
 from simulator.result import MemoryUse, OperatorCost, PhaseCost, Result
 from simulator.scenario import Plan, TrainStep
+from simulator.schedules.closed import closed_peak
+from simulator.schedules.registry import code_of, schedule_of
 from simulator.steps.pricing import by_family, errors_by_family, most_bound, phase_cost
 from simulator.steps.train_step import StepCost, price_step, shards_of, state_bytes, trained_parameters
 from simulator.timeline import Timeline
@@ -69,9 +71,13 @@ def memory_use(prepared: Prepared, work: TrainStep) -> MemoryUse:
 
 
 def in_flight(plan: Plan, micro_batches: int) -> float:
-    """Micro-batches whose activations the first stage holds at once: with v pieces of the model on a stage
+    """Micro-batches whose activations the fullest stage holds at once: with v pieces of the model on a stage
     1 + (p - 1)/(p v) times as many (Narayanan et al., arXiv:2104.04473; Korthikanti et al., arXiv:2205.05198,
-    section 4.2.1)."""
+    section 4.2.1); of other schedules as ``schedules.closed`` says."""
+    if plan.pp > 1 and plan.schedule not in ("", "1f1b", "interleaved"):
+        chunks = schedule_of(plan.schedule).chunks or plan.vpp
+        ranks = range(plan.pp)
+        return float(closed_peak(code_of(plan.schedule), plan.pp, micro_batches, chunks, list(ranks)).max())
     held = min(plan.pp, micro_batches)
     return held * (1.0 + (plan.pp - 1.0) / (plan.pp * plan.vpp)) if plan.vpp > 1 and micro_batches > plan.pp else held
 
