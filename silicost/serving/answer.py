@@ -184,9 +184,10 @@ def traffic_of(table: TrafficTable, seed: int, place_: str) -> Traffic:
         raise InputError("--isl and --osl say how long prompts and answers are; both are needed")
     lengths = lengths_of(table.isl, table.osl or None)
     words = f"closed:concurrency={table.concurrency}" if table.concurrency else table.arrivals
-    if table.burstiness is not None and words == "poisson":
-        words = "gamma"
-    when = arrivals_of(words, table.rate, table.burstiness, "--arrivals")
+    own = table.burstiness
+    if own is not None and words == "poisson":
+        words, own = f"gamma:burstiness={own!r}", None
+    when = arrivals_of(words, table.rate, own, "--arrivals")
     if table.sessions:
         talk = Sessions(
             law_of_tokens(table.sessions.turns, f"{place_}.sessions.turns"), lengths,
