@@ -69,12 +69,9 @@ def config_of(s: Settings, form: Form, name: str, model: str, runtime: str, caus
         micro_batch=micro_batch,
         global_batch=global_batch,
         replica_batch=micro_batch if global_batch is None else None,
-        tp=tp,
-        pp=pp,
-        cp=s.whole("context_parallel_size", default=1),
+        tp=tp, pp=pp, vpp=vpp, cp=s.whole("context_parallel_size", default=1),
         ep=s.whole("expert_model_parallel_size", default=1),
         etp=s.whole("expert_tensor_parallel_size", default=tp) if sparse else 1,
-        vpp=vpp,
         first_stage=s.whole("decoder_first_pipeline_num_layers", "num_layers_in_first_pipeline_stage", default=0),
         last_stage=s.whole("decoder_last_pipeline_num_layers", "num_layers_in_last_pipeline_stage", default=0),
         sequence_parallel=s.flag("sequence_parallel") and tp > 1,
@@ -103,7 +100,7 @@ def config_of(s: Settings, form: Form, name: str, model: str, runtime: str, caus
         checkpoint_async=s.flag("async_save"),
         left_out=s.rest(),
         assumed=tuple(s.assumed),
-    )
+    )  # fmt: skip
 
 
 def _chunks(s: Settings, arch: Architecture, pp: int) -> int:
