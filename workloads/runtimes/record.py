@@ -69,8 +69,9 @@ class Runtime(msgspec.Struct, frozen=True):
     what its selective recomputation runs again (see ``workloads.lowering.training.RECOMPUTED``); ``overlaps_tensor``
     that what they exchange in training moves beside the products before or after it, piece by piece;
     ``contiguous_context`` that context parallel ranks have one piece of a sequence each, so that all wait for the last
-    under a causal mask; ``overlaps_gradients`` that gradients are reduced beside the backward. ``vendors`` empty: any
-    vendor. ``aliases`` are what people write for it, see ``workloads.runtimes.match``.
+    under a causal mask; ``sends_once`` that a token for several experts of a node goes there once;
+    ``overlaps_gradients`` that gradients are reduced beside the backward. ``vendors`` empty: any vendor. ``aliases``
+    are what people write for it, see ``workloads.runtimes.match``.
     """
 
     id: str
@@ -108,4 +109,5 @@ class Runtime(msgspec.Struct, frozen=True):
     selective: str = "selective"
     overlaps_tensor: bool = False
     contiguous_context: bool = False
+    sends_once: bool = False
     notes: str = ""

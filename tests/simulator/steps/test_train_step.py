@@ -328,6 +328,23 @@ def test_exchanges_of_tensor_parallel_ranks_move_beside_products(one_pool: Calla
     assert beside.step_s < alone.step_s
 
 
+@pytest.mark.parametrize("ep", [8, 16, 32])
+def test_a_token_crosses_to_each_node_once(one_pool: Callable[..., Scenario], ep: int) -> None:
+    """Eight experts on n nodes are on n (1 - (1 - 1/n)^8) of them; inside a node nothing changes."""
+    work = TrainStep(load_model("qwen3-30b-a3b"), ep, 4096)
+    scenario = one_pool(work, "h100-sxm-80gb", dp=ep, ep=ep)
+    (prepared, each), (_, once) = (priced(under(scenario, sends_once=one)) for one in (False, True))
+    nodes = prepared.communicators["ep"].size / prepared.communicators["ep"].inner.size
+    moves = [i for i, o in enumerate(each.micro.graph.operators) if o.kind == OpKind.ALL_TO_ALL]
+    assert moves
+    for i in range(len(each.micro.time_s)):
+        part = once.micro.time_s[i] / each.micro.time_s[i]
+        if i in moves and nodes > 1.0:
+            assert nodes * (1.0 - (1.0 - 1.0 / nodes) ** 8) / 8.0 <= part < 0.7
+        else:
+            assert part == 1.0
+
+
 def test_gradients_are_added_up_over_micro_batches(one_pool: Callable[..., Scenario]) -> None:
     """Not of a single one, and not where they are scattered at once."""
 

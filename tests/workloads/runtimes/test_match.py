@@ -109,7 +109,7 @@ NAMED = [
     ("Primus (Megatron)", AMD, "megatron-core-2025"),
     ("Megatron-DeepSpeed", NVIDIA, "megatron-2022"),
     ("MaxText", TPU, "maxtext-2024"),
-    ("torchtitan", NVIDIA, "fsdp-2024"),
+    ("torchtitan", NVIDIA, "torchtitan-2025"),
     ("llm-foundry", NVIDIA, "fsdp-2024"),
 ]
 
