@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,9 @@ from hardware_specs.dtypes import BITS
 from workloads.lowering.plan import Precision, Sharding, part
 from workloads.models.architecture import Architecture, Attention, Experts, FeedForward, LayerGroup, StateSpace
 from workloads.models.parameters import count_parameters
+
+LOGIT_BYTES: Final = 6.0
+"""A logit in 16 bit and its fp32 copy in the loss [B]."""
 
 
 class Held(NamedTuple):
@@ -137,6 +140,7 @@ def training_activation_bytes(
     flash: bool,
     sharding: Sharding,
     in_flight: float,
+    logit_bytes: float = LOGIT_BYTES,
 ) -> float:
     """Activations kept for the backward pass on the fullest stage [B].
 
@@ -146,7 +150,8 @@ def training_activation_bytes(
     experts come out too. The dropout masks (2 of the 34, 3 of the 5) are counted where attention is not flash: such
     software is of the years in which models were trained with dropout. ``in_flight`` is the number of micro-batches
     that a stage holds (1F1B: up to pp). With sequence parallelism everything is cut over tp (table 2 there: s b h
-    (34 + 5 a s / h) / t), with context parallelism over cp as well.
+    (34 + 5 a s / h) / t), with context parallelism over cp as well. The loss is through before a layer is computed
+    again: what is larger shows. ``logit_bytes`` is what the loss holds of each logit [B].
     """
     layers = [
         (group.count, layer_training_bytes(arch, group, micro_batch, seq_len, recompute, flash, sharding))
@@ -154,13 +159,15 @@ def training_activation_bytes(
     ]
     kept = sum(count * layer.kept for count, layer in layers) * stage_share(arch, sharding.pp) * in_flight
     again = max((layer.again for _, layer in layers), default=0.0)
-    return kept + again + training_logit_bytes(arch, micro_batch, seq_len, sharding)
+    return kept + max(again, training_logit_bytes(arch, micro_batch, seq_len, sharding, logit_bytes))
 
 
-def training_logit_bytes(arch: Architecture, micro_batch: int, seq_len: int, sharding: Sharding) -> float:
-    """Logits in 16 bit and their fp32 copy in the loss [B]."""
+def training_logit_bytes(
+    arch: Architecture, micro_batch: int, seq_len: int, sharding: Sharding, logit_bytes: float = LOGIT_BYTES
+) -> float:
+    """Logits as the loss holds them [B]."""
     ways = sharding.tp * sharding.cp
-    return micro_batch * seq_len * arch.vocab / ways * (4.0 + 2.0) if arch.head == "lm" else 0.0
+    return micro_batch * seq_len * arch.vocab / ways * logit_bytes if arch.head == "lm" else 0.0
 
 
 class LayerTraining(NamedTuple):
@@ -178,7 +185,20 @@ def layer_training_bytes(
     rows = float(micro_batch * seq_len) / sharding.cp
     inside = rows * arch.hidden * 2.0 * sharding.whole_share
     whole = inside + _kept_bytes(arch, group, rows, float(seq_len), recompute, flash, sharding)
+    if recompute in ("vector", "half") and isinstance(group.mlp, FeedForward) and group.attention is not None:
+        kept = inside + _product_bytes(arch, group.attention, group.mlp, rows, recompute, sharding)
+        return LayerTraining(kept, max(whole - kept, 0.0))
     return LayerTraining(inside, whole) if recompute == "full" else LayerTraining(whole, 0.0)
+
+
+def _product_bytes(
+    arch: Architecture, a: Attention, mlp: FeedForward, rows: float, recompute: str, sharding: Sharding
+) -> float:
+    """Results of attention, and of all products of a layer ("vector") or of the first, third and so on ("half")."""
+    tp, whole = sharding.tp, arch.hidden * sharding.whole_share
+    widths = [a.heads * a.head_dim / tp, a.kv_heads * a.head_dim / tp, a.kv_heads * a.value_dim / tp, whole]
+    widths += [mlp.width / tp] * (2 if mlp.gated else 1) + [whole]
+    return rows * 2.0 * (a.heads * a.value_dim / tp + sum(widths[:: 2 if recompute == "half" else 1]))
 
 
 def _kept_bytes(

@@ -12,7 +12,7 @@ from simulator.scenario import Plan, TrainStep
 from simulator.schedules.closed import closed_peak
 from simulator.schedules.registry import code_of, schedule_of
 from simulator.steps.pricing import by_family, errors_by_family, most_bound, phase_cost
-from simulator.steps.train_step import StepCost, price_step, shards_of, state_bytes, trained_parameters
+from simulator.steps.train_step import StepCost, price_step, recomputed, shards_of, state_bytes, trained_parameters
 from simulator.timeline import Timeline
 
 POWERS = {
@@ -51,18 +51,26 @@ def memory_use(prepared: Prepared, work: TrainStep) -> MemoryUse:
     held = memory.weight_bytes(arch, precision, sharding)
     count = work.global_batch // (plan.micro_batch * plan.dp)
     shards = shards_of(work, plan, prepared.pool.runtime)
+    runtime = prepared.pool.runtime
     # Of weights that are gathered layer by layer, one layer is in use and the next under way.
     gathered = 2.0 * held / arch.layers if shards.weights > 1 else 0.0
+    # A schedule that runs both ways holds each stage twice.
+    copies = schedule_of(plan.schedule).copies if plan.schedule and plan.pp > 1 else 1
+    held, trained, gathered = held * copies, trained * copies, gathered * copies
+    kept = held
+    if shards.weights > 1 and runtime.master_shards and weights < 4.0:
+        kept, states = 4.0 * trained, states - 4.0
     return MemoryUse(
-        weights=held / shards.weights + gathered + (trained * weights if work.lora_rank else 0.0),
+        weights=kept / shards.weights + gathered + (trained * weights if work.lora_rank else 0.0),
         activations=memory.training_activation_bytes(
             arch,
             plan.micro_batch,
             work.seq_len,
-            plan.recompute,
+            recomputed(plan, runtime),
             prepared.how.fused("flash"),
             sharding,
             in_flight(plan, count),
+            runtime.loss_bytes.value if runtime.loss_bytes else memory.LOGIT_BYTES,
         ),
         gradients=trained * gradients / shards.gradients,
         optimizer=trained * states / shards.states,

@@ -29,10 +29,59 @@ from workloads.runtimes.record import Runtime
 
 METRIC = "step_time_s"
 """What training rows are scored on."""
+MEMORY = "memory_bytes"
+"""The metric of rows that say what the allocator of a device had reserved at its peak [B]."""
 PUBLISHED = {"megatron2021": "2021-04", "megatron2022": "2022-05", "megatron_v100": "2019-10"}
 """Months of the tables whose frameworks have no version."""
 STATED = ("micro_batch", "global_batch", "seq_len", "tp", "pp")
 """Columns that a prediction needs."""
+
+
+def predict_memory(points: Points, models: Models) -> Outcome:
+    """Predictions of the memory that training rows report [B]; rows of other metrics are left out.
+
+    Reserved is what lies in memory over the share of its memory that a runtime can fill: an allocator keeps more than
+    it has handed out.
+    """
+    return outcome_of(
+        [
+            _memory(row, (source, points.name), models)
+            for row, source in zip(points.records(), points.sources(), strict=True)
+        ]
+    )
+
+
+def _memory(row: Row, tables: tuple[str, str], models: Models) -> Prediction:
+    if row.get("metric") != MEMORY:
+        return Prediction(left_out="another metric")
+    known = Prediction()
+    try:
+        known = known._replace(observed=measured_value(row, "measured"))
+        spec, runtime, known = _software(row, tables, known)
+
+        def result_of(row: Row) -> Result:
+            return simulate(scenario_of(row, spec, runtime, models))
+
+        row, found = complete_step(row, spec, result_of, runtime)
+        result = result_of(row)
+    except InputError as error:
+        return known._replace(skip_reason=reason_of(error))
+    reserved = result.memory.total / runtime.memory_utilisation.value
+    known = filled(known, reserved, None, 1.0, "memory")
+    return known._replace(assumed="+".join(sorted({each.column for each in found})))
+
+
+def _software(row: Row, tables: tuple[str, str], known: Prediction) -> tuple[DeviceSpec, Runtime, Prediction]:
+    """Device and runtime of a row, and what ``known`` says of them."""
+    spec = device_of(row.get("device", ""))
+    published = next((PUBLISHED[table] for table in tables if table in PUBLISHED), "")
+    runtime, named = match_runtime(row.get("framework", ""), spec, published)
+    if not named:
+        runtime = default_runtime(spec, training=True)
+    return spec, runtime, known._replace(
+        runtime=runtime.id, device_class=spec.device_class, provenance=provenance_of(spec, runtime, named),
+        fitted=is_fitted(runtime.id, spec.id, *tables, model=row.get("model", "")),
+    )  # fmt: skip
 
 
 def predict_training(points: Points, models: Models, progress: Callable[[int], None] = lambda done: None) -> Outcome:
@@ -58,15 +107,7 @@ def _predict(row: Row, tables: tuple[str, str], models: Models) -> Prediction:
         if observed is None:
             return Prediction(left_out="no step time")
         known = known._replace(observed=observed)
-        spec = device_of(row.get("device", ""))
-        published = next((PUBLISHED[table] for table in tables if table in PUBLISHED), "")
-        runtime, named = match_runtime(row.get("framework", ""), spec, published)
-        if not named:
-            runtime = default_runtime(spec, training=True)
-        known = known._replace(
-            runtime=runtime.id, device_class=spec.device_class, provenance=provenance_of(spec, runtime, named),
-            fitted=is_fitted(runtime.id, spec.id, *tables, model=row.get("model", "")),
-        )  # fmt: skip
+        spec, runtime, known = _software(row, tables, known)
 
         def result_of(row: Row) -> Result:
             return simulate(scenario_of(row, spec, runtime, models))

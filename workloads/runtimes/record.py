@@ -69,9 +69,11 @@ class Runtime(msgspec.Struct, frozen=True):
     what its selective recomputation runs again (see ``workloads.lowering.training.RECOMPUTED``); ``overlaps_tensor``
     that what they exchange in training moves beside the products before or after it, piece by piece;
     ``contiguous_context`` that context parallel ranks have one piece of a sequence each, so that all wait for the last
-    under a causal mask; ``sends_once`` that a token for several experts of a node goes there once;
-    ``overlaps_gradients`` that gradients are reduced beside the backward. ``vendors`` empty: any vendor. ``aliases``
-    are what people write for it, see ``workloads.runtimes.match``.
+    under a causal mask; ``sends_once`` that a token for several experts of a node goes there once; ``master_shards``
+    that shards of weights are the fp32 masters themselves, narrowed when they are gathered; ``loss_bytes`` what the
+    loss holds of each logit at its peak, where it is more than 16 bits and their fp32 copy [B]; ``overlaps_gradients``
+    that gradients are reduced beside the backward. ``vendors`` empty: any vendor. ``aliases`` are what people write for
+    it, see ``workloads.runtimes.match``.
     """
 
     id: str
@@ -110,4 +112,6 @@ class Runtime(msgspec.Struct, frozen=True):
     overlaps_tensor: bool = False
     contiguous_context: bool = False
     sends_once: bool = False
+    master_shards: bool = False
+    loss_bytes: Number | None = None
     notes: str = ""

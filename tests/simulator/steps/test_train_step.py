@@ -235,9 +235,35 @@ def test_activations_follow_korthikanti(tp: int) -> None:
     selective = s * b * h * (10 + 24 / tp) * layers
     assert kept("none") == pytest.approx(none)
     assert kept("selective") == pytest.approx(selective)
-    assert kept("full") == pytest.approx(2 * s * b * h * layers + selective / layers)
+    # The loss is through before a layer is computed again.
+    assert kept("full") + logits == pytest.approx(2 * s * b * h * layers + max(selective / layers, logits))
     # Flash attention keeps no scores; the two masks of one byte are of the years of dropout.
     assert kept("none", flash=True) == pytest.approx(selective - 2 * s * b * h * layers)
+
+
+def test_policies_keep_what_they_do_not_compute_again() -> None:
+    """Of q, k, v, out, gate, up and down "half" keeps every second one; beside these the input, attention's result."""
+    arch, rows, cut = load_model("llama-3.1-8b"), 4096, Sharding()
+
+    def layer(policy: str) -> memory.LayerTraining:
+        return memory.layer_training_bytes(arch, arch.groups[0], 1, rows, policy, True, cut)
+
+    h, kv, ffn = 4096, 1024, 14336
+    assert layer("half").kept == 2 * rows * (2 * h + h + kv + ffn + h)
+    assert layer("vector").kept == 2 * rows * (2 * h + 2 * h + 2 * kv + 2 * ffn + h)
+    for policy in ("half", "vector", "full"):
+        assert layer(policy).kept + layer(policy).again >= layer("none").kept
+    assert layer("full").kept < layer("half").kept < layer("vector").kept < layer("none").kept
+
+
+def test_shards_that_are_masters_are_there_once(one_pool: Callable[..., Scenario]) -> None:
+    work = TrainStep(SMALL, 8, 2048)
+    whole = sharded(serial(one_pool(work, "h100-sxm-80gb", dp=8)))
+    two, one = (memory_use(prepare(under(whole, master_shards=masters)), work) for masters in (False, True))
+    trained = sum(trained_parameters(work, Plan(dp=8)))
+    assert one.optimizer == pytest.approx(8.0 * trained / 8.0)
+    assert two.weights + two.optimizer - one.weights - one.optimizer == pytest.approx(2.0 * trained / 8.0)
+    assert one.gradients == two.gradients
 
 
 def test_a_stage_holds_its_share_of_layers_for_every_micro_batch_in_flight() -> None:

@@ -10,7 +10,7 @@ from simulator.simulate import simulate
 from simulator.validation.one_pool import device_of
 from simulator.validation.points import Points
 from simulator.validation.step_assumptions import stated_sequence
-from simulator.validation.training import predict_training, scenario_of, step_time_s
+from simulator.validation.training import predict_memory, predict_training, scenario_of, step_time_s
 from workloads.runtimes.catalogue import load_runtime
 
 MakePoints = Callable[..., Points]
@@ -114,3 +114,13 @@ def test_rows_that_cannot_be_predicted_say_why(points: MakePoints, change: dict[
     outcome = predict_training(points("training", [{**ROW, **change}, ROW]), {})
     assert said in outcome.skip_reason[0]
     assert outcome.skip_reason[1] == ""
+
+
+def test_memory_is_what_the_allocator_reserves(points: MakePoints) -> None:
+    rows = [{**ROW, "metric": "memory_bytes", "measured": "3e10"}, ROW, {**ROW, "metric": "memory_bytes", "layers": ""}]
+    outcome = predict_memory(points("training", rows), {})
+    runtime = load_runtime(str(outcome.runtime[0]))
+    held = simulate(scenario_of(ROW, device_of("a100-sxm-80gb"), runtime, {})).memory.total
+    assert outcome.predicted[0] == held / runtime.memory_utilisation.value > held
+    assert (outcome.observed[0], outcome.left_out[1]) == (3e10, "another metric")
+    assert "gpt-x" in outcome.skip_reason[2]
