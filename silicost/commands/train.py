@@ -1,20 +1,34 @@
-"""``silicost train``: one optimizer step."""
+"""``silicost train``: one optimizer step, or the search for the plan of one."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hardware_specs.errors import InputError
 from silicost.commands import flags
-from silicost.output import Format
+from silicost.output import Format, print_json, print_rows
+
+if TYPE_CHECKING:
+    from silicost.plan_search import Found
 
 
 def train(
-    model: flags.Model,
+    context: typer.Context,
     device: flags.Device,
-    global_batch: Annotated[int, flags.number("--global-batch", "Sequences of one optimizer step.")],
-    seq_len: Annotated[int, flags.number("--seq-len", "Tokens of a sequence.")],
+    model: Annotated[
+        str, typer.Option("--model", help="Model name, or path of a model TOML or of a Hugging Face config.json.")
+    ] = "",
+    global_batch: Annotated[int | None, flags.number("--global-batch", "Sequences of one optimizer step.")] = None,
+    seq_len: Annotated[int | None, flags.number("--seq-len", "Tokens of a sequence.")] = None,
+    config: Annotated[
+        str, typer.Option("--config", help="Arguments of Megatron-LM, NeMo YAML or torchtitan TOML.", metavar="FILE")
+    ] = "",
+    search: Annotated[
+        bool, typer.Option("--search", help="Try every plan on --count devices; flags hold values.")
+    ] = False,
     micro_batch: Annotated[int, flags.number("--micro-batch", "Sequences of one forward and backward.")] = 1,
     recompute: Annotated[str, typer.Option("--recompute", help="none, selective or full")] = "none",
     lora_rank: Annotated[int, flags.number("--lora-rank", "Train adapters of this rank only; 0: everything.")] = 0,
@@ -47,5 +61,104 @@ def train(
     from silicost.answer import answer
     from silicost.scenarios import training_scenario
 
+    typed = {name for name in given if _typed(context, name)}
+    if config:
+        given |= _configured(given, typed)
+    for name in ("model", "global_batch", "seq_len"):
+        if not given[name]:
+            raise InputError(f"--{name.replace('_', '-')}: must be given (or --config FILE)")
     work = {name: given[name] for name in ("global_batch", "seq_len", "lora_rank")}
-    answer(training_scenario(model, device, **work, **flags.hardware_of(given)), format, out)
+    if search:
+        if out:
+            raise InputError("--out: a search writes no page; run the plan that it finds without --search")
+        _search(given, work, typed, format)
+        return
+    answer(training_scenario(given["model"], device, **work, **flags.hardware_of(given)), format, out)
+
+
+def _typed(context: typer.Context, name: str) -> bool:
+    """Whether a flag stands on the command line."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _configured(given: dict[str, Any], typed: set[str]) -> dict[str, Any]:
+    """What a configuration file says, where no flag does.
+
+    Raises:
+        InputError: a file that cannot be read, no number of devices, or something that cannot be priced.
+    """
+    from silicost.answer import tell
+    from workloads.training_configs.read import read_config
+    from workloads.training_configs.record import for_devices
+
+    read = read_config(Path(given["config"]), model=given["model"])
+    devices = given["count"] or read.devices
+    if devices is None:
+        raise InputError(f"--count: {given['config']} does not say how many devices there are")
+    read = for_devices(read, devices)
+    words = read.recompute.words
+    if "recompute" not in typed and words not in ("none", "selective", "full"):
+        raise InputError(
+            f"{given['config']}: recompute {words}: allowed are none, selective and full; give --recompute"
+        )
+    tell([f"note: {given['config']}: {what}" for what in read.assumed])
+    tell([f"note: {each.place}: {each.key} {each.value}: {each.why}" for each in read.left_out if each.why])
+    found = {
+        "model": read.model, "seq_len": read.seq_len, "global_batch": read.global_batch,
+        "micro_batch": read.micro_batch, "tp": read.tp, "pp": read.pp, "dp": read.dp, "cp": read.cp, "ep": read.ep,
+        "vpp": read.vpp if read.pp > 1 else 1, "seq_parallel": read.sequence_parallel and read.tp > 1,
+        "zero": read.zero, "schedule": "" if read.schedule == "1f1b" and read.vpp > 1 else read.schedule,
+        "recompute": words, "lora_rank": read.lora_rank, "dtype": read.precision, "runtime": read.runtime,
+        "count": devices,
+    }  # fmt: skip
+    return {name: value for name, value in found.items() if name not in typed}
+
+
+def _search(given: dict[str, Any], work: dict[str, Any], typed: set[str], how: Format) -> None:
+    """Search the plans, and print those that none beats."""
+    from silicost.plan_search import PINNED, json_of, search_plans
+    from silicost.scenarios import training_scenario
+
+    if given["count"] is None:
+        raise InputError("--search: on how many devices? give --count")
+    hardware = flags.hardware_of(given)
+    for name in (*PINNED, "dp"):
+        hardware.pop(name, None)
+    scenario = training_scenario(given["model"], given["device"], **work, dp=given["count"], tp=1, **hardware)
+    pinned: dict[str, Any] = {name: given[name] for name in PINNED if name in typed}
+    found = search_plans(scenario, pinned)
+    if how is Format.JSON:
+        print_json(json_of(found))
+        return
+    _tell(found, how)
+
+
+def _tell(found: Found, how: Format) -> None:
+    from reports.numbers import quantity, whole
+    from silicost.output import write_out
+
+    def line(row: dict[str, Any]) -> dict[str, str]:
+        ways = ("tp", "pp", "dp", "cp", "ep", "vpp", "micro_batch", "zero")
+        return {
+            "step": quantity(row["step_time_s"], "s"), "memory": quantity(row["memory_bytes"], "bytes"),
+            "energy": quantity(row["device_j"], "j"),
+            "usd": "-" if row["usd_per_step"] is None else quantity(row["usd_per_step"], "usd"),
+            **{name: str(row[name]) for name in ways}, "seq_parallel": "yes" if row["sequence"] else "no",
+            "recompute": row["recompute"], "schedule": row["schedule"],
+        }  # fmt: skip
+
+    front = [line(found.row(row)) for row in found.front]
+    print_rows(front[:SHOWN], how)
+    if how is not Format.TABLE:
+        return
+    feasible = int(found.costs.fits.sum())
+    write_out(f"\n{whole(len(found.plans.tp))} plans, {whole(feasible)} fit; {len(front)} are beaten by none in time,")
+    write_out(f" memory and energy{f', of which {SHOWN} are shown' if len(front) > SHOWN else ''}\n")
+    if found.misses:
+        write_out("\nfaster, but too large:\n")
+        print_rows([line(found.row(row, found.missed)) for row in found.misses], how)
+
+
+SHOWN = 12
+"""Plans of a front that a table shows."""

@@ -119,7 +119,7 @@ def price_step(
     through_s = through_seconds(micro, plan, count)
     bubble_s = through_s - count * micro.total_s / plan.pp
     host_s = _host_seconds(stages, hosts, count, plan.vpp, model.runtime)
-    replicas = _Replicas(trained, weights, gradients, communicators, model)
+    replicas = Replicas(trained, weights, gradients, communicators, model)
     reduce_s = replicas.exposed_s(work, plan, count, through_s, max(stages))
     step_s = through_s + send_s + reduce_s + update.total_s + host_s
     static_w = float(model.record["static_w"])
@@ -219,7 +219,7 @@ class Trained(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Replicas:
+class Replicas:
     """What replicas of a model exchange: gradients, and weights that are cut over them."""
 
     trained: Trained

@@ -14,6 +14,7 @@ from simulator.schedules.registry import code_of, schedule_of
 from simulator.steps.pricing import by_family, errors_by_family, most_bound, phase_cost
 from simulator.steps.train_step import StepCost, price_step, recomputed, shards_of, state_bytes, trained_parameters
 from simulator.timeline import Timeline
+from workloads.runtimes.record import Runtime
 
 POWERS = {
     "step_time_s": 1.0, "tokens_per_s_per_device": -1.0, "model_tflops_per_device": -1.0, "mfu": -1.0, "hfu": -1.0,
@@ -70,12 +71,17 @@ def memory_use(prepared: Prepared, work: TrainStep) -> MemoryUse:
             prepared.how.fused("flash"),
             sharding,
             in_flight(plan, count),
-            runtime.loss_bytes.value if runtime.loss_bytes else memory.LOGIT_BYTES,
+            loss_bytes(runtime),
         ),
         gradients=trained * gradients / shards.gradients,
         optimizer=trained * states / shards.states,
         overhead=prepared.pool.runtime.context.value,
     )
+
+
+def loss_bytes(runtime: Runtime) -> float:
+    """Bytes of each logit while the loss is computed [B]."""
+    return runtime.loss_bytes.value if runtime.loss_bytes else memory.LOGIT_BYTES
 
 
 def in_flight(plan: Plan, micro_batches: int) -> float:

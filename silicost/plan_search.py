@@ -1,0 +1,149 @@
+"""``silicost train --search``: every plan of a training step, those that pay, and why others do not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from hardware_specs.errors import DoesNotFit, InputError, UnknownName
+from simulator.assemble import paid_usd
+from simulator.bulk.plan_steps import PlanCosts, columns_of, price_plans
+from simulator.bulk.plans import Bounds, Plans, plan_space
+from simulator.explore.pareto import non_dominated
+from simulator.prepared import Prepared, prepare
+from simulator.scenario import RECOMPUTE, Scenario, TrainStep
+from simulator.schedules.registry import code_of
+
+Bools = npt.NDArray[np.bool_]
+NEAR: Final = 1.25
+"""Plans that need up to so much of the memory are near misses."""
+MISSES: Final = 5
+"""Near misses that are told."""
+PINNED: Final = ("tp", "pp", "dp", "cp", "ep", "vpp", "micro_batch", "recompute", "seq_parallel", "zero", "schedule")
+"""Flags that hold a search to one value."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A search: all plans, their costs, the rows that no other beats, and those that would if they fitted."""
+
+    prepared: Prepared
+    plans: Plans
+    costs: PlanCosts
+    front: Sequence[int]
+    misses: Sequence[int]
+    missed: PlanCosts
+
+    def row(self, index: int, costs: PlanCosts | None = None) -> dict[str, Any]:
+        """A plan with its metrics, as programs read them."""
+        costs = costs or self.costs
+        plan = {name: _plain(column[0]) for name, column in columns_of(self.plans.take([index])).items()}
+        step_s, device_j = float(costs.step_s[index]), float(costs.device_j[index])
+        work, pool = self.prepared.scenario.workload, self.prepared.pool
+        assert isinstance(work, TrainStep)
+        paid, _ = paid_usd((self.prepared,), {pool.name: device_j}, step_s)
+        return {
+            **plan, "step_time_s": step_s, "memory_bytes": float(costs.memory_bytes[index]), "device_j": device_j,
+            "usd_per_step": paid, "tokens_per_s_per_device": work.global_batch * work.seq_len / step_s / pool.count,
+        }  # fmt: skip
+
+
+def search_plans(scenario: Scenario, pinned: Mapping[str, Any], bounds: Bounds | None = None) -> Found:
+    """Search all plans of a training scenario on as many devices as its pool has.
+
+    Args:
+        pinned: values that plans must have, by the names of ``PINNED``.
+
+    Raises:
+        InputError: no plan, or a value that no plan has.
+        DoesNotFit: no plan fits the memory.
+    """
+    prepared, work = prepare(scenario), scenario.workload
+    if not isinstance(work, TrainStep):
+        raise InputError("--search: plans are searched for training steps")
+    plans = plan_space(work, prepared.pool.count, bounds or Bounds(), prepared.pool.runtime.pads_heads)
+    plans = plans.take(_kept(plans, pinned))
+    costs = price_plans(prepared, work, plans)
+    if not costs.fits.any():
+        least = float(costs.memory_bytes.min()) if len(costs.memory_bytes) else 0.0
+        raise DoesNotFit(
+            f"none of {len(plans.tp):,} plans fits: the smallest needs {least / 1e9:.3g} GB of "
+            f"{prepared.usable_bytes / 1e9:.3g} GB a device; use more devices, --recompute full or --zero 3"
+        )
+    rows = np.flatnonzero(costs.fits)
+    table = np.stack([costs.step_s, costs.memory_bytes, costs.device_j], axis=1)[rows]
+    front = rows[non_dominated(table)]
+    front = _distinct(front[np.argsort(costs.step_s[front], kind="stable")], costs)
+    usable = prepared.usable_bytes
+    near = np.flatnonzero((costs.memory_bytes > usable) & (costs.memory_bytes <= NEAR * usable))
+    missed = price_plans(prepared, work, plans.take(near), NEAR)
+    faster = np.flatnonzero(missed.step_s < costs.step_s[front[0]])
+    faster = faster[np.argsort(missed.step_s[faster], kind="stable")]
+    whole = _spread(missed, near, len(plans.tp))
+    return Found(prepared, plans, costs, front.tolist(), _distinct(near[faster], whole)[:MISSES].tolist(), whole)
+
+
+def _distinct(rows: npt.NDArray[np.int64], costs: PlanCosts) -> npt.NDArray[np.int64]:
+    """The first of all rows that cost the same."""
+    table = np.stack([costs.step_s, costs.memory_bytes, costs.device_j], axis=1)[rows]
+    _, first = np.unique(np.round(table, 12), axis=0, return_index=True)
+    return rows[np.sort(first)]
+
+
+def _spread(costs: PlanCosts, rows: npt.NDArray[np.int64], count: int) -> PlanCosts:
+    """Costs of some rows as columns of all."""
+    found = [np.full(count, np.nan) for _ in range(4)]
+    for column, values in zip(found, costs, strict=True):
+        column[rows] = values
+    return PlanCosts(found[0], found[1] > 0.0, found[2], found[3])
+
+
+def _kept(plans: Plans, pinned: Mapping[str, Any]) -> Bools:
+    """Plans that have the pinned values.
+
+    Raises:
+        InputError: none has.
+    """
+    kept = np.ones(len(plans.tp), np.bool_)
+    for name, value in pinned.items():
+        if name == "recompute":
+            if value not in RECOMPUTE:
+                raise UnknownName("recompute", value, RECOMPUTE, f"allowed: {', '.join(RECOMPUTE)}", "--recompute")
+            column, code = plans.recompute, RECOMPUTE.index(value)
+        elif name == "schedule":
+            column, code = plans.schedule, code_of(value)
+            kept &= (column == code) | (plans.pp == 1)
+            continue
+        else:
+            column, code = getattr(plans, "sequence" if name == "seq_parallel" else name), int(value)
+        kept &= column == code
+        if not kept.any():
+            flag = f"--{name.replace('_', '-')}"
+            there = ", ".join(map(str, np.unique(column)[:12].tolist()))
+            raise InputError(f"{flag} {value}: no plan has it together with what stands before; plans have {there}")
+    return kept
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value
+
+
+def _why(needed: float, usable: float) -> str:
+    return f"needs {needed / 1e9:.4g} GB a device, {usable / 1e9:.4g} GB can be used"
+
+
+def json_of(found: Found) -> dict[str, Any]:
+    """The keys that programs read."""
+    usable = found.prepared.usable_bytes
+    return {
+        "plans_evaluated": len(found.plans.tp), "plans_feasible": int(found.costs.fits.sum()),
+        "usable_bytes": usable, "front": [found.row(row) for row in found.front],
+        "near_misses": [
+            {**found.row(row, found.missed), "why_not": _why(found.missed.memory_bytes[row], usable)}
+            for row in found.misses
+        ],
+    }  # fmt: skip
