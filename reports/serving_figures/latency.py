@@ -60,8 +60,8 @@ def panel_of(each: Distribution, key: str) -> Panel:
         for mark in each.marks:
             axes.axvline(mark.bound_s, color=colour("ink"), linewidth=1.0, linestyle=(0, (4, 3)), zorder=2)
         if each.marks:
-            at, up = [mark.bound_s for mark in each.marks], [mark.share for mark in each.marks]
-            axes.scatter(at, up, s=34.0, c=colour("paper"), linewidths=1.5, edgecolors=colour("ink"), zorder=5,
+            bounds, shares = [mark.bound_s for mark in each.marks], [mark.share for mark in each.marks]
+            axes.scatter(bounds, shares, s=34.0, c=colour("paper"), linewidths=1.5, edgecolors=colour("ink"), zorder=5,
                          gid="bounds")  # fmt: skip
         known = [one for one in each.ends if 0.0 < one.low_s <= one.high_s]
         axes.hlines([one.share for one in known], [one.low_s for one in known], [one.high_s for one in known],
