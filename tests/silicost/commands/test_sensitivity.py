@@ -83,7 +83,7 @@ def test_training_by_flags_and_from_a_file(silicost: Run, tmp_path: Path) -> Non
     assert found[0]["knobs"] == found[1]["knobs"]
     assert next(iter(found[0]["metrics"])) == "step_time_s"
     rows = {row["path"]: row for row in found[0]["knobs"]}
-    assert rows["global_batch"]["slopes"]["step_time_s"]["elasticity"] == pytest.approx(1.0, abs=0.15)
+    assert rows["global_batch"]["slopes"]["step_time_s"]["elasticity"] == pytest.approx(1.0, abs=0.2)
 
 
 def test_the_page(silicost: Run, tmp_path: Path) -> None:
