@@ -142,11 +142,7 @@ def fleet_of(table: FleetTable, place_: str) -> Fleet:
     }
     check_shares(pools, place_)
     pipeline = pipeline_of(table.stage, table.link, pools, place_)
-    shares = [pool.table.shares for pool in pools.values()]
-    members = tuple(
-        Member(pool.prepared, pool.arch, pool.virtual, shares.count(pool.table.shares) if pool.table.shares else 1)
-        for pool in pools.values()
-    )
+    members = tuple(Member(pool.prepared, pool.arch, pool.virtual) for pool in pools.values())
     return Fleet(table, place_, pipeline, traffic, _slos(table, place_), members)
 
 

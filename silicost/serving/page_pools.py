@@ -43,11 +43,15 @@ def _figures(answer: Answer, pool: Pool, found: PoolFigures) -> tuple[Measured, 
     def one(name: str, title: str, dimension: str, value: float | None, why: str = "it has none") -> Measured:
         return Measured(name, title, dimension, math.nan if value is None else float(value), reason=why)
 
-    def where(has: object, value: float) -> float | None:
+    def where(has: object, value: float | None) -> float | None:
         return value if has else None
+
+    fixed = "it does not scale"
 
     return (
         one("jobs", "Jobs", "count", found.jobs),
+        one("replicas_mean", "Replicas, mean", "", where(setup.scaling, found.replicas_mean), fixed),
+        one("replicas_peak", "Replicas, peak", "count", where(setup.scaling, found.replicas_peak), fixed),
         one("utilisation", "Busy", "fraction", found.utilisation, "it was never there"),
         one("mfu", "MFU", "fraction", found.mfu, "it runs no model"),
         one("mbu", "MBU", "fraction", found.mbu, "it runs no model"),

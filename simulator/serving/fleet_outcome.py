@@ -25,13 +25,11 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Member:
-    """A pool of a served fleet: one replica, its model, how many parts a replica is run as, and how many pools share
-    its devices."""
+    """A pool of a served fleet: one replica, its model, and how many parts a replica is run as."""
 
     prepared: Prepared
     arch: Architecture | None
     virtual: int = 1
-    shared_by: int = 1
 
 
 class Requests(NamedTuple):
@@ -47,7 +45,11 @@ class Requests(NamedTuple):
 
 
 class PoolFigures(NamedTuple):
-    """What one pool came to. Times in replica-seconds are those of whole replicas."""
+    """What one pool came to. Times in replica-seconds are those of whole replicas.
+
+    Of pools that share devices each has its own busy time; idle power, hosts and price are split evenly, and MFU and
+    MBU are over the whole time of the devices.
+    """
 
     name: str
     device: str
@@ -55,6 +57,8 @@ class PoolFigures(NamedTuple):
     model: str
     runtime: str
     replicas: int
+    replicas_mean: float | None
+    replicas_peak: int
     devices: int
     jobs: int
     active_s: float
@@ -146,7 +150,8 @@ def fleet_outcome(
     last_s = float(own["last_token_s"].max()) if done.any() else 0.0
     duration_s = last_s - first_s
     begin_s, end_s = _worked(served, table["arrival_s"], first_s, last_s)
-    pools = tuple(_figures(served, number, member, begin_s, end_s) for number, member in enumerate(members))
+    there = tuple(_there_s(served, number, begin_s, end_s) for number in range(len(members)))
+    pools = tuple(_figures(served, number, member, there, end_s - begin_s) for number, member in enumerate(members))
     site = members[0].prepared.scenario.site
     device_j, node_j = sum(pool.device_j for pool in pools), sum(pool.node_j for pool in pools)
     facility_j = node_j * site.pue.value
@@ -155,7 +160,7 @@ def fleet_outcome(
     tokens = float(own["output"].sum())
     good, judged = _good(own, slos)
     main = pools[answering]
-    active_s = sum(pool.active_s for pool in pools)
+    active_s = sum(pool.active_s / len(sharers(served, number)) for number, pool in enumerate(pools))
     values: dict[str, float | None] = {
         "requests": float(len(done)), "completed": float(done.sum()), "rejected": float(table["rejected"].sum()),
         "lost": float(len(done) - done.sum() - table["rejected"].sum()), "duration_s": duration_s,
@@ -244,19 +249,36 @@ def _ends(latency: Latency) -> dict[str, float | None]:
     return {"p50": latency.p50, "p99": latency.p99}
 
 
-def _figures(served: FleetServed, number: int, member: Member, first_s: float, last_s: float) -> PoolFigures:
-    """The figures of one pool between the first arrival and the last token."""
+def sharers(served: FleetServed, pool: int) -> tuple[int, ...]:
+    """Numbers of the pools that run on the devices of ``pool``, itself among them."""
+    name = served.setups[pool].shares
+    return tuple(k for k, setup in enumerate(served.setups) if k == pool or (name and setup.shares == name))
+
+
+def _idle_s(served: FleetServed, group: Sequence[int], there: Sequence[Floats]) -> float:
+    """Replica-seconds in which devices were there and no pool of ``group`` used them."""
+    most = max(len(there[pool]) for pool in group)
+    held_s, busy_s = np.zeros(most), np.zeros(most)
+    for pool in group:
+        own_s = there[pool]
+        held_s[: len(own_s)] = np.maximum(held_s[: len(own_s)], own_s)
+        busy_s[: len(own_s)] += served.replicas[served.own(pool), kernel.BUSY_S]
+    return float(np.maximum(held_s - busy_s, 0.0).sum())
+
+
+def _figures(
+    served: FleetServed, number: int, member: Member, there: Sequence[Floats], duration_s: float
+) -> PoolFigures:  # fmt: skip
+    """The figures of one pool over ``duration_s``; ``there``: seconds in which each replica of each pool was there."""
     setup, prepared = served.setups[number], member.prepared
-    rows = served.own(number)
-    stats = served.replicas[rows]
-    there_s = _active_s(served.state[rows, c.STATUS], stats, setup.replicas, first_s, last_s)
+    stats = served.replicas[served.own(number)]
+    there_s, group = there[number], sharers(served, number)
     active_s = float(there_s.sum()) / member.virtual
     busy_s = float(stats[:, kernel.BUSY_S].sum())
-    idle_s = float(np.maximum(there_s - stats[:, kernel.BUSY_S], 0.0).sum())
-    static_w = float(prepared.model.record["static_w"]) * setup.costs.devices / member.shared_by
-    device_j = float(stats[:, kernel.ENERGY_J].sum()) + static_w * idle_s
-    hosts_w = sum(host_w((prepared,)).values()) / member.shared_by
-    paid, _ = paid_usd((prepared,), {prepared.pool.name: device_j}, active_s / member.shared_by)
+    static_w = float(prepared.model.record["static_w"]) * setup.costs.devices
+    device_j = float(stats[:, kernel.ENERGY_J].sum()) + static_w * _idle_s(served, group, there) / len(group)
+    hosts_w = sum(host_w((prepared,)).values()) / len(group)
+    paid, _ = paid_usd((prepared,), {prepared.pool.name: device_j}, active_s / len(group))
     cache = setup.limits.blocks < HIDDEN
     whole = float(there_s.sum())
     prompts = float(stats[:, kernel.PREFILL_TOKENS].sum())
@@ -264,12 +286,13 @@ def _figures(served: FleetServed, number: int, member: Member, first_s: float, l
     drafted = float(stats[:, c.DRAFTED].sum())
     pool, arch, mfu, mbu = prepared.pool, member.arch, None, None
     if arch is not None and active_s > 0.0:
-        seconds = active_s * pool.count / member.shared_by
+        seconds = active_s * pool.count
         mfu = model_flops(served, number, arch, prepared.precision) / (seconds * prepared.peak_flops)
         mbu = model_bytes(served, number, prepared, arch) / (seconds * pool.device.memory.bandwidth.value)
     return PoolFigures(
         setup.name, pool.device.id, pool.device.device_class, arch.id if arch else "", pool.runtime.id,
-        setup.replicas // member.virtual, pool.count, int((served.jobs.pool == number).sum()), active_s,
+        setup.replicas // member.virtual, ratio(active_s, duration_s), int((there_s > 0.0).sum()) // member.virtual,
+        pool.count, int((served.jobs.pool == number).sum()), active_s,
         busy_s / member.virtual, ratio(busy_s, whole), ratio(float(stats[:, c.HOST_S].sum()), busy_s),
         ratio(float(stats[:, c.TRANSFER_S].sum()), busy_s), ratio(float(stats[:, kernel.RUNNING_S].sum()), whole),
         ratio(float(stats[:, kernel.QUEUE_S].sum()), whole),
@@ -282,9 +305,11 @@ def _figures(served: FleetServed, number: int, member: Member, first_s: float, l
     )  # fmt: skip
 
 
-def _active_s(status: Ints, stats: Floats, begins: int, first_s: float, last_s: float) -> Floats:
-    """Seconds in which each replica was there, between the first arrival and the last token."""
-    found = stats[:, c.ACTIVE_S].copy()
+def _there_s(served: FleetServed, pool: int, first_s: float, last_s: float) -> Floats:
+    """Seconds in which each replica of a pool was there, between the first arrival and the last token."""
+    rows, begins = served.own(pool), served.setups[pool].replicas
+    status, stats = served.state[rows, c.STATUS], served.replicas[rows]
+    found: Floats = stats[:, c.ACTIVE_S].copy()
     still = status != c.OFF
     found[still] += np.maximum(last_s - np.maximum(stats[still, c.SINCE], first_s), 0.0)
     early = np.arange(len(found)) < begins
@@ -311,7 +336,8 @@ def series_of(served: FleetServed, members: Sequence[Member]) -> tuple[Series, .
         blocks = setup.limits.blocks
         prepared = member.prepared
         static_w = float(prepared.model.record["static_w"]) * setup.costs.devices
-        busy = cells[:, c.B_BUSY_S]
+        busy, group = cells[:, c.B_BUSY_S], sharers(served, number)
+        idle = np.maximum(setup.replicas - served.bins[list(group), :bins, c.B_BUSY_S].sum(axis=0) / width, 0.0)
         with np.errstate(invalid="ignore", divide="ignore"):
             shares = {
                 name: np.where(busy > 0.0, cells[:, column] / busy, 0.0)
@@ -323,8 +349,7 @@ def series_of(served: FleetServed, members: Sequence[Member]) -> tuple[Series, .
             "busy_replicas": busy / width, **shares, "prompt_tokens_per_s": cells[:, c.B_PROMPT_TOKENS] / width,
             "tokens_per_s": cells[:, c.B_TOKENS] / width,
             "iterations_per_s": cells[:, c.B_ITERATIONS] / width,
-            "power_w": cells[:, c.B_ENERGY_J] / width
-            + static_w * np.maximum(setup.replicas - busy / width, 0.0) / member.shared_by,
+            "power_w": cells[:, c.B_ENERGY_J] / width + static_w * idle / len(group),
             **_intensity(served, number, member, cells, busy),
         }  # fmt: skip
         found.append(Series(setup.name, (np.arange(bins) + 1.0) * width, columns))

@@ -15,6 +15,7 @@ from silicost.serving.answer import Answer, fleet_of, load_fleet, shipped_fleets
 from silicost.serving.tables import (
     FailuresTable,
     FailureTable,
+    LinkTable,
     PoolTable,
     PrefixTable,
     ScalingTable,
@@ -183,6 +184,11 @@ def test_a_pool_that_scales() -> None:
     assert counted(grown)[0] == counted(alone)[0] == 3000
     assert grown.requests["e2e_s"].mean() < 0.7 * alone.requests["e2e_s"].mean()
     assert 1.1 < grown.found.pools[0].active_s / value(grown, "duration_s") <= 4.0
+    figures = grown.found.pools[0]
+    assert figures.replicas_mean == pytest.approx(figures.active_s / value(grown, "duration_s"), rel=1e-3)
+    assert 2 <= figures.replicas_peak <= 4
+    assert alone.found.pools[0].replicas_mean == pytest.approx(1.0)
+    assert alone.found.pools[0].replicas_peak == 1
 
 
 def test_tenants() -> None:
@@ -223,6 +229,27 @@ def test_pools_that_share_a_device_take_turns() -> None:
     assert busy_s <= value(answer, "duration_s") * (1.0 + 1e-9)
     assert value(answer, "duration_s") > value(apart, "duration_s")
     assert value(answer, "usd") < value(apart, "usd")
+
+
+def test_pools_that_share_a_device_use_no_more_than_one_device() -> None:
+    """Two stages that take turns on one device, as two pools or as one: the same joules, dollars and use."""
+    once = TrafficTable(concurrency=1, requests=20, isl="100", osl="20")
+    half = {"memory_utilization": 0.4, "kv_blocks": 500}
+    two = [pool(name, shares="card", **half) for name in "ab"]
+    links = (LinkTable(("a", "b"), bandwidth="1e9 GB/s", latency="0 s"),)
+    stages = [(StageTable("a", name="x", output="20"), StageTable(y, name="y", bytes="0 B")) for y in "ba"]
+    shared = served(fleet(*two, traffic=once, stage=stages[0], link=links))
+    one = served(fleet(pool("a", **half), traffic=once, stage=stages[1]))
+    assert value(shared, "utilisation") == pytest.approx(1.0, abs=1e-3)
+    for name in ("duration_s", "device_j", "node_j", "usd", "utilisation"):
+        assert value(shared, name) == pytest.approx(value(one, name), rel=1e-6), name
+    for name in ("mfu", "mbu"):
+        both = sum(getattr(found, name) for found in shared.found.pools)
+        assert both == pytest.approx(getattr(one.found.pools[0], name), rel=0.05)
+        assert both < 1.0
+    watts = sum(series.columns["power_w"] for series in shared.series)
+    joules = (watts * np.diff(shared.series[0].end_s, prepend=0.0)).sum()
+    assert joules == pytest.approx(value(one, "device_j"), rel=0.05)
 
 
 @pytest.mark.parametrize("name", shipped_fleets())
