@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -31,7 +31,7 @@ from simulator.serving.fleet_outcome import (
     series_of,
 )
 from simulator.serving.slo import Slo, parse_slo
-from simulator.serving.uncertain import Ends, factors, interval_ends, scaled
+from simulator.serving.uncertain import Ends, factors, interval_ends, scaled_setup
 from workloads.traffic.record import Traffic, checked
 from workloads.traffic.streams import stream
 
@@ -303,10 +303,7 @@ def _found(
 
 def run_jobs(fleet: Fleet, jobs: Placed, factor: tuple[float, ...]) -> FleetServed:
     """Serve with times of each pool ``factor`` times as long."""
-    setups = [
-        pool.setup if each == 1.0 else replace(pool.setup, tables=scaled(pool.setup.tables, each))
-        for pool, each in zip(fleet.pools, factor, strict=True)
-    ]
+    setups = [scaled_setup(pool.setup, each) for pool, each in zip(fleet.pools, factor, strict=True)]
     with placed(fleet.place):
         return serve_fleet(
             setups, jobs.work, links=fleet.pipeline.links, outages=_outages(fleet), seed=fleet.table.seed

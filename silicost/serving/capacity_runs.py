@@ -22,7 +22,7 @@ from simulator.serving.fleet_outcome import request_table
 from simulator.serving.outcome import request_columns
 from simulator.serving.requests import Asked
 from simulator.serving.slo import parse_slo
-from simulator.serving.uncertain import scaled
+from simulator.serving.uncertain import scaled, scaled_host
 from workloads.traffic.arrivals import Arrivals, arrivals_of
 from workloads.traffic.patterns import Bursts, Diurnal, Profile
 from workloads.traffic.record import Traffic
@@ -160,11 +160,13 @@ def rows_of(fleet: Fleet, factors: Factors) -> Rows:
     if is_plain(fleet):
         pool, traffic = fleet.pools[0], fleet.traffic
         assert pool.arch is not None
-        tables = pool.setup.tables if factors[0] == 1.0 else scaled(pool.setup.tables, factors[0])
+        ready, tables = pool.prepared, pool.setup.tables
+        if factors[0] != 1.0:
+            ready, tables = scaled_host(ready, factors[0]), scaled(tables, factors[0])
         asked = Asked(traffic.arrival_s, traffic.input, traffic.output)
         return request_columns(
             cluster.serve(
-                pool.prepared, pool.arch, asked, pool.setup.limits, replicas=pool.setup.replicas,
+                ready, pool.arch, asked, pool.setup.limits, replicas=pool.setup.replicas,
                 router=pool.setup.router, seed=fleet.table.seed, tables=tables,
             )
         )  # fmt: skip

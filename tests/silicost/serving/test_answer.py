@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ import pytest
 from small_fleets import ONE, fleet, most_at_once, pool, served, value
 
 from hardware_specs.errors import InputError, UnknownName
-from silicost.serving.answer import Answer, fleet_of, load_fleet, shipped_fleets
+from silicost.serving.answer import Answer, fleet_of, load_fleet, serve, shipped_fleets
 from silicost.serving.tables import (
+    AdaptersTable,
     FailuresTable,
     FailureTable,
     LinkTable,
@@ -25,6 +27,9 @@ from silicost.serving.tables import (
     TenantTable,
     TrafficTable,
 )
+from simulator.bulk.metrics import batch_columns
+from simulator.bulk.static_batches import Batches
+from simulator.serving.uncertain import scaled_setup
 
 FULL = TrafficTable(rate=400.0, requests=400, isl="uniform:low=20,high=300", osl="uniform:low=1,high=90")
 
@@ -101,6 +106,28 @@ def test_intervals_hold_the_run() -> None:
         if number is not None and low is not None and high is not None:
             assert low <= number <= high, name
     assert served(fleet()).intervals == {}
+
+
+def test_one_request_is_as_uncertain_as_a_batch_of_one() -> None:
+    """Its interval is the one that a static batch of one such sequence has, host included."""
+    ready = fleet_of(fleet(pool(scheduler="vllm-v1"), traffic=ONE), "f.toml")
+    answer = serve(ready, intervals=True)
+    batch = Batches(*(np.array([value], np.int64) for value in (1, 100, 20)))
+    columns, _ = batch_columns(ready.pools[0].prepared, batch, ("e2e_s",), intervals=True)
+    assert answer.requests["e2e_s"][0] == pytest.approx(columns["e2e_s"][0], rel=0.02)
+    ends = answer.intervals["e2e_s.mean"]
+    assert ends == pytest.approx((columns["e2e_s.p10"][0], columns["e2e_s.p90"][0]), rel=0.02)
+
+
+def test_what_moves_with_the_times_of_a_pool() -> None:
+    adapters = AdaptersTable(8, 4, 2)
+    setup = fleet_of(fleet(pool(adapters=adapters, swap="1 GB", prefix_cache=PrefixTable())), "f.toml").pools[0].setup
+    other = scaled_setup(setup, 1.44)
+    for field in dataclasses.fields(setup.costs):
+        one, two = (getattr(each.costs, field.name) for each in (setup, other))
+        factor = 1.44 if field.name.endswith("_s") else 1.2 if field.name.endswith("_j") else 1.0
+        assert two == pytest.approx(one * factor), field.name
+    assert scaled_setup(setup, 1.0) is setup
 
 
 def test_no_requests_are_no_latencies() -> None:
