@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numba
 
-
 COMPILED = ("devices", "goodput", "schedules")
 """Rooms beside this one that have compiled functions."""
 
