@@ -40,7 +40,7 @@ from simulator.scenario import Plan, TrainStep
 from simulator.schedules.closed import unequal_total_s
 from simulator.schedules.registry import code_of, refusal, schedule_of
 from simulator.steps.pipeline import stage_seconds
-from simulator.steps.pricing import PricedGraph, collective_seconds, price_graph
+from simulator.steps.pricing import Floats, PricedGraph, collective_seconds, price_graph
 from workloads.lowering.plan import Lowering, Sharding
 from workloads.lowering.training import CONTEXT, Gradients, gradient_tensors, lower_micro_batch, lower_update
 from workloads.models.architecture import Experts
@@ -265,6 +265,14 @@ class Replicas:
         return seconds
 
 
+def _with_times(micro: PricedGraph, time_s: Floats) -> PricedGraph:
+    """``micro`` whose exchanges show for ``time_s`` alone, shape [n] [s]; the device draws static power meanwhile."""
+    part = np.divide(time_s, micro.time_s, out=np.ones_like(time_s), where=micro.time_s > 0.0)
+    return replace(
+        micro, time_s=time_s, communication_s=micro.communication_s * part, energy_j=micro.energy_j * part
+    )  # fmt: skip
+
+
 def _beside_attention(micro: PricedGraph, cp: int) -> PricedGraph:
     """A micro-batch whose exchanges between context parallel ranks take only what attention does not hide [s].
 
@@ -282,7 +290,7 @@ def _beside_attention(micro: PricedGraph, cp: int) -> PricedGraph:
         moved_s, math_s = (float((time_s * micro.graph.repeat)[rows].sum()) for rows in (moves, attends))
         if moved_s > 0.0:
             time_s[moves] *= max(moved_s - math_s * (cp - 1.0) / cp, 0.0) / moved_s
-    return replace(micro, time_s=time_s)
+    return _with_times(micro, time_s)
 
 
 def _once_to_each_node(
@@ -307,7 +315,7 @@ def _once_to_each_node(
             inside_s = operator.message_bytes / group.inner.bandwidth if group.inner.size > 1 else 0.0
             alone_s = min(cost.startup_s + max(across_s, inside_s), cost.seconds)
             time_s[i] += (alone_s - cost.seconds) / factor
-    return replace(micro, time_s=time_s)
+    return _with_times(micro, time_s)
 
 
 def _beside_products(micro: PricedGraph, tp: int) -> PricedGraph:
@@ -326,7 +334,7 @@ def _beside_products(micro: PricedGraph, tp: int) -> PricedGraph:
         moved_s, math_s = float(seconds[moves].sum()), float(seconds[products].sum())
         if block.label.startswith("layers") and moved_s > 0.0:
             seconds[moves] *= max(1.0 - math_s / moved_s * (tp - 1.0) / tp, 1.0 / tp)
-    return replace(micro, time_s=time_s)
+    return _with_times(micro, time_s)
 
 
 def zero_stage(work: TrainStep, plan: Plan, runtime: Runtime) -> int:

@@ -350,6 +350,8 @@ def test_exchanges_of_tensor_parallel_ranks_move_beside_products(one_pool: Calla
         for i in range(block.start, block.stop):
             part = beside.micro.time_s[i] / alone.micro.time_s[i]
             assert part == pytest.approx(1.0 / 4.0 if kinds[i] == "collective" else 1.0)
+            assert beside.micro.communication_s[i] == pytest.approx(alone.micro.communication_s[i] * part)
+            assert beside.micro.energy_j[i] == pytest.approx(alone.micro.energy_j[i] * part)
     assert layers
     assert beside.step_s < alone.step_s
 
