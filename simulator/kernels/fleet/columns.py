@@ -151,13 +151,15 @@ class Pools(NamedTuple):
 
 class Links(NamedTuple):
     """Links between pools, [l]: rate of a port of a replica and of the whole [B/s], until when the whole is busy, bytes
-    carried and seconds busy."""
+    carried and seconds in which the whole was busy; ``port_busy_s`` [l, r, 2]: seconds in which each replica sent and
+    received over it."""
 
     port_bytes_per_s: Any
     bytes_per_s: Any
     until_s: Any
     carried_bytes: Any
     busy_s: Any
+    port_busy_s: Any
 
 
 class Heap(NamedTuple):

@@ -243,8 +243,9 @@ def _finish(
 ) -> None:  # fmt: skip
     """Start those that waited for a job, each after what it has to wait and what has to come over a link.
 
-    A transfer leaves the port of one replica and enters that of another, one after the other in each, and shares the
-    link between the pools with all others.
+    A transfer leaves the port of one replica and enters that of another, one after the other in each: it begins when
+    both are free. The link between the pools is a server of its own, first come, first served, that does not wait for
+    ports; a transfer is over no earlier than the link is with it.
     """
     for edge in range(jobs.first_edge[job], jobs.first_edge[job + 1]):
         other, link = jobs.edge_to[edge], jobs.edge_link[edge]
@@ -253,20 +254,22 @@ def _finish(
         arrives_s = at_s
         if link != NONE:
             size_bytes = jobs.edge_bytes[edge]
-            begin_s = max(at_s, links.until_s[link])
             source = jobs.replica[job]
-            begin_s = max(begin_s, replicas.ports_s[source, 0])
+            begin_s = max(at_s, replicas.ports_s[source, 0])
             target = jobs.replica[other]
             if size_bytes > 0.0 and (target == NONE or replicas.state[target, STATUS] != UP):
                 target = _choose(jobs, replicas, pools, cache, other, at_s)
                 jobs.replica[other] = target
             if target != NONE:
                 begin_s = max(begin_s, replicas.ports_s[target, 1])
+            links.until_s[link] = max(at_s, links.until_s[link]) + size_bytes / links.bytes_per_s[link]
             arrives_s = begin_s + size_bytes / min(links.port_bytes_per_s[link], links.bytes_per_s[link])
+            arrives_s = max(arrives_s, links.until_s[link])
             replicas.ports_s[source, 0] = arrives_s
+            links.port_busy_s[link, source, 0] += arrives_s - begin_s
             if target != NONE:
                 replicas.ports_s[target, 1] = arrives_s
-            links.until_s[link] = begin_s + size_bytes / links.bytes_per_s[link]
+                links.port_busy_s[link, target, 1] += arrives_s - begin_s
             links.carried_bytes[link] += size_bytes
             links.busy_s[link] += size_bytes / links.bytes_per_s[link]
         arrives_s += jobs.edge_delay_s[edge]

@@ -53,6 +53,7 @@ class PlainFleet:
     busy_until_s: dict[object, float] = field(default_factory=dict)
     queued: set[int] = field(default_factory=set)
     carried_bytes: list[float] = field(default_factory=list)
+    ports_s: dict[tuple[int, int, str], float] = field(default_factory=dict)
     active_s: dict[int, float] = field(default_factory=dict)
     since_s: dict[int, float] = field(default_factory=dict)
     begun_s: list[tuple[object, float, float]] = field(default_factory=list)
@@ -189,19 +190,20 @@ class PlainFleet:
         return lambda at_s: self.deliver(job, at_s)
 
     def send(self, job: Job, other: Job, size_bytes: float, link: int, at_s: float) -> float:
-        """When it is there: first come, first served at the port that sends, the one that receives and the link."""
+        """When it is there: first come, first served at both ports; the link counts by itself and may be the last."""
         target = None if other.replica < 0 else self.replicas[other.replica]
         if size_bytes > 0.0 and (target is None or target.status != UP):
             target = self.choose(other, at_s)
             other.replica = target.number if target else -1
         port, whole = self.links[link]
         busy = self.busy_until_s
-        ports: list[object] = [("out", job.replica)] + ([("in", target.number)] if target else [])
-        begin_s = max(at_s, busy.get(("link", link), 0.0), *(busy.get(name, 0.0) for name in ports))
-        came_s = begin_s + size_bytes / min(port, whole)
-        for name in ports:
-            busy[name] = came_s
-        busy["link", link] = begin_s + size_bytes / whole
+        ports = [("out", job.replica)] + ([("in", target.number)] if target else [])
+        begin_s = max(at_s, *(busy.get(name, 0.0) for name in ports))
+        passed_s = busy["link", link] = max(at_s, busy.get(("link", link), 0.0)) + size_bytes / whole
+        came_s = max(begin_s + size_bytes / min(port, whole), passed_s)
+        for way, number in ports:
+            busy[way, number] = came_s
+            self.ports_s[link, number, way] = self.ports_s.get((link, number, way), 0.0) + came_s - begin_s
         self.carried_bytes[link] += size_bytes
         return came_s
 

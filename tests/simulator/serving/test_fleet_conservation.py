@@ -139,17 +139,36 @@ def test_no_port_and_no_link_carries_more_than_its_rate(rates: Link) -> None:
     served = serve_fleet(setups, Work(pool, arrival_s, asked, np.ones(2 * n, np.int64), edges=edges), links=[rates])
     assert done(served).all()
     came_s = served.jobs.arrival_s[after]
+    left_s = served.jobs.last_s[before]
     began_s = came_s - size_bytes / min(rates)
-    assert (began_s >= served.jobs.last_s[before] * (1.0 - 1e-12)).all()
-    for ports in (served.jobs.replica[before], served.jobs.replica[after]):
+    assert (began_s >= left_s * (1.0 - 1e-12)).all()
+    for way, ports in enumerate((served.jobs.replica[before], served.jobs.replica[after])):
         for port in np.unique(ports):
             spans = sorted(zip(began_s[ports == port], came_s[ports == port], strict=True))
             assert all(one[1] <= other[0] + 1e-12 for one, other in pairwise(spans))
+            busy_s = served.links.port_busy_s[0, port, way]
+            assert size_bytes[ports == port].sum() / min(rates) <= busy_s * (1.0 + 1e-9)
+            assert busy_s <= came_s.max() - left_s.min()
     order = np.argsort(came_s)
-    most_bytes = rates.bytes_per_s * (came_s[order] - began_s.min())
+    most_bytes = rates.bytes_per_s * (came_s[order] - left_s.min())
     assert (np.cumsum(size_bytes[order]) <= most_bytes * (1.0 + 1e-9)).all()
     assert served.links.carried_bytes[0] == pytest.approx(size_bytes.sum(), rel=1e-12)
     assert served.links.busy_s[0] == pytest.approx(size_bytes.sum() / rates.bytes_per_s, rel=1e-12)
+
+
+def test_a_busy_port_holds_up_no_other_pair() -> None:
+    """Two jobs of one replica send to the same one; a third, of others, is there as soon as its own ports allow."""
+    tables = tables_of(lambda rows: 1e-3 + 0.0 * rows, 64)
+    setups = [Setup(name, tables, Limits(64, 8, 16, 100, 64), replicas=2, router="session") for name in ("one", "two")]
+    session = np.array([0, 0, 1, 0, 0, 1])
+    edges = Edges(np.arange(3), np.arange(3, 6), np.zeros(3), np.full(3, 1e3), np.zeros(3, np.int64))
+    one = np.ones(6, np.int64)
+    work = Work(np.repeat([0, 1], 3), np.zeros(6), one, one, session=session, edges=edges)
+    served = serve_fleet(setups, work, links=[Link(1e3, 1e5)])
+    assert served.jobs.arrival_s[3:] == pytest.approx([1.001, 2.001, 1.001])
+    sent_s, received_s = served.links.port_busy_s[0].T
+    assert sent_s == pytest.approx([2.0, 1.0, 0.0, 0.0]) and received_s == pytest.approx([0.0, 0.0, 2.0, 1.0])
+    assert served.links.busy_s[0] == pytest.approx(0.03)
 
 
 def test_the_same_seed_gives_the_same_run_and_what_was_asked_stays() -> None:

@@ -44,6 +44,8 @@ def assert_like(found: FleetServed, plain: PlainFleet) -> None:
     active = np.array([plain.active_s[replica.number] for replica in plain.replicas])
     assert found.replicas[:, c.ACTIVE_S] == pytest.approx(active, rel=1e-9)
     assert found.links.carried_bytes == pytest.approx(np.array(plain.carried_bytes), rel=1e-9)
+    for (link, number, way), busy_s in plain.ports_s.items():
+        assert found.links.port_busy_s[link, number, int(way == "in")] == pytest.approx(busy_s, rel=1e-9)
     for number, pool in enumerate(plain.pools):
         gaps_s = [gap for replica in pool.replicas for gap in replica.gaps_s]
         assert np.abs(np.cumsum(found.gaps[number] - counted(gaps_s))).max() <= 1, "one may lie at the edge of a bin"
