@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 
 SHOWN: Final = (
     "requests", "completed", "rejected", "lost", "retries", "duration_s", "requests_per_s", "output_tokens_per_s",
-    "goodput_requests_per_s", "slo_attainment", "utilisation", "mfu", "mbu", "running_mean", "waiting_mean",
-    "kv_mean_fraction", "kv_peak_fraction", "prefix_hit_rate", "preemptions", "j_per_output_token", "j_per_request",
-    "usd_per_million_output_tokens", "usd_per_thousand_requests", "carbon_g", "iterations",
+    "steady_requests_per_s", "steady_output_tokens_per_s", "goodput_requests_per_s", "slo_attainment", "utilisation",
+    "mfu", "mbu", "running_mean", "waiting_mean", "kv_mean_fraction", "kv_peak_fraction", "prefix_hit_rate",
+    "preemptions", "j_per_output_token", "j_per_request", "usd_per_million_output_tokens", "usd_per_thousand_requests",
+    "steady_j_per_output_token", "steady_usd_per_million_output_tokens", "carbon_g", "iterations",
 )  # fmt: skip
 DIMENSIONS: Final = {
     "duration_s": "s", "j_per_output_token": "j", "j_per_request": "j", "usd_per_million_output_tokens": "usd",
-    "usd_per_thousand_requests": "usd", "carbon_g": "g", "output_tokens_per_s": "tokens/s",
+    "usd_per_thousand_requests": "usd", "steady_output_tokens_per_s": "tokens/s", "steady_j_per_output_token": "j",
+    "steady_usd_per_million_output_tokens": "usd", "carbon_g": "g", "output_tokens_per_s": "tokens/s",
     **dict.fromkeys(
         ("slo_attainment", "utilisation", "mfu", "mbu", "kv_mean_fraction", "kv_peak_fraction", "prefix_hit_rate"),
         "fraction",

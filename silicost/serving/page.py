@@ -90,11 +90,15 @@ def cards_of(answer: Answer) -> tuple[ValueCard, ...]:
     def several(names: Sequence[str]) -> tuple[Measured, ...]:
         return tuple(value_of(answer, name) for name in names)
 
+    def steady(name: str) -> list[str]:
+        return [name, *([f"steady_{name}"] if values[f"steady_{name}"] is not None else [])]
+
     served = ["requests", "completed", "rejected", *(name for name in ("lost", "retries") if values[name])]
     first = "goodput_requests_per_s" if goodput else "requests_per_s"
     rest = ["slo_attainment", "requests_per_s"] if goodput else ["goodput_requests_per_s"]
-    usd = ["usd_per_million_output_tokens"] if generates else []
-    joules = ["j_per_output_token"] if generates else []
+    usd = [*steady("usd_per_million_output_tokens")] if generates else []
+    joules = [*steady("j_per_output_token")] if generates else []
+    rest = [*rest, *steady("requests_per_s")[1:]]
     cards = [
         ValueCard("Requests", value_of(answer, first), several([*rest, *served, "duration_s"])),
         _latencies(answer),
@@ -103,7 +107,7 @@ def cards_of(answer: Answer) -> tuple[ValueCard, ...]:
         _devices(answer),
     ]  # fmt: skip
     if generates:
-        cards.append(_card("Tokens", several(["output_tokens_per_s", "total_tokens_per_s", "iterations"])))
+        cards.append(_card("Tokens", several([*steady("output_tokens_per_s"), "total_tokens_per_s", "iterations"])))
     return tuple(cards)
 
 

@@ -21,6 +21,11 @@ PER_HOUR: Final = 3600.0
 _WH: Final = 1.0 / 3600.0
 
 
+STEADY: Final = (
+    "the window between the arrival of the request at one tenth of all and that at nine tenths: without ramp and drain."
+)
+
+
 class Definition(NamedTuple):
     """A number of a run: how it is called, its dimension, its meaning, and what it is multiplied by to be shown."""
 
@@ -49,6 +54,16 @@ DEFINITIONS: Final = {
     ),
     "output_tokens_per_s": Definition("Output", "tokens/s", "Tokens of the answers over the duration."),
     "total_tokens_per_s": Definition("Input and output", "tokens/s", "Tokens of prompts and answers over it."),
+    "steady_requests_per_s": Definition(
+        "Answered a second, steady", "requests/s", f"The same of {STEADY}"
+    ),
+    "steady_output_tokens_per_s": Definition("Output, steady", "tokens/s", f"Tokens made in {STEADY}"),
+    "steady_usd_per_million_output_tokens": Definition(
+        "Per million output tokens, steady", "usd", f"Price of all devices over the tokens of {STEADY}"
+    ),
+    "steady_j_per_output_token": Definition(
+        "Per output token, steady", "j", f"Energy of all devices over the tokens of {STEADY}"
+    ),
     "usd": Definition("All of it", "usd", "Price of all devices from the first arrival to the last token."),
     "usd_per_million_output_tokens": Definition(
         "Per million output tokens", "usd",

@@ -17,7 +17,9 @@ from simulator.serving.fleet import FleetServed
 from simulator.serving.jobs import Floats, Ints
 from simulator.serving.model_work import model_bytes, model_flops, read_bytes
 from simulator.serving.outcome import Latency, Outcome, gaps_of, latency_of, ratio
+from simulator.serving.shared_devices import idle_s, power_of_bins, sharers
 from simulator.serving.slo import Slo
+from simulator.serving.steady import steady_values
 from workloads.models.architecture import Architecture
 
 Bools = npt.NDArray[np.bool_]
@@ -180,12 +182,17 @@ def fleet_outcome(
         "iterations": float(sum(pool.iterations for pool in pools)),
         "simulated_events": float(served.replicas[:, kernel.EVENTS].sum()) + float(len(served.jobs.status)),
     }  # fmt: skip
+    steady, why_not = steady_values(served, [member.prepared for member in members], table)
+    values |= steady
     links = tuple(
         LinkFigures(names, float(served.links.carried_bytes[k]), ratio(float(served.links.busy_s[k]), duration_s))
         for k, names in enumerate(between)
     )
     return FleetOutcome(
-        Outcome(latencies, values, _reasons(members, slos, usd, judged, main)), pools, links, _tenants(table, slos)
+        Outcome(latencies, values, _reasons(members, slos, usd, judged, main) | why_not),
+        pools,
+        links,
+        _tenants(table, slos),
     )
 
 
@@ -249,23 +256,6 @@ def _ends(latency: Latency) -> dict[str, float | None]:
     return {"p50": latency.p50, "p99": latency.p99}
 
 
-def sharers(served: FleetServed, pool: int) -> tuple[int, ...]:
-    """Numbers of the pools that run on the devices of ``pool``, itself among them."""
-    name = served.setups[pool].shares
-    return tuple(k for k, setup in enumerate(served.setups) if k == pool or (name and setup.shares == name))
-
-
-def _idle_s(served: FleetServed, group: Sequence[int], there: Sequence[Floats]) -> float:
-    """Replica-seconds in which devices were there and no pool of ``group`` used them."""
-    most = max(len(there[pool]) for pool in group)
-    held_s, busy_s = np.zeros(most), np.zeros(most)
-    for pool in group:
-        own_s = there[pool]
-        held_s[: len(own_s)] = np.maximum(held_s[: len(own_s)], own_s)
-        busy_s[: len(own_s)] += served.replicas[served.own(pool), kernel.BUSY_S]
-    return float(np.maximum(held_s - busy_s, 0.0).sum())
-
-
 def _figures(
     served: FleetServed, number: int, member: Member, there: Sequence[Floats], duration_s: float
 ) -> PoolFigures:  # fmt: skip
@@ -276,7 +266,7 @@ def _figures(
     active_s = float(there_s.sum()) / member.virtual
     busy_s = float(stats[:, kernel.BUSY_S].sum())
     static_w = float(prepared.model.record["static_w"]) * setup.costs.devices
-    device_j = float(stats[:, kernel.ENERGY_J].sum()) + static_w * _idle_s(served, group, there) / len(group)
+    device_j = float(stats[:, kernel.ENERGY_J].sum()) + static_w * idle_s(served, group, there) / len(group)
     hosts_w = sum(host_w((prepared,)).values()) / len(group)
     paid, _ = paid_usd((prepared,), {prepared.pool.name: device_j}, active_s / len(group))
     cache = setup.limits.blocks < HIDDEN
@@ -334,10 +324,7 @@ def series_of(served: FleetServed, members: Sequence[Member]) -> tuple[Series, .
     for number, (setup, member) in enumerate(zip(served.setups, members, strict=True)):
         cells, width = served.bins[number, :bins], served.bin_s
         blocks = setup.limits.blocks
-        prepared = member.prepared
-        static_w = float(prepared.model.record["static_w"]) * setup.costs.devices
-        busy, group = cells[:, c.B_BUSY_S], sharers(served, number)
-        idle = np.maximum(setup.replicas - served.bins[list(group), :bins, c.B_BUSY_S].sum(axis=0) / width, 0.0)
+        busy = cells[:, c.B_BUSY_S]
         with np.errstate(invalid="ignore", divide="ignore"):
             shares = {
                 name: np.where(busy > 0.0, cells[:, column] / busy, 0.0)
@@ -349,7 +336,7 @@ def series_of(served: FleetServed, members: Sequence[Member]) -> tuple[Series, .
             "busy_replicas": busy / width, **shares, "prompt_tokens_per_s": cells[:, c.B_PROMPT_TOKENS] / width,
             "tokens_per_s": cells[:, c.B_TOKENS] / width,
             "iterations_per_s": cells[:, c.B_ITERATIONS] / width,
-            "power_w": cells[:, c.B_ENERGY_J] / width + static_w * idle / len(group),
+            "power_w": power_of_bins(served, number, member.prepared, bins),
             **_intensity(served, number, member, cells, busy),
         }  # fmt: skip
         found.append(Series(setup.name, (np.arange(bins) + 1.0) * width, columns))
