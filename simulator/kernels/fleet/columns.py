@@ -10,12 +10,12 @@ LOST, COMING = 5, 6
 """States of a job besides those of ``serving``: nothing is left that could answer it; it is not there yet."""
 
 (POOL, GROUP, STATUS, RUNNING, FREE, CACHED, WAITS, DECODERS, PROMPTS, CONTEXT, ENDED, ADAPTERS, SWAPPED, QUEUED,
- IN_TIER, LRU_HEAD, LRU_TAIL, TIER_HEAD, TIER_TAIL, FILLING, OUTAGES) = range(21)  # fmt: skip
+ IN_TIER, LRU_HEAD, LRU_TAIL, TIER_HEAD, TIER_TAIL, FILLING, OUTAGES, COMING_HERE) = range(22)  # fmt: skip
 """Columns of the state of a replica, whole numbers. ``CACHED``: blocks that only the prefix cache holds, which count as
 free; ``QUEUED``: it is in the queue of replicas that have work; ``OUTAGES``: failures that it has not got over, or at
-least ``FOREVER`` where it never will."""
+least ``FOREVER`` where it never will; ``COMING_HERE``: jobs on their way to it over a link."""
 FOREVER: Final = 1 << 40
-STATE: Final = 21
+STATE: Final = 22
 
 OFF, STARTING, UP, DRAINING, DOWN = range(5)
 """Status of a replica."""

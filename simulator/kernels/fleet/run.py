@@ -18,6 +18,7 @@ from simulator.kernels.fleet.columns import (
     BLOCKS,
     CANCEL,
     COMING,
+    COMING_HERE,
     DOWN,
     DRAINING,
     ENDED,
@@ -81,8 +82,9 @@ def _event(heap: Any, at_s: float, kind: int, argument: int) -> None:
 
 @law_kernel
 def _outstanding(state: Any, stats: Any, at_s: float) -> int:
-    """Jobs that a router sees at a replica: those that end in the iteration under way are still there."""
-    return state[RUNNING] + state[WAITS] + (state[ENDED] if stats[TIME] > at_s else 0)
+    """Jobs that a router sees at a replica: those on their way to it count, and those that end in the iteration under
+    way are still there."""
+    return state[RUNNING] + state[WAITS] + state[COMING_HERE] + (state[ENDED] if stats[TIME] > at_s else 0)
 
 
 @law_kernel
@@ -116,7 +118,7 @@ def _least(replicas: Any, first: int, count: int, at_s: float) -> int:
 
 @law_kernel
 def _by_prefix(jobs: Any, replicas: Any, cache: Any, choices: Any, job: int) -> int:
-    """The replica that has least to do with a job there: blocks in use, blocks that wait, and those the job lacks."""
+    """The replica that has least to do with a job there: blocks in use, those that wait or come, and those it lacks."""
     size, unit_blocks = choices[BLOCK], choices[SHARED_BLOCKS]
     wanted = -(-jobs.input[job] // size)
     whole = jobs.input[job] // (unit_blocks * size) if unit_blocks > 0 else 0
@@ -127,7 +129,8 @@ def _by_prefix(jobs: Any, replicas: Any, cache: Any, choices: Any, job: int) -> 
         there = 0
         if unit_blocks > 0:
             there, _, _ = leading_units(jobs, cache, r, job, whole)
-        load = choices[BLOCKS] - replicas.state[r, FREE] + replicas.state[r, WAITS] * wanted
+        load = choices[BLOCKS] - replicas.state[r, FREE]
+        load += (replicas.state[r, WAITS] + replicas.state[r, COMING_HERE]) * wanted
         load += max(wanted - there * unit_blocks, 0)
         if best == NONE or load < least:
             best, least = r, load
@@ -159,6 +162,17 @@ def _choose(jobs: Any, replicas: Any, pools: Any, cache: Any, job: int, at_s: fl
     if router == SESSION and jobs.session[job] != NONE:
         return _nth_up(replicas, first, count, jobs.session[job])
     return _least(replicas, first, count, at_s)
+
+
+@law_kernel
+def _address(jobs: Any, replicas: Any, job: int, target: int) -> None:
+    """Let a job that is not there yet be on its way to ``target``, or to none."""
+    before = jobs.replica[job]
+    if before != NONE:
+        replicas.state[before, COMING_HERE] -= 1
+    if target != NONE:
+        replicas.state[target, COMING_HERE] += 1
+    jobs.replica[job] = target
 
 
 @law_kernel
@@ -195,6 +209,9 @@ def _deliver(
     pool = jobs.pool[job]
     choices = pools.choices[pool]
     first, count = choices[FIRST], choices[REPLICAS]
+    chosen = jobs.replica[job]
+    if jobs.status[job] == COMING:
+        _address(jobs, replicas, job, NONE)
     if jobs.ready_s[job] < 0.0:
         jobs.ready_s[job] = at_s
         if choices[WAITING_MOST] > 0:
@@ -204,7 +221,6 @@ def _deliver(
             if waiting >= choices[WAITING_MOST]:
                 _lose(jobs, events, job, REJECTED, at_s, left)
                 return
-    chosen = jobs.replica[job]
     if chosen != NONE and replicas.state[chosen, STATUS] != UP:
         # What had been sent there is of no use elsewhere.
         jobs.cached[job] = 0
@@ -259,7 +275,7 @@ def _finish(
             target = jobs.replica[other]
             if size_bytes > 0.0 and (target == NONE or replicas.state[target, STATUS] != UP):
                 target = _choose(jobs, replicas, pools, cache, other, at_s)
-                jobs.replica[other] = target
+                _address(jobs, replicas, other, target)
             if target != NONE:
                 begin_s = max(begin_s, replicas.ports_s[target, 1])
             links.until_s[link] = max(at_s, links.until_s[link]) + size_bytes / links.bytes_per_s[link]
@@ -440,8 +456,10 @@ def _handle(
         _finish(jobs, replicas, pools, cache, links, events, argument, at_s)
     elif kind == CANCEL:
         for edge in range(jobs.first_edge[argument], jobs.first_edge[argument + 1]):
-            if jobs.status[jobs.edge_to[edge]] == COMING:
-                _lose(jobs, events, jobs.edge_to[edge], REJECTED, at_s, left)
+            other = jobs.edge_to[edge]
+            if jobs.status[other] == COMING:
+                _address(jobs, replicas, other, NONE)
+                _lose(jobs, events, other, REJECTED, at_s, left)
     elif kind == FAIL:
         known = outages.shape[0]
         r = int(outages[argument, 0]) if argument < known else argument - known

@@ -79,7 +79,11 @@ class PlainFleet:
             act(at_s)
 
     def outstanding(self, replica: Replica, at_s: float) -> int:
-        return replica.outstanding(at_s)
+        return replica.outstanding(at_s) + self.under_way(replica)
+
+    def under_way(self, replica: Replica) -> int:
+        """Jobs that were sent to a replica and are not there yet."""
+        return sum(job.status == "coming" and job.replica == replica.number for job in self.jobs)
 
     def choose(self, job: Job, at_s: float) -> Replica | None:
         pool = self.pools[job.pool]
@@ -94,20 +98,21 @@ class PlainFleet:
         elif router == "session" and job.session >= 0:
             return up[job.session % len(up)]
         elif router == "prefix-aware":
-            return min(up, key=lambda replica: to_do(replica, job))
-        return min(up, key=lambda replica: replica.outstanding(at_s))
+            return min(up, key=lambda replica: to_do(replica, job, self.under_way(replica)))
+        return min(up, key=lambda replica: self.outstanding(replica, at_s))
 
     def deliver(self, job: Job, at_s: float) -> None:
         pool = self.pools[job.pool]
         if job.status == "rejected":
             return
+        chosen = None if job.replica < 0 else self.replicas[job.replica]
+        job.replica = -1
         if job.ready_s < 0.0:
             job.ready_s = at_s
             waiting = len(pool.waiting) + sum(len(replica.waiting) for replica in pool.replicas)
             if pool.setup.waiting and waiting >= pool.setup.waiting:
                 self.lose(job, "rejected", at_s)
                 return
-        chosen = None if job.replica < 0 else self.replicas[job.replica]
         if chosen is not None and chosen.status != UP:
             job.cached, chosen = 0, None
         if chosen is None:
@@ -171,6 +176,7 @@ class PlainFleet:
         def act(at_s: float) -> None:
             for before, after, *_ in self.edges:
                 if before == job.number and self.jobs[after].status == "coming":
+                    self.jobs[after].replica = -1
                     self.lose(self.jobs[after], "rejected", at_s)
 
         return act
@@ -274,7 +280,7 @@ class PlainFleet:
     def look(self, pool: Pool, at_s: float) -> None:
         scaling = pool.setup.scaling
         assert scaling
-        inside = len(pool.waiting) + sum(replica.outstanding(at_s) for replica in pool.replicas)
+        inside = len(pool.waiting) + sum(self.outstanding(replica, at_s) for replica in pool.replicas)
         wanted = min(max(math.ceil(inside / scaling.target), scaling.least), scaling.most)
         have = sum(replica.status in (UP, STARTING) for replica in pool.replicas)
         pool.looks = any(replica.status != DOWN for replica in pool.replicas)
@@ -290,7 +296,7 @@ class PlainFleet:
         if pool.too_many >= scaling.patience:
             pool.too_many = 0
             if pool.up:
-                idlest = min(pool.up, key=lambda replica: replica.outstanding(at_s))
+                idlest = min(pool.up, key=lambda replica: self.outstanding(replica, at_s))
                 idlest.status = DRAINING
                 self.give_back(idlest, at_s)
         self.flush(pool, at_s)
@@ -301,11 +307,11 @@ class PlainFleet:
         return lambda at_s: self.ready(replica, at_s)
 
 
-def to_do(replica: Replica, job: Job) -> int:
-    """Blocks in use, blocks of jobs that wait if all were as long as this one, and those that it lacks."""
+def to_do(replica: Replica, job: Job, coming: int) -> int:
+    """Blocks in use, blocks of jobs that wait or come if all were as long as this one, and those that it lacks."""
     wanted = replica.blocks(job.input)
     found = replica.leading(job)[0] * replica.unit_blocks
-    return replica.setup.limits.blocks - replica.free + len(replica.waiting) * wanted + max(wanted - found, 0)
+    return replica.setup.limits.blocks - replica.free + (len(replica.waiting) + coming) * wanted + max(wanted - found, 0)
 
 
 def serve_plainly(

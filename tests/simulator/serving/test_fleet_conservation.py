@@ -78,6 +78,7 @@ def test_blocks_are_given_back_and_the_cache_knows_what_it_keeps(monkeypatch: py
             setup = fleet.setups[state[c.POOL]]
             assert state[c.FREE] == setup.limits.blocks
             assert not state[[c.RUNNING, c.WAITS, c.DECODERS, c.PROMPTS, c.CONTEXT, c.SWAPPED, c.ADAPTERS]].any()
+            assert 0 <= state[c.COMING_HERE] <= (served.jobs.status == c.LOST).sum()
             assert served.replicas[r, kernel.KV_PEAK] <= setup.limits.blocks
             refs, tier = kept[-1].refs[r], kept[-1].tier[r]
             assert refs.max() <= 0 and not kept[-1].adapters[r].any()
@@ -169,6 +170,20 @@ def test_a_busy_port_holds_up_no_other_pair() -> None:
     sent_s, received_s = served.links.port_busy_s[0].T
     assert sent_s == pytest.approx([2.0, 1.0, 0.0, 0.0]) and received_s == pytest.approx([0.0, 0.0, 2.0, 1.0])
     assert served.links.busy_s[0] == pytest.approx(0.03)
+
+
+@pytest.mark.parametrize("router", ["least-outstanding", "power-of-two", "prefix-aware"])
+def test_routers_see_what_is_on_its_way(router: str) -> None:
+    """Two prompts end together; their caches go to two replicas, though neither is there yet."""
+    tables = tables_of(lambda rows: 1e-3 + 0.0 * rows, 64)
+    setups = [Setup(name, tables, Limits(64, 8, 16, 100, 64), replicas=2, router=router) for name in ("one", "two")]
+    one, edges = np.ones(4, np.int64), Edges(np.arange(2), np.arange(2, 4), *np.zeros((1, 2)), np.full(2, 1e3), one[:2] - 1)
+    for seed in range(20):
+        work = Work(np.array([0, 0, 1, 1]), np.zeros(4), one, one, edges=edges)
+        draws = np.random.default_rng(seed).random((4, 2))
+        served = serve_fleet(setups, work, links=[Link(1e3, 1e5)], seed=seed)
+        if router != "power-of-two" or len(set((2.0 * draws[3]).astype(int))) == 2:
+            assert sorted(served.jobs.replica[2:]) == [2, 3], seed
 
 
 def test_the_same_seed_gives_the_same_run_and_what_was_asked_stays() -> None:
