@@ -165,8 +165,9 @@ def _served(given: dict[str, Any]) -> Answer:
         if error.code == "memory":
             raise DoesNotFit(str(error)) from None
         raise
-    warn([f"note: {note}" for note in ready.traffic.notes])
-    return run(ready, intervals=given["intervals"])
+    answer = run(ready, intervals=given["intervals"])
+    warn([f"note: {note}" for note in answer.notes])
+    return answer
 
 
 _TRAFFIC = (

@@ -19,6 +19,7 @@ from hardware_specs.units import parse_quantity
 from silicost.serving.pools import FLAGS, Pool, check_shares, named_pools, placed, pool_of, quantity
 from silicost.serving.stages import Asked, Pipeline, Placed, pipeline_of, place
 from silicost.serving.tables import FleetTable, TenantTable, TrafficTable
+from silicost.serving.warm_up import warm_up_notes
 from simulator.checks import check_count
 from simulator.serving.fleet import FleetServed, Outage, serve_fleet
 from simulator.serving.fleet_outcome import (
@@ -66,7 +67,8 @@ class Fleet:
 
 @dataclass(frozen=True)
 class Answer:
-    """A served run: what it came to, the ends of its 80% intervals by name, every request, and the run over time."""
+    """A served run: what it came to, the ends of its 80% intervals by name, every request, the run over time,
+    and what a reader should know of it."""
 
     fleet: Fleet
     found: FleetOutcome
@@ -74,6 +76,7 @@ class Answer:
     requests: Mapping[str, npt.NDArray[Any]]
     series: tuple[Series, ...]
     served: FleetServed
+    notes: tuple[str, ...] = ()
 
 
 def shipped_fleets() -> tuple[str, ...]:
@@ -278,7 +281,10 @@ def serve(fleet: Fleet, *, intervals: bool = True, slo: Slo | None = None) -> An
         both = ends_of_times(fleet, found)
         runs = [run_jobs(fleet, jobs, one) for one in both]
         ends = _around(found, interval_ends(*(_found(fleet, run, requests).outcome for run in runs)))
-    return Answer(fleet, found, ends, rows, series_of(served, fleet.members), served)
+    notes = fleet.traffic.notes
+    if (answer_s := found.outcome.latencies["e2e_s"].mean) is not None:
+        notes += warm_up_notes(fleet, answer_s)
+    return Answer(fleet, found, ends, rows, series_of(served, fleet.members), served, notes)
 
 
 def _around(found: FleetOutcome, ends: Mapping[str, Ends]) -> dict[str, Ends]:

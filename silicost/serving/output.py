@@ -41,7 +41,7 @@ def json_of(answer: Answer) -> dict[str, Any]:
     pools = [pool._asdict() for pool in found.pools]
     links = [{**link._asdict(), "between": list(link.between)} for link in found.links]
     tenants = {name: dict(values) for name, values in found.tenants.items() if name}
-    notes = list(answer.fleet.traffic.notes)
+    notes = list(answer.notes)
     return {
         **as_json(found.outcome), "pools": pools, "links": links, "tenants": tenants, "notes": notes, "intervals": ends,
     }  # fmt: skip

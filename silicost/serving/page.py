@@ -192,7 +192,7 @@ def _overload(answer: Answer) -> str:
 
 def notes_of(answer: Answer) -> tuple[str, ...]:
     """What the traffic says of itself, and what has no interval."""
-    found = [f"Traffic: {note}" for note in answer.fleet.traffic.notes]
+    found = [f"Traffic: {note}" for note in answer.notes]
     if not answer.intervals and answer.found.outcome.values["completed"]:
         found.append("Intervals were not asked for.")
     elif answer.fleet.table.tenant and any(answer.fleet.slos.values()):
