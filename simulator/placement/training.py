@@ -28,9 +28,11 @@ from simulator.prepared import Prepared
 from simulator.result import MemoryUse, PhaseCost, Result
 from simulator.scenario import Scenario, TrainStep
 from simulator.steps.pricing import PricedGraph, phase_cost, price_graph
-from simulator.steps.train_step import adapter_parameters, counted_flops, micro_batches
+from simulator.steps.train_step import adapter_parameters, counted_flops, micro_batches, recomputed, state_bytes
 from simulator.steps.training_result import POWERS, forward_and_backward, training_metrics
-from workloads.lowering.training import gradient_tensors, lower_micro_batch, lower_update
+from workloads.graph import Graph
+from workloads.lowering.plan import Lowering
+from workloads.lowering.training import Gradients, gradient_tensors, lower_micro_batch, lower_update
 
 
 def placed_training(scenario: Scenario, work: TrainStep) -> Result:
@@ -41,17 +43,25 @@ def placed_training(scenario: Scenario, work: TrainStep) -> Result:
     """
     prepared = common_structure(scenario)
     units, placer, plan = units_of(prepared), placer_of(scenario), prepared[0].pool.plan
-    shared = shared_graph(
-        prepared,
-        lambda how: lower_micro_batch(work.model, plan.micro_batch, work.seq_len, how, plan.recompute, work.lora_rank),
-    )
+    count, runtime = micro_batches(work, plan), prepared[0].pool.runtime
+    again = recomputed(plan, runtime)
+
+    def micro_batch(how: Lowering) -> Graph:
+        kept = Gradients(state_bytes(how.precision.attention, runtime)[1], count > 1, how.fused("accumulate"))
+        return lower_micro_batch(work.model, plan.micro_batch, work.seq_len, how, again, work.lora_rank, kept)
+
+    shared = shared_graph(prepared, micro_batch)
     homes, updates = _homes(work, placer)
     placed = _write(units, placer, shared, 1, 1)[2]
     depth = sum(bool(ran.any()) for ran in placed.counts.values())
-    count = micro_batches(work, plan)
     rhythm = follow(lambda steps: _run(units, placer, shared, steps, depth), count, depth)
     trained = _trained(work, prepared, homes, updates)
-    tensors = {name: gradient_tensors(priced.graph, work.model.tied) for name, priced in shared.priced.items()}
+    tensors = {
+        each.pool.name: gradient_tensors(
+            shared.priced[each.pool.name].graph, work.model.tied, state_bytes(each.precision.attention, runtime)[1]
+        )
+        for each in prepared
+    }
     update, costs = _update(prepared, units, trained, tensors)
     placer.check_all_matched()
     totals = account((*rhythm.runs, Run(update)), prepared, units)
@@ -154,7 +164,7 @@ def _update(
         mine = {holder: share for (holder, updater), share in trained.items() if updater == name}
         if not mine:
             continue
-        weights, gradients, states = memory.state_bytes_per_parameter(each.precision.attention)
+        weights, gradients, states = state_bytes(each.precision.attention, each.pool.runtime)
         own = sum(share.each for share in mine.values())
         graph = lower_update(own, gradients, states, weights, tensors[name])
         costs[name] = price_graph(graph, each.model, each.communicators)
@@ -173,26 +183,27 @@ def _update(
 def _memory(each: Prepared, work: TrainStep, homes: Homes, trained: Trained, in_flight: int) -> MemoryUse:
     """Bytes on one device of a pool; a layer that is cut between pools is counted in full on each."""
     arch, p, name, plan = work.model, each.precision, each.pool.name, each.pool.plan
+    runtime = each.pool.runtime
     tp = plan.tp
     held = held_parameters(each, arch, homes)
-    weights, gradients, states = memory.state_bytes_per_parameter(p.attention)
+    weights, gradients, states = state_bytes(p.attention, each.pool.runtime)
     groups = [group for group in arch.groups for _ in range(group.count)]
     here = {piece.layer for piece in pieces_of(arch) if name in homes[piece.operator, piece.layer]}
     flash = each.how.fused("flash")
     cut = each.how.sharding
     layers = [
-        memory.layer_training_bytes(arch, group, plan.micro_batch, work.seq_len, plan.recompute, flash, cut)
+        memory.layer_training_bytes(arch, group, plan.micro_batch, work.seq_len, recomputed(plan, runtime), flash, cut)
         for layer, group in enumerate(groups)
         if layer in here
     ]
-    logits = memory.training_logit_bytes(arch, plan.micro_batch, work.seq_len, cut)
+    logit_bytes = runtime.loss_bytes.value if runtime.loss_bytes else memory.LOGIT_BYTES
+    logits = memory.training_logit_bytes(arch, plan.micro_batch, work.seq_len, cut, logit_bytes)
     own = sum(share.whole for (holder, _), share in trained.items() if holder == name) / tp
     updated = sum(share.each for (_, updater), share in trained.items() if updater == name)
     return MemoryUse(
         weights=held_bytes(held, p) + (own * weights if work.lora_rank else 0.0),
         activations=sum(layer.kept for layer in layers) * in_flight
-        + max((layer.again for layer in layers), default=0.0)
-        + (logits if name in homes["head.logits", None] else 0.0),
+        + max([layer.again for layer in layers] + [logits if name in homes["head.logits", None] else 0.0]),
         gradients=max(own, updated) * gradients,
         optimizer=updated * states,
         overhead=each.pool.runtime.context.value,

@@ -22,7 +22,7 @@ from workloads.training_configs.record import (
 )
 from workloads.training_configs.settings import Given, Settings, wrong
 
-_RUNTIME: Final = "fsdp-2024"
+_RUNTIME: Final = "torchtitan-2025"
 _OPTIMIZERS: Final[dict[str, Optimizer]] = {
     "adam": "adam", "adamw": "adam", "adamw8bit": "adam-8bit", "adam8bit": "adam-8bit", "adafactor": "adafactor",
     "sgd": "sgd", "muon": "muon", "distmuon": "muon",

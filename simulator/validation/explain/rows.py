@@ -14,7 +14,7 @@ from hardware_specs.systems import links_of, system_for
 from simulator.scenario import Scenario
 from simulator.simulate import simulate
 from simulator.validation.assumptions import Assumption, complete
-from simulator.validation.cells import Row, Unpredictable, whole
+from simulator.validation.cells import Row, Unpredictable
 from simulator.validation.explain.cases import Case, CollectiveCase, OperatorCase, RunCase
 from simulator.validation.explain.setup import Setup
 from simulator.validation.inference_point import Limits, point_of
@@ -74,13 +74,13 @@ def subject_of(points: Points, i: int, row: Row, runtime: str, predicted: float,
 
 
 def _training(row: Row, spec: DeviceSpec, runtime: Runtime, named: bool, models: Models) -> Subject:
-    """A step; context parallelism of c ways takes a c-th of its time."""
+    """A step."""
 
     def scenario(cells: Row) -> Scenario:
         return scenario_of(cells, spec, runtime, models)
 
-    cells, assumed = complete_step(row, spec, lambda cells: simulate(scenario(cells)))
-    case = RunCase(scenario(cells), METRIC, 1.0 / whole(cells, "cp", 1))
+    cells, assumed = complete_step(row, spec, lambda cells: simulate(scenario(cells)), runtime)
+    case = RunCase(scenario(cells), METRIC, 1.0)
     return Subject(case, 1.0, named, tuple(_variants(assumed, lambda other: scenario({**cells, **other}))))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from simulator.placement.single import decode_of, prefill_of, run_steps, training_step, watch
 from simulator.prepared import prepare
@@ -21,8 +22,17 @@ DENSE, MOE, MLA, SSM, ENCODER = (
 )
 
 
+def one_after_the_other(scenario: Scenario) -> Scenario:
+    """``scenario`` under its runtime as the engine runs it: each operator is launched and moved by itself."""
+    pool = scenario.pools[0]
+    runtime = structs.replace(pool.runtime, runs_ahead=False, overlaps_tensor=False)
+    return structs.replace(scenario, pools=(structs.replace(pool, runtime=runtime),))
+
+
 def both(scenario: Scenario) -> tuple[float, float]:
     """Seconds on the engine and in closed form, of a prompt and a decode step or of a micro-batch."""
+    if isinstance(scenario.workload, TrainStep):
+        scenario = one_after_the_other(scenario)
     prepared = prepare(scenario)
     work, plan = scenario.workload, prepared.pool.plan
     if isinstance(work, TrainStep):

@@ -11,7 +11,7 @@ from hardware_specs.errors import InputError
 from simulator.placement import rhythm
 from simulator.prepared import prepare_pool
 from simulator.result import Result
-from simulator.scenario import Rule, Scenario, TrainStep
+from simulator.scenario import Pool, Rule, Scenario, TrainStep
 from simulator.simulate import simulate
 from simulator.steps.training_result import training_result
 from simulator.timeline import Timeline
@@ -34,9 +34,17 @@ def alone(scenario: Scenario, pool: int) -> Result:
     return training_result(prepare_pool(single, single.pools[0]), single.workload, Timeline(()))
 
 
+def one_after_the_other(pool: Pool) -> Pool:
+    """``pool`` under its runtime as the engine runs it: operators are launched and moved one by one, hosts in line."""
+    host = msgspec.structs.replace(pool.runtime.host_step, value=0.0)
+    runtime = msgspec.structs.replace(pool.runtime, runs_ahead=False, overlaps_tensor=False, host_step=host)
+    return msgspec.structs.replace(pool, runtime=runtime)
+
+
 @pytest.mark.parametrize("batch", [1, 3, 40])
 def test_all_on_one_pool_is_the_closed_form(pools: Callable[..., Scenario], batch: int) -> None:
     scenario = pools(train(batch), *PODS)
+    scenario = msgspec.structs.replace(scenario, pools=tuple(map(one_after_the_other, scenario.pools)))
     result, closed = simulate(scenario), alone(scenario, 0)
     assert result.metrics["step_time_s"] == pytest.approx(closed.metrics["step_time_s"], rel=1e-9)
     assert set(result.metrics) == set(closed.metrics)

@@ -88,7 +88,7 @@ def read(folder: Path, text: str, **flags: str) -> TrainingConfig:
 
 def test_new_names(folder: Path) -> None:
     config = read(folder, NEW)
-    assert (config.form, config.model, config.runtime) == ("torchtitan", "llama-3.1-70b", "fsdp-2024")
+    assert (config.form, config.model, config.runtime) == ("torchtitan", "llama-3.1-70b", "torchtitan-2025")
     assert (config.tp, config.dp, config.shard, config.copies, config.zero) == (8, 32, 16, 2, 3)
     assert (config.global_batch, config.micro_batch, config.seq_len, config.steps) == (256, 8, 8192, 1000)
     assert (config.precision, config.fp8_recipe, config.gradients) == ("fp8", "rowwise", "fp32")
