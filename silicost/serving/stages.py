@@ -388,16 +388,18 @@ def _edges(job: Ints, there: Bools, one: int, two: int, delay_s: float, size: Fl
 def _joined(edges: Sequence[Edges]) -> Edges:
     if not edges:
         return no_edges()
-    before, after, delay_s, size, link = (
-        np.concatenate([getattr(edge, name) for edge in edges]) for name in Edges._fields
-    )
-    return Edges(before, after, delay_s, size, link)
+    before, after, delay_s, size, link = (np.concatenate(column) for column in zip(*(e[:5] for e in edges), strict=True))
+    always = [np.zeros(len(e.before), np.bool_) if e.always is None else e.always for e in edges]
+    return Edges(before, after, delay_s, size, link, np.concatenate(always))
 
 
 def _between_requests(
     traffic: Traffic, pipeline: Pipeline, spans: Mapping[str, tuple[int, int]], job: Ints, there: Bools
 ) -> list[Edges]:  # fmt: skip
-    """What waits for the answer to another request: the next turn of a session, the next request of a client."""
+    """What waits for the answer to another request: the next turn of a session, the next request of a client.
+
+    A client goes on if its request was turned away or lost; a session is over with such a turn.
+    """
     count = traffic.requests
     before = traffic.after
     if before is None and traffic.concurrency:
@@ -419,7 +421,8 @@ def _between_requests(
         for tail in tails:
             source = np.where(there[before[later], tail], job[before[later], tail], job[before[later], begin])
             nobody = np.full(len(later), NONE)
-            found.append(Edges(source, job[later, root], think_s[later], np.zeros(len(later)), nobody))
+            always = np.full(len(later), traffic.after is None)
+            found.append(Edges(source, job[later, root], think_s[later], np.zeros(len(later)), nobody, always))
     return found
 
 

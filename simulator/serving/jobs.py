@@ -15,21 +15,24 @@ import numpy.typing as npt
 from hardware_specs.errors import InputError
 from simulator.checks import LARGEST
 from simulator.kernels.fleet.columns import COMING, Jobs
-from simulator.kernels.serving import NONE, REJECTED
+from simulator.kernels.serving import NONE
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 
 class Edges(NamedTuple):
     """Who waits for whom, shape [e] each: job ``after`` waits for job ``before``, then ``delay_s``, and for
-    ``size_bytes`` over ``link`` where that is not ``NONE``."""
+    ``size_bytes`` over ``link`` where that is not ``NONE``. Where ``always`` it also begins if the job before was turned
+    away or lost, as the next request of a client does; else it is turned away too. None: nowhere."""
 
     before: Ints
     after: Ints
     delay_s: Floats
     size_bytes: Floats
     link: Ints
+    always: Bools | None = None
 
 
 class Named(NamedTuple):
@@ -103,8 +106,9 @@ def check_work(work: Work, pools: int, links: int = 0) -> None:
     if work.names is not None:
         _check_names(work.names, count)
     if work.edges is not None:
-        if len({len(column) for column in work.edges}) > 1:
-            raise InputError(f"edges of {', '.join(str(len(column)) for column in work.edges)}: must be as many")
+        sizes = [len(column) for column in work.edges if column is not None]
+        if len(set(sizes)) > 1:
+            raise InputError(f"edges of {', '.join(map(str, sizes))}: must be as many")
         before, after = work.edges.before, work.edges.after
         _refuse("waits for", before, (before >= 0) & (before < after) & (after < count), "an earlier job")
         delay_s, size = work.edges.delay_s, work.edges.size_bytes
@@ -122,25 +126,20 @@ def _check_names(names: Named, count: int) -> None:
         raise InputError(f"name {names.ids.min()} of a unit: must be at least 0")
 
 
-def _refuse(name: str, values: npt.NDArray[Any], good: npt.NDArray[np.bool_], allowed: str) -> None:
+def _refuse(name: str, values: npt.NDArray[Any], good: Bools, allowed: str) -> None:
     if not good.all():
         first = int(good.argmin())
         raise InputError(f"job {first}: {name} {values[first]}: must be {allowed}")
 
 
-def jobs_of(work: Work, fits: npt.NDArray[np.bool_], classes: int, seed: int) -> Jobs:
-    """The columns that compiled fleets work on; jobs that no replica can hold are rejected, with those behind them."""
+def jobs_of(work: Work, fits: Bools, classes: int, seed: int) -> Jobs:
+    """The columns that compiled fleets work on; ``fits``: jobs that a replica can hold."""
     count = len(work.pool)
     edges = work.edges or no_edges()
     order = np.argsort(edges.before, kind="stable")
     first_edge = np.searchsorted(edges.before[order], np.arange(count + 1)).astype(np.int64)
     waits_for = np.bincount(edges.after, minlength=count).astype(np.int64)
-    status = np.full(count, COMING, np.int64)
-    status[~fits] = REJECTED
-    if not fits.all():
-        for edge in np.argsort(edges.after, kind="stable"):
-            if status[edges.before[edge]] == REJECTED:
-                status[edges.after[edge]] = REJECTED
+    always = np.zeros(len(order), np.bool_) if edges.always is None else edges.always[order].astype(np.bool_)
 
     def whole(values: Ints | None, otherwise: int = 0) -> Ints:
         return np.full(count, otherwise, np.int64) if values is None else values.astype(np.int64)
@@ -157,9 +156,10 @@ def jobs_of(work: Work, fits: npt.NDArray[np.bool_], classes: int, seed: int) ->
         first_hash=names.offsets.astype(np.int64), hashes=names.ids.astype(np.int64), waits_for=waits_for,
         first_edge=first_edge, edge_to=edges.after[order].astype(np.int64),
         edge_delay_s=edges.delay_s[order].astype(np.float64), edge_bytes=edges.size_bytes[order].astype(np.float64),
-        edge_link=edges.link[order].astype(np.int64), draws=np.random.default_rng(seed).random((count, 2)),
+        edge_link=edges.link[order].astype(np.int64), edge_always=always, fits=fits,
+        draws=np.random.default_rng(seed).random((count, 2)),
         prompt=whole(work.input), computed=whole(None), made=whole(None), blocks=whole(None), held=whole(None),
-        matched=whole(None), status=status, following=whole(None, NONE), preempted=whole(None), retries=whole(None),
+        matched=whole(None), status=whole(None, COMING), following=whole(None, NONE), preempted=whole(None), retries=whole(None),
         swapped=whole(None), replica=whole(None, NONE), ready_s=seconds(), scheduled_s=seconds(), first_s=seconds(),
         last_s=seconds(),
     )  # fmt: skip

@@ -67,7 +67,8 @@ class Jobs(NamedTuple):
     ``cached`` prompt tokens come with it, computed elsewhere. ``hashes[first_hash[i]:first_hash[i + 1]]`` name its
     units of the prefix cache, its answer included. ``waits_for`` jobs must end before it may arrive; those that wait
     for it are ``edge_to[first_edge[i]:first_edge[i + 1]]``, each after ``edge_delay_s`` and, where ``edge_link`` is not
-    ``NONE``, ``edge_bytes`` over that link. Times are -1 until they are known.
+    ``NONE``, ``edge_bytes`` over that link; where ``edge_always`` also if the job before was turned away or lost, then
+    without bytes. One that does not fit (``fits``) is turned away when it arrives. Times are -1 until they are known.
     """
 
     pool: Any
@@ -87,6 +88,8 @@ class Jobs(NamedTuple):
     edge_delay_s: Any
     edge_bytes: Any
     edge_link: Any
+    edge_always: Any
+    fits: Any
     draws: Any
     prompt: Any
     computed: Any

@@ -194,7 +194,7 @@ def _turn_s(replicas: Any, pools: Any, r: int) -> float:
 
 @law_kernel
 def _lose(jobs: Any, events: Any, job: int, status: int, at_s: float, left: Any) -> None:
-    """Give a job up, and with it those that wait for it."""
+    """Give a job up, and with it those that wait for it, unless they may begin all the same."""
     jobs.status[job] = status
     left[0] -= 1
     if jobs.first_edge[job + 1] > jobs.first_edge[job]:
@@ -212,6 +212,9 @@ def _deliver(
     chosen = jobs.replica[job]
     if jobs.status[job] == COMING:
         _address(jobs, replicas, job, NONE)
+    if not jobs.fits[job]:
+        _lose(jobs, events, job, REJECTED, at_s, left)
+        return
     if jobs.ready_s[job] < 0.0:
         jobs.ready_s[job] = at_s
         if choices[WAITING_MOST] > 0:
@@ -268,7 +271,7 @@ def _finish(
         if jobs.status[other] != COMING:
             continue
         arrives_s = at_s
-        if link != NONE:
+        if link != NONE and jobs.fits[other]:
             size_bytes = jobs.edge_bytes[edge]
             source = jobs.replica[job]
             begin_s = max(at_s, replicas.ports_s[source, 0])
@@ -288,11 +291,31 @@ def _finish(
                 links.port_busy_s[link, target, 1] += arrives_s - begin_s
             links.carried_bytes[link] += size_bytes
             links.busy_s[link] += size_bytes / links.bytes_per_s[link]
-        arrives_s += jobs.edge_delay_s[edge]
-        jobs.arrival_s[other] = max(jobs.arrival_s[other], arrives_s)
-        jobs.waits_for[other] -= 1
-        if jobs.waits_for[other] == 0:
-            _event(events, jobs.arrival_s[other], ARRIVE, other)
+        _over(jobs, events, edge, arrives_s)
+
+
+@law_kernel
+def _over(jobs: Any, events: Any, edge: int, at_s: float) -> None:
+    """A job that another waits for is over, and what it hands on is there."""
+    other = jobs.edge_to[edge]
+    jobs.arrival_s[other] = max(jobs.arrival_s[other], at_s + jobs.edge_delay_s[edge])
+    jobs.waits_for[other] -= 1
+    if jobs.waits_for[other] == 0:
+        _event(events, jobs.arrival_s[other], ARRIVE, other)
+
+
+@law_kernel
+def _cancel(jobs: Any, replicas: Any, events: Any, job: int, at_s: float, left: Any) -> None:
+    """A job was turned away or lost, and with it those that wait for it, unless they may begin all the same."""
+    for edge in range(jobs.first_edge[job], jobs.first_edge[job + 1]):
+        other = jobs.edge_to[edge]
+        if jobs.status[other] != COMING:
+            continue
+        if jobs.edge_always[edge]:
+            _over(jobs, events, edge, at_s)
+            continue
+        _address(jobs, replicas, other, NONE)
+        _lose(jobs, events, other, REJECTED, at_s, left)
 
 
 @law_kernel
@@ -455,11 +478,7 @@ def _handle(
     elif kind == FINISH:
         _finish(jobs, replicas, pools, cache, links, events, argument, at_s)
     elif kind == CANCEL:
-        for edge in range(jobs.first_edge[argument], jobs.first_edge[argument + 1]):
-            other = jobs.edge_to[edge]
-            if jobs.status[other] == COMING:
-                _address(jobs, replicas, other, NONE)
-                _lose(jobs, events, other, REJECTED, at_s, left)
+        _cancel(jobs, replicas, events, argument, at_s, left)
     elif kind == FAIL:
         known = outages.shape[0]
         r = int(outages[argument, 0]) if argument < known else argument - known

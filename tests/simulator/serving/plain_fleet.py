@@ -45,7 +45,7 @@ class Pool:
 class PlainFleet:
     pools: list[Pool]
     jobs: list[Job]
-    edges: list[tuple[int, int, float, float, int]]
+    edges: list[tuple[int, int, float, float, int, bool]]
     links: Sequence[Link]
     draws: list[list[float]]
     agenda: list[tuple[float, int, int, Callable[[float], None], bool]] = field(default_factory=list)
@@ -107,6 +107,9 @@ class PlainFleet:
             return
         chosen = None if job.replica < 0 else self.replicas[job.replica]
         job.replica = -1
+        if not self.fits(job):
+            self.lose(job, "rejected", at_s)
+            return
         if job.ready_s < 0.0:
             job.ready_s = at_s
             waiting = len(pool.waiting) + sum(len(replica.waiting) for replica in pool.replicas)
@@ -174,23 +177,35 @@ class PlainFleet:
 
     def cancels(self, job: Job) -> Callable[[float], None]:
         def act(at_s: float) -> None:
-            for before, after, *_ in self.edges:
-                if before == job.number and self.jobs[after].status == "coming":
+            for before, after, delay_s, _, _, always in self.edges:
+                if before != job.number or self.jobs[after].status != "coming":
+                    continue
+                if always:
+                    self.release(self.jobs[after], at_s + delay_s)
+                else:
                     self.jobs[after].replica = -1
                     self.lose(self.jobs[after], "rejected", at_s)
 
         return act
 
     def start_next(self, job: Job, at_s: float) -> None:
-        for before, after, delay_s, size_bytes, link in self.edges:
+        for before, after, delay_s, size_bytes, link, _ in self.edges:
             other = self.jobs[after]
             if before != job.number or other.status != "coming":
                 continue
-            came_s = at_s if link < 0 else self.send(job, other, size_bytes, link, at_s)
-            other.arrival_s = max(other.arrival_s, came_s + delay_s)
-            self.waits_for[after] -= 1
-            if not self.waits_for[after]:
-                self.post(other.arrival_s, EVENT, self.arrives(other))
+            came_s = at_s if link < 0 or not self.fits(other) else self.send(job, other, size_bytes, link, at_s)
+            self.release(other, came_s + delay_s)
+
+    def release(self, job: Job, at_s: float) -> None:
+        """One that a job waits for is over."""
+        job.arrival_s = max(job.arrival_s, at_s)
+        self.waits_for[job.number] -= 1
+        if not self.waits_for[job.number]:
+            self.post(job.arrival_s, EVENT, self.arrives(job))
+
+    def fits(self, job: Job) -> bool:
+        limits = self.pools[job.pool].setup.limits
+        return job.input + job.output <= min(limits.context, limits.blocks * limits.block_tokens)
 
     def arrives(self, job: Job) -> Callable[[float], None]:
         return lambda at_s: self.deliver(job, at_s)
@@ -324,7 +339,11 @@ def serve_plainly(
         own = [Replica(before + k, setup, seed, UP if k < setup.replicas else OFF) for k in range(setup.most)]
         pools.append(Pool(setup, own, looks=setup.scaling is not None))
     jobs = [job_of(work, k) for k in range(len(work.pool))]
-    edges = [] if work.edges is None else list(zip(*(column.tolist() for column in work.edges), strict=True))
+    edges = []
+    if work.edges is not None:
+        *columns, always = work.edges
+        always = np.zeros(len(columns[0]), np.bool_) if always is None else always
+        edges = list(zip(*(column.tolist() for column in (*columns, always)), strict=True))
     draws = np.random.default_rng(seed).random((len(jobs), 2)).tolist()
     fleet = PlainFleet(pools, jobs, edges, links, draws, carried_bytes=[0.0] * len(links))
     fleet.waits_for = [sum(edge[1] == job.number for edge in edges) for job in jobs]
@@ -336,12 +355,6 @@ def serve_plainly(
     for pool in pools:
         if pool.setup.scaling:
             fleet.post(0.0, EVENT, lambda at_s, p=pool: fleet.look(p, at_s), False)
-    for job in jobs:
-        limits = setups[job.pool].limits
-        if job.input + job.output > min(limits.context, limits.blocks * limits.block_tokens) or any(
-            after == job.number and jobs[before].status == "rejected" for before, after, *_ in edges
-        ):
-            job.status = "rejected"
     for job in sorted(jobs, key=lambda job: job.arrival_s):
         if job.status == "coming" and not fleet.waits_for[job.number]:
             fleet.post(job.arrival_s, ARRIVAL, fleet.arrives(job))

@@ -119,6 +119,7 @@ def random_edges(rng: np.random.Generator, n: int, links: int) -> Edges:
     return Edges(
         before, after, rng.exponential(0.1, count) * rng.integers(0, 2, count),
         np.where(link < 0, 0.0, rng.exponential(5e3, count) * (rng.random(count) < 0.9)), link,
+        rng.random(count) < 0.3,
     )  # fmt: skip
 
 

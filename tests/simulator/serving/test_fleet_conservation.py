@@ -114,9 +114,9 @@ def test_causes_come_first() -> None:
         assert (q.first_s <= q.last_s)[own].all()
         if work.edges is None:
             continue
-        before, after, delay_s, size_bytes, link = work.edges
-        followed = own[after]
-        assert own[before[followed]].all()
+        before, after, delay_s, size_bytes, link, always = work.edges
+        assert (own[before] | always)[own[after]].all()
+        followed = own[after] & own[before]
         rate = np.array([min(each) for each in [*fleet.links, (np.inf, np.inf)]])[link]
         earliest_s = q.last_s[before] + size_bytes / rate + delay_s
         assert (q.ready_s[after] >= earliest_s * (1.0 - 1e-12))[followed].all()
@@ -177,7 +177,8 @@ def test_routers_see_what_is_on_its_way(router: str) -> None:
     """Two prompts end together; their caches go to two replicas, though neither is there yet."""
     tables = tables_of(lambda rows: 1e-3 + 0.0 * rows, 64)
     setups = [Setup(name, tables, Limits(64, 8, 16, 100, 64), replicas=2, router=router) for name in ("one", "two")]
-    one, edges = np.ones(4, np.int64), Edges(np.arange(2), np.arange(2, 4), *np.zeros((1, 2)), np.full(2, 1e3), one[:2] - 1)
+    one, nobody = np.ones(4, np.int64), np.zeros(2, np.int64)
+    edges = Edges(np.arange(2), np.arange(2, 4), np.zeros(2), np.full(2, 1e3), nobody)
     for seed in range(20):
         work = Work(np.array([0, 0, 1, 1]), np.zeros(4), one, one, edges=edges)
         draws = np.random.default_rng(seed).random((4, 2))

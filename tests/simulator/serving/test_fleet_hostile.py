@@ -64,10 +64,31 @@ def test_a_prompt_longer_than_the_context_is_rejected_with_all_that_wait_for_it(
     """At the limit itself it is served."""
     prompt = np.array([4086, 4087, 10, 10, 10])
     edges = chain(5)
-    edges = Edges(*(column[[1, 2]] for column in edges))
+    edges = Edges(*(column[[1, 2]] for column in edges[:5]))
     served = serve_fleet([USUAL], work_of(5)._replace(input=prompt, edges=edges))
     rejected, done = kernel.REJECTED, kernel.DONE
     assert served.jobs.status.tolist() == [done, rejected, rejected, rejected, done]
+
+
+@pytest.mark.parametrize("why", ["too long", "late", "full", "lost"])
+def test_a_client_goes_on_after_an_answer_that_it_did_not_get(why: str) -> None:
+    """The next request follows after the pause, be the one before turned away or lost; a next turn does not."""
+    n, setup, outages = 4, USUAL, [Outage(0, 0, 0.05 + 0.06 * k, 0.01) for k in range(21 if why == "lost" else 0)]
+    work = work_of(n)._replace(input=np.where(np.arange(n) == (0 if why == "too long" else -1), 5000, 10))
+    if why == "late":
+        setup, work = replace(USUAL, drop_late=True), work._replace(deadline_s=np.array([-1.0, 9.0, 9.0, 9.0]))
+    if why == "full":
+        setup = replace(USUAL, waiting=1, limits=USUAL.limits._replace(sequences=1))
+        work = work._replace(output=np.array([10, 10, 10, 10]))
+    first, last = (1, 2) if why == "full" else (0, 1)
+    for always in (True, False):
+        edges = chain(n, delay_s=np.full(n - 1, 2.0), always=np.full(n - 1, always))
+        edges = Edges(*(column[first : last + (why != "full")] for column in edges))
+        served = serve_fleet([setup], work._replace(edges=edges), outages=outages)
+        assert served.jobs.status[first] in (kernel.REJECTED, c.LOST)
+        assert (served.jobs.status[last] == kernel.DONE) == always
+        if always:
+            assert served.jobs.ready_s[last] >= 2.0
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
