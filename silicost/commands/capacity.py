@@ -87,9 +87,12 @@ def capacity(
     ] = "",
     prefix_caching: Annotated[bool, typer.Option("--prefix-caching", help="Keep blocks by their content.")] = False,
     swap: Annotated[str, typer.Option("--swap", help="Host memory that sequences are swapped out to: '4 GB'.")] = "",
-    draft: Annotated[str, typer.Option("--draft", help="Speculative decoding: draft model, or ngram.")] = "",
+    draft: Annotated[str, typer.Option("--draft", help="Speculative decoding: draft model, eagle or ngram.")] = "",
     depth: Annotated[int, flags.number("--depth", "Drafted tokens of an iteration.")] = 4,
-    acceptance: Annotated[float, typer.Option("--acceptance", help="Share of drafted tokens that are kept.")] = 0.7,
+    acceptance: Annotated[
+        float,
+        typer.Option("--acceptance", help="Probability of each drafted token to be accepted given those before it."),
+    ] = 0.7,
     site: flags.Site = "us-average",
     calibration: flags.Calibration = None,
     intervals: Annotated[

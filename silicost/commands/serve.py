@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from silicost.serving.tables import FleetTable
 
 DEPTH, ACCEPTANCE = 4, 0.7
-"""Speculative decoding where nobody says otherwise: drafted tokens, and the share of them that is kept."""
+"""Speculative decoding where nobody says otherwise: drafted tokens, and the probability of each to be
+accepted given those before it."""
 
 
 def serve(
@@ -86,11 +87,12 @@ def serve(
         str, typer.Option("--swap", help="Host memory that sequences are swapped out to: '4 GB'; default recompute.")
     ] = "",
     draft: Annotated[
-        str, typer.Option("--draft", help="Speculative decoding: draft model, or ngram; see --depth, --acceptance.")
+        str, typer.Option("--draft", help="Speculative decoding: draft model, eagle or ngram; --depth, --acceptance.")
     ] = "",
     depth: Annotated[int, flags.number("--depth", "Drafted tokens of an iteration.")] = DEPTH,
     acceptance: Annotated[
-        float, typer.Option("--acceptance", help="Share of drafted tokens that are kept.")
+        float,
+        typer.Option("--acceptance", help="Probability of each drafted token to be accepted given those before it."),
     ] = ACCEPTANCE,
     count: flags.Count = None,
     tp: flags.Tp = None,

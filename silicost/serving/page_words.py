@@ -247,8 +247,9 @@ def _features(pool: Pool) -> list[tuple[str, str]]:
     rows = []
     if table.speculation:
         spec = table.speculation
-        draft = spec.draft or "n-grams that are looked up"
-        rows.append(("drafts", f"{spec.depth} tokens of {draft}, {100.0 * spec.acceptance:g}% kept (assumed)"))
+        draft = {"": "n-grams that are looked up", "eagle": "an EAGLE head"}.get(spec.draft, spec.draft)
+        each = f"each accepted with {100.0 * setup.acceptance:.3g}% after those before it"
+        rows.append(("drafts", f"{spec.depth} tokens of {draft}, {each} (as asked)"))
     if setup.unit_blocks:
         unit = setup.unit_blocks * setup.limits.block_tokens
         tier = f", {table.prefix_cache.host} of the host" if table.prefix_cache and table.prefix_cache.host else ""

@@ -13,6 +13,7 @@ from hardware_specs.errors import InputError, UnknownName, about
 from hardware_specs.facts import Fact, Mark
 from hardware_specs.units import parse_quantity
 from silicost.scenarios import inference_scenario
+from silicost.serving.drafts import EAGLE, acceptance_of, eagle
 from silicost.serving.tables import PoolTable, ScalingTable
 from simulator import memory
 from simulator.checks import LARGEST, check_count
@@ -204,7 +205,8 @@ def _running(table: PoolTable, prepared: Prepared, longest: int, named: int, pla
     spec = table.speculation
     setup = Setup(
         table.name, tables, limits, costs, table.replicas * virtual, scheduler, table.order, table.router,
-        drafts=spec.depth if spec else 0, acceptance=spec.acceptance if spec else 0.0,
+        drafts=spec.depth if spec else 0,
+        acceptance=acceptance_of(spec, f"{place}: speculation") if spec else 0.0,
         swap_blocks=int(quantity(table.swap, "bytes", f"{place}: swap") / block_bytes) if block_bytes else 0,
         unit_blocks=unit, tier_units=int(tier / (unit * block_bytes)) if unit and block_bytes else 0,
         adapter_slots=table.adapters.slots if table.adapters else 1, **_reality(table, place, virtual),
@@ -332,11 +334,16 @@ def _tables(
         tables = step_tables(prepared, arch, limits.batched_tokens, limits.sequences, limits.context)
         return tables, 0.0, 0.0
     draft, model, held, each = None, None, 0.0, 0.0
-    if spec.draft:
+    takes = None
+    if spec.draft == EAGLE:
+        draft = prepared
+        model, takes = eagle(prepared, arch)
+    elif spec.draft:
         model = load_model(spec.draft)
         draft = _prepared(msgspec.structs.replace(table, model=spec.draft, weight_dtype="", speculation=None),
                           prepared.scenario.site.id)  # fmt: skip
         takes = draft_bytes(draft, model)
+    if takes:
         held, each = takes.weights + limits.sequences * takes.state, takes.token
     tables = speculative_tables(
         prepared, arch, draft, model, spec.depth, limits.batched_tokens, limits.sequences, limits.context

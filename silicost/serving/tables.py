@@ -54,11 +54,16 @@ class FailuresTable(msgspec.Struct, frozen=True):
 
 
 class SpeculationTable(msgspec.Struct, frozen=True):
-    """[pool.speculation]: ``depth`` tokens drafted by the model ``draft`` ("" looks n-grams up), and the share kept."""
+    """[pool.speculation]: ``depth`` tokens drafted by the model ``draft`` ("" looks n-grams up, "eagle" is a head).
+
+    ``acceptance`` is the probability that a drafted token is accepted given that those before it were (Leviathan et
+    al., arXiv:2211.17192); in its place ``accepted_share`` gives accepted over drafted tokens, as servers report it.
+    """
 
     depth: int
-    acceptance: float
+    acceptance: float | None = None
     draft: str = ""
+    accepted_share: float | None = None
 
 
 class AdaptersTable(msgspec.Struct, frozen=True):

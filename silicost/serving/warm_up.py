@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from workloads.traffic.law_words import law_of_times, law_of_tokens
 from workloads.traffic.lengths import whole_tokens
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 WARM_SHARE: Final = 2.0 / 3.0
 """Share of a run that may pass until as many conversations end as begin."""
-_POINTS: Final = (np.arange(4096) + 0.5) / 4096.0
+_POINTS: Final[npt.NDArray[np.float64]] = np.linspace(0.0, 1.0, 4096, endpoint=False) + 0.5 / 4096.0
 
 
 def warm_up_notes(fleet: Fleet, answer_s: float) -> tuple[str, ...]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from small_fleets import pool
+from small_fleets import fleet, pool, served
 
 from hardware_specs.errors import InputError
+from silicost.serving.drafts import accepted_share
 from silicost.serving.pools import SEQUENCES, check_shares, named_pools, pool_of, quantity
 from silicost.serving.tables import (
     AdaptersTable,
@@ -16,6 +17,7 @@ from silicost.serving.tables import (
     PrefixTable,
     ScalingTable,
     SpeculationTable,
+    TrafficTable,
 )
 from simulator import memory
 from simulator.serving.cluster import cache_blocks
@@ -144,6 +146,9 @@ WRONG: tuple[tuple[dict[str, Any], str], ...] = (
     ({"prefix_cache": PrefixTable(-16)}, r"prefix_cache\.unit -16: must be a whole number from 1"),
     ({"prefix_cache": PrefixTable(0, "-1 GB")}, r"prefix_cache\.host: '-1 GB' must be zero or more"),
     ({"speculation": SpeculationTable(0, 0.5)}, "speculative depth 0: must be a whole number from 1 to 64"),
+    ({"speculation": SpeculationTable(4)}, "speculation: give one of acceptance and accepted_share; neither is"),
+    ({"speculation": SpeculationTable(4, 0.5, accepted_share=0.5)}, "acceptance and accepted_share; both are given"),
+    ({"speculation": SpeculationTable(4, accepted_share=1.5)}, r"accepted_share 1\.5: must be from 0 to 1"),
     ({"speculation": SpeculationTable(4, 0.5, "nobody")}, "unknown model 'nobody'"),
     ({"adapters": AdaptersTable(0, 3, 2)}, "adapter rank 0: must be"),
     ({"adapters": AdaptersTable(16, 3, 4)}, "adapter slots 4: must be a whole number from 1 to 3"),
@@ -215,3 +220,29 @@ def test_quantities() -> None:
         quantity("-1 s", "s", "here")
     with pytest.raises(InputError, match="here: '0 s' must be above zero"):
         quantity("0 s", "s", "here", above_zero=True)
+
+
+@pytest.mark.parametrize(("depth", "acceptance"), [(1, 0.3), (4, 0.7), (8, 0.95), (3, 0.0), (3, 1.0)])
+def test_the_share_of_accepted_drafts_says_how_often_each_is(depth: int, acceptance: float) -> None:
+    """Leviathan et al. 2023: of k drafted tokens a + a^2 + ... + a^k are accepted on average."""
+    share = sum(acceptance**i for i in range(1, depth + 1)) / depth
+    setup = made(pool(speculation=SpeculationTable(depth, accepted_share=share))).setup
+    assert setup.acceptance == pytest.approx(acceptance, abs=1e-9)
+    assert accepted_share(depth, acceptance) == pytest.approx(share)
+
+
+def test_accepted_drafts_are_those_asked_for() -> None:
+    traffic = TrafficTable(rate=50.0, requests=500, isl="50", osl="200")
+    answer = served(fleet(pool(speculation=SpeculationTable(4, accepted_share=0.44)), traffic=traffic))
+    assert answer.found.pools[0].drafts_accepted == pytest.approx(0.44, abs=0.02)
+
+
+def test_a_head_drafts() -> None:
+    """An EAGLE head holds less than a draft model and its iterations are shorter; n-grams hold nothing."""
+    llama: dict[str, Any] = {"model": "llama-3.1-8b", "device": "h100-sxm-80gb", "max_num_seqs": 64}
+    head, draft, none = (
+        made(pool(**llama, speculation=SpeculationTable(4, 0.7, name))).setup
+        for name in ("eagle", "llama-3.2-1b", "")
+    )  # fmt: skip
+    assert draft.limits.blocks < head.limits.blocks < none.limits.blocks
+    assert none.tables.decode_s[0, 0] < head.tables.decode_s[0, 0] < draft.tables.decode_s[0, 0]
