@@ -388,7 +388,9 @@ def _edges(job: Ints, there: Bools, one: int, two: int, delay_s: float, size: Fl
 def _joined(edges: Sequence[Edges]) -> Edges:
     if not edges:
         return no_edges()
-    before, after, delay_s, size, link = (np.concatenate(column) for column in zip(*(e[:5] for e in edges), strict=True))
+    before, after, delay_s, size, link = (
+        np.concatenate(column) for column in zip(*(e[:5] for e in edges), strict=True)
+    )
     always = [np.zeros(len(e.before), np.bool_) if e.always is None else e.always for e in edges]
     return Edges(before, after, delay_s, size, link, np.concatenate(always))
 

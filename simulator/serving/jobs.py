@@ -24,8 +24,8 @@ Bools = npt.NDArray[np.bool_]
 
 class Edges(NamedTuple):
     """Who waits for whom, shape [e] each: job ``after`` waits for job ``before``, then ``delay_s``, and for
-    ``size_bytes`` over ``link`` where that is not ``NONE``. Where ``always`` it also begins if the job before was turned
-    away or lost, as the next request of a client does; else it is turned away too. None: nowhere."""
+    ``size_bytes`` over ``link`` where that is not ``NONE``. Where ``always`` it also begins if the job before was
+    turned away or lost, as the next request of a client does; else it is turned away too. None: nowhere."""
 
     before: Ints
     after: Ints
@@ -159,7 +159,7 @@ def jobs_of(work: Work, fits: Bools, classes: int, seed: int) -> Jobs:
         edge_link=edges.link[order].astype(np.int64), edge_always=always, fits=fits,
         draws=np.random.default_rng(seed).random((count, 2)),
         prompt=whole(work.input), computed=whole(None), made=whole(None), blocks=whole(None), held=whole(None),
-        matched=whole(None), status=whole(None, COMING), following=whole(None, NONE), preempted=whole(None), retries=whole(None),
-        swapped=whole(None), replica=whole(None, NONE), ready_s=seconds(), scheduled_s=seconds(), first_s=seconds(),
-        last_s=seconds(),
+        matched=whole(None), status=whole(None, COMING), following=whole(None, NONE), preempted=whole(None),
+        retries=whole(None), swapped=whole(None), replica=whole(None, NONE), ready_s=seconds(), scheduled_s=seconds(),
+        first_s=seconds(), last_s=seconds(),
     )  # fmt: skip

@@ -68,7 +68,8 @@ class Jobs(NamedTuple):
     units of the prefix cache, its answer included. ``waits_for`` jobs must end before it may arrive; those that wait
     for it are ``edge_to[first_edge[i]:first_edge[i + 1]]``, each after ``edge_delay_s`` and, where ``edge_link`` is not
     ``NONE``, ``edge_bytes`` over that link; where ``edge_always`` also if the job before was turned away or lost, then
-    without bytes. One that does not fit (``fits``) is turned away when it arrives. Times are -1 until they are known.
+    without bytes. One that does not fit (``fits``) is turned away when it arrives. Times are -1 until they are known; ``last_s`` of a
+    job whose cache comes over a link is that of the job before, until it has a token of its own.
     """
 
     pool: Any

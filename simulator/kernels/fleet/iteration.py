@@ -506,7 +506,7 @@ def _after(
 ) -> int:  # fmt: skip
     """Give the tokens of an iteration to its sequences, and let those that have all of them leave.
 
-    Gaps are counted from the last iteration that gave a sequence tokens.
+    Gaps are counted from the last iteration that gave a sequence tokens, be it that of another replica.
     """
     unit_blocks = choices[SHARED_BLOCKS]
     unit_tokens = unit_blocks * choices[BLOCK]
@@ -541,7 +541,7 @@ def _after(
                 stats[TOKENS] += 1
             if jobs.first_s[job] < 0.0:
                 jobs.first_s[job] = stats[TIME]
-            else:
+            if jobs.last_s[job] >= 0.0 and jobs.output[job] > 0:
                 record_gap(gaps, stats[TIME] - jobs.last_s[job], 1, gap[0], gap[1])
         else:
             if unit_blocks > 0:

@@ -290,6 +290,8 @@ def _finish(
                 replicas.ports_s[target, 1] = arrives_s
                 links.port_busy_s[link, target, 1] += arrives_s - begin_s
             links.carried_bytes[link] += size_bytes
+            if jobs.cached[other] > 0:
+                jobs.last_s[other] = max(jobs.last_s[other], jobs.last_s[job])
             links.busy_s[link] += size_bytes / links.bytes_per_s[link]
         _over(jobs, events, edge, arrives_s)
 

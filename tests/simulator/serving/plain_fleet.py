@@ -226,6 +226,8 @@ class PlainFleet:
             busy[way, number] = came_s
             self.ports_s[link, number, way] = self.ports_s.get((link, number, way), 0.0) + came_s - begin_s
         self.carried_bytes[link] += size_bytes
+        if other.cached:
+            other.last_s = max(other.last_s, job.last_s)
         return came_s
 
     def lose(self, job: Job, status: str, at_s: float) -> None:
@@ -326,7 +328,8 @@ def to_do(replica: Replica, job: Job, coming: int) -> int:
     """Blocks in use, blocks of jobs that wait or come if all were as long as this one, and those that it lacks."""
     wanted = replica.blocks(job.input)
     found = replica.leading(job)[0] * replica.unit_blocks
-    return replica.setup.limits.blocks - replica.free + (len(replica.waiting) + coming) * wanted + max(wanted - found, 0)
+    used = replica.setup.limits.blocks - replica.free
+    return used + (len(replica.waiting) + coming) * wanted + max(wanted - found, 0)
 
 
 def serve_plainly(

@@ -360,7 +360,7 @@ class Replica:
         self.count("tokens", tokens)
         if job.first_s < 0.0:
             job.first_s = self.now_s
-        else:
+        if job.last_s >= 0.0 and tokens:
             self.gaps_s.append(self.now_s - job.last_s)
         job.last_s = self.now_s
 
