@@ -16,7 +16,7 @@ from hardware_specs.errors import InputError, UnknownName
 from hardware_specs.files import beside
 from hardware_specs.reader import convert, read_toml
 from hardware_specs.units import parse_quantity
-from silicost.serving.pools import FLAGS, Pool, check_shares, named_pools, placed, pool_of, quantity
+from silicost.serving.pools import FLAGS, Pool, check_shares, check_whole, named_pools, placed, pool_of, quantity
 from silicost.serving.stages import Asked, Pipeline, Placed, pipeline_of, place
 from silicost.serving.tables import FleetTable, TenantTable, TrafficTable
 from silicost.serving.warm_up import warm_up_notes
@@ -323,6 +323,7 @@ def _outages(fleet: Fleet) -> list[Outage]:
         where = f"{fleet.place}: failure {number + 1}"
         if each.pool not in names:
             raise UnknownName("pool", each.pool, tuple(names), f"allowed: {', '.join(names)}", where)
+        check_whole(fleet.pools[names.index(each.pool)].virtual, where)
         most = fleet.pools[names.index(each.pool)].setup.most
         if not 0 <= each.replica < most:
             raise InputError(f"{where}: replica {each.replica}: {each.pool} has replicas 0 to {most - 1}")

@@ -203,12 +203,14 @@ def _running(table: PoolTable, prepared: Prepared, longest: int, named: int, pla
             adapter_token_s=adapters.per_token_s, adapter_token_j=adapters.per_token_j,
         )  # fmt: skip
     spec = table.speculation
+    # Host memory is that of a replica: of all devices that hold a part of a block, for all batches in the pipeline.
+    whole_bytes = block_bytes * prepared.how.sharding.tp * virtual * virtual
     setup = Setup(
         table.name, tables, limits, costs, table.replicas * virtual, scheduler, table.order, table.router,
         drafts=spec.depth if spec else 0,
         acceptance=acceptance_of(spec, f"{place}: speculation") if spec else 0.0,
-        swap_blocks=int(quantity(table.swap, "bytes", f"{place}: swap") / block_bytes) if block_bytes else 0,
-        unit_blocks=unit, tier_units=int(tier / (unit * block_bytes)) if unit and block_bytes else 0,
+        swap_blocks=int(quantity(table.swap, "bytes", f"{place}: swap") / whole_bytes) if block_bytes else 0,
+        unit_blocks=unit, tier_units=int(tier / (unit * whole_bytes)) if unit and block_bytes else 0,
         adapter_slots=table.adapters.slots if table.adapters else 1, **_reality(table, place, virtual),
     )  # fmt: skip
     return Pool(table, prepared, arch, None, setup, adapters, virtual)
@@ -223,6 +225,7 @@ def _reality(table: PoolTable, place: str, virtual: int = 1) -> dict[str, Any]:
     if table.most_waiting < 0:
         raise InputError(f"{place}: most_waiting {table.most_waiting}: must be 0 (any number) or more")
     if table.failures:
+        check_whole(virtual, f"{place}: failures")
         found["mtbf_s"] = quantity(table.failures.mtbf, "s", f"{place}: failures.mtbf", above_zero=True)
         found["mttr_s"] = quantity(table.failures.mttr, "s", f"{place}: failures.mttr")
     if table.autoscale:
@@ -230,6 +233,16 @@ def _reality(table: PoolTable, place: str, virtual: int = 1) -> dict[str, Any]:
             raise InputError(f"{place}: autoscale: replicas of several pipeline stages do not scale")
         found["scaling"] = _scaling(table.autoscale, f"{place}: autoscale")
     return found
+
+
+def check_whole(virtual: int, place: str) -> None:
+    """Refuse failures of one pipeline stage: those of a replica take all of its stages at once.
+
+    Raises:
+        InputError: a replica of several stages.
+    """
+    if virtual > 1:
+        raise InputError(f"{place}: replicas of several pipeline stages (pp {virtual}) do not fail; use pp = 1")
 
 
 def _scaling(table: ScalingTable, place: str) -> Scaling:

@@ -343,6 +343,11 @@ FLEETS: tuple[tuple[dict[str, Any], str], ...] = (
 )  # fmt: skip
 
 
+def test_a_single_pipeline_stage_does_not_fail() -> None:
+    with pytest.raises(InputError, match=r"failure 1: replicas of several pipeline stages \(pp 2\) do not fail"):
+        served(fleet(pool(pp=2, count=2), failure=(FailureTable("a", "1 s"),)))
+
+
 @pytest.mark.parametrize(("changes", "said"), FLEETS, ids=lambda case: str(case)[:60])
 def test_fleets_that_cannot_be(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=said) as caught:

@@ -146,6 +146,7 @@ WRONG: tuple[tuple[dict[str, Any], str], ...] = (
     ({"prefix_cache": PrefixTable(-16)}, r"prefix_cache\.unit -16: must be a whole number from 1"),
     ({"prefix_cache": PrefixTable(0, "-1 GB")}, r"prefix_cache\.host: '-1 GB' must be zero or more"),
     ({"speculation": SpeculationTable(0, 0.5)}, "speculative depth 0: must be a whole number from 1 to 64"),
+    ({"pp": 2, "count": 2, "failures": FailuresTable("1 h", "1 min")}, "failures: .* pipeline stages .pp 2. do not"),
     ({"speculation": SpeculationTable(4)}, "speculation: give one of acceptance and accepted_share; neither is"),
     ({"speculation": SpeculationTable(4, 0.5, accepted_share=0.5)}, "acceptance and accepted_share; both are given"),
     ({"speculation": SpeculationTable(4, accepted_share=1.5)}, r"accepted_share 1\.5: must be from 0 to 1"),
@@ -246,3 +247,18 @@ def test_a_head_drafts() -> None:
     )  # fmt: skip
     assert draft.limits.blocks < head.limits.blocks < none.limits.blocks
     assert none.tables.decode_s[0, 0] < head.tables.decode_s[0, 0] < draft.tables.decode_s[0, 0]
+
+
+def test_host_memory_is_of_a_whole_replica() -> None:
+    """A block lies on all devices: of one device, of two that cut heads, of two stages with a batch each."""
+
+    def of(**plan: Any) -> tuple[int, int]:
+        host: dict[str, Any] = {"swap": "8 GB", "prefix_cache": PrefixTable(64, "8 GB")}
+        setup = made(pool(model="llama-3.2-1b", **host, **plan)).setup
+        return setup.swap_blocks, setup.tier_units
+
+    one, cut, staged = of(), of(tp=2, count=2), of(pp=2, count=2)
+    block = 16 * 2 * 16 * 8 * 64 * 2  # 16 layers, 8 heads of 64, keys and values of 16 bit
+    assert one == (int(8e9 / block), int(8e9 / block / 4))
+    assert cut == one
+    assert staged == pytest.approx((one[0] / 2, one[1] / 2), abs=1)
