@@ -333,7 +333,7 @@ def _replicas(setups: Sequence[Setup], first: Ints, classes: int, jobs: int) -> 
     state[used, c.GROUP] = np.unique(state[used, c.GROUP], return_inverse=True)[1]
     most = max(min(setup.limits.sequences, max(jobs, 1)) for setup in setups)
     return c.Replicas(
-        state, np.zeros((count, c.FLEET_STATS)), np.full((count, classes, 2), NONE, np.int64),
+        state, np.zeros((count, c.FLEET_STATS)), np.full((count, classes, 3), NONE, np.int64),
         np.full((count, most), NONE, np.int64), np.zeros((count, 2)),
     )  # fmt: skip
 
@@ -367,7 +367,7 @@ def _pools(setups: Sequence[Setup], first: Ints, classes: int) -> c.Pools:
         costs[pool, [c.MTBF_S, c.MTTR_S]] = setup.mtbf_s, setup.mttr_s
     count = int(first[-1])
     return c.Pools(
-        choices, costs, np.full((len(setups), classes, 2), NONE, np.int64), np.zeros(len(setups), np.int64),
+        choices, costs, np.full((len(setups), classes, 3), NONE, np.int64), np.zeros(len(setups), np.int64),
         np.zeros(len(setups), np.int64), np.zeros((len(setups), BINS, c.BIN_COLUMNS)), np.array([FIRST_BIN_S]),
         np.zeros(count), np.array([0 if setup.scaling else NONE for setup in setups], np.int64),
     )  # fmt: skip
@@ -377,7 +377,7 @@ def _cache(named: int, replicas: int, jobs: c.Jobs) -> c.Cache:
     adapters = int(jobs.adapter.max()) + 1 if len(jobs.adapter) else 0
     here, tier = ([np.full((replicas, named), NONE, np.int32) for _ in range(3)] for _ in range(2))
     used = np.zeros((replicas, max(adapters, 1)), np.int64)
-    return c.Cache(here[0], here[1], here[2], tier[0], tier[1], tier[2], used, np.full(used.shape, -1.0))
+    return c.Cache(here[0], here[1], here[2], tier[0], tier[1], tier[2], used, np.full(used.shape, -1.0), used - 1)
 
 
 def _post(

@@ -68,8 +68,9 @@ class Jobs(NamedTuple):
     units of the prefix cache, its answer included. ``waits_for`` jobs must end before it may arrive; those that wait
     for it are ``edge_to[first_edge[i]:first_edge[i + 1]]``, each after ``edge_delay_s`` and, where ``edge_link`` is not
     ``NONE``, ``edge_bytes`` over that link; where ``edge_always`` also if the job before was turned away or lost, then
-    without bytes. One that does not fit (``fits``) is turned away when it arrives. Times are -1 until they are known; ``last_s`` of a
-    job whose cache comes over a link is that of the job before, until it has a token of its own.
+    without bytes. One that does not fit (``fits``) is turned away when it arrives. ``matched`` prompt tokens were
+    in a cache when it was first admitted. Times are -1 until they are known; ``last_s`` of a job whose cache comes over
+    a link is that of the job before, until it has a token of its own.
     """
 
     pool: Any
@@ -111,7 +112,7 @@ class Jobs(NamedTuple):
 
 
 class Replicas(NamedTuple):
-    """States of replicas: ``state`` [r, STATE], ``stats`` [r, FLEET_STATS], ``queues`` [r, classes, 2], ``running``
+    """States of replicas: ``state`` [r, STATE], ``stats`` [r, FLEET_STATS], ``queues`` [r, classes, 3], ``running``
     [r, most], ``ports_s`` [r, 2] until when each sends and receives."""
 
     state: Any
@@ -124,7 +125,8 @@ class Replicas(NamedTuple):
 class Cache(NamedTuple):
     """Prefix caches: per replica and name of a unit, how many hold it (``NONE``: it is not there) and its neighbours
     in the order of last use; the same of the tier in host memory. ``adapters`` [r, adapters] counts the sequences that
-    use an adapter, ``adapter_used_s`` when one that is loaded was last used (-1: not loaded)."""
+    use an adapter, ``adapter_used_s`` when one that is loaded was last used (-1: not loaded), ``adapter_turn`` the last
+    iteration that ran it."""
 
     refs: Any
     before: Any
@@ -134,10 +136,11 @@ class Cache(NamedTuple):
     tier_after: Any
     adapters: Any
     adapter_used_s: Any
+    adapter_turn: Any
 
 
 class Pools(NamedTuple):
-    """Choices [p, POOL_CHOICES], costs [p, POOL_COSTS], jobs that no replica is there for [p, classes, 2] and how many;
+    """Choices [p, POOL_CHOICES], costs [p, POOL_COSTS], jobs that no replica is there for [p, classes, 3] and how many;
     turns of round-robin routers; bins of time [p, bins, BIN_COLUMNS] and their width [s], [1]; ``group_s`` until when
     devices that several replicas share are busy; how often in a row a look found too many replicas (``NONE``: nobody
     looks)."""

@@ -76,7 +76,7 @@ from simulator.kernels.fleet.columns import (
     WATERMARK,
 )
 from simulator.kernels.fleet.prefix_cache import hold, keep_computed, leading_units, make_room, release
-from simulator.kernels.fleet.queues import dequeue, enqueue, next_class
+from simulator.kernels.fleet.queues import dequeue, enqueue, first, look_again, next_class, pass_by
 from simulator.kernels.jit import law_kernel
 from simulator.kernels.serving import (
     BUSY_S,
@@ -251,6 +251,7 @@ def _use_adapter(jobs: Any, state: Any, stats: Any, cache: Any, r: int, job: int
 
 @law_kernel
 def _room_for_adapter(jobs: Any, state: Any, cache: Any, r: int, job: int, choices: Any) -> bool:
+    """Whether a job may run beside the adapters of the batch; those that may not are passed by, as vLLM does."""
     adapter = jobs.adapter[job]
     return adapter == NONE or cache.adapters[r, adapter] > 0 or state[ADAPTERS] < choices[ADAPTER_SLOTS]
 
@@ -261,10 +262,8 @@ def _admit(
     kind: int, budget: int,
 ) -> tuple[int, float]:  # fmt: skip
     """Admit the first job of a class; its new tokens (0: one that was swapped out; -1: no room), seconds of loading."""
-    job, size = queues[kind, 0], choices[BLOCK]
+    job, size = first(jobs, queues, kind), choices[BLOCK]
     spare = choices[WATERMARK] if state[RUNNING] > 0 else 0
-    if not _room_for_adapter(jobs, state, cache, r, job, choices):
-        return -1, 0.0
     if jobs.swapped[job] > 0:
         blocks = jobs.swapped[job]
         if state[FREE] < min(blocks + 1 + spare, choices[BLOCKS]):
@@ -302,9 +301,9 @@ def _admit(
     state[WAITS] -= 1
     loading_s = 0.0
     if there > 0:
-        first = jobs.first_hash[job]
+        own = jobs.first_hash[job]
         for k in range(there):
-            hold(state, cache, r, jobs.hashes[first + k], unit_blocks)
+            hold(state, cache, r, jobs.hashes[own + k], unit_blocks)
         jobs.held[job] = there
         loading_s = tier * costs[LOAD_UNIT_S]
         stats[HIT_TOKENS] += known - jobs.cached[job]
@@ -324,7 +323,7 @@ def _admit(
 @law_kernel
 def _too_late(jobs: Any, state: Any, queues: Any, stats: Any, kind: int) -> bool:
     """Let the first job of a class go if its time is over and nothing of it has begun."""
-    job = queues[kind, 0]
+    job = first(jobs, queues, kind)
     if jobs.scheduled_s[job] >= 0.0 or jobs.deadline_s[job] >= stats[TIME]:
         return False
     dequeue(jobs, queues, kind)
@@ -428,13 +427,14 @@ def iterate(
         kind = next_class(jobs, queues, choices[ORDER])
         if kind == NONE:
             break
-        if choices[DROP_LATE] > 0 and gone < ended.shape[0]:
-            job = queues[kind, 0]
-            if _too_late(jobs, state, queues, stats, kind):
-                ended[gone] = job
-                gone += 1
-                continue
-        job = queues[kind, 0]
+        job = first(jobs, queues, kind)
+        if choices[DROP_LATE] > 0 and gone < ended.shape[0] and _too_late(jobs, state, queues, stats, kind):
+            ended[gone] = job
+            gone += 1
+            continue
+        if not _room_for_adapter(jobs, state, cache, r, job, choices):
+            pass_by(jobs, queues, kind)
+            continue
         new, loading_s = _admit(
             jobs, state, running, queues, stats, cache, r, choices, costs, kind, budget
         )  # fmt: skip
@@ -453,6 +453,7 @@ def iterate(
         prompt_tokens += new
         if computed == jobs.prompt[job]:
             finished += 1
+    look_again(queues)
     if decoding == 0 and prompt_tokens == 0 and state[DECODERS] > 0:
         _, more_s = _blocks_of_decoders(jobs, state, running, queues, stats, cache, r, choices, costs)
         moved_s += more_s

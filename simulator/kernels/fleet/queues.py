@@ -1,4 +1,7 @@
-"""Queues of waiting jobs: one for each class, inside it by arrival, or by deadline where that is the order."""
+"""Queues of waiting jobs: one for each class, inside it by arrival, or by deadline where that is the order.
+
+A queue has a head, a tail and the last of the jobs that admission has passed by (``NONE`` outside of it).
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from simulator.kernels.serving import NONE, WAITING
 
 @law_kernel
 def enqueue(jobs: Any, queues: Any, job: int, front: bool, order: int) -> None:
-    """Put a job into the queue of its class, [classes, 2]: heads and tails; in ``front`` of it, or by ``order``."""
+    """Put a job into the queue of its class, of [classes, 3]; in ``front`` of it, or by ``order``."""
     kind = jobs.priority[job]
     jobs.following[job] = NONE
     if queues[kind, 0] == NONE:
@@ -46,12 +49,35 @@ def _insert(jobs: Any, queues: Any, kind: int, job: int) -> None:
 
 @law_kernel
 def dequeue(jobs: Any, queues: Any, kind: int) -> int:
-    """Take the first job of a class."""
-    job = queues[kind, 0]
-    queues[kind, 0] = jobs.following[job]
-    if queues[kind, 0] == NONE:
-        queues[kind, 1] = NONE
+    """Take the first job of a class, of those that were not passed by."""
+    job, before = first(jobs, queues, kind), queues[kind, 2]
+    if before == NONE:
+        queues[kind, 0] = jobs.following[job]
+    else:
+        jobs.following[before] = jobs.following[job]
+    if queues[kind, 1] == job:
+        queues[kind, 1] = before
     return job
+
+
+@law_kernel
+def first(jobs: Any, queues: Any, kind: int) -> int:
+    """The first job of a class, of those that were not passed by; or ``NONE``."""
+    before = queues[kind, 2]
+    return queues[kind, 0] if before == NONE else jobs.following[before]
+
+
+@law_kernel
+def pass_by(jobs: Any, queues: Any, kind: int) -> None:
+    """Leave the first job of a class where it is and look behind it, until ``look_again``."""
+    queues[kind, 2] = first(jobs, queues, kind)
+
+
+@law_kernel
+def look_again(queues: Any) -> None:
+    """Look at all jobs again."""
+    for kind in range(queues.shape[0]):
+        queues[kind, 2] = NONE
 
 
 @law_kernel
@@ -62,7 +88,7 @@ def next_class(jobs: Any, queues: Any, order: int) -> int:
     """
     best, best_s = NONE, np.inf
     for kind in range(queues.shape[0]):
-        job = queues[kind, 0]
+        job = first(jobs, queues, kind)
         if job == NONE:
             continue
         if order == BY_CLASS:

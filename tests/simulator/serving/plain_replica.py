@@ -180,9 +180,6 @@ class Replica:
         """New tokens (0 of one that comes back from the host) and seconds of moving, or None if there is no room."""
         setup, schedule = self.setup, SCHEDULES[self.setup.schedule]
         spare = int(schedule.spare * setup.limits.blocks) if self.running else 0
-        used = {other.adapter for other in self.running} - {-1}
-        if job.adapter >= 0 and job.adapter not in used and len(used) >= setup.adapter_slots:
-            return None
         if job.on_host:
             if self.free < min(job.on_host + 1 + spare, setup.limits.blocks):
                 return None
@@ -238,6 +235,7 @@ class Replica:
         decoding: list[Job] = []
         chunks: list[tuple[Job, int]] = []
         dropped: list[Job] = []
+        passed: list[Job] = []
         self.left = []
         if schedule.mixed:
             short, moved_s = self.room_for_decoders()
@@ -262,13 +260,17 @@ class Replica:
             self.filling = True
         while (
             (self.filling or not schedule.static) and not short and budget > 0
-            and len(self.running) < setup.limits.sequences and self.waiting
+            and len(self.running) < setup.limits.sequences and len(self.waiting) > len(passed)
         ):  # fmt: skip
-            job = first(self.waiting, setup.order)
+            job = first([job for job in self.waiting if job not in passed], setup.order)
             if setup.drop_late and job.scheduled_s < 0.0 and job.deadline_s < self.now_s:
                 self.waiting.remove(job)
                 job.status = "rejected"
                 dropped.append(job)
+                continue
+            used = {other.adapter for other in self.running} - {-1}
+            if job.adapter >= 0 and job.adapter not in used and len(used) >= setup.adapter_slots:
+                passed.append(job)
                 continue
             admitted = self.admit(job, budget)
             if admitted is None:

@@ -48,7 +48,8 @@ def test_the_gap_of_a_cache_on_its_way_is_one_between_tokens() -> None:
     tables = tables_of(lambda rows: 1e-3 + 0.0 * rows, 64)
     setups = [Setup(name, tables, Limits(64, 8, 16, 100, 64)) for name in ("one", "two")]
     edges = Edges(*(np.array([k]) for k in (0, 1)), np.array([0.25]), np.array([1e3]), np.array([0]))
-    work = Work(np.array([0, 1]), np.zeros(2), np.array([9, 10]), np.array([1, 3]), cached=np.array([0, 9]), edges=edges)
+    cached, prompt, output = np.array([0, 9]), np.array([9, 10]), np.array([1, 3])
+    work = Work(np.array([0, 1]), np.zeros(2), prompt, output, cached=cached, edges=edges)
     served = serve_fleet(setups, work, links=[Link(1e3, 1e5)])
     assert served.jobs.first_s == pytest.approx([0.001, 1.252])
     assert served.gaps[0].sum() == 0 and served.gaps[1].sum() == 3

@@ -180,6 +180,14 @@ def test_a_replica_that_is_let_go_takes_up_work_again() -> None:
     assert statuses(served) == {kernel.DONE}
 
 
+@pytest.mark.parametrize("order", ["fcfs", "priority", "deadline"])
+def test_a_job_whose_adapter_has_no_slot_holds_up_no_other(order: str) -> None:
+    """One slot, five jobs: those of the first adapter and of none run at once, the others keep their order."""
+    setup = replace(USUAL, order=order)
+    served = serve_fleet([setup], work_of(5)._replace(adapter=np.array([0, 1, 0, 2, -1])))
+    assert served.jobs.scheduled_s == pytest.approx([0.0, 0.1, 0.0, 0.2, 0.0])
+
+
 def test_64_classes_and_no_more() -> None:
     setup = replace(USUAL, order="priority", limits=USUAL.limits._replace(sequences=1))
     kinds = np.arange(64)[::-1].copy()
