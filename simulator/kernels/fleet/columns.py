@@ -24,8 +24,8 @@ OFF, STARTING, UP, DRAINING, DOWN = range(5)
     STATS, STATS + 10
 )
 """Columns of what is known of a replica beside those of ``serving``: seconds of host and transfers in its iterations,
-tokens of the cache that were read, seconds in which it was there and since when, prompt tokens found in the cache,
-sequences swapped out, adapters loaded, tokens drafted and accepted."""
+tokens of the cache that were read, seconds in which it was there and since when, prompt tokens found in the cache
+at first admissions, sequences swapped out, adapters loaded, tokens drafted and accepted."""
 FLEET_STATS: Final = STATS + 10
 
 (TOKENS_MOST, SEQUENCES_MOST, BLOCK, BLOCKS, MIXED, CHUNKED, STATIC, WATERMARK, ROUTER, FIRST, REPLICAS, DRAFTS, SWAP,

@@ -306,8 +306,8 @@ def _admit(
             hold(state, cache, r, jobs.hashes[own + k], unit_blocks)
         jobs.held[job] = there
         loading_s = tier * costs[LOAD_UNIT_S]
-        stats[HIT_TOKENS] += known - jobs.cached[job]
-    jobs.matched[job] = known
+        if jobs.scheduled_s[job] < 0.0:
+            stats[HIT_TOKENS] += known - jobs.cached[job]
     _take(state, cache, r, choices, private)
     jobs.blocks[job] = private
     running[state[RUNNING]] = job
@@ -317,6 +317,7 @@ def _admit(
     jobs.computed[job] = known + new
     if jobs.scheduled_s[job] < 0.0:
         jobs.scheduled_s[job] = stats[TIME]
+        jobs.matched[job] = known
     return new, loading_s + _use_adapter(jobs, state, stats, cache, r, job, choices, costs)
 
 
@@ -392,7 +393,7 @@ def iterate(
         decoding = min(state[DECODERS], budget // ahead)
         budget = budget - decoding * ahead if decoding == state[DECODERS] else 0
     chunk_s = chunk_j = idle_s = idle_j = 0.0
-    prompt_tokens, finished = 0, 0
+    prompt_tokens, finished, adapters = 0, 0, 0
     place = 0
     while place < state[RUNNING] and budget > 0:
         job = running[place]
@@ -417,6 +418,7 @@ def iterate(
         idle_s = alone_s if prompt_tokens == 0 else max(idle_s, alone_s)
         idle_j = alone_j if prompt_tokens == 0 else max(idle_j, alone_j)
         prompt_tokens += new
+        adapters += _runs(jobs, stats, cache, r, job)
         if before + new == jobs.prompt[job]:
             finished += 1
     decoding = min(decoding, state[DECODERS])
@@ -451,6 +453,7 @@ def iterate(
         idle_s = alone_s if prompt_tokens == 0 else max(idle_s, alone_s)
         idle_j = alone_j if prompt_tokens == 0 else max(idle_j, alone_j)
         prompt_tokens += new
+        adapters += _runs(jobs, stats, cache, r, job)
         if computed == jobs.prompt[job]:
             finished += 1
     look_again(queues)
@@ -472,8 +475,10 @@ def iterate(
     joules = tables.rows_j[tokens] + tables.head_j[answered] + (chunk_j + idle_j)
     joules += decode_price(tables, decoding, context, True)
     if state[ADAPTERS] > 0:
-        device_s += costs[ADAPTER_STEP_S] + state[ADAPTERS] * costs[ADAPTER_S] + tokens * costs[ADAPTER_TOKEN_S]
-        joules += costs[ADAPTER_STEP_J] + state[ADAPTERS] * costs[ADAPTER_J] + tokens * costs[ADAPTER_TOKEN_J]
+        adapters += _adapters_of(jobs, state, running, stats, cache, r, decoding)
+    if adapters > 0:
+        device_s += costs[ADAPTER_STEP_S] + adapters * costs[ADAPTER_S] + tokens * costs[ADAPTER_TOKEN_S]
+        joules += costs[ADAPTER_STEP_J] + adapters * costs[ADAPTER_J] + tokens * costs[ADAPTER_TOKEN_J]
     exposed_s = max(device_s, moved_s) - device_s
     device_s += exposed_s
     joules += costs[STATIC_W] * exposed_s
@@ -486,6 +491,31 @@ def iterate(
     )
     cell[B_TOKENS] += stats[TOKENS] - before
     return gone
+
+
+@law_kernel
+def _runs(jobs: Any, stats: Any, cache: Any, r: int, job: int) -> int:
+    """Let a job run in this iteration: 1 if it is the first of its adapter in it, else 0."""
+    adapter = jobs.adapter[job]
+    if adapter == NONE or cache.adapter_turn[r, adapter] == stats[ITERATIONS]:
+        return 0
+    cache.adapter_turn[r, adapter] = int(stats[ITERATIONS])
+    return 1
+
+
+@law_kernel
+def _adapters_of(jobs: Any, state: Any, running: Any, stats: Any, cache: Any, r: int, decoding: int) -> int:
+    """Adapters of the first ``decoding`` sequences that decode, beside those that run already.
+
+    A static batch runs those that are done, too.
+    """
+    found, seen = 0, 0
+    for place in range(state[RUNNING]):
+        job = running[place]
+        if jobs.status[job] in (DECODING, DONE) and seen < decoding:
+            found += _runs(jobs, stats, cache, r, job)
+            seen += 1
+    return found
 
 
 @law_kernel

@@ -45,6 +45,7 @@ class Job:
     first_s: float = -1.0
     last_s: float = -1.0
     again: bool = False
+    matched: int = 0
 
     @property
     def prompt(self) -> int:
@@ -199,14 +200,14 @@ class Replica:
         fresh = len(set(job.names[:found]) - self.held_units)
         if self.free < private + fresh * self.unit_blocks + spare:
             return None
-        if found:
+        if found and job.scheduled_s < 0.0:
             self.count("hit_tokens", known - job.cached)
         self.idle_units = [name for name in self.idle_units if name not in job.names[:found]]
         moved_s = from_tier * setup.costs.load_unit_s + self.begin(job)
         job.units, job.private, job.computed = found, private, known + new
         self.make_room()
         if job.scheduled_s < 0.0:
-            job.scheduled_s = self.now_s
+            job.scheduled_s, job.matched = self.now_s, known
         return new, moved_s
 
     def begin(self, job: Job) -> float:
@@ -297,7 +298,7 @@ class Replica:
         prompt_tokens = sum(new for _, new in chunks)
         tokens = drafted + prompt_tokens
         answered = drafted + sum(job.computed == job.prompt for job, _ in chunks)
-        adapters = len({job.adapter for job in self.running} - {-1})
+        adapters = len({job.adapter for job in [*decoding, *(job for job, _ in chunks)]} - {-1})
         found = []
         for rows, head, decode, prefill, step, own, token in (
             (tables.rows_s, tables.head_s, tables.decode_s, tables.prefill_s, costs.adapter_step_s, costs.adapter_s,

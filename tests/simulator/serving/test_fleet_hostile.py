@@ -188,6 +188,24 @@ def test_a_job_whose_adapter_has_no_slot_holds_up_no_other(order: str) -> None:
     assert served.jobs.scheduled_s == pytest.approx([0.0, 0.1, 0.0, 0.2, 0.0])
 
 
+def test_adapters_of_sequences_that_stand_still_cost_nothing() -> None:
+    """While the prompt of a second adapter runs alone, the first one's decodes wait, and it is not paid."""
+    setup = replace(USUAL, schedule="prefill-first", adapter_slots=2, costs=Costs(adapter_s=1.0))
+    work = work_of(2, output=3)._replace(adapter=np.array([0, 1]), arrival_s=np.array([0.0, 0.5]))
+    served = serve_fleet([setup], work)
+    assert served.jobs.first_s == pytest.approx([1.01, 2.02])
+    assert served.jobs.last_s == pytest.approx([2.02 + 2 * 2.01] * 2)
+
+
+def test_what_was_found_in_the_cache_is_that_of_the_first_admission() -> None:
+    """Own blocks that a preempted job finds again are no hits."""
+    setup = replace(USUAL, limits=Limits(64, 8, 1, 30, 30), unit_blocks=1)
+    names = Named(np.arange(5) * 19, np.arange(76))
+    served = serve_fleet([setup], work_of(4, 10, 9, names=names))
+    assert served.jobs.preempted.any()
+    assert not served.jobs.matched.any() and served.replicas[0, c.HIT_TOKENS] == 0
+
+
 def test_64_classes_and_no_more() -> None:
     setup = replace(USUAL, order="priority", limits=USUAL.limits._replace(sequences=1))
     kinds = np.arange(64)[::-1].copy()

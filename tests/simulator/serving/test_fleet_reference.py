@@ -35,7 +35,9 @@ def counted(gaps_s: list[float]) -> npt.NDArray[np.int64]:
 def assert_like(found: FleetServed, plain: PlainFleet) -> None:
     jobs = found.jobs
     assert [STATUS[status] for status in jobs.status.tolist()] == [job.status for job in plain.jobs]
-    for name in ("made", "preempted", "retries", "replica", "arrival_s", "scheduled_s", "first_s", "last_s"):
+    for name in (
+        "made", "matched", "preempted", "retries", "replica", "arrival_s", "scheduled_s", "first_s", "last_s",
+    ):  # fmt: skip
         expected = np.array([getattr(job, name) for job in plain.jobs], np.float64)
         assert getattr(jobs, name) == pytest.approx(expected, rel=1e-9), name
     for name, column in FIGURES.items():
