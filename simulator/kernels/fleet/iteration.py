@@ -3,7 +3,8 @@
 Schedulers differ in three choices. *Mixed* ones let prompts share an iteration with sequences that decode (the V1
 engine of vLLM; Sarathi with a small budget, arXiv:2403.02310); others run prompts first and alone (the V0 engine,
 arXiv:2309.06180; SGLang). *Chunked* ones cut a prompt that is longer than what is left of the budget. *Static* ones
-begin a batch when the one before is over, and hold each place until all of it is.
+begin a batch when the one before is over, and hold each place until all of it is. A sequence that comes with the cache
+of all its prompt but the last token decodes at once, whatever the scheduler.
 """
 
 from __future__ import annotations
@@ -257,11 +258,18 @@ def _room_for_adapter(jobs: Any, state: Any, cache: Any, r: int, job: int, choic
 
 
 @law_kernel
+def _decodes_at_once(jobs: Any, job: int) -> bool:
+    """Whether a job came with all of its prompt in the cache but the token that gives the next one."""
+    cached = jobs.cached[job]
+    return cached > 0 and cached == jobs.prompt[job] - 1 and jobs.output[job] > 0 and jobs.swapped[job] == 0
+
+
+@law_kernel
 def _admit(
     jobs: Any, state: Any, running: Any, queues: Any, stats: Any, cache: Any, r: int, choices: Any, costs: Any,
     kind: int, budget: int,
 ) -> tuple[int, float]:  # fmt: skip
-    """Admit the first job of a class; its new tokens (0: one that was swapped out; -1: no room), seconds of loading."""
+    """Admit the first job of a class; new tokens of its prompt (0: it decodes; -1: no room), seconds of loading."""
     job, size = first(jobs, queues, kind), choices[BLOCK]
     spare = choices[WATERMARK] if state[RUNNING] > 0 else 0
     if jobs.swapped[job] > 0:
@@ -289,11 +297,18 @@ def _admit(
         # Also of a prompt that is all there the last token is computed, for it gives the next one.
         known = max(known, min(there * unit_tokens, jobs.prompt[job] - 1))
     new = jobs.prompt[job] - known
+    at_once = _decodes_at_once(jobs, job)
+    if at_once:
+        new = 0
     if new > budget:
         if choices[CHUNKED] == 0 and budget < choices[TOKENS_MOST]:
             return -1, 0.0
         new = budget
-    ahead = jobs.prompt[job] + jobs.output[job] if choices[RESERVES] > 0 else known + new
+    ahead = known + new
+    if at_once:
+        ahead = min(known + choices[DRAFTS] + 1, jobs.prompt[job] + jobs.output[job])
+    if choices[RESERVES] > 0:
+        ahead = jobs.prompt[job] + jobs.output[job]
     private = max(_blocks(ahead, size) - there * unit_blocks, 0)
     if state[FREE] < private + (idle + tier) * unit_blocks + spare:
         return -1, 0.0
@@ -312,9 +327,14 @@ def _admit(
     jobs.blocks[job] = private
     running[state[RUNNING]] = job
     state[RUNNING] += 1
-    state[PROMPTS] += 1
-    jobs.status[job] = PROMPT
     jobs.computed[job] = known + new
+    if at_once:
+        state[DECODERS] += 1
+        state[CONTEXT] += known
+        jobs.status[job] = DECODING
+    else:
+        state[PROMPTS] += 1
+        jobs.status[job] = PROMPT
     if jobs.scheduled_s[job] < 0.0:
         jobs.scheduled_s[job] = stats[TIME]
         jobs.matched[job] = known
@@ -437,12 +457,19 @@ def iterate(
         if not _room_for_adapter(jobs, state, cache, r, job, choices):
             pass_by(jobs, queues, kind)
             continue
+        # Behind one that came back from the host, which decodes from the next iteration on, it does so too.
+        now = mixed and decoding == state[DECODERS] and _decodes_at_once(jobs, job)
+        if now and budget < ahead:
+            break
         new, loading_s = _admit(
             jobs, state, running, queues, stats, cache, r, choices, costs, kind, budget
         )  # fmt: skip
         if new < 0:
             break
         moved_s += loading_s
+        if now:
+            decoding += 1
+            budget -= ahead
         if new == 0:
             continue
         budget -= new
@@ -549,9 +576,11 @@ def _after(
                 continue
             seen += 1
             got = 1
+            if jobs.first_s[job] < 0.0:
+                jobs.first_s[job] = stats[TIME]
             if jobs.last_s[job] == begin_s:
                 steady += 1
-            else:
+            elif jobs.last_s[job] >= 0.0:
                 record_gap(gaps, stats[TIME] - jobs.last_s[job], 1, gap[0], gap[1])
             if choices[DRAFTS] > 0:
                 got = emitted(choices[DRAFTS], costs[ACCEPTANCE], _draw(seed, job, jobs.made[job]))

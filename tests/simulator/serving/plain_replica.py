@@ -53,6 +53,11 @@ class Job:
         return self.input + (self.made if self.again else 0)
 
     @property
+    def came_computed(self) -> bool:
+        """Its cache came with it; the last token of its prompt gives the first of its own, in a step of decoding."""
+        return 0 < self.cached == self.prompt - 1 and self.output > 0 and not self.on_host
+
+    @property
     def over(self) -> bool:
         return self.decodes and self.made >= self.output
 
@@ -190,12 +195,14 @@ class Replica:
         unit_tokens = self.unit_blocks * setup.limits.block_tokens
         found, from_tier = self.leading(job)
         known = max(job.cached, min(found * unit_tokens, job.prompt - 1))
-        new = job.prompt - known
+        at_once = job.came_computed
+        new = 0 if at_once else job.prompt - known
         if new > budget:
             if not schedule.chunked and budget < setup.limits.batched_tokens:
                 return None
             new = budget
-        reach = job.prompt + job.output if schedule.reserves else known + new
+        reach = min(known + setup.drafts + 1, job.prompt + job.output) if at_once else known + new
+        reach = job.prompt + job.output if schedule.reserves else reach
         private = max(self.blocks(reach) - found * self.unit_blocks, 0)
         fresh = len(set(job.names[:found]) - self.held_units)
         if self.free < private + fresh * self.unit_blocks + spare:
@@ -205,6 +212,7 @@ class Replica:
         self.idle_units = [name for name in self.idle_units if name not in job.names[:found]]
         moved_s = from_tier * setup.costs.load_unit_s + self.begin(job)
         job.units, job.private, job.computed = found, private, known + new
+        job.decodes = at_once
         self.make_room()
         if job.scheduled_s < 0.0:
             job.scheduled_s, job.matched = self.now_s, known
@@ -237,6 +245,7 @@ class Replica:
         chunks: list[tuple[Job, int]] = []
         dropped: list[Job] = []
         passed: list[Job] = []
+        came_back = False
         self.left = []
         if schedule.mixed:
             short, moved_s = self.room_for_decoders()
@@ -273,10 +282,17 @@ class Replica:
             if job.adapter >= 0 and job.adapter not in used and len(used) >= setup.adapter_slots:
                 passed.append(job)
                 continue
+            joins = schedule.mixed and job.came_computed and not came_back
+            if joins and budget < each:
+                break
+            came_back = came_back or job.on_host > 0
             admitted = self.admit(job, budget)
             if admitted is None:
                 break
             moved_s += admitted[1]
+            if joins:
+                decoding.append(job)
+                budget -= each
             if admitted[0]:
                 budget -= admitted[0]
                 chunks.append((job, admitted[0]))

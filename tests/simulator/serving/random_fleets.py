@@ -59,8 +59,9 @@ def random_fleet(seed: int, most_jobs: int = 40, **only: object) -> Fleet:
     if edges is not None and rng.random() < 0.5:
         # A mixed order of arrival.
         arrival_s = rng.permutation(arrival_s)
+    cached = np.where(rng.random(n) < 0.5, rng.integers(0, prompt), prompt - 1) * (rng.random(n) < 0.3)
     work = Work(
-        pool, arrival_s, prompt, output, cached=rng.integers(0, prompt) * (rng.random(n) < 0.2),
+        pool, arrival_s, prompt, output, cached=cached,
         priority=rng.integers(0, classes, n), session=rng.integers(-1, 6, n),
         adapter=rng.integers(-1, 5, n) if rng.random() < 0.4 else None,
         deadline_s=arrival_s + rng.exponential(end_s / 4.0, n), names=random_names(rng, setups, pool, prompt, output),

@@ -206,6 +206,18 @@ def test_what_was_found_in_the_cache_is_that_of_the_first_admission() -> None:
     assert not served.jobs.matched.any() and served.replicas[0, c.HIT_TOKENS] == 0
 
 
+@pytest.mark.parametrize("schedule", sorted(SCHEDULES))
+def test_a_job_that_comes_with_its_cache_decodes_at_once(schedule: str) -> None:
+    """Each arrival joins the steps of those before it: no iteration of a prompt, and none that they wait for."""
+    setup = replace(USUAL, schedule=schedule)
+    work = work_of(5)._replace(cached=np.full(5, 9), arrival_s=np.arange(5) * (0.0 if schedule == "static" else 0.015))
+    served = serve_fleet([setup], work)
+    assert statuses(served) == {kernel.DONE}
+    assert served.replicas[0, kernel.PREFILL_TOKENS] == 0 and served.replicas[0, kernel.TOKENS] == 50
+    assert served.jobs.last_s - served.jobs.first_s == pytest.approx(0.09)
+    assert (served.jobs.first_s - served.jobs.ready_s <= 2.0 * STEP_S).all()
+
+
 def test_64_classes_and_no_more() -> None:
     setup = replace(USUAL, order="priority", limits=USUAL.limits._replace(sequences=1))
     kinds = np.arange(64)[::-1].copy()
