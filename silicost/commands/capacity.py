@@ -85,7 +85,12 @@ def capacity(
     decode_device: Annotated[
         str, typer.Option("--decode-device", help="Answers run there; with --find several.", metavar="VALUES")
     ] = "",
-    prefix_caching: Annotated[bool, typer.Option("--prefix-caching", help="Keep blocks by their content.")] = False,
+    prefix_caching: Annotated[
+        bool | None,
+        typer.Option(
+            "--prefix-caching/--no-prefix-caching", help="Keep blocks by their content; default the runtime's."
+        ),
+    ] = None,
     swap: Annotated[str, typer.Option("--swap", help="Host memory that sequences are swapped out to: '4 GB'.")] = "",
     draft: Annotated[str, typer.Option("--draft", help="Speculative decoding: draft model, eagle or ngram.")] = "",
     depth: Annotated[int, flags.number("--depth", "Drafted tokens of an iteration.")] = 4,

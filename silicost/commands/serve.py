@@ -71,9 +71,14 @@ def serve(
     ] = "round-robin",
     slo: Annotated[str, typer.Option("--slo", help="Objectives: ttft=500ms@p99,tpot=50ms@p90.")] = "",
     scheduler: Annotated[
-        str, typer.Option("--scheduler", help="vllm-v1, vllm-v0, sarathi, prefill-first, static, no-evict.")
+        str,
+        typer.Option(
+            "--scheduler", help="vllm-v1, vllm-v0, sarathi, prefill-first, static, no-evict; default the runtime's."
+        ),
     ] = "",
-    max_num_seqs: Annotated[int, flags.number("--max-num-seqs", "Sequences that run at once; default 256.")] = 0,
+    max_num_seqs: Annotated[
+        int, flags.number("--max-num-seqs", "Sequences that run at once; default the runtime's.")
+    ] = 0,
     max_batched_tokens: Annotated[
         int, flags.number("--max-batched-tokens", "New tokens of an iteration; default the runtime's.")
     ] = 0,
@@ -82,7 +87,12 @@ def serve(
     memory_utilization: Annotated[
         float, typer.Option("--memory-utilization", help="Share of the memory that may be filled.")
     ] = 0.0,
-    prefix_caching: Annotated[bool, typer.Option("--prefix-caching", help="Keep blocks by their content.")] = False,
+    prefix_caching: Annotated[
+        bool | None,
+        typer.Option(
+            "--prefix-caching/--no-prefix-caching", help="Keep blocks by their content; default the runtime's."
+        ),
+    ] = None,
     swap: Annotated[
         str, typer.Option("--swap", help="Host memory that sequences are swapped out to: '4 GB'; default recompute.")
     ] = "",
@@ -187,14 +197,13 @@ def fleet_of_flags(given: dict[str, Any]) -> FleetTable:
     Raises:
         InputError: no model or no device.
     """
-    from silicost.serving.tables import FleetTable, PoolTable, PrefixTable, SpeculationTable, StageTable
+    from silicost.serving.tables import FleetTable, PoolTable, SpeculationTable, StageTable
 
     if not given["model"]:
         raise InputError("--model: which model is served? (or --fleet FILE.toml)")
     apart = bool(given["prefill_device"] or given["decode_device"])
     own = {name: given[name] for name in _POOL} | {"set": flags.parse_changes(given["set"])}
-    if given["prefix_caching"]:
-        own["prefix_cache"] = PrefixTable()
+    own["prefix_caching"] = given["prefix_caching"]
     if given["draft"]:
         named = "" if given["draft"] == "ngram" else given["draft"]
         own["speculation"] = SpeculationTable(given["depth"], given["acceptance"], named)
@@ -238,7 +247,8 @@ def _changed(table: FleetTable, given: dict[str, Any]) -> FleetTable:
     }  # fmt: skip
     of_pools = ("device", "set", "prefill_device", "decode_device", "draft", "depth", "acceptance", "prefix_caching")
     for name in (*_POOL, *of_pools, "turns", "think"):
-        if given[name] and given[name] != usual.get(name):
+        said = given[name] is not None if name == "prefix_caching" else given[name]
+        if said and given[name] != usual.get(name):
             raise InputError(f"--{name.replace('_', '-')}: stands in the file beside --fleet; change it there")
     said = {name: given[name] for name in _TRAFFIC if given[name] not in (None, "")}
     ways = {"rate", "concurrency", "trace"} & said.keys()

@@ -138,9 +138,19 @@ def fleet_of(table: FleetTable, place_: str) -> Fleet:
         name for stage in table.stage if stage.shared or stage.input not in ("", "prompt") or stage.output
         for name in (stage.pool, stage.decode)
     }  # fmt: skip
+    repeats = (
+        traffic.session is not None or traffic.shared > 0 or unit > 0 or any(stage.shared for stage in table.stage)
+    )  # fmt: skip
     pools = {
         # The longest sequence of a pool is known where it sees the traffic and nothing else.
-        name: pool_of(each, table.site, 0 if each.index or name in own else longest, unit, f"{place_}: pool {name}")
+        name: pool_of(
+            each,
+            table.site,
+            0 if each.index or name in own else longest,
+            unit,
+            f"{place_}: pool {name}",
+            repeats=repeats,
+        )
         for name, each in named_pools(table.pool, place_).items()
     }
     check_shares(pools, place_)

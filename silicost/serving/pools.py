@@ -14,6 +14,7 @@ from hardware_specs.facts import Fact, Mark
 from hardware_specs.units import parse_quantity
 from silicost.scenarios import inference_scenario
 from silicost.serving.drafts import EAGLE, acceptance_of, eagle
+from silicost.serving.runtime_defaults import as_served
 from silicost.serving.tables import PoolTable, ScalingTable
 from simulator import memory
 from simulator.checks import LARGEST, check_count
@@ -29,8 +30,6 @@ from workloads.models.catalogue import load_model
 from workloads.retrieval.index_words import parse_index
 from workloads.retrieval.indexes import Index
 
-SEQUENCES: Final = 256
-"""Sequences that run at once (vLLM's default of ``--max-num-seqs`` on GPUs below 70 GB)."""
 CONTEXT: Final = 131_072
 """Context of a model that states none."""
 UNIT_TOKENS: Final = 64
@@ -104,13 +103,16 @@ def quantity(text: str, dimension: str, place: str, default: float = 0.0, *, abo
     return value
 
 
-def pool_of(table: PoolTable, site: str, longest: int, unit: int, place: str) -> Pool:
+def pool_of(
+    table: PoolTable, site: str, longest: int, unit: int, place: str, *, repeats: bool = False
+) -> Pool:  # fmt: skip
     """The pool that a table describes.
 
     Args:
         longest: longest prompt with its answer that the traffic has [tokens]; 0: not known.
         unit: tokens of the blocks that a trace names; 0: it names none.
         place: where the table stands, for errors.
+        repeats: whether requests can have prefixes in common.
 
     Raises:
         InputError: an unknown name, impossible numbers, a device that cannot hold what it is to run.
@@ -119,7 +121,10 @@ def pool_of(table: PoolTable, site: str, longest: int, unit: int, place: str) ->
         raise InputError(f"{place}: a pool runs a model or searches an index: give one of the two keys")
     with placed(place):
         prepared = _prepared(table, site)
-        return _searching(table, prepared, place) if table.index else _running(table, prepared, longest, unit, place)
+        if table.index:
+            return _searching(table, prepared, place)
+        asked = as_served(table, prepared, load_model(table.model), repeats, place)
+        return _running(asked, prepared, longest, unit, place)
 
 
 def _prepared(table: PoolTable, site: str) -> Prepared:
@@ -170,8 +175,7 @@ def _check_only(table: PoolTable, place: str) -> None:
 
 def _running(table: PoolTable, prepared: Prepared, longest: int, named: int, place: str) -> Pool:
     arch = load_model(table.model)
-    runtime = prepared.pool.runtime
-    scheduler = table.scheduler or ("no-evict" if runtime.reserves_answers else "vllm-v1")
+    scheduler = table.scheduler
     if scheduler not in SCHEDULES:
         raise UnknownName("scheduler", scheduler, tuple(SCHEDULES), f"allowed: {', '.join(SCHEDULES)}", place)
     if arch.is_encoder:
@@ -272,7 +276,7 @@ def limits_of(
     context = table.context or arch.max_positions or CONTEXT
     if longest:
         context = min(context, max(longest, 2))
-    sequences = table.max_num_seqs or (64 if arch.is_encoder else SEQUENCES)
+    sequences = table.max_num_seqs
     whole = not schedule.chunked or arch.is_encoder
     batched = table.max_batched_tokens or (
         schedule.tokens if scheduler == "sarathi" else prepared.pool.runtime.prefill_chunk or schedule.tokens or 8192
@@ -321,7 +325,7 @@ def _unit(table: PoolTable, limits: Limits, named: int, place: str) -> int:
         return 0
     if table.prefix_cache.unit:
         check_count(f"{place}: prefix_cache.unit", table.prefix_cache.unit)
-    tokens = table.prefix_cache.unit or named or max(UNIT_TOKENS, limits.block_tokens)
+    tokens = table.prefix_cache.unit or named or -(-UNIT_TOKENS // limits.block_tokens) * limits.block_tokens
     if named and tokens % named:
         raise InputError(f"{place}: prefix_cache.unit {tokens}: must be whole blocks of the trace, of {named} tokens")
     if tokens % limits.block_tokens:

@@ -122,6 +122,7 @@ class PoolTable(msgspec.Struct, frozen=True):
     speculation: SpeculationTable | None = None
     adapters: AdaptersTable | None = None
     prefix_cache: PrefixTable | None = None
+    prefix_caching: bool | None = None
 
 
 class StageTable(msgspec.Struct, frozen=True):

@@ -72,8 +72,10 @@ class Runtime(msgspec.Struct, frozen=True):
     under a causal mask; ``sends_once`` that a token for several experts of a node goes there once; ``master_shards``
     that shards of weights are the fp32 masters themselves, narrowed when they are gathered; ``loss_bytes`` what the
     loss holds of each logit at its peak, where it is more than 16 bits and their fp32 copy [B]; ``overlaps_gradients``
-    that gradients are reduced beside the backward. ``vendors`` empty: any vendor. ``aliases`` are what people write for
-    it, see ``workloads.runtimes.match``.
+    that gradients are reduced beside the backward. Of a server ``scheduler`` names how it batches ("": mixed, or as
+    ``reserves_answers`` says), ``prefix_caching`` that it keeps prefixes unless told not to, ``max_num_seqs`` how many
+    sequences run at once, ``max_num_seqs_large`` how many on devices of 70 GiB and more (0: not known). ``vendors``
+    empty: any vendor. ``aliases`` are what people write for it, see ``workloads.runtimes.match``.
     """
 
     id: str
@@ -114,4 +116,8 @@ class Runtime(msgspec.Struct, frozen=True):
     sends_once: bool = False
     master_shards: bool = False
     loss_bytes: Number | None = None
+    scheduler: str = ""
+    prefix_caching: bool = False
+    max_num_seqs: int = 0
+    max_num_seqs_large: int = 0
     notes: str = ""

@@ -17,7 +17,13 @@ ONE = TrafficTable(rate=1.0, requests=1, isl="100", osl="20")
 
 def pool(name: str = "a", **changes: Any) -> PoolTable:
     """A pool of one replica, whose host is not hidden behind the device."""
-    given = {"device": "l4", "model": "smollm-135m", "runtime": "vllm-0.6", "price": "1 USD/h"} | changes
+    given = {
+        "device": "l4",
+        "model": "smollm-135m",
+        "runtime": "vllm-0.6",
+        "scheduler": "vllm-v1",
+        "price": "1 USD/h",
+    } | changes
     return PoolTable(name=name, **given)
 
 

@@ -9,7 +9,8 @@ from small_fleets import fleet, pool, served
 
 from hardware_specs.errors import InputError
 from silicost.serving.drafts import accepted_share
-from silicost.serving.pools import SEQUENCES, check_shares, named_pools, pool_of, quantity
+from silicost.serving.pools import check_shares, named_pools, pool_of, quantity
+from silicost.serving.runtime_defaults import SEQUENCES
 from silicost.serving.tables import (
     AdaptersTable,
     FailuresTable,
@@ -59,7 +60,7 @@ def test_the_context_ends_where_model_cache_and_traffic_do() -> None:
 
 
 def test_runtimes_that_reserve_answers_admit_without_eviction() -> None:
-    assert made(pool(runtime="trtllm-1.0")).setup.schedule == "no-evict"
+    assert made(pool(runtime="trtllm-1.0", scheduler="")).setup.schedule == "no-evict"
     assert made(pool()).setup.schedule == "vllm-v1"
 
 
