@@ -228,8 +228,9 @@ def serve_fleet(
     waiting = np.flatnonzero(jobs.waits_for == 0)
     roots = waiting[np.argsort(jobs.arrival_s[waiting], kind="stable")]
     rates = np.array(links, np.float64).reshape(-1, 2)
-    ports = np.zeros((len(rates), int(first[-1]), 2))
-    carried = c.Links(rates[:, 0].copy(), rates[:, 1].copy(), *(np.zeros(len(rates)) for _ in range(3)), ports)
+    until_s, carried_bytes, busy_s = np.zeros((3, len(rates)))
+    ports_s = np.zeros((len(rates), int(first[-1]), 2))
+    carried = c.Links(rates[:, 0].copy(), rates[:, 1].copy(), until_s, carried_bytes, busy_s, ports_s)
     gaps = np.zeros((len(setups), GAP_BINS), np.int64)
     run(
         jobs, replicas, pools, _cache(named, int(first[-1]), jobs), carried, events, _heap(int(first[-1]) + 1), outage,

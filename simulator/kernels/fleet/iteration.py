@@ -573,6 +573,8 @@ def _after(
         job = running[place]
         if jobs.status[job] == DECODING:
             if seen == decoding:
+                if unit_blocks > 0:
+                    keep_computed(jobs, state, cache, r, job, unit_blocks, unit_tokens)
                 continue
             seen += 1
             got = 1
