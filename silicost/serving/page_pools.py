@@ -97,7 +97,7 @@ def links_of(answer: Answer) -> tuple[LinkRow, ...]:
     duration_s = answer.found.outcome.values["duration_s"] or 0.0
     for found, link in zip(answer.found.links, answer.fleet.pipeline.links, strict=True):
         rate = found.carried_bytes / duration_s if duration_s > 0.0 else math.nan
-        busy = math.nan if found.busy_share is None else found.busy_share
+        busy, port_busy = (math.nan if value is None else value for value in (found.busy_share, found.port_busy_share))
         port = link.port_bytes_per_s if math.isfinite(link.port_bytes_per_s) else math.nan
         total = link.bytes_per_s if math.isfinite(link.bytes_per_s) else math.nan
         rows.append(
@@ -105,6 +105,7 @@ def links_of(answer: Answer) -> tuple[LinkRow, ...]:
                 Measured("carried_bytes", "Carried", "bytes", found.carried_bytes),
                 Measured("bytes_per_s", "Mean rate", "bytes_per_s", rate, reason="no time passed"),
                 Measured("busy_share", "Busy", "fraction", busy, reason="no time passed"),
+                Measured("port_busy_share", "Busiest port", "fraction", port_busy, reason="no time passed"),
                 Measured("port", "A port", "bytes_per_s", port, reason="no limit"),
                 Measured("total", "All together", "bytes_per_s", total, reason="no limit"),
             ))

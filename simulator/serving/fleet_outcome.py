@@ -86,11 +86,12 @@ class PoolFigures(NamedTuple):
 
 
 class LinkFigures(NamedTuple):
-    """What one link carried [B], and for which share of the run it was busy."""
+    """What one link carried [B], and for which share of the run the whole of it and its busiest port were busy."""
 
     between: tuple[str, str]
     carried_bytes: float
     busy_share: float | None
+    port_busy_share: float | None
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,12 @@ def fleet_outcome(
     steady, why_not = steady_values(served, [member.prepared for member in members], table)
     values |= steady
     links = tuple(
-        LinkFigures(names, float(served.links.carried_bytes[k]), ratio(float(served.links.busy_s[k]), duration_s))
+        LinkFigures(
+            names,
+            float(served.links.carried_bytes[k]),
+            ratio(float(served.links.busy_s[k]), duration_s),
+            ratio(float(served.links.port_busy_s[k].max()), duration_s),
+        )
         for k, names in enumerate(between)
     )
     return FleetOutcome(

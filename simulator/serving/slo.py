@@ -44,13 +44,6 @@ class Slo:
             good &= (values <= bound.seconds) | ~np.isfinite(values)
         return good
 
-    def met(self, columns: Mapping[str, npt.NDArray[Any]]) -> bool:
-        """Whether every bound is kept by its share of the requests."""
-        return all(
-            np.mean((columns[f"{b.kind}_s"] <= b.seconds) | ~np.isfinite(columns[f"{b.kind}_s"])) >= b.share
-            for b in self.bounds
-        )
-
 
 def parse_slo(text: str, place: str = "--slo") -> Slo:
     """The bounds in a text; without ``@p..`` of all requests but one in a hundred (p99).

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from small_fleets import fleet, pool, served, value
 
-from silicost.serving.tables import ScalingTable, TrafficTable
+from silicost.serving.tables import LinkTable, ScalingTable, StageTable, TrafficTable
 from simulator.serving.steady import COSTS, RATES
 
 
@@ -48,3 +48,11 @@ def test_what_is_not_steady_has_a_reason() -> None:
     assert "scales" in scaled.reasons["steady_j_per_output_token"]
     free = served(fleet(pool(device="tpu-v5e", runtime="", price=""))).found.outcome
     assert ("usd" in free.reasons) == ("steady_usd_per_million_output_tokens" in free.reasons)
+
+
+def test_ports_are_busy_for_as_long_as_they_carry() -> None:
+    link = (LinkTable(("a", "b"), bandwidth="1 GB/s", latency="0 s"),)
+    answer = served(fleet(pool("a"), pool("b"), stage=(StageTable("a", decode="b"),), link=link))
+    (found,) = answer.found.links
+    assert found.carried_bytes > 0.0
+    assert found.port_busy_share == pytest.approx(found.carried_bytes / 1e9 / value(answer, "duration_s"), rel=1e-6)
