@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,20 +58,45 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def write_texts(texts: Mapping[Path, str | bytes]) -> None:
     """Write several files that belong together: all are on the disk under temporary names before the first replaces
-    what was there, so that a failure leaves the old files.
+    what was there, so that a failure leaves the old files. Devices, FIFOs and links stay what they are.
 
     Raises:
-        InputError: a place cannot be written.
+        InputError: a place cannot be written, or is a folder.
     """
     written: dict[Path, Path] = {}
+    streams = [path for path in texts if _is_stream(path)]
     try:
         for path, text in texts.items():
-            _write_beside(path, text, written)
+            if path not in streams:
+                _write_beside(Path(os.path.realpath(path)) if path.is_symlink() else path, text, written)
+        for path in streams:
+            _write_into(path, texts[path])
         for path, temporary in written.items():
             temporary.replace(path)
     finally:
         for temporary in written.values():
             temporary.unlink(missing_ok=True)
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether ``path`` is there and is neither a file nor a folder, as a device or a FIFO is."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def _write_into(path: Path, text: str | bytes) -> None:
+    try:
+        with path.open("wb") as file:
+            file.write(_encoded(text))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def _encoded(text: str | bytes) -> bytes:
+    return text.encode("utf-8") if isinstance(text, str) else text
 
 
 def _write_beside(path: Path, text: str | bytes, written: dict[Path, Path]) -> None:
@@ -82,7 +108,7 @@ def _write_beside(path: Path, text: str | bytes, written: dict[Path, Path]) -> N
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
         written[path] = Path(temporary)
         with os.fdopen(handle, "wb") as file:
-            file.write(text.encode("utf-8") if isinstance(text, str) else text)
+            file.write(_encoded(text))
         Path(temporary).chmod(0o644)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from None
