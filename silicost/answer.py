@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,8 +34,16 @@ class Row(NamedTuple):
     note: str = ""
 
 
-def answer(scenario: Scenario, how: Format, out: str | None = None, lead: str = "") -> None:
+More = Callable[[Result], tuple[str, dict[str, Any]]]
+
+
+def answer(
+    scenario: Scenario, how: Format, out: str | None = None, lead: str = "", more: More | None = None
+) -> None:  # fmt: skip
     """Simulate, print, and write ``out``/result.json and report.html; warnings go to stderr.
+
+    Args:
+        more: what else follows from the result: a name, and values by theirs.
 
     Raises:
         DoesNotFit: printed all the same; says by how much, and the cheapest change that fits.
@@ -44,7 +52,7 @@ def answer(scenario: Scenario, how: Format, out: str | None = None, lead: str = 
     result, remarks = noted(simulate(scenario, timeline=bool(out)), scenario)
     if out:
         write_files(Path(out), [result], result.title, lead)
-    show(result, how)
+    show(result, how, more(result) if more else None)
     warn(result)
     tell(remarks)
     if not result.fits:
@@ -100,10 +108,10 @@ def write_files(folder: Path, results: list[Result], title: str, lead: str) -> N
     write_texts({folder / "result.json": data, folder / "report.html": page})
 
 
-def show(result: Result, how: Format) -> None:
+def show(result: Result, how: Format, more: tuple[str, dict[str, Any]] | None = None) -> None:
     """Print one result: its JSON form; CSV with SI numbers; or two tables, the question and the answer."""
     if how is Format.JSON:
-        print_json(result.as_json())
+        print_json({**result.as_json(), **({more[0]: more[1]} if more else {})})
     elif how is Format.CSV:
         write_out(csv_text([_program_row(row) for row in rows_of(result)]))
     else:
@@ -111,6 +119,18 @@ def show(result: Result, how: Format) -> None:
         print_table(asked, result.title, header=False)
         write_out("\n")
         print_table([_person_row(row) for row in rows_of(result)])
+        if more:
+            write_out("\n")
+            print_table([{more[0]: name, "value": _plainly(value)} for name, value in more[1].items()])
+
+
+def _plainly(value: Any) -> str:
+    """A value of ``more``, whose name says its unit."""
+    from reports.numbers import number, whole
+
+    if isinstance(value, bool) or value is None or isinstance(value, str):
+        return "-" if value is None else str(value).lower()
+    return whole(value) if float(value).is_integer() else number(value)
 
 
 def rows_of(result: Result) -> Iterator[Row]:

@@ -46,6 +46,21 @@ def train(
     schedule: Annotated[
         str, typer.Option("--schedule", help="1f1b, interleaved, gpipe, zb-h1, zb-v or dualpipe.")
     ] = "",
+    steps: Annotated[
+        int | None, flags.number("--steps", "Also the run of so many steps: stragglers, failures, checkpoints.")
+    ] = None,
+    straggler: Annotated[
+        str, typer.Option("--straggler", help="Slow devices: lognormal:sigma=0.03, slow:share=0.001,factor=1.3 ...")
+    ] = "",
+    mtbf: Annotated[
+        str, typer.Option("--mtbf", help="Mean time between failures of a device; default what is known of it.")
+    ] = "",
+    checkpoint_interval: Annotated[
+        str, typer.Option("--checkpoint-interval", help="Time between checkpoints, or best (the default).")
+    ] = "",
+    checkpoint_bandwidth: Annotated[
+        str, typer.Option("--checkpoint-bandwidth", help="What a node writes; default 2 GB/s, assumed.")
+    ] = "",
     runtime: flags.Runtime = "",
     dtype: flags.Dtype = "bf16",
     system: flags.System = "",
@@ -73,7 +88,18 @@ def train(
             raise InputError("--out: a search writes no page; run the plan that it finds without --search")
         _search(given, work, typed, format)
         return
-    answer(training_scenario(given["model"], device, **work, **flags.hardware_of(given)), format, out)
+    scenario = training_scenario(given["model"], device, **work, **flags.hardware_of(given))
+    long_run = ("straggler", "mtbf", "checkpoint_interval", "checkpoint_bandwidth")
+    if steps is None:
+        for name in long_run:
+            if given[name]:
+                raise InputError(f"--{name.replace('_', '-')}: of a run of how many steps? give --steps")
+        answer(scenario, format, out)
+        return
+    from silicost.long_runs import LongRun
+
+    run = LongRun(steps, straggler, mtbf, checkpoint_interval, checkpoint_bandwidth)
+    answer(scenario, format, out, more=lambda result: run.of(scenario, result))
 
 
 def _typed(context: typer.Context, name: str) -> bool:
