@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -25,6 +27,8 @@ _USUAL: Final = {
     "max_batched_tokens": 0, "memory_utilization": 0.0, "count": None, "tp": None,
 }  # fmt: skip
 """What flags that are left out stand for; texts for nothing."""
+PART: Final = 4
+"""Designs of a part of the table, where nobody says otherwise."""
 FIND: Final = ("disaggregated",)
 
 
@@ -113,7 +117,7 @@ def capacity(
     ] = "",
     workers: Annotated[int | None, flags.number("--workers", "Processes; default one per core.")] = None,
     dask: Annotated[str, typer.Option("--dask", help="Dask scheduler: tcp://HOST:PORT.", metavar="ADDRESS")] = "",
-    part: Annotated[int, flags.number("--part", "Designs of a part of the table.")] = 4,
+    part: Annotated[int, flags.number("--part", "Designs of a part of the table.")] = PART,
     format: flags.HowToPrint = Format.TABLE,
 ) -> None:  # fmt: skip
     """The highest rate that holds objectives; with --rate the fewest replicas, of VALUES the best designs.
@@ -125,10 +129,12 @@ def capacity(
     if rate is not None and not 0.0 < rate < 1e9:
         raise InputError(f"--rate {rate:g}: must be above 0 and below 1e9 requests a second")
     if find:
+        _check_here(given)
         _find(given, format)
         return
     if fleet:
         _check_alone(given)
+        _check_here(given)
         table, place = _file(given)
         tell_one(_found(table, given, place), rate, format)
         return
@@ -138,6 +144,7 @@ def capacity(
     elif out:
         raise InputError("--out: one fleet has no table; give one of the flags several values, as --tp 1,2,4")
     else:
+        _check_here(given)
         tell_one(_found(order.fleet, given, "flags"), rate, format)
 
 
@@ -182,9 +189,11 @@ def _file(given: dict[str, Any]) -> tuple[FleetTable, str]:
     """The fleet of a file, with the traffic, objectives and seed of flags."""
     import msgspec
 
+    from silicost.commands.serve import check_traffic
     from silicost.serving.answer import load_fleet
 
     table, place = load_fleet(given["fleet"])
+    check_traffic({"concurrency": None, **given}, trace=bool(table.traffic.trace))
     names = ("arrivals", "burstiness", "trace", "trace_format", "requests", "isl", "osl")
     said = {name: given[name] for name in names if given[name] not in (None, "")}
     if said.get("trace"):
@@ -211,6 +220,19 @@ def _check_alone(given: dict[str, Any]) -> None:
             raise InputError(f"--{name.replace('_', '-')}: stands in the file beside --fleet; change it there")
     if given["replicas"] != 1:
         raise InputError("--replicas: stands in the file beside --fleet; change it there")
+
+
+def _check_here(given: dict[str, Any]) -> None:
+    """Refuse flags of many designs where there is one, which is computed in this process.
+
+    Raises:
+        InputError: naming the flag.
+    """
+    for name in ("executor", "dask", "workers"):
+        if given[name] not in (None, ""):
+            raise InputError(f"--{name}: only a search over designs has it; give one of the flags several values")
+    if given["part"] != PART:
+        raise InputError("--part: only a search over designs has it; give one of the flags several values")
 
 
 def _found(table: FleetTable, given: dict[str, Any], place: str) -> Found:
@@ -279,12 +301,23 @@ def _designs(order: Order, given: dict[str, Any], how: Format) -> None:
         if given["workers"] or (many and prepared.definition.points > 16)
         else "here"
     )
-    chosen = executor_of(name, given["workers"], given["dask"])
-    with open_store(folder, prepared.definition, _warn) as writer, StudyProgress() as progress:
+    with _named_dask():
+        chosen = executor_of(name, given["workers"], given["dask"])
+    with open_store(folder, prepared.definition, _warn) as writer, StudyProgress() as progress, _named_dask():
         outcome = run_parts(writer, chosen, prepared.work, prepared.recipe, progress.tell)
     for each in outcome.given_up:
         _warn(f"points {each.start} to {each.stop - 1} could not be computed: {each.reason}")
     tell_many(open_study(folder).to_pandas(), folder, order, how)
+
+
+@contextmanager
+def _named_dask() -> Iterator[None]:
+    """What is said of ``--scheduler``, as studies call it, is of ``--dask`` here."""
+    try:
+        yield
+    except InputError as error:
+        error.args = (str(error).replace("--scheduler", "--dask"),)
+        raise
 
 
 def tell_many(frame: Any, folder: Path, order: Order, how: Format) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -129,18 +128,13 @@ def serve(
 ) -> None:
     """Latencies, goodput, energy and dollars of requests that arrive over time, are queued and batched."""
     given = locals()
+    from silicost.serving.output import Places, check_places, write_files
+
+    places = Places(out or "", requests_out, timeline)
+    check_places(places)
     with _uncollected():
         answer = _served(given)
-    from silicost.serving.output import write_requests, write_timeline
-
-    if requests_out:
-        write_requests(Path(requests_out), answer)
-    if timeline:
-        write_timeline(Path(timeline), answer)
-    if out:
-        from silicost.serving.page import write_answer
-
-        write_answer(Path(out), answer)
+    write_files(places, answer)
     tell(answer, format)
 
 
@@ -209,6 +203,8 @@ def fleet_of_flags(given: dict[str, Any]) -> FleetTable:
         own["speculation"] = SpeculationTable(given["depth"], given["acceptance"], named)
     elif (given["depth"], given["acceptance"]) != (DEPTH, ACCEPTANCE):
         raise InputError("--depth and --acceptance: only drafts have them; give --draft as well")
+    if given["prefill_device"] and given["decode_device"] and given["device"]:
+        raise InputError("--device: --prefill-device and --decode-device are the devices already; leave one out")
     devices = {"prefill": given["prefill_device"], "decode": given["decode_device"]} if apart else {"": given["device"]}
     pools = []
     for name, device in devices.items():
@@ -222,9 +218,31 @@ def fleet_of_flags(given: dict[str, Any]) -> FleetTable:
     )
 
 
+def check_traffic(given: dict[str, Any], *, trace: bool = False, clients: bool = False) -> None:
+    """Refuse flags of traffic that contradict each other.
+
+    Args:
+        trace, clients: whether a file beside the flags replays a trace or has a closed loop.
+
+    Raises:
+        InputError: naming both.
+    """
+    whose = {
+        "--trace": (given["trace"] or trace, ("isl", "osl", "arrivals", "burstiness", "turns"), "has its own requests"),
+        "--concurrency": (
+            given["concurrency"] is not None or clients, ("arrivals", "burstiness"), "has clients that wait for answers"
+        ),
+    }  # fmt: skip
+    for flag, (there, names, why) in whose.items():
+        for name in names:
+            if there and given[name] not in (None, ""):
+                raise InputError(f"--{name} and {flag} contradict each other: {flag} {why}; leave one of them out")
+
+
 def _traffic(given: dict[str, Any]) -> Any:
     from silicost.serving.tables import SessionsTable, TrafficTable
 
+    check_traffic(given)
     said = {name: given[name] for name in _TRAFFIC if given[name] is not None}
     if given["turns"]:
         said["sessions"] = SessionsTable(given["turns"], given["think"] or "0 s")
@@ -252,6 +270,10 @@ def _changed(table: FleetTable, given: dict[str, Any]) -> FleetTable:
             raise InputError(f"--{name.replace('_', '-')}: stands in the file beside --fleet; change it there")
     said = {name: given[name] for name in _TRAFFIC if given[name] not in (None, "")}
     ways = {"rate", "concurrency", "trace"} & said.keys()
+    of_file = not ways
+    check_traffic(
+        given, trace=of_file and bool(table.traffic.trace), clients=of_file and table.traffic.concurrency is not None
+    )  # fmt: skip
     if ways:
         said = {"rate": None, "concurrency": None, "trace": "", "trace_format": "", "speedup": 1.0} | said
     traffic = msgspec.structs.replace(table.traffic, **said)

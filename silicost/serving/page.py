@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hardware_specs.files import write_texts
 from reports.numbers import number
 from reports.serving import Measured, Objective, ServedCard, ValueCard
 from reports.serving_page import render_served, verdict_of
 from silicost import __version__
 from silicost.output import json_text
-from silicost.serving.output import json_of
+from silicost.serving.output import REPORT, RESULT, json_of
 from silicost.serving.page_latency import TITLES, distributions_of, latency_rows_of, objectives_of, with_ends
 from silicost.serving.page_pools import links_of, pool_rows_of, splits_of, tenants_of
 from silicost.serving.page_stages import graph_of
@@ -32,18 +31,12 @@ _FEW = 100
 """Requests below which nothing is said about overload."""
 
 
-def write_answer(folder: Path, answer: Answer) -> None:
-    """Write ``result.json`` and ``report.html`` of a served run into ``folder``, both or none.
-
-    Raises:
-        InputError: the place cannot be written.
-    """
-    write_texts(
-        {
-            folder / "result.json": json_text(json_of(answer)),
-            folder / "report.html": render_served(card_of(answer)),
-        }
-    )
+def texts_of(folder: Path, answer: Answer) -> dict[Path, str | bytes]:
+    """``result.json`` and ``report.html`` of a served run, by their places in ``folder``."""
+    return {
+        folder / RESULT: json_text(json_of(answer)),
+        folder / REPORT: render_served(card_of(answer)),
+    }
 
 
 def card_of(answer: Answer) -> ServedCard:

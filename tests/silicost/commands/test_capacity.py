@@ -129,6 +129,11 @@ def test_no_rate_holds(silicost: Run) -> None:
         ("--think 3s", "--think: only conversations have pauses"),
         ("--tp 1,2 --part 0 --out never", "--part 0"),
         ("--tp 1,2 --workers 0 --out never", "--workers 0"),
+        ("--workers 2", "--workers: only a search over designs has it"),
+        ("--executor here", "--executor: only a search over designs has it"),
+        ("--rate 5 --dask tcp://a:1", "--dask: only a search over designs has it"),
+        ("--part 2", "--part: only a search over designs has it"),
+        ("--trace t.csv", "--isl and --trace contradict each other"),
         ("--replicas 0", "replicas 0"),
     ],
 )

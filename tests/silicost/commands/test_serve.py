@@ -189,6 +189,10 @@ def test_nobody_left_to_answer(silicost: Run, file: Callable[..., Path]) -> None
         (f"{POOL} --rate 1 {LENGTHS} --router random", "unknown router 'random'"),
         (f"{POOL} --rate 1 {LENGTHS} --slo ttft", "--slo 'ttft': must be as ttft=500ms@p99"),
         (f"{POOL} --rate 1 {LENGTHS} --swap 1GB --prefix-caching", "kept by name (prefix cache) or swapped, not both"),
+        (f"{POOL} --trace t.csv --isl 9", "--isl and --trace contradict each other"),
+        (f"{POOL} --trace t.csv --turns 3", "--turns and --trace contradict each other"),
+        (f"{POOL} --concurrency 2 {LENGTHS} --burstiness 2", "--burstiness and --concurrency contradict each other"),
+        (f"{POOL} --rate 1 {LENGTHS} --prefill-device l4 --decode-device l4", "--device: --prefill-device and"),
         ("--fleet nosuch", "unknown fleet 'nosuch' (a .toml file, or one of "),
         ("--fleet nosuch.toml", "nosuch.toml: cannot be read (No such file or directory)"),
     ],
@@ -223,8 +227,12 @@ def test_files_that_cannot_be(
 
 
 def test_places_that_cannot_be_written(refused: Refused, tmp_path: Path) -> None:
-    assert "cannot be written" in refused(f"{ASKED} --timeline {tmp_path}")
-    assert "cannot be written" in refused(f"{ASKED} --requests-out {tmp_path}")
+    assert "--timeline" in refused(f"{ASKED} --timeline {tmp_path}")
+    (tmp_path / "r.csv").mkdir()
+    assert "cannot be written" in refused(f"{ASKED} --requests-out {tmp_path / 'r.csv'} --timeline {tmp_path}/t.csv")
+    assert not (tmp_path / "t.csv").exists()
+    twice = f"--requests-out {tmp_path / 'a.csv'} --timeline {tmp_path / 'a.csv'}"
+    assert "a place of its own" in refused(f"{ASKED} {twice}")
 
 
 def test_help_names_every_flag(silicost: Run) -> None:

@@ -14,7 +14,16 @@ from small_fleets import STEADY, fleet, pool, served, value
 
 from hardware_specs.errors import InputError
 from silicost.serving.answer import Answer
-from silicost.serving.output import json_of, latency_rows, pool_rows, shown, value_rows, write_requests, write_timeline
+from silicost.serving.output import (
+    Places,
+    check_places,
+    json_of,
+    latency_rows,
+    pool_rows,
+    shown,
+    value_rows,
+    write_files,
+)
 from silicost.serving.tables import StageTable, TenantTable, TrafficTable
 
 
@@ -71,8 +80,8 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 
 def test_requests_as_tables(two: Answer, tmp_path: Path) -> None:
-    write_requests(tmp_path / "r.parquet", two)
-    write_requests(tmp_path / "r.csv", two)
+    write_files(Places(requests_out=str(tmp_path / "r.parquet")), two)
+    write_files(Places(requests_out=str(tmp_path / "r.csv")), two)
     table = pq.read_table(tmp_path / "r.parquet")
     assert table.column_names == list(two.requests)
     for name, column in two.requests.items():
@@ -84,7 +93,7 @@ def test_requests_as_tables(two: Answer, tmp_path: Path) -> None:
 
 
 def test_the_run_over_time(two: Answer, tmp_path: Path) -> None:
-    write_timeline(tmp_path / "t.csv", two)
+    write_files(Places(timeline=str(tmp_path / "t.csv")), two)
     rows = read_csv(tmp_path / "t.csv")
     assert {row["pool"] for row in rows} == {'p, "first"', "d"}
     width_s = float(rows[0]["end_s"])
@@ -110,17 +119,26 @@ def test_files_are_written_whole_or_not_at_all(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "chmod", full)
-    for write, name in ((write_timeline, "t.csv"), (write_requests, "r.parquet")):
-        with pytest.raises(InputError, match=f"{name}: cannot be written"):
-            write(tmp_path / name, one)
+    places = Places(str(tmp_path), str(tmp_path / "r.parquet"), str(kept))
+    with pytest.raises(InputError, match=r"r\.parquet: cannot be written"):
+        write_files(places, one)
     assert kept.read_text() == "before"
     assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
 
 
 def test_places_that_cannot_be_written(one: Answer, tmp_path: Path) -> None:
-    for write in (write_timeline, write_requests):
-        with pytest.raises(InputError, match="cannot be written"):
-            write(tmp_path, one)
-        (tmp_path / "file").write_text("")
-        with pytest.raises(InputError, match="cannot be written"):
-            write(tmp_path / "file" / "x.csv", one)
+    (tmp_path / "file").write_text("")
+    below = Places(timeline=str(tmp_path / "file" / "x.csv"))
+    with pytest.raises(InputError, match="cannot be written"):
+        write_files(below, one)
+    (tmp_path / "folder.csv").mkdir()
+    for places, said in (
+        (below, "file is no directory"),
+        (Places(out=str(tmp_path / "file")), "file is no directory"),
+        (Places(timeline=str(tmp_path / "folder.csv")), "it is a directory"),
+        (Places(requests_out=str(tmp_path / "r.json")), r"must end in \.parquet or \.csv"),
+        (Places("", str(tmp_path / "a.csv"), str(tmp_path / "new" / ".." / "a.csv")), "give each a place of its own"),
+    ):
+        with pytest.raises(InputError, match=said):
+            check_places(places)
+    check_places(Places(str(tmp_path / "new" / "deep"), str(tmp_path / "a.csv"), str(tmp_path / "b.parquet")))

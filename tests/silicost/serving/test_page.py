@@ -16,7 +16,8 @@ from small_fleets import ONE, STEADY, fleet, pool, served, value
 
 from reports.serving import ServedCard
 from reports.serving_page import FIGURES, render_served
-from silicost.serving.page import card_of, write_answer
+from silicost.serving.output import Places, write_files
+from silicost.serving.page import card_of
 from silicost.serving.page_limits import limit_of
 from silicost.serving.page_time import coarser
 from silicost.serving.tables import FleetTable, StageTable, TenantTable, TrafficTable
@@ -214,7 +215,7 @@ def test_limits_follow_the_numbers() -> None:
 
 def test_files(tmp_path: Path) -> None:
     answer = served(fleet())
-    write_answer(tmp_path, answer)
+    write_files(Places(str(tmp_path)), answer)
     assert json.loads((tmp_path / "result.json").read_text())["completed"] == 60
     assert (tmp_path / "report.html").read_text() == render_served(card_of(answer))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "result.json"]
