@@ -48,7 +48,9 @@ def serve(
         str, typer.Option("--trace-format", help="azure, mooncake or csv; default by content.")
     ] = "",
     speedup: Annotated[float | None, typer.Option("--speedup", help="Replay a trace so many times as fast.")] = None,
-    requests: Annotated[int | None, flags.number("--requests", "Requests; default 1000, or all of a trace.")] = None,
+    requests: Annotated[
+        int | None, flags.number("--requests", "Requests; default 1000, or all of a trace; 0: nothing happens.")
+    ] = None,
     isl: Annotated[str, typer.Option("--isl", help="Prompt tokens: 512, lognormal:mean=512,p99=4000, a file.")] = "",
     osl: Annotated[str, typer.Option("--osl", help="Output tokens, as --isl.")] = "",
     turns: Annotated[

@@ -16,7 +16,17 @@ from hardware_specs.errors import InputError, UnknownName
 from hardware_specs.files import beside
 from hardware_specs.reader import convert, read_toml
 from hardware_specs.units import parse_quantity
-from silicost.serving.pools import FLAGS, Pool, check_shares, check_whole, named_pools, placed, pool_of, quantity
+from silicost.serving.pools import (
+    FLAGS,
+    Pool,
+    check_name,
+    check_shares,
+    check_whole,
+    named_pools,
+    placed,
+    pool_of,
+    quantity,
+)
 from silicost.serving.stages import Asked, Pipeline, Placed, pipeline_of, place
 from silicost.serving.tables import FleetTable, TenantTable, TrafficTable
 from silicost.serving.warm_up import warm_up_notes
@@ -38,6 +48,8 @@ from workloads.traffic.streams import stream
 
 REQUESTS: Final = 1000
 """Requests that are drawn where nobody says how many."""
+LEAST_RATE: Final = 1e-6
+"""Lowest mean rate that is served [1/s]: a request in twelve days."""
 MOST_SEED: Final = (1 << 63) - 3
 """Compiled fleets count from it in 64 bits."""
 
@@ -171,7 +183,7 @@ def traffic_of(table: TrafficTable, seed: int, place_: str) -> Traffic:
     from workloads.traffic.sessions import Sessions, draw_sessions
     from workloads.traffic.synthetic import draw_traffic
 
-    ways = [name for name in ("rate", "concurrency", "trace") if getattr(table, name)]
+    ways = [name for name in ("rate", "concurrency", "trace") if getattr(table, name) not in (None, "")]
     if len(ways) != 1:
         said = "none is given" if not ways else f"{' and '.join('--' + name for name in ways)} are given"
         raise InputError(f"how requests arrive: give one of --rate, --concurrency and --trace; {said}")
@@ -192,7 +204,12 @@ def traffic_of(table: TrafficTable, seed: int, place_: str) -> Traffic:
     if not table.isl or (not table.osl and not table.isl.endswith(_LENGTHS)):
         raise InputError("--isl and --osl say how long prompts and answers are; both are needed")
     lengths = lengths_of(table.isl, table.osl or None)
-    words = f"closed:concurrency={table.concurrency}" if table.concurrency else table.arrivals
+    words = table.arrivals
+    if table.concurrency is not None:
+        check_count("--concurrency", table.concurrency)
+        words = f"closed:concurrency={table.concurrency}"
+    if table.rate is not None and 0.0 < table.rate < LEAST_RATE:
+        raise InputError(f"--rate {table.rate:g}: must be at least {LEAST_RATE:g} requests a second")
     own = table.burstiness
     if own is not None and words == "poisson":
         words, own = f"gamma:burstiness={own!r}", None
@@ -214,6 +231,7 @@ def _slos(table: FleetTable, place_: str) -> dict[str, Slo | None]:
         return {"": common}
     found: dict[str, Slo | None] = {}
     for tenant in table.tenant:
+        check_name(tenant.name, f"{place_}: tenant")
         where = f"{place_}: tenant {tenant.name}"
         if not tenant.name or tenant.name in found:
             raise InputError(f"{where}: is there twice" if tenant.name else f"{place_}: a tenant must have a name")

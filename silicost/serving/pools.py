@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from hardware_specs.errors import InputError, UnknownName, about
+from hardware_specs.errors import InputError, UnknownName, about, clipped
 from hardware_specs.facts import Fact, Mark
 from hardware_specs.units import parse_quantity
 from silicost.scenarios import inference_scenario
@@ -37,6 +38,13 @@ UNIT_TOKENS: Final = 64
 _SEARCHES: Final = "all-minilm-l6-v2"
 """A model that stands where a scenario wants one, on devices that search and run none."""
 _GB: Final = 1e9
+MORE_BLOCKS: Final = 1.05
+"""Cache blocks that may be asked for, over those that the memory is predicted to hold: counts that a server has
+reported may differ from the prediction."""
+HOST_BYTES: Final = 16e12
+"""Largest memory of a host; specs of systems do not tell theirs."""
+LEAST_LOOK_S, LEAST_REPAIR_S, LEAST_BETWEEN_FAILURES_S = 1e-3, 1e-3, 1.0
+"""Shorter ones would be nothing but looks and failures."""
 FLAGS: Final = "flags"
 """Place of a fleet that flags describe: what is wrong with it names the flag."""
 
@@ -183,10 +191,15 @@ def _running(table: PoolTable, prepared: Prepared, longest: int, named: int, pla
     limits = limits_of(prepared, arch, table, scheduler, longest, place)
     adapters = _adapters(table, prepared, arch)
     tables, held, each = _tables(table, prepared, arch, limits)
-    if not table.kv_blocks:
+    if table.kv_blocks >= 0:
         with about("memory"):
             blocks = _blocks(prepared, arch, limits, held + (adapters.held_bytes if adapters else 0.0), each)
-        limits = limits._replace(blocks=blocks)
+        if table.kv_blocks > MORE_BLOCKS * blocks:
+            raise InputError(
+                f"--kv-blocks {table.kv_blocks}: must be at most {blocks}: so many of {limits.block_tokens} tokens are "
+                f"in the memory of {prepared.pool.device.id}"
+            )
+        limits = limits._replace(blocks=table.kv_blocks or blocks)
     virtual = prepared.pool.plan.pp
     if virtual > 1:
         limits = limits._replace(
@@ -213,11 +226,18 @@ def _running(table: PoolTable, prepared: Prepared, longest: int, named: int, pla
         table.name, tables, limits, costs, table.replicas * virtual, scheduler, table.order, table.router,
         drafts=spec.depth if spec else 0,
         acceptance=acceptance_of(spec, f"{place}: speculation") if spec else 0.0,
-        swap_blocks=int(quantity(table.swap, "bytes", f"{place}: swap") / whole_bytes) if block_bytes else 0,
+        swap_blocks=int(_swap_bytes(table, place) / whole_bytes) if block_bytes else 0,
         unit_blocks=unit, tier_units=int(tier / (unit * whole_bytes)) if unit and block_bytes else 0,
         adapter_slots=table.adapters.slots if table.adapters else 1, **_reality(table, place, virtual),
     )  # fmt: skip
     return Pool(table, prepared, arch, None, setup, adapters, virtual)
+
+
+def _swap_bytes(table: PoolTable, place: str) -> float:
+    found = quantity(table.swap, "bytes", f"{place}: swap")
+    if found > HOST_BYTES:
+        raise InputError(f"{place}: swap: {table.swap!r} must be at most {HOST_BYTES / 1e12:g} TB, above any host's")
+    return found
 
 
 def _reality(table: PoolTable, place: str, virtual: int = 1) -> dict[str, Any]:
@@ -230,13 +250,43 @@ def _reality(table: PoolTable, place: str, virtual: int = 1) -> dict[str, Any]:
         raise InputError(f"{place}: most_waiting {table.most_waiting}: must be 0 (any number) or more")
     if table.failures:
         check_whole(virtual, f"{place}: failures")
-        found["mtbf_s"] = quantity(table.failures.mtbf, "s", f"{place}: failures.mtbf", above_zero=True)
-        found["mttr_s"] = quantity(table.failures.mttr, "s", f"{place}: failures.mttr")
+        found["mtbf_s"] = _time(table.failures.mtbf, f"{place}: failures.mtbf", LEAST_BETWEEN_FAILURES_S)
+        found["mttr_s"] = _time(table.failures.mttr, f"{place}: failures.mttr", LEAST_REPAIR_S)
     if table.autoscale:
         if virtual > 1:
             raise InputError(f"{place}: autoscale: replicas of several pipeline stages do not scale")
         found["scaling"] = _scaling(table.autoscale, f"{place}: autoscale")
     return found
+
+
+def _time(text: str, place: str, least_s: float, default_s: float = 0.0) -> float:
+    """A time of at least ``least_s`` [s]; ``default_s`` where there is no text.
+
+    Raises:
+        InputError: another dimension, or shorter.
+    """
+    value_s = quantity(text, "s", place, default_s)
+    if value_s < least_s:
+        raise InputError(f"{place}: {text!r} must be at least {least_s:g} s")
+    return value_s
+
+
+def check_name(name: str, place: str) -> None:
+    """Refuse names of pools, stages and tenants that no table or page can show.
+
+    Raises:
+        InputError: more than 80 characters, control characters, or characters that change the direction of text.
+    """
+    if len(name) > LONGEST_NAME:
+        raise InputError(f"{place}: name {clipped(name)!a}: must have at most {LONGEST_NAME} characters")
+    for letter in name:
+        if unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") or unicodedata.bidirectional(letter) in _TURNS:
+            raise InputError(f"{place}: name {name!a}: {letter!a} is not allowed; use letters that can be seen")
+
+
+LONGEST_NAME: Final = 80
+_TURNS: Final = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
+"""Classes of characters that turn the direction of what follows (Unicode Standard Annex 9)."""
 
 
 def check_whole(virtual: int, place: str) -> None:
@@ -257,7 +307,7 @@ def _scaling(table: ScalingTable, place: str) -> Scaling:
     if table.outstanding <= 0.0:
         raise InputError(f"{place}: outstanding {table.outstanding:g}: must be above zero")
     check_count(f"{place}: patience", table.patience)
-    look_s = quantity(table.look, "s", f"{place}: look", 5.0, above_zero=True)
+    look_s = _time(table.look, f"{place}: look", LEAST_LOOK_S, 5.0)
     start_s = quantity(table.start, "s", f"{place}: start", 60.0)
     return Scaling(table.least, table.most, table.outstanding, look_s, start_s, table.patience)
 
@@ -388,6 +438,8 @@ def named_pools(tables: tuple[PoolTable, ...], place: str) -> dict[str, PoolTabl
     found: dict[str, PoolTable] = {}
     for table in tables:
         name = table.name or table.device
+        if table.name:
+            check_name(name, place)
         if name in found:
             raise InputError(f"{place}: two pools are called {name!r}; give them a name")
         found[name] = msgspec.structs.replace(table, name=name)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hardware_specs.errors import InputError, UnknownName
-from silicost.serving.pools import Pool, quantity
+from silicost.serving.pools import Pool, check_name, quantity
 from silicost.serving.tables import LinkTable, StageTable
 from simulator import memory
 from simulator.kernels.serving import NONE
@@ -94,6 +94,7 @@ def pipeline_of(
     named: dict[str, StageTable] = {}
     for number, table in enumerate(tables):
         name = table.name or f"stage-{number + 1}"
+        check_name(name, place)
         if name in named:
             raise InputError(f"{place}: two stages are called {name!r}")
         named[name] = msgspec.structs.replace(table, name=name)

@@ -81,7 +81,7 @@ def cache_blocks(
         raise InputError(
             f"{prepared.pool.device.id} cannot serve {arch.id}: weights {weights / 1e9:.3g} GB, activations "
             f"{activations / 1e9:.3g} GB, states {sequences * state / 1e9:.3g} GB and the runtime leave "
-            f"{left / 1e9:.3g} GB of {prepared.usable_bytes / 1e9:.3g}"
+            f"{left / 1e9:.3g} GB of {prepared.usable_bytes / 1e9:.3g} GB"
         )
     return blocks
 

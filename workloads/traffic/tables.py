@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple, TextIO
 import numpy as np
 
 from hardware_specs.errors import InputError, clipped, nearest
-from hardware_specs.files import is_file
+from hardware_specs.files import is_file, is_folder
 from workloads.traffic.record import Ints
 
 CHUNK: Final = 1 << 16
@@ -78,7 +78,7 @@ def open_table(path: Path) -> Table:
     """
     place = clipped(str(path))
     if not is_file(path):
-        raise InputError(f"{place}: no such file")
+        raise InputError(f"{place}: {'is a directory, not a file' if is_folder(path) else 'no such file'}")
     if path.suffix == ".parquet":
         return Table(path, place, _parquet_names(path, place), True, 1, "")
     with reading(path, place) as file:
@@ -96,7 +96,7 @@ def reading(path: Path, place: str) -> Iterator[TextIO]:
         InputError: no such file, no UTF-8 text, or one that cannot be read to its end.
     """
     if not is_file(path):
-        raise InputError(f"{place}: no such file")
+        raise InputError(f"{place}: {'is a directory, not a file' if is_folder(path) else 'no such file'}")
     try:
         with path.open("rb") as file:
             start = file.read(4096)

@@ -28,6 +28,8 @@ TIME: Final = (
 )  # fmt: skip
 """Names of the column of times, as in ``tables.INPUT``. Numbers are seconds, unless the name ends in another unit; else
 they are dates (ISO 8601)."""
+MOST_S: Final = 1e9
+"""Longest trace [s], thirty years."""
 _UNITS_S: Final = {"ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 
 
@@ -148,5 +150,7 @@ def _replayed(
     if late:
         notes.append(f"{left.place}: {late} of {len(time_s)} requests stand after later ones and were sorted by time")
     arrival_s = (time_s - time_s.min()) / speedup
+    if arrival_s.max() > MOST_S:
+        raise InputError(f"{left.place}: lasts {arrival_s.max():.3g} s; must be at most {MOST_S:g} s")
     found = Traffic(arrival_s, prompts.astype(np.int64), answers.astype(np.int64), blocks=blocks, notes=tuple(notes))
     return in_time_order(found) if late else found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Final, Generic, NamedTuple, TypeVar
 
@@ -44,8 +43,8 @@ class Words(NamedTuple):
 
     def whole(self, key: str, least: int = 1, most: int = 1 << 31) -> int:
         """The value of ``key`` as a whole number from ``least`` to ``most``."""
-        value = self.number(key, least=-math.inf)
-        if value != int(value) or not least <= value <= most:
+        value = parse_quantity(self.values[key], "number", f"{self.place}: {self.name}: {key}")
+        if not least <= value <= most or value != int(value):
             raise self.error(f"{key} {self.values[key]!r} must be a whole number from {least} to {most}")
         return int(value)
 

@@ -141,6 +141,8 @@ WRONG: tuple[tuple[dict[str, Any], str], ...] = (
     ({"memory_utilization": 1.5}, r"--memory-utilization 1\.5: must be above 0 and at most 1"),
     ({"context": -1}, "context -1: must be a whole number from 1"),
     ({"swap": "4 s"}, "swap: '4 s' is a time, not a size"),
+    ({"kv_blocks": 10**7}, "--kv-blocks 10000000: must be at most [0-9]+: so many of 16 tokens are in"),
+    ({"swap": "17 TB"}, "swap: '17 TB' must be at most 16 TB"),
     ({"swap": "-4 GB"}, "swap: '-4 GB' must be zero or more"),
     ({"most_waiting": -1}, "most_waiting -1: must be 0"),
     ({"prefix_cache": PrefixTable(7)}, r"prefix_cache\.unit 7: must be whole blocks of 16 tokens"),
@@ -155,12 +157,13 @@ WRONG: tuple[tuple[dict[str, Any], str], ...] = (
     ({"adapters": AdaptersTable(0, 3, 2)}, "adapter rank 0: must be"),
     ({"adapters": AdaptersTable(16, 3, 4)}, "adapter slots 4: must be a whole number from 1 to 3"),
     ({"adapters": AdaptersTable(16, 3, 2, -1.0)}, r"adapters\.skew -1: must be zero"),
-    ({"failures": FailuresTable("0 s", "1 s")}, r"failures\.mtbf: '0 s' must be above zero"),
+    ({"failures": FailuresTable("0.9 s", "1 s")}, r"failures\.mtbf: '0\.9 s' must be at least 1 s"),
+    ({"failures": FailuresTable("1 h", "1 us")}, r"failures\.mttr: '1 us' must be at least 0\.001 s"),
     ({"failures": FailuresTable("1 h", "-1 s")}, r"failures\.mttr: '-1 s' must be zero or more"),
     ({"autoscale": ScalingTable(3, 1, 4.0)}, "autoscale: least 3, most 1: least must be from 0 to most"),
     ({"autoscale": ScalingTable(0, 0, 4.0)}, "autoscale: least 0, most 0"),
     ({"autoscale": ScalingTable(1, 2, 0.0)}, "autoscale: outstanding 0: must be above zero"),
-    ({"autoscale": ScalingTable(1, 2, 4.0, "0 s")}, "autoscale: look: '0 s' must be above zero"),
+    ({"autoscale": ScalingTable(1, 2, 4.0, "0 s")}, "autoscale: look: '0 s' must be at least 0.001 s"),
     ({"autoscale": ScalingTable(1, 2, 4.0, "", "-1 s")}, "autoscale: start: '-1 s' must be zero or more"),
     ({"autoscale": ScalingTable(1, 2, 4.0, patience=0)}, "autoscale: patience 0: must be"),
     ({"autoscale": ScalingTable(1, 2, 4.0), "pp": 2, "count": 2}, "replicas of several pipeline stages do not scale"),
@@ -198,6 +201,14 @@ def test_names_of_pools() -> None:
     assert list(named_pools((PoolTable("l4"), PoolTable("l4", name="b")), "f.toml")) == ["l4", "b"]
     with pytest.raises(InputError, match=r"f\.toml: two pools are called 'l4'; give them a name"):
         named_pools((PoolTable("l4"), PoolTable("l4")), "f.toml")
+    for name, said in (
+        ("a" * 81, "must have at most 80"),
+        ("a\x1b[2J", "is not allowed"),
+        ("a\u202eb", "is not allowed"),
+    ):
+        with pytest.raises(InputError, match=said) as caught:
+            named_pools((PoolTable("l4", name=name),), "f.toml")
+        assert str(caught.value).isprintable()
     with pytest.raises(InputError, match=r"f\.toml: a fleet needs at least one \[\[pool\]\]"):
         named_pools((), "f.toml")
 
