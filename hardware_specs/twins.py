@@ -10,8 +10,12 @@ from hardware_specs.records import DeviceSpec
 
 
 def twins_of(spec: DeviceSpec) -> tuple[str, ...]:
-    """Calibrated devices that have the chip of ``spec``: of its maker, with as many units and the same dense peaks."""
-    return tuple(name for name in _calibrated() if name != spec.id and _chip_of(load_device(name)) == _chip_of(spec))
+    """Calibrated devices that have the chip of ``spec``: of its maker, with as many units and the same dense peaks.
+
+    A device of the catalogue is taken as it stands there: what changes of it are tried does not make it another chip.
+    """
+    chip = _chip_of(load_device(spec.id) if spec.id in device_names() else spec)
+    return tuple(name for name in _calibrated() if name != spec.id and _chip_of(load_device(name)) == chip)
 
 
 @lru_cache(maxsize=1)

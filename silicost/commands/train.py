@@ -80,7 +80,7 @@ def train(
     if config:
         given |= _configured(given, typed)
     for name in ("model", "global_batch", "seq_len"):
-        if not given[name]:
+        if given[name] is None or given[name] == "":
             raise InputError(f"--{name.replace('_', '-')}: must be given (or --config FILE)")
     work = {name: given[name] for name in ("global_batch", "seq_len", "lora_rank")}
     if search:

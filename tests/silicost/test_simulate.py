@@ -53,7 +53,9 @@ def test_json(silicost: Run, command: str) -> None:
     assert (result["schema"], result["kind"]) == (1, "inference")
     assert type(result["max_batch"]) is int
     asked = result["configuration"]
-    assert asked["plan"].keys() == {"tp", "pp", "dp", "ep", "micro_batch", "recompute"}
+    assert asked["plan"].keys() == {
+        "tp", "pp", "dp", "ep", "micro_batch", "recompute", "cp", "vpp", "sequence", "zero", "schedule",
+    }  # fmt: skip
     assert {type(asked[key]) for key in ("batch", "isl", "osl", "count")} == {int}
     (pool,) = result["pools"]
     assert pool["memory_bytes"] == result["memory_bytes"]
