@@ -311,7 +311,7 @@ def serve(fleet: Fleet, *, intervals: bool = True, slo: Slo | None = None) -> An
         ends = _around(found, interval_ends(*(_found(fleet, run, requests).outcome for run in runs)))
     notes = fleet.traffic.notes
     if (answer_s := found.outcome.latencies["e2e_s"].mean) is not None:
-        notes += warm_up_notes(fleet, answer_s)
+        notes += warm_up_notes(fleet.table.traffic, fleet.traffic, answer_s)
     return Answer(fleet, found, ends, rows, series_of(served, fleet.members), served, notes)
 
 

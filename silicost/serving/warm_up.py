@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from silicost.serving.tables import TrafficTable
 from workloads.traffic.law_words import law_of_times, law_of_tokens
 from workloads.traffic.lengths import whole_tokens
+from workloads.traffic.record import Traffic
 from workloads.traffic.sessions import MOST_TURNS
-
-if TYPE_CHECKING:
-    from silicost.serving.answer import Fleet
 
 WARM_SHARE: Final = 2.0 / 3.0
 """Share of a run that may pass until as many conversations end as begin."""
 _POINTS: Final[npt.NDArray[np.float64]] = np.linspace(0.0, 1.0, 4096, endpoint=False) + 0.5 / 4096.0
 
 
-def warm_up_notes(fleet: Fleet, answer_s: float) -> tuple[str, ...]:
+def warm_up_notes(table: TrafficTable, traffic: Traffic, answer_s: float) -> tuple[str, ...]:
     """What to say of a run most of which passes before its first conversations end.
 
     Early on there are few late turns, whose prompts are the longest: load, cache and latencies are then below those of
@@ -29,7 +28,6 @@ def warm_up_notes(fleet: Fleet, answer_s: float) -> tuple[str, ...]:
     Args:
         answer_s: mean time of an answer [s].
     """
-    table, traffic = fleet.table.traffic, fleet.traffic
     if table.sessions is None or not traffic.requests:
         return ()
     turns = law_of_tokens(table.sessions.turns, "turns")
