@@ -380,8 +380,24 @@ def _let_go(replicas: Any, cache: Any, r: int, at_s: float) -> None:
 
 
 @law_kernel
+def _latest_start(replicas: Any, first: int, count: int) -> int:
+    """The replica of a pool that was started last, of those that are not there yet; ``NONE`` where there is none."""
+    latest = NONE
+    for r in range(first, first + count):
+        if replicas.state[r, STATUS] == STARTING and (
+            latest == NONE or replicas.stats[r, SINCE] >= replicas.stats[latest, SINCE]
+        ):
+            latest = r
+    return latest
+
+
+@law_kernel
 def _look(replicas: Any, pools: Any, cache: Any, events: Any, pool: int, at_s: float) -> bool:
-    """Let a pool grow or shrink to what is outstanding; whether there is any sense in looking again."""
+    """Let a pool grow or shrink to what is outstanding; whether there is any sense in looking again.
+
+    Replicas that are not there yet are given back first, the latest one before others, so that those that serve are
+    never fewer than the least for the sake of one that is still to come.
+    """
     choices, costs = pools.choices[pool], pools.costs[pool]
     first, count = choices[FIRST], choices[REPLICAS]
     outstanding, have, could = pools.backlog[pool], 0, False
@@ -407,8 +423,12 @@ def _look(replicas: Any, pools: Any, cache: Any, events: Any, pool: int, at_s: f
         pools.idle_looks[pool] += 1
         if pools.idle_looks[pool] >= choices[PATIENCE]:
             pools.idle_looks[pool] = 0
+            latest = _latest_start(replicas, first, count)
             idlest = _least(replicas, first, count, at_s)
-            if idlest != NONE:
+            if latest != NONE:
+                replicas.state[latest, STATUS] = OFF
+                replicas.stats[latest, ACTIVE_S] += at_s - replicas.stats[latest, SINCE]
+            elif idlest != NONE:
                 replicas.state[idlest, STATUS] = DRAINING
                 _let_go(replicas, cache, idlest, at_s)
     return could
@@ -507,7 +527,9 @@ def _handle(
         replicas.state[argument, OUTAGES] -= 1
         if replicas.state[argument, OUTAGES] == 0 and replicas.state[argument, STATUS] == DOWN:
             _up(jobs, replicas, pools, cache, events, ready, argument, at_s, left)
-    elif replicas.state[argument, STATUS] == STARTING:
+    elif replicas.state[argument, STATUS] == STARTING and at_s >= (
+        replicas.stats[argument, SINCE] + pools.costs[replicas.state[argument, POOL], START_S]
+    ):  # one that was given back and started anew has a later event of its own
         if replicas.state[argument, OUTAGES] > 0:
             replicas.state[argument, STATUS] = DOWN
         else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -56,6 +57,7 @@ class PlainFleet:
     ports_s: dict[tuple[int, int, str], float] = field(default_factory=dict)
     active_s: dict[int, float] = field(default_factory=dict)
     since_s: dict[int, float] = field(default_factory=dict)
+    started: Counter[int] = field(default_factory=Counter)
     begun_s: list[tuple[object, float, float]] = field(default_factory=list)
 
     def post(self, at_s: float, kind: int, act: Callable[[float], None], of_job: bool = True, asked: int = -1) -> None:
@@ -309,10 +311,16 @@ class PlainFleet:
                 continue
             replica.status = STARTING
             self.since_s[replica.number] = at_s
-            self.post(at_s + scaling.start_s, EVENT, self.readies(replica), False)
+            self.post(at_s + scaling.start_s, EVENT, self.readies(replica, self.started[replica.number]), False)
         if pool.too_many >= scaling.patience:
             pool.too_many = 0
-            if pool.up:
+            coming = [replica for replica in pool.replicas if replica.status == STARTING]
+            if coming:
+                latest = max(coming, key=lambda replica: (self.since_s[replica.number], replica.number))
+                latest.status = OFF
+                self.active_s[latest.number] += at_s - self.since_s[latest.number]
+                self.started[latest.number] += 1
+            elif pool.up:
                 idlest = min(pool.up, key=lambda replica: self.outstanding(replica, at_s))
                 idlest.status = DRAINING
                 self.give_back(idlest, at_s)
@@ -320,8 +328,8 @@ class PlainFleet:
         if pool.looks:
             self.post(at_s + scaling.look_s, EVENT, lambda then_s: self.look(pool, then_s), False)
 
-    def readies(self, replica: Replica) -> Callable[[float], None]:
-        return lambda at_s: self.ready(replica, at_s)
+    def readies(self, replica: Replica, start: int) -> Callable[[float], None]:
+        return lambda at_s: self.ready(replica, at_s) if self.started[replica.number] == start else None
 
 
 def to_do(replica: Replica, job: Job, coming: int) -> int:

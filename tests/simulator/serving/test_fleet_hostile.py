@@ -172,6 +172,28 @@ def test_a_pool_grows_from_nothing_and_to_nothing_again(start_s: float) -> None:
     assert (served.replicas[:, c.ACTIVE_S] > 0.0).all() and served.replicas[:, c.ACTIVE_S].max() < 10.0
 
 
+def test_replicas_that_are_still_to_come_are_given_back_before_one_that_serves() -> None:
+    """A burst starts three more, which nobody wants a second later: the one that serves stays. A start that was given
+    up brings nobody up, not even where the same replica has been started anew."""
+    setup = replace(USUAL, scaling=Scaling(1, 4, 1.0, look_s=1.0, start_s=100.0, patience=1))
+    arrival_s = np.repeat([0.95, 6.5, 99.95, 102.5], [8, 1, 8, 4])
+    work = work_of(21)._replace(arrival_s=arrival_s, output=np.repeat([10, 10, 500, 10], [8, 1, 8, 4]))
+    served = serve_fleet([setup], work)
+    assert statuses(served) == {kernel.DONE}
+    assert (served.jobs.first_s - arrival_s).max() < 0.1
+    assert set(served.jobs.replica.tolist()) == {0}
+    assert 4.0 < served.replicas[1:, c.ACTIVE_S].sum() < 40.0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_pool_that_scales_always_has_one_that_serves(seed: int) -> None:
+    setup = replace(USUAL, replicas=2, scaling=Scaling(1, 4, 4.0, look_s=1.0, patience=1))
+    arrival_s = np.cumsum(np.random.default_rng(seed).exponential(0.25, 2000))
+    served = serve_fleet([setup], work_of(2000, output=100)._replace(arrival_s=arrival_s))
+    assert served.replicas[2:, c.ACTIVE_S].sum() > 0.0
+    assert (served.jobs.scheduled_s - arrival_s).max() < 0.1
+
+
 def test_a_replica_that_is_let_go_takes_up_work_again() -> None:
     """The last one drains with a long job when another arrives: it stays, and serves both."""
     setup = replace(USUAL, scaling=Scaling(0, 1, 10.0, look_s=0.1, start_s=1.0, patience=1))
