@@ -8,7 +8,7 @@ import sys
 import tempfile
 import traceback
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from hardware_specs.errors import InputError
 
@@ -49,6 +49,19 @@ def run_again(error: BaseException) -> NoReturn:
         stream.flush()
     environment = {**os.environ, MARKER: place, "NUMBA_CACHE_DIR": place}
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
+
+
+def tell_of_compiling(kernel: Any) -> None:
+    """Say on a terminal that this run takes longer, where nothing compiled is kept of ``kernel``, a dispatcher of
+    numba; where numba does not tell, nothing is said."""
+    if not sys.stderr.isatty() or getattr(kernel, "signatures", None):
+        return
+    try:
+        kept = kernel._cache._cache_file._load_index()
+    except (AttributeError, OSError, ValueError, EOFError):
+        return
+    if not kept:
+        sys.stderr.write("silicost: compiling kernels, about a minute, once\n")
 
 
 def forget_new_cache() -> None:

@@ -241,8 +241,11 @@ def _found(table: FleetTable, given: dict[str, Any], place: str) -> Found:
     Raises:
         DoesNotFit: a device cannot hold its model.
     """
+    from silicost.kernel_cache import tell_of_compiling
     from silicost.serving.capacity_designs import find
+    from simulator.kernels.fleet.run import run as kernel
 
+    tell_of_compiling(kernel)
     try:
         return find(table, given["rate"], given["intervals"] is not False, place)
     except InputError as error:

@@ -173,6 +173,10 @@ def _served(given: dict[str, Any]) -> Answer:
         if error.code == "memory":
             raise DoesNotFit(str(error)) from None
         raise
+    from silicost.kernel_cache import tell_of_compiling
+    from simulator.kernels.fleet.run import run as kernel
+
+    tell_of_compiling(kernel)
     answer = run(ready, intervals=given["intervals"])
     warn([f"note: {note}" for note in answer.notes])
     return answer
@@ -306,6 +310,6 @@ def tell(answer: Answer, how: Format) -> None:
             print_rows(pool_rows(answer), how)
     values = answer.found.outcome.values
     if not values["completed"] and values["requests"]:
-        raise DoesNotFit(
-            "no request could be served: all are longer than the context or the cache of a replica, or none was there"
-        )
+        from silicost.serving.unserved import why_nobody
+
+        raise DoesNotFit(f"no request could be served: {why_nobody(answer)}")

@@ -232,7 +232,9 @@ def notes_of(fleet: Fleet, rate_per_s: float, answer_s: float) -> tuple[str, ...
     wanted_s = search.run_s(fleet.slos, 2.0 * answer_s)
     found = []
     if traffic.requests < search.LEAST_REQUESTS:
-        found.append(f"{traffic.requests} requests: a p99 of few; give more with --requests")
+        shares = [bound.share for slo in fleet.slos.values() if slo for bound in slo.bounds]
+        quantile = f"p{100.0 * max(shares):g}" if shares else "quantile"
+        found.append(f"{traffic.requests} requests: a {quantile} of few; give more with --requests")
     if pattern_of(fleet.table) and traffic.requests >= CHANGING_JOBS // max(jobs_each(fleet), 1):
         found.append(
             f"a run at this rate ends after {lasts_s:.3g} s, before all that the rate does over time has come; the "

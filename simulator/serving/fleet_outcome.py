@@ -111,7 +111,8 @@ HIDDEN: Final = 1 << 29
 def request_table(served: FleetServed, requests: Requests) -> dict[str, npt.NDArray[Any]]:
     """What a person may want to know of each request, shape [n] each; NaN where it has no answer.
 
-    Times to the first token and in the queue count from its arrival; those in the queue are of the job that answers.
+    Times to the first token and in the queue count from its arrival; those in the queue are of the
+    job that answers. Where several jobs answer together it is the longest of theirs, and tokens have no gaps.
     """
     jobs = served.jobs
     done = (jobs.status[requests.last] == kernel.DONE).all(axis=1)
@@ -121,13 +122,16 @@ def request_table(served: FleetServed, requests: Requests) -> dict[str, npt.NDAr
     first_s, last_s = jobs.first_s[requests.answer].max(axis=1), jobs.last_s[requests.last].max(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         gap = np.where(requests.output > 1, (last_s - first_s) / (requests.output - 1), np.nan)
+    if requests.answer.shape[1] > 1:
+        gap[:] = np.nan
+    queue_s = (jobs.scheduled_s - jobs.ready_s)[requests.answer].max(axis=1)
     return {
         "arrival_s": arrival_s, "input": requests.input, "output": requests.output, "tenant": requests.tenant,
         "replica": jobs.replica[lead], "preempted": jobs.preempted[requests.answer].sum(axis=1),
         "retries": jobs.retries[requests.answer].sum(axis=1), "cached": jobs.matched[requests.answer].sum(axis=1),
         "completed": done, "rejected": (jobs.status[requests.last] == kernel.REJECTED).any(axis=1),
         "scheduled_s": jobs.scheduled_s[lead] + nothing, "first_token_s": first_s + nothing,
-        "last_token_s": last_s + nothing, "queue_s": jobs.scheduled_s[lead] - jobs.ready_s[lead] + nothing,
+        "last_token_s": last_s + nothing, "queue_s": queue_s + nothing,
         "ttft_s": first_s - arrival_s + nothing, "tpot_s": gap + nothing, "e2e_s": last_s - arrival_s + nothing,
     }  # fmt: skip
 
@@ -148,7 +152,8 @@ def fleet_outcome(
     done = table["completed"]
     own = {name: values[done] for name, values in table.items()}
     latencies = {name: latency_of(own[name]) for name in ("ttft_s", "tpot_s", "e2e_s", "queue_s")}
-    latencies["itl_s"] = gaps_of(served.gaps[answering])
+    together = requests.answer.shape[1] > 1
+    latencies["itl_s"] = latency_of(np.empty(0)) if together else gaps_of(served.gaps[answering])
     first_s = float(own["arrival_s"].min()) if done.any() else 0.0
     last_s = float(own["last_token_s"].max()) if done.any() else 0.0
     duration_s = last_s - first_s
@@ -195,7 +200,7 @@ def fleet_outcome(
         for k, names in enumerate(between)
     )
     return FleetOutcome(
-        Outcome(latencies, values, _reasons(members, slos, usd, judged, main) | why_not),
+        Outcome(latencies, values, _reasons(members, slos, usd, judged, main) | why_not | _no_gaps(together)),
         pools,
         links,
         _tenants(table, slos),
@@ -237,6 +242,11 @@ def _reasons(
     if main.mfu is None:
         reasons |= dict.fromkeys(("mfu", "mbu"), "it runs no model")
     return reasons
+
+
+def _no_gaps(together: bool) -> dict[str, str]:
+    why = "several jobs answer a request side by side (fanout): their tokens do not follow one another"
+    return dict.fromkeys(("tpot_s", "itl_s"), why) if together else {}
 
 
 def _tenants(

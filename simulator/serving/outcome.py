@@ -17,6 +17,10 @@ from simulator.serving.slo import Slo
 Floats = npt.NDArray[np.float64]
 
 QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
+COUNTS: Final = (
+    "requests", "completed", "rejected", "lost", "preemptions", "retries", "iterations", "simulated_events",
+)  # fmt: skip
+"""Values that are whole numbers."""
 LATENCIES: Final = ("ttft_s", "tpot_s", "itl_s", "e2e_s", "queue_s")
 
 
@@ -138,7 +142,9 @@ def ratio(part: float, whole: float) -> float | None:
 
 def as_json(outcome: Outcome) -> Mapping[str, Any]:
     """The keys that programs read."""
-    values = dict(outcome.values)
+    values: dict[str, float | int | None] = {
+        name: int(value) if name in COUNTS and value is not None else value for name, value in outcome.values.items()
+    }
     energy = {name: values.pop(f"{name}_j") for name in ("device", "node", "facility")}
     latencies = {name: outcome.latencies[name]._asdict() for name in LATENCIES}
     return {

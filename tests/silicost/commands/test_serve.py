@@ -12,6 +12,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+COUNTS = (
+    "requests", "completed", "rejected", "lost", "preemptions", "retries", "iterations", "simulated_events",
+)  # fmt: skip
 Run = Callable[..., Any]
 Refused = Callable[..., str]
 POOL = "--model smollm-135m --device l4"
@@ -50,6 +53,8 @@ def file(tmp_path: Path) -> Callable[..., Path]:
 def test_every_format_says_the_same(silicost: Run) -> None:
     found = silicost(f"{ASKED} --format json").json
     assert (found["requests"], found["completed"], found["intervals"]) == (60, 60, {})
+    for name in COUNTS:
+        assert isinstance(found[name], int)
     assert set(found) >= {
         "requests", "duration_s", "ttft_s", "tpot_s", "itl_s", "e2e_s", "output_tokens_per_s", "requests_per_s",
         "goodput_requests_per_s", "energy_j", "j_per_output_token", "usd_per_million_output_tokens", "carbon_g",
@@ -149,8 +154,15 @@ def test_files_of_a_run(silicost: Run, tmp_path: Path) -> None:
             "--model llama-3.1-70b --device h100-sxm-80gb --rate 1 --isl 9 --osl 9",
             "h100-sxm-80gb cannot serve llama-3.1",
         ),
-        (f"{POOL} --rate 5 --requests 5 --isl 100000 --osl 9 --format json", "no request could be served"),
-        (f"{POOL} --rate 5 --requests 5 --isl 100 --osl 9 --kv-blocks 2 --format json", "no request could be served"),
+        (
+            f"{POOL} --rate 5 --requests 5 --isl 100000 --osl 9 --format json",
+            "no request could be served: pool l4: 5 requests of up to 100009 tokens, prompt and answer, do not fit: "
+            "its context is",
+        ),
+        (
+            f"{POOL} --rate 5 --requests 5 --isl 100 --osl 9 --kv-blocks 2 --format json",
+            "5 requests of up to 109 tokens, prompt and answer, do not fit: its cache holds 2 blocks of 16 tokens",
+        ),
     ],
 )
 def test_no_feasible_fleet(silicost: Run, command: str, said: str) -> None:
@@ -164,6 +176,7 @@ def test_nobody_left_to_answer(silicost: Run, file: Callable[..., Path]) -> None
     path = file(more='[[failure]]\npool = "a"\nat = "0 s"\n')
     ran = silicost(f"serve --fleet {path} --no-intervals --format json")
     assert ran.status == 3
+    assert "no replica was there that could answer (outages: a from 0 s on)" in ran.err
     assert json.loads(ran.out)["lost"] == 60
     path = file(more='[[failure]]\npool = "a"\nat = "1 s"\n')
     ran = silicost(f"serve --fleet {path} --no-intervals --format json")

@@ -23,7 +23,7 @@ from silicost.serving.page_time import coarser
 from silicost.serving.tables import FleetTable, StageTable, TenantTable, TrafficTable
 
 Run = Callable[..., Any]
-HOSTILE = '<img src=x onerror=alert(1)>\u202e"'
+HOSTILE = '<img src=x onerror=alert(1)>"'
 
 
 def split_fleet(**more: Any) -> FleetTable:
@@ -160,7 +160,7 @@ def test_no_requests_none_answered_and_one() -> None:
 
 def test_strange_names_are_only_text() -> None:
     tenants = (TenantTable(HOSTILE, 1.0, slo="ttft=1s"),)
-    table = split_fleet(title=HOSTILE, description=HOSTILE, tenant=tenants)
+    table = split_fleet(title=HOSTILE + "\u202e", description=HOSTILE + "\u202e", tenant=tenants)
     renamed = tuple(msgspec.structs.replace(each, name=each.name + HOSTILE) for each in table.pool)
     stage = StageTable("first" + HOSTILE, name=HOSTILE, decode="second" + HOSTILE)
     text = checked(card_of(served(msgspec.structs.replace(table, pool=renamed, stage=(stage,)))))

@@ -82,6 +82,12 @@ def test_fanout_makes_as_many_jobs_and_waits_for_the_last() -> None:
 
 def test_a_request_of_a_last_stage_with_fanout_ends_with_its_last_job() -> None:
     answer = served(fleet(ENCODER, stage=(StageTable("encoder", input="50", fanout=3),)))
+    outcome = answer.found.outcome
+    assert (outcome.latencies["tpot_s"].mean, outcome.latencies["itl_s"].mean) == (None, None)
+    assert "fanout" in outcome.reasons["tpot_s"]
+    jobs = answer.served.jobs
+    waited_s = (jobs.scheduled_s - jobs.ready_s).reshape(-1, 3).max(axis=1)
+    assert answer.requests["queue_s"].tolist() == waited_s.tolist()
     last_s = answer.served.jobs.last_s.reshape(-1, 3)
     assert answer.requests["last_token_s"].tolist() == last_s.max(axis=1).tolist()
 
