@@ -130,7 +130,7 @@ def serve(
 ) -> None:
     """Latencies, goodput, energy and dollars of requests that arrive over time, are queued and batched."""
     given = locals()
-    from silicost.serving.output import Places, check_places, write_files
+    from silicost.serving.files import Places, check_places, write_files
 
     places = Places(out or "", requests_out, timeline)
     check_places(places)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +13,7 @@ from reports.serving import Measured, Objective, ServedCard, ValueCard
 from reports.serving_page import render_served, verdict_of
 from silicost import __version__
 from silicost.output import json_text
-from silicost.serving.output import REPORT, RESULT, json_of
+from silicost.serving.output import json_of
 from silicost.serving.page_latency import TITLES, distributions_of, latency_rows_of, objectives_of, with_ends
 from silicost.serving.page_pools import links_of, pool_rows_of, splits_of, tenants_of
 from silicost.serving.page_stages import graph_of
@@ -31,12 +30,9 @@ _FEW = 100
 """Requests below which nothing is said about overload."""
 
 
-def texts_of(folder: Path, answer: Answer) -> dict[Path, str | bytes]:
-    """``result.json`` and ``report.html`` of a served run, by their places in ``folder``."""
-    return {
-        folder / RESULT: json_text(json_of(answer)),
-        folder / REPORT: render_served(card_of(answer)),
-    }
+def page_and_result(answer: Answer) -> tuple[str, str]:
+    """The page of a served run, and its result as JSON."""
+    return render_served(card_of(answer)), json_text(json_of(answer))
 
 
 def card_of(answer: Answer) -> ServedCard:

@@ -14,16 +14,8 @@ from small_fleets import STEADY, fleet, pool, served, value
 
 from hardware_specs.errors import InputError
 from silicost.serving.answer import Answer
-from silicost.serving.output import (
-    Places,
-    check_places,
-    json_of,
-    latency_rows,
-    pool_rows,
-    shown,
-    value_rows,
-    write_files,
-)
+from silicost.serving.files import Places, check_places, write_files
+from silicost.serving.output import json_of, latency_rows, pool_rows, shown, value_rows
 from silicost.serving.tables import StageTable, TenantTable, TrafficTable
 
 

@@ -16,7 +16,7 @@ from small_fleets import ONE, STEADY, fleet, pool, served, value
 
 from reports.serving import ServedCard
 from reports.serving_page import FIGURES, render_served
-from silicost.serving.output import Places, write_files
+from silicost.serving.files import Places, write_files
 from silicost.serving.page import card_of
 from silicost.serving.page_limits import limit_of
 from silicost.serving.page_time import coarser
