@@ -368,7 +368,7 @@ def ends_of_times(fleet: Fleet, found: FleetOutcome) -> tuple[tuple[float, ...],
     fast, slow = [], []
     prompt, output = float(np.mean(fleet.traffic.input)), float(np.mean(fleet.traffic.output))
     for pool, figures in zip(fleet.pools, found.pools, strict=True):
-        running = max(figures.running_mean or 1.0, 1.0)
+        running = max((figures.running_mean or 1.0) / pool.virtual, 1.0)
         one = SEARCH_FACTORS if pool.arch is None else factors(pool.prepared, running, prompt, output)
         fast.append(one[0])
         slow.append(one[1])

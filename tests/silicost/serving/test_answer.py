@@ -436,3 +436,14 @@ def test_a_timeline_counts_what_the_run_does() -> None:
     (series,) = answer.series
     assert series.columns["kv_fraction"].max() <= 1.0
     assert series.columns["busy_replicas"].max() > 1.5
+
+
+def test_pipeline_stages_count_what_their_replica_runs() -> None:
+    """Little: those that run and wait on average are the rate times the time of each."""
+    traffic = TrafficTable(rate=20.0, requests=2000, isl="200", osl="50")
+    answer = served(fleet(pool(count=2, tp=1, pp=2), traffic=traffic))
+    found = answer.found.outcome
+    inside = value(answer, "running_mean") + value(answer, "waiting_mean")
+    mean = found.latencies["e2e_s"].mean
+    assert mean is not None
+    assert inside == pytest.approx(value(answer, "requests_per_s") * mean, rel=0.02)
