@@ -51,11 +51,12 @@ def inference_scenario(
 
 
 def training_scenario(
-    model: str | Architecture, device: str, *, global_batch: int, seq_len: int, lora_rank: int = 0, **hardware: Any
-) -> Scenario:
+    model: str | Architecture, device: str, *, global_batch: int, seq_len: int, lora_rank: int = 0,
+    optimizer: str = "adamw", **hardware: Any,
+) -> Scenario:  # fmt: skip
     """One optimizer step on ``global_batch`` sequences of ``seq_len`` tokens; the rest as ``inference_scenario``."""
     _check_keywords("training_scenario", hardware)
-    return one_pool(TrainStep(_model(model), global_batch, seq_len, lora_rank), device, **hardware)
+    return one_pool(TrainStep(_model(model), global_batch, seq_len, lora_rank, optimizer), device, **hardware)
 
 
 def _check_keywords(function: str, given: Mapping[str, Any]) -> None:
@@ -77,7 +78,8 @@ def one_pool(
     ep: int = 1, runtime: str = "", dtype: str = "bf16", weight_dtype: str = "", kv_dtype: str = "", system: str = "",
     site: str = DEFAULT_SITE, price: str = "", changes: Mapping[str, str] | None = None, micro_batch: int = 1,
     recompute: str = "none", cp: int = 1, vpp: int = 1, seq_parallel: bool = False, zero: int = -1,
-    schedule: str = "",
+    schedule: str = "", etp: int = 0, cp_comm: str = "p2p", shard: int = 0, overlap: str = "", offload: str = "",
+    stages: tuple[int, ...] = (), recipe: str = "",
 ) -> Scenario:  # fmt: skip
     """``work`` on equal devices.
 
@@ -87,7 +89,8 @@ def one_pool(
         weight_dtype: storage format; default that in which the model is shipped, else ``dtype``.
         system: catalogue name; default the usual host, links and network around such devices.
         price: "2.5 USD/h" per device; default the catalogue's.
-        micro_batch, recompute, cp, vpp, seq_parallel, zero, schedule: of training, as in ``Plan``.
+        micro_batch, recompute, cp, vpp, seq_parallel, zero, schedule, etp, cp_comm, shard, overlap, offload, stages: of
+            training, as in ``Plan``; recipe as in ``Formats``.
         changes: what-if overrides by dotted path ("device.memory.bandwidth" = "6 TB/s" or "2x").
 
     Raises:
@@ -98,11 +101,14 @@ def one_pool(
     spec = changed_device(device, changed["device"])
     rest = pp * dp * cp
     ways = tp if tp is not None else (count // rest if count is not None and count % rest == 0 else 1)
-    plan = Plan(ways, pp, dp, ep, micro_batch, recompute, cp, vpp, seq_parallel, zero, schedule)
+    plan = Plan(
+        ways, pp, dp, ep, micro_batch, recompute, cp, vpp, seq_parallel, zero, schedule, etp, cp_comm, shard, overlap,
+        offload, stages,
+    )  # fmt: skip
     devices = count if count is not None else plan.devices
     whole = load_system(system) if system else system_for(spec, devices)
     whole = apply_overrides(whole, changed["system"], "--set system.")
-    formats = Formats(dtype, weight_dtype or shipped_format(work), kv_dtype)
+    formats = Formats(dtype, weight_dtype or shipped_format(work), kv_dtype, recipe)
     pool = make_pool(
         spec.id,
         spec,

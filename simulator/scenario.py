@@ -29,12 +29,14 @@ class Formats(msgspec.Struct, frozen=True):
     """Number formats as people name them.
 
     ``dtype`` is the compute dtype; ``weight`` a storage format ("" = as dtype); ``kv`` that of the cache
-    ("" = that of activations: 16 bit, or fp32 where that is computed in).
+    ("" = that of activations: 16 bit, or fp32 where that is computed in); ``recipe`` how training scales what it
+    computes in 8 bits, see ``workloads.recipes`` ("": as the runtime does).
     """
 
     dtype: str = "bf16"
     weight: str = ""
     kv: str = ""
+    recipe: str = ""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -45,7 +47,12 @@ class Plan(msgspec.Struct, frozen=True):
     tokens of each sequence (context parallelism, ring); ``vpp`` is how many pieces of the model a pipeline stage holds
     (interleaved schedule); ``sequence`` cuts what tensor parallelism leaves whole along the tokens; ``zero`` is the
     stage of ZeRO, over dp x cp replicas (-1: what the runtime does); ``schedule`` is one of ``simulator.schedules``
-    ("": 1f1b, or interleaved where ``vpp`` is above 1).
+    ("": 1f1b, or interleaved where ``vpp`` is above 1). ``etp`` ways cut each expert (0: tp where ep is 1, else 1);
+    ``cp_comm`` is what context parallel ranks exchange ("p2p": keys and values round a ring; "a2a": heads for tokens;
+    "all_gather"); ``shard`` replicas cut among them what ZeRO cuts, and groups of so many hold copies (0: all of them);
+    ``overlap`` names what moves beside the math ("": what the runtime does), ``offload`` what lies off the devices, see
+    ``simulator.steps.overlap`` and ``simulator.steps.offload``; ``stages`` are the layers of each pipeline stage (none:
+    as equal as can be).
     """
 
     tp: int = 1
@@ -59,6 +66,12 @@ class Plan(msgspec.Struct, frozen=True):
     sequence: bool = False
     zero: int = -1
     schedule: str = ""
+    etp: int = 0
+    cp_comm: str = "p2p"
+    shard: int = 0
+    overlap: str = ""
+    offload: str = ""
+    stages: tuple[int, ...] = ()
 
     @property
     def devices(self) -> int:
@@ -78,13 +91,15 @@ class StaticBatch(msgspec.Struct, frozen=True, tag="inference"):
 class TrainStep(msgspec.Struct, frozen=True, tag="training"):
     """One optimizer step on ``global_batch`` sequences of ``seq_len`` tokens.
 
-    ``lora_rank`` > 0 trains low-rank adapters on all linear layers of a frozen model.
+    ``lora_rank`` > 0 trains low-rank adapters on all linear layers of a frozen model; ``optimizer`` is one of
+    ``workloads.optimizers``.
     """
 
     model: Architecture
     global_batch: int
     seq_len: int
     lora_rank: int = 0
+    optimizer: str = "adamw"
 
 
 class TrainThenInfer(msgspec.Struct, frozen=True, tag="train-then-infer"):
@@ -165,7 +180,9 @@ class Scenario(msgspec.Struct, frozen=True):
         Raises:
             UnknownName: a storage format that does not exist.
         """
-        names = {name for pool in self.pools for name in msgspec.structs.astuple(pool.formats)} - {""}
+        names = {name for pool in self.pools for name in (pool.formats.dtype, pool.formats.weight, pool.formats.kv)} - {
+            ""
+        }
         formats = [load_format(name) for name in sorted(names)]
         devices = [pool.device for pool in self.pools]
         fitted = [

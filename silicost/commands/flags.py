@@ -112,7 +112,7 @@ def hardware_of(values: dict[str, Any]) -> dict[str, Any]:
     """The keyword arguments of ``silicost.scenarios.one_pool`` among a command's parameters."""
     names = (
         "count", "tp", "pp", "dp", "ep", "micro_batch", "recompute", "cp", "vpp", "seq_parallel", "zero", "schedule",
-        "runtime",
+        "etp", "cp_comm", "shard", "overlap", "offload", "stages", "recipe", "runtime",
         "dtype", "weight_dtype", "kv_dtype", "system", "site", "price",
     )  # fmt: skip
     return {name: values[name] for name in names if name in values} | {"changes": parse_changes(values.get("set"))}

@@ -46,6 +46,29 @@ def train(
     schedule: Annotated[
         str, typer.Option("--schedule", help="1f1b, interleaved, gpipe, zb-h1, zb-v or dualpipe.")
     ] = "",
+    fsdp: Annotated[
+        str, typer.Option("--fsdp", help="ZeRO 3 over all replicas, or in groups of N.", metavar="all|N")
+    ] = "",
+    etp: Annotated[int, flags.number("--etp", "Tensor parallel ways of each expert; 0: tp where ep is 1, else 1.")] = 0,
+    cp_comm: Annotated[
+        str, typer.Option("--cp-comm", help="Context parallel exchange: p2p (ring), a2a (heads) or all_gather.")
+    ] = "p2p",
+    stages: Annotated[
+        str, typer.Option("--stages", help="Layers of each pipeline stage, 11,12,12,11; balanced: by their time.")
+    ] = "",
+    overlap: Annotated[
+        str, typer.Option("--overlap", help="Exchanges beside the math: all, none or some; default the runtime's.")
+    ] = "",
+    offload: Annotated[
+        str, typer.Option("--offload", help="Off the devices: optimizer, weights, activations; or optimizer:nvme ...")
+    ] = "",
+    optimizer: Annotated[
+        str, typer.Option("--optimizer", help="adamw, adamw-8bit, adafactor, muon, lion, sgd ...")
+    ] = "adamw",
+    precision: Annotated[
+        str, typer.Option("--precision", help="bf16, fp16, fp32, tf32, or a recipe of 8 bits; goes before --dtype.")
+    ] = "",
+    nodes: Annotated[int | None, flags.number("--nodes", "Nodes; with their devices this is --count.")] = None,
     steps: Annotated[
         int | None, flags.number("--steps", "Also the run of so many steps: stragglers, failures, checkpoints.")
     ] = None,
@@ -63,6 +86,7 @@ def train(
     ] = "",
     runtime: flags.Runtime = "",
     dtype: flags.Dtype = "bf16",
+    weight_dtype: flags.WeightDtype = "",
     system: flags.System = "",
     site: flags.Site = "us-average",
     price: flags.Price = "",
