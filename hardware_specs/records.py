@@ -211,6 +211,8 @@ class SystemSpec(msgspec.Struct, frozen=True):
     groups; ``network`` joins nodes; ``shared_links`` are what several devices must share of these two. ``host_power``
     is the draw of CPU, DRAM, fans and NICs of a node; ``host_speed`` how fast one of its threads is, over one of the
     Xeon Platinum 8480 in a DGX H100 (None: as fast).
+    ``host_memory`` and ``storage`` (NVMe) are of a node and can hold what training moves off the devices; what is None
+    is not known.
     """
 
     id: str
@@ -222,6 +224,10 @@ class SystemSpec(msgspec.Struct, frozen=True):
     network_bandwidth_per_device: BytesPerSecond | None = None
     host_power: Watts | None = None
     host_speed: Number | None = None
+    host_memory: Bytes | None = None
+    host_memory_bandwidth: BytesPerSecond | None = None
+    storage: Bytes | None = None
+    storage_bandwidth: BytesPerSecond | None = None
     shared_links: tuple[SharedLink, ...] = ()
     notes: str = ""
 
@@ -232,7 +238,8 @@ class HostSpec(msgspec.Struct, frozen=True):
     A device stands in the host that names its id (patterns such as ``"rtx-*"``), else its scale-up link, else its form
     factor (patterns), else its class. ``devices`` is how many a node holds; a ``fixed`` node always holds that many (an
     HGX board), others hold as many as are asked for. Cards that PCIe joins hang on sockets of ``socket_devices``, as
-    ``SystemNode`` has it; ``speed`` is ``host_speed`` of ``SystemSpec``. ``host_link`` joins device and host;
+    ``SystemNode`` has it; ``speed`` is ``host_speed`` of ``SystemSpec``, ``memory`` its ``host_memory``. ``host_link``
+    joins device and host;
     ``own_pcie``: by the device's own PCIe lanes instead, where these are known.
     """
 
@@ -244,6 +251,10 @@ class HostSpec(msgspec.Struct, frozen=True):
     power: Watts
     power_per_device: Watts
     speed: Number | None = None
+    memory: Bytes | None = None
+    memory_bandwidth: BytesPerSecond | None = None
+    storage: Bytes | None = None
+    storage_bandwidth: BytesPerSecond | None = None
     network_bandwidth_per_device: BytesPerSecond | None = None
     socket_devices: Number | None = None
     socket_bandwidth: BytesPerSecond | None = None

@@ -188,6 +188,10 @@ def system_for(device: DeviceSpec, count: int) -> SystemSpec:
         network_bandwidth_per_device=host.network_bandwidth_per_device,
         host_power=_host_power(host, per_node),
         host_speed=host.speed,
+        host_memory=host.memory,
+        host_memory_bandwidth=host.memory_bandwidth,
+        storage=host.storage,
+        storage_bandwidth=host.storage_bandwidth,
         notes=host.notes,
     )
 
