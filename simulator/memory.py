@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple, TypeVar
 
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hardware_specs.dtypes import BITS
-from workloads.lowering.plan import Precision, Sharding, part
+from workloads.lowering.plan import Precision, Sharding, part, stage_layers
 from workloads.models.architecture import Architecture, Attention, Experts, FeedForward, LayerGroup, StateSpace
 from workloads.models.parameters import count_parameters
 
@@ -27,27 +28,54 @@ class Held(NamedTuple):
     extra: float
 
 
-@lru_cache(maxsize=1024)
 def held_parameters(arch: Architecture, sharding: Sharding) -> Held:
-    """What the fullest device holds: experts are cut over ep (or tp) ways, norms not at all, everything else over tp;
-    layers over pp stages, rounded up. Heads are padded and key-value heads repeated as in lowering."""
+    """What a device of the fullest pipeline stage holds: experts are cut over ep (or tp) ways, norms not at all,
+    everything else over tp; layers as ``stage_layers`` spreads them. Heads are padded and key-value heads repeated as
+    in lowering."""
+    return max(held_by_stage(arch, sharding), key=sum)
+
+
+@lru_cache(maxsize=1024)
+def held_by_stage(arch: Architecture, sharding: Sharding) -> tuple[Held, ...]:
+    """What a device of each pipeline stage holds: the embedding is on the first stage, the head on the last one."""
+    rows = stage_layers(tuple(group.count for group in arch.groups), sharding.pp, sharding.stages)
+    last = len(rows) - 1
+    return tuple(held_of(arch, sharding, row, stage == 0, stage == last) for stage, row in enumerate(rows))
+
+
+@lru_cache(maxsize=4096)
+def held_of(arch: Architecture, sharding: Sharding, layers: tuple[int, ...], first: bool, last: bool) -> Held:
+    """What one device holds of some layers, with the embedding and the head or without them.
+
+    A head that is tied to an embedding on other devices is a copy of it.
+
+    Args:
+        layers: layers of each group.
+        first, last: whether the embedding, or the head, is there.
+    """
     count = count_parameters(arch)
-    stage = stage_share(arch, sharding.pp)
-    ends = float(count.embedding + count.head)
-    if sharding.pp > 1:
-        ends = float(max(count.embedding, count.head or count.embedding))
     attention = sum(
-        each.layers * each.attention * _attention_share(group.attention, sharding.tp)
-        for each, group in zip(count.groups, arch.groups, strict=True)
+        number * each.attention * _attention_share(group.attention, sharding.tp)
+        for number, each, group in zip(layers, count.groups, arch.groups, strict=True)
         if group.attention is not None
     )
+    products = sum(number * (each.mlp + each.ssm) for number, each in zip(layers, count.groups, strict=True))
+    experts = sum(number * each.experts for number, each in zip(layers, count.groups, strict=True))
+    norms = sum(number * each.norms for number, each in zip(layers, count.groups, strict=True))
+    outside = count.norms - sum(each.layers * each.norms for each in count.groups)
+    copied = tied_parameters(arch) if last and not first else 0
     return Held(
-        stack=(attention + (count.mlp + count.ssm) / sharding.tp) * stage,
-        experts=count.experts / (sharding.ep * sharding.expert_tp) * stage,
-        norms=count.norms * stage,
-        ends=ends / sharding.tp,
-        extra=float(count.extra),
+        stack=attention + products / sharding.tp,
+        experts=experts / (sharding.ep * sharding.expert_tp),
+        norms=float(norms + (outside if last else 0)),
+        ends=((count.embedding if first else 0) + (count.head + copied if last else 0)) / sharding.tp,
+        extra=float(count.extra if first else 0),
     )
+
+
+def tied_parameters(arch: Architecture) -> int:
+    """Parameters of the embedding that are those of the head too; 0 where the head has its own."""
+    return arch.vocab * (arch.embedding_dim or arch.hidden) if arch.tied and arch.head == "lm" else 0
 
 
 def _attention_share(a: Attention, tp: int) -> float:
@@ -62,7 +90,11 @@ def _attention_share(a: Attention, tp: int) -> float:
 def weight_bytes(arch: Architecture, precision: Precision, sharding: Sharding) -> float:
     """Weights on the fullest device [B]: embedding and head in ``head_bits``, products of the stack in
     ``weight_bits``, norms in the format of activations."""
-    held = held_parameters(arch, sharding)
+    return max(held_bytes(held, precision) for held in held_by_stage(arch, sharding))
+
+
+def held_bytes(held: Held, precision: Precision) -> float:
+    """Some parameters in their formats [B]."""
     packed = precision.weight_bits * (held.stack + held.experts + held.extra) + precision.head_bits * held.ends
     return packed / 8.0 + precision.activation_bytes * held.norms
 
@@ -141,8 +173,10 @@ def training_activation_bytes(
     sharding: Sharding,
     in_flight: float,
     logit_bytes: float = LOGIT_BYTES,
+    here: Sequence[float] | None = None,
+    head: bool = True,
 ) -> float:
-    """Activations kept for the backward pass on the fullest stage [B].
+    """Activations kept for the backward pass on one device [B].
 
     Per layer of a dense transformer, ungated, without flash attention: s b h (34 + 5 a s / h) bytes at tp = 1, the
     second term gone with selective recompute, and 2 s b h with full recompute (Korthikanti et al., arXiv:2205.05198,
@@ -151,15 +185,20 @@ def training_activation_bytes(
     software is of the years in which models were trained with dropout. ``in_flight`` is the number of micro-batches
     that a stage holds (1F1B: up to pp). With sequence parallelism everything is cut over tp (table 2 there: s b h
     (34 + 5 a s / h) / t), with context parallelism over cp as well. The loss is through before a layer is computed
-    again: what is larger shows. ``logit_bytes`` is what the loss holds of each logit [B].
+    again: what is larger shows. ``logit_bytes`` is what the loss holds of each logit [B]. ``here`` is how many layers
+    of each group the device has (none: the part of the longest stage), ``head`` whether the loss is there.
     """
+    share = stage_share(arch, sharding.pp)
+    counts = [group.count * share for group in arch.groups] if here is None else here
     layers = [
-        (group.count, layer_training_bytes(arch, group, micro_batch, seq_len, recompute, flash, sharding))
-        for group in arch.groups
+        (count, layer_training_bytes(arch, group, micro_batch, seq_len, recompute, flash, sharding))
+        for count, group in zip(counts, arch.groups, strict=True)
+        if count > 0
     ]
-    kept = sum(count * layer.kept for count, layer in layers) * stage_share(arch, sharding.pp) * in_flight
+    kept = sum(count * layer.kept for count, layer in layers) * in_flight
     again = max((layer.again for _, layer in layers), default=0.0)
-    return kept + max(again, training_logit_bytes(arch, micro_batch, seq_len, sharding, logit_bytes))
+    logits = training_logit_bytes(arch, micro_batch, seq_len, sharding, logit_bytes) if head else 0.0
+    return kept + max(again, logits)
 
 
 def training_logit_bytes(

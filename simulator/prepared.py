@@ -74,7 +74,7 @@ def prepare_pool(scenario: Scenario, pool: Pool) -> Prepared:
     with about("runtime"):
         check_runtime(pool.runtime, pool.device, trains(scenario.workload))
     plan = pool.plan
-    sharding = Sharding(plan.tp, plan.ep, plan.pp, plan.cp, plan.sequence)
+    sharding = Sharding(plan.tp, plan.ep, plan.pp, plan.cp, plan.sequence, plan.stages)
     with about("plan"):
         check_plan(pool.plan, pool.count)
         if not isinstance(scenario.workload, Dataflow):

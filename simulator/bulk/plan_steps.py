@@ -24,6 +24,7 @@ from simulator.schedules.closed import unequal_total_s
 from simulator.schedules.registry import names, schedule_of
 from simulator.steps.pipeline import stage_seconds
 from simulator.steps.pricing import PricedGraph, collective_seconds, price_graph
+from simulator.steps.ranks import fullest_ranks, in_flight
 from simulator.steps.train_step import (
     FLOW_SHOPS,
     Replicas,
@@ -33,10 +34,11 @@ from simulator.steps.train_step import (
     recomputed,
     shards_of,
     state_bytes,
+    trained_of,
     trained_parameters,
     zero_stage,
 )
-from simulator.steps.training_result import in_flight, loss_bytes
+from simulator.steps.training_result import loss_bytes
 from workloads.lowering.plan import Lowering, Sharding
 from workloads.lowering.training import Gradients, gradient_tensors, lower_update
 from workloads.operators import OpKind
@@ -99,43 +101,57 @@ class _Maker:
         return replace(self.prepared.how, sharding=cut)
 
     def memory(self, plans: Plans) -> Floats:
-        """Bytes on the fullest device, [n]."""
+        """Bytes on the fullest device, [n]: as ``training_result.memory_use``, rank by rank."""
         work, arch = self.work, self.work.model
 
-        def weights(plan: Plan) -> Sequence[float]:
-            cut = Sharding(plan.tp, plan.ep, plan.pp)
-            held = memory.weight_bytes(arch, self.prepared.precision, cut)
-            return held, sum(trained_parameters(work, plan)), memory.stage_share(arch, plan.pp)
-
-        def kept(plan: Plan) -> Sequence[float]:
+        def layers(plan: Plan) -> Sequence[float]:
+            """Bytes of a micro-batch in one layer of each group: kept, and held while it is computed again; logits."""
             cut = Sharding(plan.tp, plan.ep, 1, plan.cp, plan.sequence)
-            one, two = (
-                memory.training_activation_bytes(
-                    arch, plan.micro_batch, work.seq_len, recomputed(plan, self.runtime), self.flash, cut, held,
-                    loss_bytes(self.runtime),
-                )
-                for held in (0.0, 1.0)
-            )  # fmt: skip
-            return one, two - one
+            again, sizes = recomputed(plan, self.runtime), (plan.micro_batch, work.seq_len)
+            found = [memory.layer_training_bytes(arch, g, *sizes, again, self.flash, cut) for g in arch.groups]
+            logits = memory.training_logit_bytes(arch, *sizes, cut, loss_bytes(self.runtime))
+            return [*(each.kept for each in found), *(each.again for each in found), logits]
 
-        held, trained, share = _looked_up(plans, ("tp", "ep", "pp"), weights).T
-        fixed, each = _looked_up(plans, ("tp", "ep", "cp", "sequence", "micro_batch", "recompute"), kept).T
-        (flying,) = _looked_up(
-            plans, ("pp", "vpp", "schedule", "dp", "micro_batch"),
-            lambda plan: (in_flight(plan, work.global_batch // (plan.dp * plan.micro_batch)),),
-        ).T  # fmt: skip
-        stage = self.zero(plans)
-        replicas = (plans.dp * plans.cp).astype(np.float64)
+        sizes = _looked_up(plans, ("tp", "ep", "cp", "sequence", "micro_batch", "recompute"), layers)
+        (ranks,) = _looked_up(plans, ("pp", "schedule"), lambda plan: (len(fullest_ranks(arch, plan)),)).T
+        found = self._rank_memory(plans, sizes, 0)
+        for index in range(1, int(ranks.max()) if len(ranks) else 0):
+            rows = np.flatnonzero(ranks > index)
+            found[rows] = np.maximum(found[rows], self._rank_memory(plans.take(rows), sizes[rows], index))
+        return found
+
+    def _rank_memory(self, plans: Plans, sizes: Floats, index: int) -> Floats:
+        """Bytes on a device of one of the ``fullest_ranks`` of each plan, [n]; ``sizes`` as ``memory`` finds them."""
+        work, arch = self.work, self.work.model
+        groups = len(arch.groups)
+
+        def held(plan: Plan) -> Sequence[float]:
+            rank = fullest_ranks(arch, plan)[index]
+            cut = Sharding(plan.tp, plan.ep, plan.pp)
+            own = memory.held_of(arch, cut, rank.layers, rank.embeds, rank.heads)
+            return [
+                memory.held_bytes(own, self.prepared.precision), sum(trained_of(work, plan, rank)), rank.heads,
+                *rank.kept,
+            ]  # fmt: skip
+
+        def flying(plan: Plan) -> Sequence[float]:
+            rank = fullest_ranks(arch, plan)[index]
+            return (in_flight(plan, work.global_batch // (plan.dp * plan.micro_batch), rank.number),)
+
+        rows = _looked_up(plans, ("tp", "ep", "pp", "schedule"), held)
+        weights, trained, heads, here = rows[:, 0], rows[:, 1], rows[:, 2], rows[:, 3:]
+        (times,) = _looked_up(plans, ("pp", "vpp", "schedule", "dp", "micro_batch"), flying).T
+        kept, again, logits = sizes[:, :groups], sizes[:, groups : 2 * groups], sizes[:, -1]
+        activations = (kept * here).sum(axis=1) * times
+        activations += np.maximum(np.where(here > 0.0, again, 0.0).max(axis=1), logits * heads)
+        stage, replicas = self.zero(plans), (plans.dp * plans.cp).astype(np.float64)
         of_weights, of_gradients, of_states = (np.where(stage >= least, replicas, 1.0) for least in (3, 2, 1))
-        gathered = np.where(of_weights > 1.0, 2.0 * held / arch.layers, 0.0)
-        copies = np.array([schedule_of(name).copies for name in names()], np.float64)[plans.schedule]
-        held, trained, gathered = (values * np.where(plans.pp > 1, copies, 1.0) for values in (held, trained, gathered))
+        gathered = np.where(of_weights > 1.0, 2.0 * weights / arch.layers, 0.0)
         masters = (of_weights > 1.0) & self.runtime.master_shards & (self.bytes[0] < 4.0)
-        kept_bytes, states = np.where(masters, 4.0 * trained, held), self.bytes[2] - np.where(masters, 4.0, 0.0)
-        whole = kept_bytes / of_weights + gathered + (trained * self.bytes[0] if work.lora_rank else 0.0)
+        whole, states = np.where(masters, 4.0 * trained, weights), self.bytes[2] - np.where(masters, 4.0, 0.0)
         found: Floats = (
-            whole + fixed + each * share * flying + trained * self.bytes[1] / of_gradients
-            + trained * states / of_states + self.runtime.context.value
+            whole / of_weights + gathered + (trained * self.bytes[0] if work.lora_rank else 0.0) + activations
+            + trained * self.bytes[1] / of_gradients + trained * states / of_states + self.runtime.context.value
         )  # fmt: skip
         return found
 
@@ -228,9 +244,9 @@ class _Maker:
             return None
 
     def _of_stages(self, priced: PricedGraph, plan: Plan) -> Sequence[float]:
-        stages, launches = stage_seconds(priced, plan.pp), launch_seconds(priced, plan.pp, self.runtime)
+        stages, launches = stage_seconds(priced, plan.pp, plan.stages), launch_seconds(priced, plan, self.runtime)
         busy = [max(pair) for pair in zip(stages, launches, strict=True)]
-        parts = np.array(parts_of_stages(priced, plan.pp))
+        parts = np.array(parts_of_stages(priced, plan))
         worst, total = parts[:, int(np.argmax(parts.sum(axis=0)))], parts.sum(axis=1)
         send_s = 0.0
         if plan.pp > 1:

@@ -22,17 +22,17 @@ FOLLOWED = 8
 """Rounds of equal jobs that are followed one by one where few may be in flight."""
 
 
-def stage_seconds(priced: PricedGraph, stages: int) -> list[float]:
+def stage_seconds(priced: PricedGraph, stages: int, lengths: tuple[int, ...] = ()) -> list[float]:
     """Time on each stage of one way through ``priced`` (of a training graph: forward and backward) [s].
 
-    The embedding is on the first stage, the head on the last one, layers as ``stage_layers`` spreads them; sends
-    between stages are left out.
+    The embedding is on the first stage, the head on the last one, layers as ``stage_layers`` spreads them (each stage
+    has as many as ``lengths`` says, where it does); sends between stages are left out.
     """
     if stages == 1:
         return [priced.total_s]
     graph = priced.graph
     counts = {b.label.partition(".")[0]: b.repeat for b in graph.blocks if b.label.startswith("layers")}
-    held = stage_layers(tuple(counts.values()), stages)
+    held = stage_layers(tuple(counts.values()), stages, lengths)
     column = {label: index for index, label in enumerate(counts)}
     seconds = [0.0] * stages
     for block in graph.blocks:

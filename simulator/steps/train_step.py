@@ -30,17 +30,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
+import msgspec
 import numpy as np
 
 from hardware_specs.errors import InputError
 from simulator.devices.model import DeviceModel
-from simulator.memory import held_parameters, stage_share, state_bytes_per_parameter
+from simulator.memory import held_of, state_bytes_per_parameter
 from simulator.network.communicator import Communicator, collective_cost
 from simulator.scenario import Plan, TrainStep
 from simulator.schedules.closed import unequal_total_s
 from simulator.schedules.registry import code_of, refusal, schedule_of
 from simulator.steps.pipeline import stage_seconds
 from simulator.steps.pricing import Floats, PricedGraph, collective_seconds, price_graph
+from simulator.steps.ranks import Rank, fullest_ranks
 from workloads.lowering.plan import Lowering, Sharding
 from workloads.lowering.training import CONTEXT, Gradients, gradient_tensors, lower_micro_batch, lower_update
 from workloads.models.architecture import Experts
@@ -109,7 +111,7 @@ def price_step(
     tensors = {size / shards: number for size, number in gradient_tensors(graph, work.model.tied, gradients).items()}
     update = price_graph(lower_update(sum(trained) / shards, gradients, states, weights, tensors), model, communicators)
 
-    stages, hosts = stage_seconds(micro, plan.pp), launch_seconds(micro, plan.pp, model.runtime)
+    stages, hosts = stage_seconds(micro, plan.pp, plan.stages), launch_seconds(micro, plan, model.runtime)
     send_s = 0.0
     if plan.pp > 1:
         size = plan.micro_batch * work.seq_len * work.model.hidden * how.precision.activation_bytes
@@ -168,10 +170,10 @@ def through_seconds(micro: PricedGraph, plan: Plan, count: int) -> float:
     Of 1F1B, GPipe and the interleaved schedule stages are servers of a flow shop (see ``pipeline``); of others the
     estimate of ``schedules.closed`` for unequal stages.
     """
-    stages = stage_seconds(micro, plan.pp)
+    stages = stage_seconds(micro, plan.pp, plan.stages)
     if plan.pp == 1 or plan.schedule in FLOW_SHOPS:
         return (sum(stages) - max(stages)) / plan.vpp + count * max(stages)
-    parts = np.array(parts_of_stages(micro, plan.pp))
+    parts = np.array(parts_of_stages(micro, plan))
     slowest = parts[:, int(np.argmax(parts.sum(axis=0)))]
     chunks = schedule_of(plan.schedule).chunks or plan.vpp
     return float(unequal_total_s(code_of(plan.schedule), plan.pp, count, chunks, slowest, parts.sum(axis=1)))
@@ -181,23 +183,23 @@ FLOW_SHOPS: Final = ("", "1f1b", "gpipe", "interleaved")
 """Schedules whose bubble is that of a flow shop, or a part of it."""
 
 
-def parts_of_stages(micro: PricedGraph, stages: int) -> list[list[float]]:
+def parts_of_stages(micro: PricedGraph, plan: Plan) -> list[list[float]]:
     """Forward, backward of inputs (recomputation included) and backward of weights on each stage, [3, stages] [s]."""
     names = [operator.name for operator in micro.graph.operators]
     weights = np.array([name.endswith(".wgrad") for name in names])
     inputs = np.array([name.endswith((".dgrad", ".backward", ".recompute")) for name in names])
     return [
-        stage_seconds(replace(micro, time_s=np.where(rows, micro.time_s, 0.0)), stages)
+        stage_seconds(replace(micro, time_s=np.where(rows, micro.time_s, 0.0)), plan.pp, plan.stages)
         for rows in (~(weights | inputs), inputs, weights)
     ]
 
 
-def launch_seconds(micro: PricedGraph, stages: int, runtime: Runtime) -> list[float]:
+def launch_seconds(micro: PricedGraph, plan: Plan, runtime: Runtime) -> list[float]:
     """How long the host of each stage takes to launch the operators of a micro-batch ahead of the devices [s]."""
     if not runtime.runs_ahead or runtime.graph_mode:
-        return [0.0] * stages
+        return [0.0] * plan.pp
     each = np.full_like(micro.time_s, runtime.launch.value)
-    return stage_seconds(replace(micro, time_s=each), stages)
+    return stage_seconds(replace(micro, time_s=each), plan.pp, plan.stages)
 
 
 def _host_seconds(
@@ -369,11 +371,17 @@ def shards_of(work: TrainStep, plan: Plan, runtime: Runtime) -> Shards:
 
 
 def trained_parameters(work: TrainStep, plan: Plan) -> Trained:
-    """What the fullest device updates: its share of the model, cut as in ``memory``, or of the adapters."""
+    """What a device of the pipeline stage that has most updates, whatever rank a schedule gives its pieces to."""
+    in_turn = msgspec.structs.replace(plan, schedule="") if plan.schedule else plan
+    return max((trained_of(work, plan, rank) for rank in fullest_ranks(work.model, in_turn)), key=sum)
+
+
+def trained_of(work: TrainStep, plan: Plan, rank: Rank) -> Trained:
+    """What a device of a pipeline rank updates: its part of the model, cut as in ``memory``, or of the adapters."""
     arch = work.model
     if work.lora_rank:
-        return Trained(adapter_parameters(work) / plan.tp * stage_share(arch, plan.pp), 0.0)
-    held = held_parameters(arch, Sharding(plan.tp, plan.ep, plan.pp))
+        return Trained(adapter_parameters(work) / plan.tp * sum(rank.layers) / arch.layers, 0.0)
+    held = held_of(arch, Sharding(plan.tp, plan.ep, plan.pp), rank.layers, rank.embeds, rank.heads)
     return Trained(held.stack + held.norms + held.ends + held.extra, held.experts)
 
 

@@ -8,11 +8,10 @@ from simulator import memory
 from simulator.assemble import Answer, assemble, paid_usd, parts_of, pool_use
 from simulator.prepared import Prepared
 from simulator.result import MemoryUse, OperatorCost, PhaseCost, Result
-from simulator.scenario import Plan, TrainStep
-from simulator.schedules.closed import closed_peak
-from simulator.schedules.registry import code_of, schedule_of
+from simulator.scenario import TrainStep
 from simulator.steps.pricing import by_family, errors_by_family, most_bound, phase_cost
-from simulator.steps.train_step import StepCost, price_step, recomputed, shards_of, state_bytes, trained_parameters
+from simulator.steps.ranks import Rank, fullest_ranks, in_flight
+from simulator.steps.train_step import StepCost, price_step, recomputed, shards_of, state_bytes, trained_of
 from simulator.timeline import Timeline
 from workloads.runtimes.record import Runtime
 
@@ -45,19 +44,22 @@ def training_result(prepared: Prepared, work: TrainStep, timeline: Timeline) -> 
 
 
 def memory_use(prepared: Prepared, work: TrainStep) -> MemoryUse:
-    """Bytes on the fullest device (the first pipeline stage, which holds the most micro-batches)."""
+    """Bytes on the fullest device: of the pipeline rank where layers, ends and micro-batches in flight need most."""
+    ranks = fullest_ranks(work.model, prepared.pool.plan)
+    return max((rank_memory(prepared, work, rank) for rank in ranks), key=lambda use: use.total)
+
+
+def rank_memory(prepared: Prepared, work: TrainStep, rank: Rank) -> MemoryUse:
+    """Bytes on a device of a pipeline rank."""
     arch, precision, sharding, plan = work.model, prepared.precision, prepared.how.sharding, prepared.pool.plan
-    weights, gradients, states = state_bytes(precision.attention, prepared.pool.runtime)
-    trained = sum(trained_parameters(work, plan))
-    held = memory.weight_bytes(arch, precision, sharding)
-    count = work.global_batch // (plan.micro_batch * plan.dp)
-    shards = shards_of(work, plan, prepared.pool.runtime)
     runtime = prepared.pool.runtime
+    weights, gradients, states = state_bytes(precision.attention, runtime)
+    trained = sum(trained_of(work, plan, rank))
+    held = memory.held_bytes(memory.held_of(arch, sharding, rank.layers, rank.embeds, rank.heads), precision)
+    count = work.global_batch // (plan.micro_batch * plan.dp)
+    shards = shards_of(work, plan, runtime)
     # Of weights that are gathered layer by layer, one layer is in use and the next under way.
     gathered = 2.0 * held / arch.layers if shards.weights > 1 else 0.0
-    # A schedule that runs both ways holds each stage twice.
-    copies = schedule_of(plan.schedule).copies if plan.schedule and plan.pp > 1 else 1
-    held, trained, gathered = held * copies, trained * copies, gathered * copies
     kept = held
     if shards.weights > 1 and runtime.master_shards and weights < 4.0:
         kept, states = 4.0 * trained, states - 4.0
@@ -70,30 +72,20 @@ def memory_use(prepared: Prepared, work: TrainStep) -> MemoryUse:
             recomputed(plan, runtime),
             prepared.how.fused("flash"),
             sharding,
-            in_flight(plan, count),
+            in_flight(plan, count, rank.number),
             loss_bytes(runtime),
+            rank.kept,
+            rank.heads,
         ),
         gradients=trained * gradients / shards.gradients,
         optimizer=trained * states / shards.states,
-        overhead=prepared.pool.runtime.context.value,
+        overhead=runtime.context.value,
     )
 
 
 def loss_bytes(runtime: Runtime) -> float:
     """Bytes of each logit while the loss is computed [B]."""
     return runtime.loss_bytes.value if runtime.loss_bytes else memory.LOGIT_BYTES
-
-
-def in_flight(plan: Plan, micro_batches: int) -> float:
-    """Micro-batches whose activations the fullest stage holds at once: with v pieces of the model on a stage
-    1 + (p - 1)/(p v) times as many (Narayanan et al., arXiv:2104.04473; Korthikanti et al., arXiv:2205.05198,
-    section 4.2.1); of other schedules as ``schedules.closed`` says."""
-    if plan.pp > 1 and plan.schedule not in ("", "1f1b", "interleaved"):
-        chunks = schedule_of(plan.schedule).chunks or plan.vpp
-        ranks = range(plan.pp)
-        return float(closed_peak(code_of(plan.schedule), plan.pp, micro_batches, chunks, list(ranks)).max())
-    held = min(plan.pp, micro_batches)
-    return held * (1.0 + (plan.pp - 1.0) / (plan.pp * plan.vpp)) if plan.vpp > 1 and micro_batches > plan.pp else held
 
 
 def training_metrics(

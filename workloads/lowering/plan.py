@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 
 from hardware_specs.dtypes import BITS
 from hardware_specs.errors import InputError
@@ -40,7 +41,8 @@ class Sharding:
     (norms, residual additions; Korthikanti et al., arXiv:2205.05198).
 
     What does not divide is rounded up: a rank has at least one key-value head (repeated where there are fewer heads
-    than ranks), and widths and vocabularies are padded to a multiple of the ways.
+    than ranks), and widths and vocabularies are padded to a multiple of the ways. ``stages`` are the layers of each
+    pipeline stage, all pieces of an interleaved schedule together (none: as equal as can be).
     """
 
     tp: int = 1
@@ -48,6 +50,7 @@ class Sharding:
     pp: int = 1
     cp: int = 1
     sequence: bool = False
+    stages: tuple[int, ...] = ()
 
     @property
     def whole_share(self) -> float:
@@ -70,16 +73,30 @@ def stage_of(layer: int, layers: int, stages: int) -> int:
     return layer * stages // layers
 
 
-@lru_cache(maxsize=512)
-def stage_layers(counts: tuple[int, ...], stages: int) -> tuple[tuple[int, ...], ...]:
-    """How many layers of each group stand on each stage, shape [stages][groups]; groups lie one after the other."""
-    layers, first = sum(counts), 0
-    found = [[0] * len(counts) for _ in range(stages)]
-    for group, count in enumerate(counts):
-        for layer in range(first, first + count):
-            found[stage_of(layer, layers, stages)][group] += 1
-        first += count
-    return tuple(map(tuple, found))
+def stage_lengths(layers: int, stages: int) -> tuple[int, ...]:
+    """Layers of each of ``stages`` stages of nearly equal length, as ``stage_of`` spreads them."""
+    firsts = [-(-stage * layers // stages) for stage in range(stages + 1)]
+    return tuple(after - first for first, after in pairwise(firsts))
+
+
+@lru_cache(maxsize=4096)
+def stage_layers(counts: tuple[int, ...], stages: int, lengths: tuple[int, ...] = ()) -> tuple[tuple[int, ...], ...]:
+    """How many layers of each group stand on each stage, shape [stages][groups].
+
+    Args:
+        counts: layers of each group; groups lie one after the other.
+        stages: pipeline stages.
+        lengths: layers of each stage; none: nearly equal ones.
+    """
+    found, first = [], 0
+    for length in lengths or stage_lengths(sum(counts), stages):
+        row, start = [], 0
+        for count in counts:
+            row.append(max(min(first + length, start + count) - max(first, start), 0))
+            start += count
+        found.append(tuple(row))
+        first += length
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +117,7 @@ def check_sharding(arch: Architecture, sharding: Sharding, pads_heads: bool = Fa
 
     Raises:
         InputError: tp does not divide the heads, or neither divides the key-value heads nor is a multiple of them;
-            ep does not divide the experts; pp more than layers.
+            ep does not divide the experts; pp more than layers; stages that are not pp or do not hold all layers.
     """
     tp, ep, pp = sharding.tp, sharding.ep, sharding.pp
     for flag, value in (("tp", tp), ("ep", ep), ("pp", pp)):
@@ -108,6 +125,7 @@ def check_sharding(arch: Architecture, sharding: Sharding, pads_heads: bool = Fa
             raise InputError(f"--{flag} {value}: must be at least 1")
     if pp > arch.layers:
         raise InputError(f"--pp {pp}: {arch.id} has only {arch.layers} layers; use at most that")
+    _check_stages(arch, sharding)
     for group in arch.groups:
         if group.attention is not None:
             _check_heads(arch.id, group.attention, tp, pads_heads)
@@ -117,6 +135,21 @@ def check_sharding(arch: Architecture, sharding: Sharding, pads_heads: bool = Fa
                 raise InputError(f"--ep {ep}: does not divide the {experts} experts of {arch.id}; {_divisors(experts)}")
     if ep > 1 and not any(isinstance(g.mlp, Experts) for g in arch.groups):
         raise InputError(f"--ep {ep}: {arch.id} has no experts; use --tp or --dp")
+
+
+def _check_stages(arch: Architecture, sharding: Sharding) -> None:
+    """Refuse lengths of pipeline stages that are not those of this model."""
+    lengths = sharding.stages
+    if not lengths:
+        return
+    said = ",".join(map(str, lengths))
+    if len(lengths) != sharding.pp:
+        raise InputError(f"--stages {said}: {len(lengths)} stages, but --pp is {sharding.pp}; give one number for each")
+    if min(lengths) < 1:
+        raise InputError(f"--stages {said}: each must hold at least 1 layer")
+    if sum(lengths) != arch.layers:
+        near = ",".join(map(str, stage_lengths(arch.layers, sharding.pp)))
+        raise InputError(f"--stages {said}: {sum(lengths)} layers, but {arch.id} has {arch.layers}; for example {near}")
 
 
 def _check_heads(model: str, attention: Attention, tp: int, pads_heads: bool) -> None:

@@ -17,6 +17,7 @@ from simulator.scenario import Plan, Scenario, TrainStep
 from simulator.simulate import simulate
 from simulator.steps.pipeline import stage_seconds
 from simulator.steps.pricing import collective_seconds
+from simulator.steps.ranks import ranks_of
 from simulator.steps.train_step import (
     StepCost,
     counted_flops,
@@ -27,7 +28,7 @@ from simulator.steps.train_step import (
     state_bytes,
     trained_parameters,
 )
-from simulator.steps.training_result import memory_use
+from simulator.steps.training_result import memory_use, rank_memory
 from workloads.lowering.plan import Lowering, Sharding
 from workloads.models.catalogue import load_model
 from workloads.models.parameters import count_parameters
@@ -208,9 +209,10 @@ def test_what_is_trained_is_what_is_held(one_pool: Callable[..., Scenario], tp: 
     work = TrainStep(SMALL, pp, 128)
     prepared = prepare(one_pool(work, "h100-sxm-80gb", tp=tp, pp=pp))
     held = memory.weight_bytes(SMALL, prepared.precision, prepared.how.sharding)
-    assert sum(trained_parameters(work, prepared.pool.plan)) == pytest.approx(held / 2.0)
+    # The last norm, on the last stage alone, is next to nothing.
+    assert sum(trained_parameters(work, prepared.pool.plan)) == pytest.approx(held / 2.0, rel=2e-5)
     use = memory_use(prepared, work)
-    assert (use.gradients, use.optimizer) == pytest.approx((2.0 * held, 6.0 * held))
+    assert (use.gradients, use.optimizer) == pytest.approx((2.0 * held, 6.0 * held), rel=2e-5)
 
 
 def test_adapters_train_little_and_keep_the_weights(one_pool: Callable[..., Scenario]) -> None:
@@ -308,9 +310,9 @@ def test_pieces_of_stages_shrink_the_bubble(one_pool: Callable[..., Scenario]) -
     stages = stage_seconds(plain.micro, 4)
     assert plain.bubble_s - pieces.bubble_s == pytest.approx((sum(stages) - max(stages)) / 2.0)
     assert pieces.send_s == pytest.approx(plain.send_s * (2 * 16 + 2) / (16 + 2))
-    use, more = (memory_use(each, TrainStep(SMALL, 16, 512)).activations for each in (before, after))
-    logits = memory.training_logit_bytes(SMALL, 1, 512, before.how.sharding)
-    assert (more - logits) / (use - logits) == pytest.approx(1.0 + 3.0 / 8.0)
+    first = ranks_of(SMALL, before.pool.plan)[0]
+    use, more = (rank_memory(each, TrainStep(SMALL, 16, 512), first).activations for each in (before, after))
+    assert more / use == pytest.approx(1.0 + 3.0 / 8.0)
 
 
 @pytest.mark.parametrize(("stage", "parts"), [(0, (1, 1, 1)), (1, (1, 1, 8)), (2, (1, 8, 8)), (3, (8, 8, 8))])
