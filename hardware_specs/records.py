@@ -213,6 +213,11 @@ class SystemSpec(msgspec.Struct, frozen=True):
     Xeon Platinum 8480 in a DGX H100 (None: as fast).
     ``host_memory`` and ``storage`` (NVMe) are of a node and can hold what training moves off the devices; what is None
     is not known.
+
+    Leaf switches of the network carry ``network_oversubscription`` times less to the tier above them than to the nodes
+    below (None: as much). Each of ``network_rails`` equal runs of a node's devices hangs on a leaf of its own, so that
+    devices of the same number meet there (None: all devices of a node hang on one); a leaf reaches
+    ``network_leaf_nodes`` nodes (None: with rails all of the system, without them a single one).
     """
 
     id: str
@@ -229,6 +234,9 @@ class SystemSpec(msgspec.Struct, frozen=True):
     storage: Bytes | None = None
     storage_bandwidth: BytesPerSecond | None = None
     shared_links: tuple[SharedLink, ...] = ()
+    network_rails: Number | None = None
+    network_leaf_nodes: Number | None = None
+    network_oversubscription: Number | None = None
     notes: str = ""
 
 

@@ -83,8 +83,30 @@ def check_system(system: SystemSpec, own: frozenset[str] = frozenset()) -> None:
     if system.nodes > 1 and not system.network:
         raise InputError(f"{place}: network: must name a link, for there are {system.nodes} nodes")
     links_of(system)
+    check_leaves(system)
     for shared in system.shared_links:
         _check_shared(shared, system)
+
+
+def check_leaves(system: SystemSpec) -> None:
+    """Refuse rails, leaves and an oversubscription that make no sense; what-ifs are checked again where they are used.
+
+    Raises:
+        InputError: naming the field and what is allowed.
+    """
+    place = f"system {system.id}"
+    for name in ("network_rails", "network_leaf_nodes"):
+        fact = getattr(system, name)
+        if fact is not None and not (fact.value >= 1.0 and fact.value.is_integer()):
+            raise InputError(f"{place}: {name} {fact.text}: must be a whole number from 1 on")
+    ratio, rails = system.network_oversubscription, system.network_rails
+    if ratio is not None and not 1.0 <= ratio.value < math.inf:
+        raise InputError(f"{place}: network_oversubscription {ratio.text}: must be from 1 (as much up as down) on")
+    for group in system.groups:
+        if rails is not None and group.count % rails.value:
+            raise InputError(
+                f"{place}: network_rails {rails.text}: must divide the {group.count} devices of group {group.id!r}"
+            )
 
 
 def _check_shared(shared: SharedLink, system: SystemSpec) -> None:

@@ -6,17 +6,24 @@ from typing import NamedTuple
 
 from simulator.kernels import collectives as kernel
 from simulator.kernels.collectives import Level, Library
+from simulator.network.leaves import Upward
 from workloads.operators import OpKind
 
 
 class Communicator(NamedTuple):
-    """``size`` devices, ``stride`` ranks apart, on two levels of links, and the library that they use."""
+    """``size`` devices, ``stride`` ranks apart, on two levels of links, and the library that they use.
+
+    ``meets_inside``: other communicators of a device cross the same links inside a node; in a mesh, and mostly in a
+    torus, each has its own. ``upward``: what it sends above the leaf switches.
+    """
 
     size: int
     stride: int
     inner: Level
     outer: Level
     library: Library
+    meets_inside: bool = True
+    upward: Upward = Upward()
 
 
 class CollectiveCost(NamedTuple):

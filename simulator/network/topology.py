@@ -1,8 +1,9 @@
 """Topologies: from a system's links to the two levels of a communicator, and to the ports that transfers share.
 
 Devices of one group are numbered node by node. Inside a node the group's own link and topology join them; nodes are
-joined by the network, at each device's share of it. Bandwidths are what a plain copy between two devices reaches:
-nominal x ``achieved_fraction`` of the link; latencies are of one hop.
+joined by the network, at each device's share of it, and of the tier above leaf switches where that is oversubscribed
+(see ``leaves``). Bandwidths are what a plain copy between two devices reaches: nominal x ``achieved_fraction`` of the
+link; latencies are of one hop.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from hardware_specs.errors import InputError
 from hardware_specs.records import DeviceSpec, LinkSpec, SystemNode, SystemSpec
 from simulator.kernels.collectives import Level
 from simulator.network.communicator import Communicator
+from simulator.network.leaves import Upward, leaves_of
 from simulator.network.libraries import library_on
 from workloads.collectives.catalogue import load_library
 
@@ -137,23 +139,31 @@ class Network:
         reach = max(1, self._together() // stride)
         inner = max(d for d in range(1, min(size, reach) + 1) if size % d == 0)
         outer = size // inner
-        between = ALONE if outer == 1 else self._outer(outer, inner, load_library(library).network_ports)
+        upward = Upward() if outer == 1 else self._upward(size, stride, inner)
+        between = ALONE if outer == 1 else self._outer(outer, inner, load_library(library).network_ports, upward)
         link = self.network_link if outer > 1 and inner == 1 else self.link
         values = library_on(library, link.category, link.id, self.device.id)
-        return Communicator(size, stride, self._inner(inner, stride), between, values)
+        meets = self.group.topology in ("switch", "pcie-tree", "none")
+        return Communicator(size, stride, self._inner(inner, stride), between, values, meets, upward)
+
+    def _upward(self, size: int, stride: int, inner: int) -> Upward:
+        leaves = leaves_of(self.system, self.group)
+        return leaves.upward(size, stride, inner, self.nodes(self.ranks).start) if leaves else Upward()
 
     def _together(self) -> int:
         """How many ranks in a row lie in one node, wherever the first one is."""
         node, offset = self.group.count, self.ranks.start % self.group.count
         return node if offset + len(self.ranks) <= node else math.gcd(node, offset)
 
-    def _outer(self, size: int, members: int, ports: int) -> Level:
+    def _outer(self, size: int, members: int, ports: int, upward: Upward) -> Level:
         """``size`` groups of ``members``, which share the first ``ports`` ports of their node (0: each has its own)."""
-        bandwidth, link = self.network_bytes_per_s, self.network_link
+        share, link = self.network_bytes_per_s, self.network_link
+        most = share
         if ports:
-            bandwidth = min(bandwidth, ports * link.bandwidth.value * link.achieved_fraction.value / members)
-        latency = link.latency.value
-        return Level(float(size), size - 1.0, 1.0, 1.0, bandwidth, bandwidth, latency, 1.0, 0.0)
+            most = min(share, ports * link.bandwidth.value * link.achieved_fraction.value / members)
+        ring, pairs, send = (min(most, share / busy) if busy > 0.0 else most for busy in upward)
+        # An all-to-all counts bytes times ``spread``, a send its bandwidth between two members.
+        return Level(float(size), size - 1.0, 1.0, ring / pairs, ring, send, link.latency.value, 1.0, 0.0)
 
     def _inner(self, size: int, stride: int) -> Level:
         if size == 1:
