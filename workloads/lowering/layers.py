@@ -137,7 +137,7 @@ class LayerWriter:
         and the gathering are together as much as an all-reduce.
         """
         s = self.how.sharding
-        if s.ep == 1 or e.shared_width or e.dense_width or with_attention:
+        if not s.sends_tokens or e.shared_width or e.dense_width or with_attention:
             self._all_reduce("moe.all_reduce")
         elif s.tp > 1:
             size = self.tokens.rows * self.arch.hidden * self.how.precision.activation_bytes
@@ -165,9 +165,14 @@ class LayerWriter:
             self._add(op.activation("attention.gate", rows, gate, self.dtype, gated=True))
         self.gemm("attention.out", hidden, heads * a.value_dim)
 
+    def _context(self) -> Tokens:
+        """The tokens that attention sees on this rank: all of a sequence where ranks have exchanged them for heads."""
+        s, t = self.how.sharding, self.tokens
+        return Tokens(t.batch, t.q_len * s.cp, t.q_len * s.cp) if s.cp_comm == "a2a" and s.cp > 1 else t
+
     def scores(self, a: Attention) -> None:
         """Attention itself: what the length of the context changes, and nothing else (of MLA where it absorbs)."""
-        t, p, tp = self.tokens, self.how.precision, self.how.sharding.tp
+        t, p, tp = self._context(), self.how.precision, self.how.sharding.heads_ways
         heads, kv_heads = part(a.heads, tp), part(a.kv_heads, tp)
         if a.kind == "mla":
             self._add(
@@ -212,8 +217,9 @@ class LayerWriter:
             self.gemm("attention.absorb_v", a.value_dim, a.kv_lora, rows=t.rows, batch=heads)
         else:
             self.gemm("attention.kv_b", heads * (nope + a.value_dim), a.kv_lora, rows=t.batch * t.kv_len)
+            seen, own = self._context(), part(a.heads, self.how.sharding.heads_ways)
             wide = op.attention(
-                "attention.scores", t.q_len, t.kv_len, heads, heads, a.head_dim, batch=t.batch,
+                "attention.scores", seen.q_len, seen.kv_len, own, own, a.head_dim, batch=t.batch,
                 value_dim=a.value_dim, dtype=p.attention, kv_bits=8.0 * p.activation_bytes, causal=a.causal,
             )  # fmt: skip
             self._add(replace(wide, kind=OpKind.MLA_PREFILL))
@@ -237,15 +243,20 @@ class LayerWriter:
 
         With expert parallelism each device sends its 1/tp of the rows to the ep devices of its expert group, so
         the group's experts see rows x ep / tp tokens; without it every device has all rows and a slice of each expert.
+        Where experts are cut too (etp), the ranks that hold the parts of one gather each other's tokens, and scatter
+        the sums of their results.
         """
         p, s, hidden, rows = self.how.precision, self.how.sharding, self.arch.hidden, self.tokens.rows
         self._add(op.gemm("moe.router", rows, e.count, hidden, p.attention))
         self._add(op.softmax("moe.top_k", rows, e.count, "fp32"))
-        own = rows / s.tp if s.ep > 1 else rows
+        own = rows / s.tp if s.sends_tokens else rows
+        joined = s.etp if s.etp > 1 else 1
         size = own * e.top_k * hidden * p.activation_bytes
         if s.ep > 1:
             self._add(op.collective("moe.dispatch", OpKind.ALL_TO_ALL, size, s.ep, "ep"))
-        routed, projections = own * s.ep, 3 if e.gated else 2
+        if joined > 1:
+            self._add(op.collective("moe.all_gather.experts", OpKind.ALL_GATHER, size * joined, joined, "etp"))
+        routed, projections = own * s.ep * joined, 3 if e.gated else 2
         kernels = projections - 1 if e.gated and self.how.fused("gate_up") else projections
         loops = op.active_experts(routed, e.count, e.top_k) / s.ep
         self._add(
@@ -255,6 +266,8 @@ class LayerWriter:
                 local_share=1.0 / s.ep, calls=1.0 if self.how.fused("experts") else kernels * loops,
             )
         )  # fmt: skip
+        if joined > 1:
+            self._add(op.collective("moe.reduce_scatter.experts", OpKind.REDUCE_SCATTER, size * joined, joined, "etp"))
         if s.ep > 1:
             self._add(op.collective("moe.combine", OpKind.ALL_TO_ALL, size, s.ep, "ep"))
         self._add(op.elementwise("moe.weighted_sum", own, hidden, self.dtype, inputs=e.top_k))

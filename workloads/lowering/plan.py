@@ -7,7 +7,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 from hardware_specs.dtypes import BITS
-from hardware_specs.errors import InputError
+from hardware_specs.errors import InputError, UnknownName
 from workloads.models.architecture import Architecture, Attention, Experts
 
 
@@ -33,6 +33,14 @@ class Precision:
         return BITS[self.attention] / 8.0
 
 
+CONTEXT_EXCHANGES = {
+    "p2p": "keys and values round a ring, beside attention (Liu et al., arXiv:2310.01889)",
+    "all_gather": "keys and values before attention (Llama Team, arXiv:2407.21783, section 3.3.2)",
+    "a2a": "tokens for heads before attention, and back behind it (Jacobs et al., arXiv:2309.14509)",
+}
+"""What context parallel ranks may exchange."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sharding:
     """How one model replica is cut: ``tp`` ways across heads and widths, ``ep`` ways across experts,
@@ -42,7 +50,8 @@ class Sharding:
 
     What does not divide is rounded up: a rank has at least one key-value head (repeated where there are fewer heads
     than ranks), and widths and vocabularies are padded to a multiple of the ways. ``stages`` are the layers of each
-    pipeline stage, all pieces of an interleaved schedule together (none: as equal as can be).
+    pipeline stage, all pieces of an interleaved schedule together (none: as equal as can be). ``etp`` ways cut each
+    expert (0: as above); ``cp_comm`` is what context parallel ranks exchange, see ``CONTEXT_EXCHANGES``.
     """
 
     tp: int = 1
@@ -51,6 +60,8 @@ class Sharding:
     cp: int = 1
     sequence: bool = False
     stages: tuple[int, ...] = ()
+    etp: int = 0
+    cp_comm: str = "p2p"
 
     @property
     def whole_share(self) -> float:
@@ -60,7 +71,17 @@ class Sharding:
     @property
     def expert_tp(self) -> int:
         """Ways one expert's width is cut: expert parallelism replaces tensor parallelism in the experts."""
-        return self.tp if self.ep == 1 else 1
+        return self.etp or (self.tp if self.ep == 1 else 1)
+
+    @property
+    def sends_tokens(self) -> bool:
+        """Whether ranks send their tokens to experts elsewhere, rather than have a part of every expert."""
+        return self.ep > 1 or self.etp > 0
+
+    @property
+    def heads_ways(self) -> int:
+        """Ways the heads of attention are cut: over tp, and over cp where ranks exchange tokens for heads."""
+        return self.tp * (self.cp if self.cp_comm == "a2a" else 1)
 
 
 def part(whole: float, ways: int) -> float:
@@ -129,12 +150,18 @@ def check_sharding(arch: Architecture, sharding: Sharding, pads_heads: bool = Fa
     for group in arch.groups:
         if group.attention is not None:
             _check_heads(arch.id, group.attention, tp, pads_heads)
+            _check_exchange(arch.id, group.attention, sharding)
         if isinstance(group.mlp, Experts):
             experts = group.mlp.count
             if experts % ep:
                 raise InputError(f"--ep {ep}: does not divide the {experts} experts of {arch.id}; {_divisors(experts)}")
-    if ep > 1 and not any(isinstance(g.mlp, Experts) for g in arch.groups):
-        raise InputError(f"--ep {ep}: {arch.id} has no experts; use --tp or --dp")
+            if sharding.etp > group.mlp.width:
+                raise InputError(
+                    f"--etp {sharding.etp}: experts of {arch.id} have only {group.mlp.width:g} inner units"
+                )
+    for flag, ways in (("ep", ep > 1), ("etp", sharding.etp > 0)):
+        if ways and not any(isinstance(g.mlp, Experts) for g in arch.groups):
+            raise InputError(f"--{flag} {getattr(sharding, flag)}: {arch.id} has no experts; use --tp or --dp")
 
 
 def _check_stages(arch: Architecture, sharding: Sharding) -> None:
@@ -150,6 +177,18 @@ def _check_stages(arch: Architecture, sharding: Sharding) -> None:
     if sum(lengths) != arch.layers:
         near = ",".join(map(str, stage_lengths(arch.layers, sharding.pp)))
         raise InputError(f"--stages {said}: {sum(lengths)} layers, but {arch.id} has {arch.layers}; for example {near}")
+
+
+def _check_exchange(model: str, attention: Attention, sharding: Sharding) -> None:
+    """Refuse to exchange tokens for heads where there are too few of these."""
+    if sharding.cp_comm not in CONTEXT_EXCHANGES:
+        known = tuple(CONTEXT_EXCHANGES)
+        raise UnknownName("exchange", sharding.cp_comm, known, f"allowed: {', '.join(known)}", "--cp-comm")
+    if sharding.cp_comm == "a2a" and sharding.cp > 1 and attention.heads % sharding.heads_ways:
+        raise InputError(
+            f"--cp-comm a2a: tp x cp = {sharding.heads_ways} does not divide the {attention.heads} heads of {model}; "
+            "use p2p"
+        )
 
 
 def _check_heads(model: str, attention: Attention, tp: int, pads_heads: bool) -> None:

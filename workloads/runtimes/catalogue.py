@@ -9,7 +9,7 @@ from hardware_specs.errors import InputError, nearest
 from hardware_specs.facts import Fact
 from hardware_specs.records import DEVICE_CLASSES, DeviceSpec
 from workloads.collectives.catalogue import library_names
-from workloads.runtimes.record import FUSIONS, Runtime
+from workloads.runtimes.record import FUSIONS, OVERLAPS, Runtime
 
 HIGHEST_FACTOR = 1.5
 """A kernel factor above this is a mistake: the device law describes a well-tuned vendor library."""
@@ -19,7 +19,7 @@ USUAL_TRAINERS = {
     "gpu": ("megatron-core-2025", "torch-eager-2.4"),
     "tpu": ("maxtext-2024",),
     "fpga": ("fpga-overlay-2024",),
-    "asic": ("vendor-npu-2025", "vendor-asic-2024"),
+    "asic": ("neuronx-distributed-2.21", "vendor-npu-2025", "vendor-asic-2024"),
 }
 """By device class the runtimes that people train with where a device's usual runtime only infers, best first."""
 
@@ -41,6 +41,7 @@ def load_runtime(name: str | Path) -> Runtime:
     runtime = _CATALOGUE.load(name)
     _check_words(runtime, "device_classes", runtime.device_classes, DEVICE_CLASSES)
     _check_words(runtime, "fusions", runtime.fusions, FUSIONS)
+    _check_words(runtime, "can_overlap", runtime.can_overlap, tuple(OVERLAPS))
     _check_words(runtime, "collectives", (runtime.collectives,), library_names())
     check_numbers(runtime)
     return runtime

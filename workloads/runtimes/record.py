@@ -21,6 +21,14 @@ FUSIONS: tuple[str, ...] = (
 )
 """The fusions a runtime may claim; what is not fused is an operator, and a launch, of its own."""
 
+OVERLAPS: dict[str, str] = {
+    "gradients": "gradients are reduced while earlier layers are still in their backward",
+    "weights": "weights that ZeRO cuts are gathered while the layer before is computed",
+    "tensor": "exchanges of tensor parallel ranks move piece by piece beside the products before or after them",
+    "pipeline": "activations are sent to the next stage while this one computes the next micro-batch",
+}
+"""What a training step may move beside its math."""
+
 
 class Factors(msgspec.Struct, frozen=True):
     """Speed of this runtime's kernels relative to the device law, by family (1 = as the law; 0.5 = half).
@@ -72,7 +80,8 @@ class Runtime(msgspec.Struct, frozen=True):
     under a causal mask; ``sends_once`` that a token for several experts of a node goes there once; ``master_shards``
     that shards of weights are the fp32 masters themselves, narrowed when they are gathered; ``loss_bytes`` what the
     loss holds of each logit at its peak, where it is more than 16 bits and their fp32 copy [B]; ``overlaps_gradients``
-    that gradients are reduced beside the backward. Of a server ``scheduler`` names how it batches ("": mixed, or as
+    that gradients are reduced beside the backward; ``can_overlap`` what else it moves beside the math where a plan asks
+    for it (see ``simulator.steps.overlap``). Of a server ``scheduler`` names how it batches ("": mixed, or as
     ``reserves_answers`` says), ``prefix_caching`` that it keeps prefixes unless told not to, ``max_num_seqs`` how many
     sequences run at once, ``max_num_seqs_large`` how many on devices of 70 GiB and more (0: not known). ``vendors``
     empty: any vendor. ``aliases`` are what people write for it, see ``workloads.runtimes.match``.
@@ -92,6 +101,7 @@ class Runtime(msgspec.Struct, frozen=True):
     context: Bytes
     factors: Factors
     host_sequence: Seconds | None = None
+    can_overlap: tuple[str, ...] = ()
     vendors: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     prefill_chunk: int = 0
