@@ -68,6 +68,14 @@ def _ranks(counts: tuple[int, ...], pp: int, lengths: tuple[int, ...], name: str
     return tuple(found)
 
 
+def ends_apart(plan: Plan) -> bool:
+    """Whether the embedding and the head are on different ranks."""
+    if plan.pp == 1:
+        return False
+    schedule = schedule_of(plan.schedule) if plan.schedule else None
+    return schedule is None or schedule.chunks < 2 or schedule.stage_of(0, schedule.chunks - 1, plan.pp) < plan.pp
+
+
 def in_flight(plan: Plan, micro_batches: int, rank: int = 0) -> float:
     """Micro-batches whose activations a rank holds at once, in parts of its layers.
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hardware_specs.errors import InputError
-from workloads.lowering.plan import Sharding, check_sharding, stage_layers, stage_of
+from workloads.lowering.plan import Sharding, check_sharding, stage_layers, stage_lengths, stage_of
 from workloads.models.architecture import Architecture, Attention, LayerGroup
 
 
@@ -47,3 +47,37 @@ def test_stages_hold_all_layers_in_order_as_evenly_as_can_be(counts: list[int], 
     assert max(sizes) == -(-layers // stages) and min(sizes) == layers // stages
     order = [stage_of(layer, layers, stages) for layer in range(layers)]
     assert order == sorted(order)
+
+
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=4), st.data())
+def test_stages_of_given_lengths_hold_all_layers_in_order(counts: list[int], data: st.DataObject) -> None:
+    layers = sum(counts)
+    cuts = data.draw(st.lists(st.integers(1, layers), unique=True, max_size=6)) if layers > 1 else []
+    ends = sorted({*cuts, layers})
+    lengths = tuple(end - first for first, end in zip([0, *ends[:-1]], ends, strict=True))
+    rows = stage_layers(tuple(counts), len(lengths), lengths)
+    assert tuple(map(sum, rows)) == lengths
+    assert [sum(column) for column in zip(*rows, strict=True)] == counts
+    groups = [group for row in rows for group, number in enumerate(row) for _ in range(number)]
+    assert groups == sorted(groups)
+
+
+@given(st.integers(1, 60), st.data())
+def test_lengths_of_equal_stages_are_those_of_their_layers(layers: int, data: st.DataObject) -> None:
+    stages = data.draw(st.integers(1, layers))
+    where = [stage_of(layer, layers, stages) for layer in range(layers)]
+    assert stage_lengths(layers, stages) == tuple(where.count(stage) for stage in range(stages))
+
+
+@pytest.mark.parametrize(
+    ("stages", "words"),
+    [
+        ((2, 1), "--stages 2,1: 3 layers, but small has 4; for example 2,2"),
+        ((2, 1, 1), "--stages 2,1,1: 3 stages, but --pp is 2; give one number for each"),
+        ((4, 0), "--stages 4,0: each must hold at least 1 layer"),
+    ],
+)
+def test_stages_must_be_those_of_the_model(stages: tuple[int, ...], words: str) -> None:
+    check_sharding(model(8, 8), Sharding(pp=2, stages=(3, 1)))
+    with pytest.raises(InputError, match=words):
+        check_sharding(model(8, 8), Sharding(pp=2, stages=stages))
