@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple, TypeVar
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from hardware_specs.dtypes import BITS
 from workloads.lowering.plan import Precision, Sharding, part, stage_layers
+from workloads.lowering.recompute import policy_of, whole_layers
 from workloads.models.architecture import Architecture, Attention, Experts, FeedForward, LayerGroup, StateSpace
 from workloads.models.parameters import count_parameters
 
@@ -190,15 +192,9 @@ def training_activation_bytes(
     """
     share = stage_share(arch, sharding.pp)
     counts = [group.count * share for group in arch.groups] if here is None else here
-    layers = [
-        (count, layer_training_bytes(arch, group, micro_batch, seq_len, recompute, flash, sharding))
-        for count, group in zip(counts, arch.groups, strict=True)
-        if count > 0
-    ]
-    kept = sum(count * layer.kept for count, layer in layers) * in_flight
-    again = max((layer.again for _, layer in layers), default=0.0)
+    stage = stage_training_bytes(arch, counts, micro_batch, seq_len, recompute, flash, sharding)
     logits = training_logit_bytes(arch, micro_batch, seq_len, sharding, logit_bytes) if head else 0.0
-    return kept + max(again, logits)
+    return stage.kept * in_flight + max(stage.again, logits)
 
 
 def training_logit_bytes(
@@ -210,24 +206,79 @@ def training_logit_bytes(
 
 
 class LayerTraining(NamedTuple):
-    """What one layer keeps of a micro-batch until its backward, and holds besides while it is computed again [B]."""
+    """What layers keep of a micro-batch until their backward, and hold besides while one is computed again [B]."""
 
     kept: float
     again: float
+
+
+def stage_training_bytes(
+    arch: Architecture, counts: Sequence[float], micro_batch: int, seq_len: int, recompute: str, flash: bool,
+    sharding: Sharding,
+) -> LayerTraining:  # fmt: skip
+    """Activations of the layers of one device, by a policy that may not treat all of them alike.
+
+    Layers that are computed again N at a time keep the input of the first one, and all N are there at once.
+
+    Args:
+        counts: layers of each group, in the order in which they stand.
+        recompute: see ``workloads.lowering.recompute``.
+    """
+    policy = policy_of(recompute)
+    kept = again = 0.0
+    for group, count, whole in zip(arch.groups, counts, whole_layers(policy, counts), strict=True):
+        for number, text in ((count - whole, policy.in_layers), (whole, "full")):
+            if number > 0:
+                layer = layer_training_bytes(arch, group, micro_batch, seq_len, text, flash, sharding)
+                kept += number * layer.kept
+                again = max(again, layer.again)
+    if policy.kind == "uniform":
+        layers = sum(counts)
+        kept *= math.ceil(layers / policy.number) / layers
+        again *= min(float(policy.number), layers)
+    return LayerTraining(kept, again)
 
 
 def layer_training_bytes(
     arch: Architecture, group: LayerGroup, micro_batch: int, seq_len: int, recompute: str, flash: bool,
     sharding: Sharding,
 ) -> LayerTraining:  # fmt: skip
-    """Activations of one layer on one device (see ``training_activation_bytes``)."""
+    """Activations of one layer on one device (see ``training_activation_bytes``), by a policy of single layers."""
     rows = float(micro_batch * seq_len) / sharding.cp
     inside = rows * arch.hidden * 2.0 * sharding.whole_share
     whole = inside + _kept_bytes(arch, group, rows, float(seq_len), recompute, flash, sharding)
     if recompute in ("vector", "half") and isinstance(group.mlp, FeedForward) and group.attention is not None:
         kept = inside + _product_bytes(arch, group.attention, group.mlp, rows, recompute, sharding)
         return LayerTraining(kept, max(whole - kept, 0.0))
+    if modules := policy_of(recompute).modules:
+        parts = _module_bytes(arch, group, rows, float(seq_len), flash, sharding)
+        dropped = {name: size for name, size in parts.items() if name in modules}
+        if "moe" in dropped:
+            dropped = {name: size for name, size in dropped.items() if name not in ("moe_act", "shared_experts")}
+        return LayerTraining(whole - sum(dropped.values()), max(dropped.values(), default=0.0))
     return LayerTraining(inside, whole) if recompute == "full" else LayerTraining(whole, 0.0)
+
+
+def _module_bytes(
+    arch: Architecture, group: LayerGroup, rows: float, seq_len: float, flash: bool, sharding: Sharding
+) -> dict[str, float]:
+    """What parts of a layer keep beyond their inputs, which stay [B]; see ``recompute.MODULES``."""
+    tp, hidden = sharding.tp, rows * arch.hidden * 2.0 * sharding.whole_share
+    found = {"layernorm": hidden * (2.0 if group.norms >= 2 else 1.0)}
+    a, mlp = group.attention, group.mlp
+    if a is not None and not flash:
+        found["core_attn"] = 5.0 * rows * seq_len * a.heads / tp
+    if a is not None and a.kind == "mla":
+        widths = (a.heads * a.head_dim + a.kv_heads * (a.head_dim + a.value_dim)) / tp
+        found["mla_up_proj"] = max(rows * 2.0 * (widths - a.q_lora - a.kv_lora - a.rope_dim), 0.0)
+    if isinstance(mlp, FeedForward):
+        found["mlp"] = rows * mlp.width * 2.0 * (3.0 if mlp.gated else 2.0) / tp
+    elif isinstance(mlp, Experts):
+        each = rows * 2.0 * (3.0 if mlp.gated else 2.0) / tp
+        found["moe_act"] = rows * mlp.top_k * mlp.width * 2.0 / tp
+        found["shared_experts"] = (mlp.shared_width + mlp.dense_width) * each
+        found["moe"] = hidden * mlp.top_k + mlp.top_k * mlp.width * each + found["shared_experts"]
+    return found
 
 
 def _product_bytes(
@@ -251,7 +302,7 @@ def _kept_bytes(
     if group.attention is not None:
         a = group.attention
         kept += mask + rows * (a.heads + a.kv_heads) * (a.head_dim + a.value_dim) * 2.0 / tp
-        if recompute == "none" and not flash:
+        if not flash and (recompute == "none" or recompute.startswith("modules:")):
             kept += 5.0 * rows * seq_len * a.heads / tp
     if isinstance(group.mlp, FeedForward):
         kept += mask + hidden + rows * group.mlp.width * 2.0 * (3.0 if group.mlp.gated else 2.0) / tp

@@ -17,12 +17,14 @@ from hardware_specs.twins import twins_of
 from simulator.identity import content_hash
 from workloads.formats import load_format
 from workloads.lowering.dataflow import Dataflow
+from workloads.lowering.recompute import WORDS, policy_of
 from workloads.models.architecture import Architecture
 from workloads.runtimes.record import Runtime
 
 PHASES = ("encode", "prefill", "decode", "forward", "backward", "update")
 """What rules place and results tell apart. An encoder encodes; a training step runs the last three."""
-RECOMPUTE = ("none", "selective", "full")
+RECOMPUTE = WORDS
+"""Policies that a search tries; more can be asked for, see ``workloads.lowering.recompute``."""
 
 
 class Formats(msgspec.Struct, frozen=True):
@@ -43,8 +45,8 @@ class Plan(msgspec.Struct, frozen=True):
     """How the work is cut: tensor, pipeline, data and expert parallel ways; and how training is scheduled.
 
     What follows means nothing to inference. ``micro_batch`` is the sequences of one forward and backward, ``recompute``
-    what the backward computes again instead of keeping it ("none", "selective" or "full"); ``cp`` devices share the
-    tokens of each sequence (context parallelism, ring); ``vpp`` is how many pieces of the model a pipeline stage holds
+    what the backward computes again instead of keeping it (see ``workloads.lowering.recompute``); ``cp`` devices share
+    the tokens of each sequence (context parallelism); ``vpp`` is how many pieces of the model a pipeline stage holds
     (interleaved schedule); ``sequence`` cuts what tensor parallelism leaves whole along the tokens; ``zero`` is the
     stage of ZeRO, over dp x cp replicas (-1: what the runtime does); ``schedule`` is one of ``simulator.schedules``
     ("": 1f1b, or interleaved where ``vpp`` is above 1). ``etp`` ways cut each expert (0: tp where ep is 1, else 1);
@@ -232,8 +234,7 @@ def check_plan(plan: Plan, count: int) -> None:
         raise InputError(f"--vpp {plan.vpp}: pieces of pipeline stages need --pp above 1")
     if plan.sequence and plan.tp == 1:
         raise InputError("--seq-parallel: it goes with tensor parallelism; use --tp above 1")
-    if plan.recompute not in RECOMPUTE:
-        raise InputError(f"--recompute {plan.recompute!r}: allowed are {', '.join(RECOMPUTE)}")
+    policy_of(plan.recompute, inner=False)
     if plan.devices != count:
         raise InputError(
             f"--tp {plan.tp} x --pp {plan.pp} x --dp {plan.dp}{f' x --cp {plan.cp}' if plan.cp > 1 else ''} = "

@@ -43,7 +43,8 @@ from simulator.schedules.registry import code_of, refusal, schedule_of
 from simulator.steps.pipeline import stage_seconds
 from simulator.steps.pricing import Floats, PricedGraph, collective_seconds, price_graph
 from simulator.steps.ranks import Rank, fullest_ranks
-from workloads.lowering.plan import Lowering, Sharding
+from workloads.lowering.plan import Lowering, Sharding, stage_lengths
+from workloads.lowering.recompute import in_pieces, policy_of
 from workloads.lowering.training import CONTEXT, Gradients, gradient_tensors, lower_micro_batch, lower_update
 from workloads.models.architecture import Experts
 from workloads.operators import FAMILIES, Operator, OpKind
@@ -127,7 +128,8 @@ def price_step(
     static_w = float(model.record["static_w"])
     busy_j = count * micro.total_j / plan.pp + update.total_j
     device_j = (busy_j + static_w * (bubble_s + send_s + reduce_s + host_s)) * plan.devices
-    model_flops, hardware_flops = counted_flops(work, how, plan.recompute)
+    again = in_pieces(policy_of(plan.recompute), plan.vpp).text
+    model_flops, hardware_flops = counted_flops(work, how, again)
     return StepCost(
         step_s, micro, update, reduce_s, send_s, bubble_s, host_s, count, device_j, step_s - bubble_s - host_s,
         model_flops * work.global_batch, hardware_flops * work.global_batch,
@@ -156,7 +158,7 @@ def price_micro_batch(
     again = recomputed(plan, model.runtime)
     graph = lower_micro_batch(
         work.model, plan.micro_batch, work.seq_len, how, again, work.lora_rank, kept,
-        not model.runtime.contiguous_context,
+        not model.runtime.contiguous_context, plan.stages or stage_lengths(work.model.layers, plan.pp),
     )  # fmt: skip
     micro = _beside_attention(price_graph(graph, model, communicators), plan.cp)
     if model.runtime.sends_once and "ep" in communicators:
@@ -348,7 +350,7 @@ def zero_stage(work: TrainStep, plan: Plan, runtime: Runtime) -> int:
 
 def recomputed(plan: Plan, runtime: Runtime) -> str:
     """What the backward computes again (see ``RECOMPUTED``): what ``runtime`` means by selective, where it is that."""
-    return runtime.selective if plan.recompute == "selective" else plan.recompute
+    return runtime.selective if plan.recompute == "selective" else in_pieces(policy_of(plan.recompute), plan.vpp).text
 
 
 def state_bytes(dtype: str, runtime: Runtime) -> tuple[float, float, float]:
@@ -411,11 +413,16 @@ def counted_flops(work: TrainStep, how: Lowering, recompute: str) -> tuple[float
         model += operator.flops * (0.8 if backward else 1.0) * repeat
         hardware += _full_flops(operator) * (2.0 if backward else 1.0) * repeat
     if recompute != "none":
-        again = lower_micro_batch(work.model, 1, work.seq_len, whole, "full", work.lora_rank)
+        # Selective recomputation is counted as that of scores, whether a fused kernel keeps them or not.
+        policy = "modules:core_attn" if recompute == "selective" else recompute
+        again = lower_micro_batch(
+            work.model, 1, work.seq_len, whole, policy, work.lora_rank,
+            stages=how.sharding.stages or stage_lengths(work.model.layers, how.sharding.pp),
+        )  # fmt: skip
         hardware += sum(
             _full_flops(o) * r
             for o, r in zip(again.operators, again.repeat, strict=True)
-            if o.name.endswith(".recompute") and (recompute == "full" or o.name == "attention.scores.recompute")
+            if o.name.endswith(".recompute")
         )
     return float(model), float(hardware)
 

@@ -18,6 +18,7 @@ from workloads.graph import Graph, GraphBuilder
 from workloads.lowering.inference import write_embedding
 from workloads.lowering.layers import LayerWriter, Tokens
 from workloads.lowering.plan import Lowering, part
+from workloads.lowering.recompute import pieces_of, policy_of, running_again
 from workloads.models.architecture import Architecture, LayerGroup
 from workloads.operators import Operator, OpKind
 
@@ -32,7 +33,7 @@ RECOMPUTED: Final = {
     "half": "as vector, and every second product: selective_ac_option op of torchtitan",
     "full": "the whole layer",
 }
-"""What each policy runs a second time before the backward of a layer."""
+"""What each policy of whole models runs a second time before the backward of a layer; others: ``recompute``."""
 
 
 class Gradients(NamedTuple):
@@ -50,20 +51,27 @@ FIRST: Final = Gradients()
 
 def lower_micro_batch(
     arch: Architecture, micro_batch: float, seq_len: float, how: Lowering, recompute: str = "none",
-    lora_rank: int = 0, gradients: Gradients | None = None, balanced: bool = True,
+    lora_rank: int = 0, gradients: Gradients | None = None, balanced: bool = True, stages: tuple[int, ...] = (),
 ) -> Graph:  # fmt: skip
     """Forward and backward of one micro-batch through all layers; block labels end in ".forward"/".backward".
 
-    ``gradients`` None: those of weights are written in fp32, for the first time; ``balanced`` see ``tokens_of_rank``.
+    A group of layers is cut in blocks that recompute the same. ``gradients`` None: those of weights are written in
+    fp32, for the first time; ``balanced`` see ``tokens_of_rank``; ``stages`` are the layers of each pipeline stage, for
+    policies that count in them (none: one stage).
+
+    Raises:
+        InputError: a policy that does not exist.
     """
     grads = gradients or Gradients(fused=how.fused("accumulate"))
     b = GraphBuilder()
     tokens = tokens_of_rank(arch, micro_batch, seq_len, how.sharding.cp, balanced)
     with b.block("embedding.forward"):
         write_embedding(b, arch, tokens, how)
-    for index, group in enumerate(arch.groups):
-        with b.block(f"layers{index}.forward", group.count):
-            for operator in layer_operators(arch, group, tokens, how, lora_rank):
+    pieces = pieces_of(policy_of(recompute), [group.count for group in arch.groups], stages)
+    layers = [layer_operators(arch, group, tokens, how, lora_rank) for group in arch.groups]
+    for index, piece in enumerate(pieces):
+        with b.block(f"layers{index}.forward", piece.layers):
+            for operator in layers[piece.group]:
                 b.add(operator)
     with b.block("head.forward"):
         for operator in _head(arch, tokens, how):
@@ -76,10 +84,10 @@ def lower_micro_batch(
                 # Each rank has the input's gradient from its part of the vocabulary alone.
                 size = operator.m * operator.k * how.precision.activation_bytes
                 b.add(op.collective("head.all_reduce.backward", OpKind.ALL_REDUCE, size, how.sharding.tp, "tp"))
-    for index, group in reversed(list(enumerate(arch.groups))):
-        forward = layer_operators(arch, group, tokens, how, lora_rank)
-        with b.block(f"layers{index}.backward", group.count):
-            for operator in _recomputed(forward, recompute):
+    for index, piece in reversed(list(enumerate(pieces))):
+        forward = layers[piece.group]
+        with b.block(f"layers{index}.backward", piece.layers):
+            for operator in _recomputed(forward, piece.policy):
                 b.add(operator)
             for operator in reversed(forward):
                 for part in backward_of(operator, lora_rank > 0 and ".lora_" not in operator.name, grads):
@@ -193,7 +201,7 @@ def _embedding_backward(
 
 
 def _recomputed(forward: list[Operator], recompute: str) -> list[Operator]:
-    """What runs a second time before a layer's backward."""
+    """What runs a second time before the backward of a layer, by the policy of that layer."""
     if recompute == "full":
         return [replace(operator, name=operator.name + ".recompute") for operator in forward]
     if recompute in ("vector", "half"):
@@ -202,7 +210,22 @@ def _recomputed(forward: list[Operator], recompute: str) -> list[Operator]:
     if recompute == "selective":
         names = ("attention.qk", "attention.softmax", "attention.dropout", "attention.pv")
         return [replace(o, name=o.name + ".recompute") for o in forward if o.name in names]
-    return []
+    modules = policy_of(recompute).modules
+    parts = running_again(modules, {operator.name for operator in forward})
+    found = []
+    for operator in forward:
+        if operator.name in parts:
+            found.append(replace(operator, name=operator.name + ".recompute"))
+        elif "moe_act" in modules and operator.kind == OpKind.MOE_GEMM:
+            found.append(_expert_activation(operator))
+    return found
+
+
+def _expert_activation(experts: Operator) -> Operator:
+    """The activation between the products of grouped experts, as an operator of its own."""
+    projections = experts.flops / (2.0 * experts.m * experts.n * experts.k)
+    name = experts.name + ".activation.recompute"
+    return op.activation(name, experts.m, experts.n, experts.dtype, gated=projections > 2.5)
 
 
 def _second_products(forward: list[Operator]) -> list[Operator]:
