@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,6 +23,34 @@ FOLLOWED = 8
 """Rounds of equal jobs that are followed one by one where few may be in flight."""
 
 
+class Parts(NamedTuple):
+    """Time of the parts of one way through a model [s]: the embedding, one layer of each run of equal ones, and what
+    follows them; ``counts`` are the layers of each run."""
+
+    embedding_s: float
+    layers_s: tuple[float, ...]
+    head_s: float
+    counts: tuple[int, ...]
+
+
+def parts_seconds(priced: PricedGraph) -> Parts:
+    """Parts of ``priced`` (of a training graph: forward and backward); sends between stages are left out."""
+    embedding = head = 0.0
+    layers: dict[str, float] = {}
+    counts: dict[str, int] = {}
+    for block in priced.graph.blocks:
+        once = float(priced.time_s[block.start : block.stop].sum())
+        group = block.label.partition(".")[0]
+        if group.startswith("layers"):
+            layers[group] = layers.get(group, 0.0) + once
+            counts[group] = block.repeat
+        elif group == "embedding":
+            embedding += once
+        elif group != "pipeline":
+            head += once
+    return Parts(embedding, tuple(layers.values()), head, tuple(counts.values()))
+
+
 def stage_seconds(priced: PricedGraph, stages: int, lengths: tuple[int, ...] = ()) -> list[float]:
     """Time on each stage of one way through ``priced`` (of a training graph: forward and backward) [s].
 
@@ -30,21 +59,11 @@ def stage_seconds(priced: PricedGraph, stages: int, lengths: tuple[int, ...] = (
     """
     if stages == 1:
         return [priced.total_s]
-    graph = priced.graph
-    counts = {b.label.partition(".")[0]: b.repeat for b in graph.blocks if b.label.startswith("layers")}
-    held = stage_layers(tuple(counts.values()), stages, lengths)
-    column = {label: index for index, label in enumerate(counts)}
-    seconds = [0.0] * stages
-    for block in graph.blocks:
-        once = float(priced.time_s[block.start : block.stop].sum())
-        group = block.label.partition(".")[0]
-        if group in column:
-            for stage, row in enumerate(held):
-                seconds[stage] += row[column[group]] * once
-        elif group == "embedding":
-            seconds[0] += once
-        elif group != "pipeline":
-            seconds[-1] += once
+    parts = parts_seconds(priced)
+    held = stage_layers(parts.counts, stages, lengths)
+    seconds = [sum(number * once for number, once in zip(row, parts.layers_s, strict=True)) for row in held]
+    seconds[0] += parts.embedding_s
+    seconds[-1] += parts.head_s
     return seconds
 
 
