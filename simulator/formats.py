@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hardware_specs.dtypes import BITS, COMPUTE_DTYPES, FALLBACKS
-from hardware_specs.errors import UnknownName
+from hardware_specs.errors import InputError, UnknownName
 from hardware_specs.records import DeviceSpec
 from simulator.devices.model import native_dtype
 from simulator.scenario import Formats
 from workloads.formats import load_format
 from workloads.lowering.plan import Precision
+from workloads.recipes import RECIPES, Recipe, Scaling, recipe_of, usual_recipe
+from workloads.runtimes.record import Runtime
 
 
 def wide_dtype(dtype: str, spec: DeviceSpec) -> str:
@@ -46,3 +50,76 @@ def precision_of(formats: Formats, spec: DeviceSpec) -> Precision:
         kv_bits=kv_bits,
         head_bits=weight.bits_per_weight if weight.quantizes_head else float(BITS[wide]),
     )
+
+
+def training_precision(formats: Formats, spec: DeviceSpec, runtime: Runtime, frozen: bool = False) -> Precision:
+    """The number formats of a training step on ``spec`` under ``runtime``.
+
+    Weights that are trained are kept in 16 or 32 bits whatever the products run in; ``frozen`` ones (adapters are
+    trained beside them) may be stored in any format, and are unpacked before each product. An 8-bit ``dtype`` or weight
+    format without a recipe means the runtime's usual one.
+
+    Raises:
+        InputError: unknown names, a dtype or recipe that the device cannot run, trained weights in a packed format.
+    """
+    recipe = _recipe(formats, spec, runtime, frozen)
+    if recipe is not None and recipe.narrow:
+        _check_recipe(recipe, spec)
+        wide = precision_of(Formats(wide_dtype(recipe.dtype, spec), "", formats.kv), spec)
+        return replace(wide, compute=recipe.dtype, scaling=scaling_of(recipe, spec, runtime))
+    dtype = formats.dtype if recipe is None else recipe.dtype
+    plain = precision_of(Formats(dtype, "", formats.kv), spec)
+    weight = load_format(formats.weight or dtype)
+    if weight.bits_per_weight >= 16 or plain.compute.startswith("int"):
+        return plain
+    if not frozen:
+        raise InputError(
+            f"--weight-dtype {formats.weight}: weights that are trained cannot be stored in {weight.bits_per_weight:g} "
+            "bits; use bf16, an 8-bit recipe (--precision), or --lora-rank for adapters beside them"
+        )
+    return replace(
+        plain, weight_bits=weight.bits_per_weight, dequantize=True,
+        head_bits=weight.bits_per_weight if weight.quantizes_head else plain.head_bits,
+        scale_group=float(weight.group_size) if weight.double else 0.0,
+    )  # fmt: skip
+
+
+def scaling_of(recipe: Recipe, spec: DeviceSpec, runtime: Runtime) -> Scaling:
+    """``recipe`` as it runs on ``spec`` under ``runtime``.
+
+    8-bit matrix units of NVIDIA's before Blackwell read operands along the reduction only (cuBLAS: "TN"); of others it
+    is assumed that they read either way.
+    """
+    transposes = spec.device_class == "gpu" and spec.vendor == "NVIDIA" and not takes_block_scales(spec)
+    return Scaling(recipe, transposes, runtime.shards_replicas)
+
+
+def takes_block_scales(spec: DeviceSpec) -> bool:
+    """Whether the matrix units of ``spec`` take scales of blocks of 32: those that have 4-bit floating point do
+    (Blackwell, CDNA 4, Trainium3), assumed of all that have it."""
+    return "fp4" in spec.compute.peaks
+
+
+def _recipe(formats: Formats, spec: DeviceSpec, runtime: Runtime, frozen: bool) -> Recipe | None:
+    """The recipe that is asked for, or that an 8-bit dtype or weight format stands for; None for none."""
+    if formats.recipe:
+        return recipe_of(formats.recipe)
+    if formats.dtype == "fp8":
+        return usual_recipe(runtime.id)
+    weight = load_format(formats.weight) if formats.weight else None
+    if weight is None or weight.compute_dtype != "fp8" or (frozen and "fp8" not in spec.compute.peaks):
+        return None
+    return usual_recipe(runtime.id, weight.id)
+
+
+def _check_recipe(recipe: Recipe, spec: DeviceSpec) -> None:
+    """Refuse a recipe whose products the device cannot run."""
+    if recipe.dtype in spec.compute.peaks and (takes_block_scales(spec) or not recipe.block_units):
+        return
+    what = "takes no scales of blocks" if recipe.dtype in spec.compute.peaks else f"has no {recipe.dtype} units"
+    able = [
+        each.name
+        for each in RECIPES
+        if each.dtype in spec.compute.peaks and (takes_block_scales(spec) or not each.block_units)
+    ]
+    raise InputError(f"--precision {recipe.name}: {spec.id} {what}; it can train in {', '.join(able)}", "dtype")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import pairwise
 
 from hardware_specs.dtypes import BITS
 from hardware_specs.errors import InputError, UnknownName
 from workloads.models.architecture import Architecture, Attention, Experts
+from workloads.recipes import Scaling
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,8 @@ class Precision:
     ``compute`` is the dtype of matrix products of weights; ``attention`` that of attention and of activations
     in memory (never below 16 bit unless asked); ``weight_bits`` counts scales; ``dequantize`` says that weights
     are unpacked to ``compute`` before the product; ``head_bits`` is what the embedding and head are stored in.
+    ``scaling`` is how training casts the operands of 8-bit products, whose weights are kept in ``weight_bits`` all the
+    same (None: nothing is cast); ``scale_group`` how many packed weights share a scale that is packed itself (0: none).
     """
 
     compute: str = "bf16"
@@ -26,11 +29,23 @@ class Precision:
     dequantize: bool = False
     kv_bits: float = 16.0
     head_bits: float = 16.0
+    scaling: Scaling | None = None
+    scale_group: float = 0.0
 
     @property
     def activation_bytes(self) -> float:
         """Bytes of one activation value in memory [B]."""
         return BITS[self.attention] / 8.0
+
+    @property
+    def gathered_weight_bytes(self) -> float:
+        """Bytes of a weight of a linear layer as shards of it are gathered [B]."""
+        return self.activation_bytes if self.scaling is None else self.scaling.gathered_weight_bytes
+
+    @property
+    def wide(self) -> Precision:
+        """The precision of layers that an 8-bit recipe leaves in 16 bits."""
+        return replace(self, compute=self.attention, scaling=None)
 
 
 CONTEXT_EXCHANGES = {
