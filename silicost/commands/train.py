@@ -30,7 +30,9 @@ def train(
         bool, typer.Option("--search", help="Try every plan on --count devices; flags hold values.")
     ] = False,
     micro_batch: Annotated[int, flags.number("--micro-batch", "Sequences of one forward and backward.")] = 1,
-    recompute: Annotated[str, typer.Option("--recompute", help="none, selective or full")] = "none",
+    recompute: Annotated[
+        str, typer.Option("--recompute", help="none, selective, full, every:N, layers:N, uniform:N or modules:a,b.")
+    ] = "none",
     lora_rank: Annotated[int, flags.number("--lora-rank", "Train adapters of this rank only; 0: everything.")] = 0,
     count: flags.Count = None,
     tp: flags.Tp = None,
@@ -147,11 +149,6 @@ def _configured(given: dict[str, Any], typed: set[str]) -> dict[str, Any]:
     if devices is None:
         raise InputError(f"--count: {given['config']} does not say how many devices there are")
     read = for_devices(read, devices)
-    words = read.recompute.words
-    if "recompute" not in typed and words not in ("none", "selective", "full"):
-        raise InputError(
-            f"{given['config']}: recompute {words}: allowed are none, selective and full; give --recompute"
-        )
     tell([f"note: {given['config']}: {what}" for what in read.assumed])
     tell([f"note: {each.place}: {each.key} {each.value}: {each.why}" for each in read.left_out if each.why])
     found = {
@@ -159,7 +156,7 @@ def _configured(given: dict[str, Any], typed: set[str]) -> dict[str, Any]:
         "micro_batch": read.micro_batch, "tp": read.tp, "pp": read.pp, "dp": read.dp, "cp": read.cp, "ep": read.ep,
         "vpp": read.vpp if read.pp > 1 else 1, "seq_parallel": read.sequence_parallel and read.tp > 1,
         "zero": read.zero, "schedule": "" if read.schedule == "1f1b" and read.vpp > 1 else read.schedule,
-        "recompute": words, "lora_rank": read.lora_rank, "dtype": read.precision, "runtime": read.runtime,
+        "recompute": read.recompute.text, "lora_rank": read.lora_rank, "dtype": read.precision, "runtime": read.runtime,
         "count": devices,
     }  # fmt: skip
     return {name: value for name, value in found.items() if name not in typed}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
+from workloads.lowering.recompute import policy_of
 from workloads.models.architecture import Architecture, Experts
 from workloads.models.catalogue import load_model
 from workloads.training_configs.megatron_model import NUMBERS, OTHERS, architecture_of
@@ -154,6 +155,8 @@ def _recompute(s: Settings) -> Recompute:
                     default="uniform")  # fmt: skip
     layers = s.whole("recompute_num_layers", "checkpoint_num_layers", default=1, most=10_000)
     modules = s.words("recompute_modules")
+    if modules:
+        policy_of(f"modules:{','.join(modules)}", f"{s.file}: {s.spelt('recompute_modules')}")
     s.remark(_CHANGES, "distribute_saved_activations", "distribute_checkpointed_activations")
     if policy == "selective":
         return Recompute(policy, modules=modules)

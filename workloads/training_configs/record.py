@@ -7,6 +7,7 @@ from typing import Final, Literal, get_args
 import msgspec
 
 from hardware_specs.errors import InputError
+from workloads.lowering.recompute import ALLOWED
 from workloads.models.architecture import Architecture
 from workloads.models.catalogue import load_model
 
@@ -54,6 +55,21 @@ class Recompute(msgspec.Struct, frozen=True):
     every: int = 1
     first: int = 0
     span: int = 1
+
+    @property
+    def text(self) -> str:
+        """The policy as plans write it, see ``workloads.lowering.recompute``.
+
+        Raises:
+            InputError: layers are counted in two ways at once.
+        """
+        counted = {"every": self.every, "layers": self.first, "uniform": self.span}
+        chosen = {name: number for name, number in counted.items() if number > (0 if name == "layers" else 1)}
+        if self.policy != "full":
+            return f"modules:{','.join(self.modules)}" if self.modules else self.policy
+        if len(chosen) > 1:
+            raise InputError(f"recomputation {self.words!r}: counts layers in two ways; allowed: one of {ALLOWED}")
+        return next((f"{name}:{number}" for name, number in chosen.items()), "full")
 
     @property
     def words(self) -> str:

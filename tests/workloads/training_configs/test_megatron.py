@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hardware_specs.errors import InputError
+from workloads.lowering.recompute import policy_of
 from workloads.models.architecture import Architecture, Attention, Experts, FeedForward, LayerGroup
 from workloads.models.catalogue import load_model
 from workloads.models.parameters import count_parameters
@@ -301,6 +302,8 @@ def test_another_model_may_stand_in() -> None:
         (f"{GPT} --optimizer adan", r"--optimizer is 'adan'; allowed: adam, .*did you mean 'adam'"),
         (f"{GPT} --normalization BatchNorm", r"--normalization is 'BatchNorm'; allowed: layernorm"),
         (f"{GPT} --recompute-granularity some", r"allowed: none, selective, full"),
+        (f"{GPT} --recompute-granularity selective --recompute-modules core_atn",
+         r"recompute-modules: unknown part of a layer 'core_atn'; did you mean 'core_attn'"),
         (f"{GPT} --zero-stage 4", r"from 0 to 3"),
         (f"{GPT} --sequence-parallel maybe", r"true or false"),
         (f"{GPT} --fp4-format e2m1", r"no fp4"),
@@ -350,13 +353,24 @@ def test_devices() -> None:
 
 
 @pytest.mark.parametrize(
-    ("recompute", "words"),
-    [(Recompute(), "none"), (Recompute("selective", ("mlp",)), "selective: mlp"), (Recompute("full"), "full"),
-     (Recompute("full", every=2), "full every 2 layers"), (Recompute("full", span=3), "full, 3 layers at a time"),
-     (Recompute("full", first=3), "full, first 3 layers of a stage")],
+    ("recompute", "words", "text"),
+    [
+        (Recompute(), "none", "none"), (Recompute("selective"), "selective", "selective"),
+        (Recompute("selective", ("mlp", "core_attn")), "selective: mlp, core_attn", "modules:mlp,core_attn"),
+        (Recompute("full"), "full", "full"), (Recompute("full", every=2), "full every 2 layers", "every:2"),
+        (Recompute("full", span=3), "full, 3 layers at a time", "uniform:3"),
+        (Recompute("full", first=3), "full, first 3 layers of a stage", "layers:3"),
+    ],
 )  # fmt: skip
-def test_words_of_recomputation(recompute: Recompute, words: str) -> None:
+def test_words_of_recomputation(recompute: Recompute, words: str, text: str) -> None:
     assert recompute.words == words
+    assert recompute.text == text
+    assert policy_of(recompute.text).text == text
+
+
+def test_layers_are_counted_in_one_way() -> None:
+    with pytest.raises(InputError, match="counts layers in two ways; allowed: one of none"):
+        _ = Recompute("full", every=2, span=3).text
 
 
 @st.composite
