@@ -24,5 +24,5 @@ def test_numbers_and_balanced_stages() -> None:
 
 @pytest.mark.parametrize("text", ["balance", "8,8,x", "8;8", "-8,40", "8,,8", "8.0,8"])
 def test_other_words_are_refused(text: str) -> None:
-    with pytest.raises(InputError, match="--stages .* allowed are layers of each stage"):
+    with pytest.raises(InputError, match=r"--stages .* allowed are layers of each stage"):
         read_stages(text)
