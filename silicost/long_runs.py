@@ -15,7 +15,7 @@ from simulator.goodput.pipelines import Pipelines
 from simulator.goodput.slowdown_words import parse_slowdown
 from simulator.result import Result
 from simulator.scenario import Scenario, TrainStep
-from simulator.steps.train_step import shards_of
+from simulator.steps.replicas import shards_of
 
 NODE_BYTES_PER_S: Final = 2e9
 """What a node writes of a checkpoint, where nobody says [B/s]. Assumed."""

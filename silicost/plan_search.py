@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from hardware_specs.errors import DoesNotFit, InputError, UnknownName
 from simulator.assemble import paid_usd
-from simulator.bulk.plan_steps import PlanCosts, columns_of, price_plans
-from simulator.bulk.plans import Bounds, Plans, plan_space
+from simulator.bulk.plan_steps import PlanCosts, price_plans
+from simulator.bulk.plans import Bounds, Plans, columns_of, plan_space
 from simulator.explore.pareto import non_dominated
 from simulator.prepared import Prepared, prepare
 from simulator.scenario import RECOMPUTE, Scenario, TrainStep

@@ -11,7 +11,7 @@ from simulator.devices.model import native_dtype
 from simulator.scenario import Formats
 from workloads.formats import load_format
 from workloads.lowering.plan import Precision
-from workloads.recipes import RECIPES, Recipe, Scaling, recipe_of, usual_recipe
+from workloads.recipes import PROMOTED, RECIPES, Recipe, Scaling, recipe_of, usual_recipe
 from workloads.runtimes.record import Runtime
 
 
@@ -87,11 +87,13 @@ def training_precision(formats: Formats, spec: DeviceSpec, runtime: Runtime, fro
 def scaling_of(recipe: Recipe, spec: DeviceSpec, runtime: Runtime) -> Scaling:
     """``recipe`` as it runs on ``spec`` under ``runtime``.
 
-    8-bit matrix units of NVIDIA's before Blackwell read operands along the reduction only (cuBLAS: "TN"); of others it
-    is assumed that they read either way.
+    8-bit matrix units of NVIDIA's before Blackwell read operands along the reduction only (cuBLAS: "TN"), and have sums
+    of less than fp32; of others it is assumed that they read either way and sum in fp32.
     """
-    transposes = spec.device_class == "gpu" and spec.vendor == "NVIDIA" and not takes_block_scales(spec)
-    return Scaling(recipe, transposes, runtime.shards_replicas)
+    hopper = spec.device_class == "gpu" and spec.vendor == "NVIDIA" and not takes_block_scales(spec)
+    peaks = spec.compute.peaks
+    promotion = 1.0 + peaks["fp8"].value / peaks["fp32"].value / PROMOTED if hopper and "fp32" in peaks else 1.0
+    return Scaling(recipe, hopper, runtime.shards_replicas, promotion)
 
 
 def takes_block_scales(spec: DeviceSpec) -> bool:

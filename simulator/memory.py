@@ -10,7 +10,6 @@ from typing import Final, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from hardware_specs.dtypes import BITS
 from workloads.lowering.plan import Precision, Sharding, part, stage_layers
 from workloads.lowering.recompute import policy_of, whole_layers
 from workloads.models.architecture import Architecture, Attention, Experts, FeedForward, LayerGroup, StateSpace
@@ -313,14 +312,3 @@ def _kept_bytes(
     if group.ssm is not None:
         kept += rows * group.ssm.inner * 2.0 * 5.0 / tp
     return kept
-
-
-def state_bytes_per_parameter(dtype: str, half_gradients: bool = False) -> tuple[float, float, float]:
-    """Weights, gradients and Adam states per trained parameter [B].
-
-    Mixed precision keeps 16-bit weights, gradients in fp32 (as Megatron accumulates those of bf16) or 16 bit (as those
-    of fp16), and an fp32 master copy with two moments (Rajbhandari et al., ZeRO, arXiv:1910.02054, section 3.1).
-    """
-    if BITS[dtype] >= 32:
-        return 4.0, 4.0, 8.0
-    return 2.0, 2.0 if half_gradients else 4.0, 12.0

@@ -12,12 +12,12 @@ from hardware_specs.errors import InputError, about
 from hardware_specs.records import SystemSpec
 from simulator.checks import check_hardware, check_pools, check_workload
 from simulator.devices.model import DeviceModel, compile_device
-from simulator.formats import precision_of
+from simulator.formats import precision_of, training_precision
 from simulator.network.communicator import Communicator
 from simulator.network.topology import Network
-from simulator.scenario import Plan, Pool, Scenario, check_plan, trains
+from simulator.scenario import Plan, Pool, Scenario, TrainStep, check_plan, trains
 from workloads.lowering.dataflow import Dataflow
-from workloads.lowering.plan import Lowering, Precision, Sharding, check_sharding
+from workloads.lowering.plan import Lowering, Precision, check_sharding
 from workloads.runtimes.catalogue import check_runtime
 from workloads.runtimes.record import Runtime
 
@@ -74,13 +74,13 @@ def prepare_pool(scenario: Scenario, pool: Pool) -> Prepared:
     with about("runtime"):
         check_runtime(pool.runtime, pool.device, trains(scenario.workload))
     plan = pool.plan
-    sharding = Sharding(plan.tp, plan.ep, plan.pp, plan.cp, plan.sequence, plan.stages)
+    sharding = plan.sharding
     with about("plan"):
         check_plan(pool.plan, pool.count)
         if not isinstance(scenario.workload, Dataflow):
             check_sharding(scenario.workload.model, sharding, pool.runtime.pads_heads)
     with about("dtype"):
-        precision = precision_of(pool.formats, pool.device)
+        precision = _precision(scenario, pool)
     with about("system"):
         group, ranks = scenario.group_of(pool), scenario.ranks_of(pool)
         network = Network(scenario.system, scenario.links, pool.device, group, ranks)
@@ -90,12 +90,26 @@ def prepare_pool(scenario: Scenario, pool: Pool) -> Prepared:
     return Prepared(
         scenario,
         pool,
-        compile_device(pool.device, pool.runtime),
+        compile_device(pool.device, pool.runtime if precision.scaling is None else _casting(pool.runtime)),
         precision,
         Lowering(precision, sharding, frozenset(pool.runtime.fusions)),
         network,
         communicators_of(network, pool.plan, pool.runtime.collectives),
     )
+
+
+def _precision(scenario: Scenario, pool: Pool) -> Precision:
+    """Number formats of a pool: training keeps what it trains wide, and casts."""
+    work = scenario.workload
+    if isinstance(work, TrainStep):
+        return training_precision(pool.formats, pool.device, pool.runtime, work.lora_rank > 0)
+    return precision_of(pool.formats, pool.device)
+
+
+@lru_cache(maxsize=64)
+def _casting(runtime: Runtime) -> Runtime:
+    """``runtime`` whose products cost no cast of their inputs: casts are operators. Cached, as ``_slower``."""
+    return msgspec.structs.replace(runtime, fusions=tuple(dict.fromkeys((*runtime.fusions, "quantize"))))
 
 
 def on_host(runtime: Runtime, system: SystemSpec) -> Runtime:
@@ -124,14 +138,20 @@ def communicators_of(network: Network, plan: Plan, library: str) -> dict[str, Co
     """One communicator of ``library`` per axis. Ranks run tp fastest, then cp, then dp (expert groups inside the
     three), then pp.
 
-    "dp" joins all that hold the same weights, cp ranks included; "edp" the devices that hold the same experts.
+    "dp" joins all that hold the same weights, cp ranks included; "edp" the devices that hold the same experts;
+    "ends" the first and the last stage.
     """
     network.communicator(plan.devices, 1, library)
     replicas = plan.dp * plan.cp
     layout = {
-        "tp": (plan.tp, 1), "ep": (plan.ep, 1), "cp": (plan.cp, plan.tp), "dp": (replicas, plan.tp),
-        "pp": (plan.pp, plan.tp * replicas),
+        "tp": (plan.tp, 1), "ep": (plan.ep, max(plan.etp, 1)), "etp": (plan.etp, 1), "cp": (plan.cp, plan.tp),
+        "dp": (replicas, plan.tp), "pp": (plan.pp, plan.tp * replicas),
     }  # fmt: skip
-    if plan.ep > 1:
-        layout["edp"] = (plan.tp * replicas // plan.ep, plan.ep)
+    if plan.pp > 1:
+        # As far apart as half of the stages: in one node, or not, as the first and the last one.
+        layout["ends"] = (2, plan.pp // 2 * plan.tp * replicas)
+    if plan.sharding.sends_tokens:
+        layout["edp"] = (plan.expert_replicas, plan.ep * max(plan.etp, 1))
+    if 0 < plan.shard < replicas:
+        layout["shard"], layout["copies"] = (plan.shard, plan.tp), (replicas // plan.shard, plan.tp * plan.shard)
     return {axis: network.communicator(size, stride, library) for axis, (size, stride) in layout.items() if size > 1}

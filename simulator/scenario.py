@@ -17,6 +17,7 @@ from hardware_specs.twins import twins_of
 from simulator.identity import content_hash
 from workloads.formats import load_format
 from workloads.lowering.dataflow import Dataflow
+from workloads.lowering.plan import Sharding
 from workloads.lowering.recompute import WORDS, policy_of
 from workloads.models.architecture import Architecture
 from workloads.runtimes.record import Runtime
@@ -79,6 +80,18 @@ class Plan(msgspec.Struct, frozen=True):
     def devices(self) -> int:
         """Devices that the plan uses; expert parallelism lies inside data and tensor parallelism."""
         return self.tp * self.pp * self.dp * self.cp
+
+    @property
+    def sharding(self) -> Sharding:
+        """How one replica is cut."""
+        return Sharding(self.tp, self.ep, self.pp, self.cp, self.sequence, self.stages, self.etp, self.cp_comm)
+
+    @property
+    def expert_replicas(self) -> int:
+        """Devices that hold the same experts: all of a replica group where experts are cut as all else."""
+        if not self.sharding.sends_tokens:
+            return self.dp * self.cp
+        return self.tp * self.dp * self.cp // (self.ep * max(self.etp, 1))
 
 
 class StaticBatch(msgspec.Struct, frozen=True, tag="inference"):
@@ -240,5 +253,11 @@ def check_plan(plan: Plan, count: int) -> None:
             f"--tp {plan.tp} x --pp {plan.pp} x --dp {plan.dp}{f' x --cp {plan.cp}' if plan.cp > 1 else ''} = "
             f"{plan.devices} devices, but --count is {count}; they must be equal"
         )
-    if (plan.tp * plan.dp * plan.cp) % plan.ep:
-        raise InputError(f"--ep {plan.ep}: must divide tp x dp = {plan.tp * plan.dp * plan.cp}")
+    ranks = plan.tp * plan.dp * plan.cp
+    if ranks % plan.ep:
+        raise InputError(f"--ep {plan.ep}: must divide tp x dp = {ranks}")
+    if plan.etp < 0 or ranks % (plan.ep * max(plan.etp, 1)):
+        raise InputError(f"--etp {plan.etp}: ep x etp must divide tp x dp = {ranks}")
+    replicas = plan.dp * plan.cp
+    if plan.shard < 0 or (plan.shard and replicas % plan.shard):
+        raise InputError(f"--fsdp {plan.shard}: must divide the replicas, dp x cp = {replicas}")

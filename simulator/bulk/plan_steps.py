@@ -1,15 +1,15 @@
 """The step time, memory and energy of many training plans at once: what ``simulate`` says of each, to rounding.
 
 Most of what plans cost they share. A micro-batch is priced once for each way to cut it, an update and the exchanges of
-replicas once for each layout; plans look their parts up and put them together, whole arrays at a time, by the formulas
-of ``steps.train_step`` and ``steps.training_result``. What does not fit the memory is not priced at all.
+replicas once for each layout; plans look their parts up and put them together, thousands at a time, by the formulas of
+``steps.train_step`` and ``steps.training_result``. What does not fit the memory is not priced at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -17,35 +17,58 @@ import numpy.typing as npt
 
 from hardware_specs.errors import InputError
 from simulator import memory
-from simulator.bulk.plans import Plans
+from simulator.bulk.lookup import looked_up
+from simulator.bulk.plans import OVERLAP, Plans, plan_of
+from simulator.network.communicator import Communicator
 from simulator.prepared import Prepared, communicators_of
-from simulator.scenario import RECOMPUTE, Plan, TrainStep
+from simulator.scenario import Plan, TrainStep
 from simulator.schedules.closed import unequal_total_s
 from simulator.schedules.registry import names, schedule_of
+from simulator.steps.offload import (
+    LAYERS,
+    Costs,
+    Offloading,
+    Offloads,
+    Sizes,
+    Store,
+    costs_of,
+    kept_activations,
+    offloads_of,
+    store_of,
+)
+from simulator.steps.overlap import overlapped
 from simulator.steps.pipeline import stage_seconds
-from simulator.steps.pricing import PricedGraph, collective_seconds, price_graph
-from simulator.steps.ranks import fullest_ranks, in_flight
-from simulator.steps.train_step import (
-    FLOW_SHOPS,
+from simulator.steps.pricing import PricedGraph
+from simulator.steps.ranks import ends_apart, fullest_ranks, in_flight
+from simulator.steps.replicas import (
     Replicas,
-    launch_seconds,
-    parts_of_stages,
-    price_micro_batch,
-    recomputed,
+    on_device,
     shards_of,
     state_bytes,
     trained_of,
     trained_parameters,
     zero_stage,
 )
-from simulator.steps.training_result import loss_bytes
-from workloads.lowering.plan import Lowering, Sharding
-from workloads.lowering.training import Gradients, gradient_tensors, lower_update
-from workloads.operators import OpKind
+from simulator.steps.tied import tied_seconds
+from simulator.steps.train_step import (
+    FLOW_SHOPS,
+    launch_seconds,
+    parts_of_stages,
+    price_micro_batch,
+    price_update,
+    recomputed,
+    send_seconds,
+)
+from simulator.steps.training_result import held_weights, loss_bytes
+from workloads.lowering.training import Gradients
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
+
+SHOWN: Final = OVERLAP.index("none")
+HIDDEN: Final = OVERLAP.index("tensor")
+CHUNK: Final = 16_384
+"""Plans that are put together at a time: their figures stay in the cache of a core."""
 
 
 class PlanCosts(NamedTuple):
@@ -53,193 +76,319 @@ class PlanCosts(NamedTuple):
     those that do, nan of others."""
 
     memory_bytes: Floats
-    fits: Bools
+    fits: npt.NDArray[np.bool_]
     step_s: Floats
     device_j: Floats
 
 
 def price_plans(prepared: Prepared, work: TrainStep, plans: Plans, room: float = 1.0) -> PlanCosts:
-    """Price plans on the devices of ``prepared``, whose own plan has no say.
+    """Price plans on the devices of ``prepared``, whose own plan says what no column does.
 
     Args:
         room: share of the usable memory that plans may need, to see what those would do that miss it.
 
-    Plans that the network cannot carry or whose schedule cannot be do not fit.
+    Plans that the network or the host cannot carry, whose schedule cannot be or that the runtime cannot run do not fit.
     """
+    count = len(plans.tp)
+    found = PlanCosts(*(np.full(count, np.nan) for _ in range(2)), *(np.full(count, np.nan) for _ in range(2)))
+    fits = np.zeros(count, np.bool_)
     maker = _Maker(prepared, work)
-    found = maker.memory(plans)
-    fits = found <= room * prepared.usable_bytes
-    rows = np.flatnonzero(fits)
-    step_s, device_j = np.full(len(found), np.nan), np.full(len(found), np.nan)
-    if len(rows):
-        step_s[rows], device_j[rows] = maker.times(plans.take(rows))
-    fits &= np.isfinite(step_s)
-    return PlanCosts(found, fits, step_s, device_j)
+    if not count:
+        return found._replace(fits=fits)
+    for where, rows in _by_offload(prepared.pool.plan, plans):
+        some = plans.take(rows)
+        held = maker.memory(some, where)
+        found.memory_bytes[rows] = held
+        inside = np.flatnonzero(held <= room * prepared.usable_bytes)
+        if not len(inside):
+            continue
+        step_s, device_j = maker.times(some.take(inside), where)
+        found.step_s[rows[inside]], found.device_j[rows[inside]] = step_s, device_j
+        fits[rows[inside]] = np.isfinite(step_s)
+    return found._replace(fits=fits)
 
 
-def plan_of(plans: Plans, row: int) -> Plan:
-    """One plan as scenarios have it."""
-    each = {name: int(column[row]) for name, column in plans._asdict().items()}
-    return Plan(
-        each["tp"], each["pp"], each["dp"], each["ep"], each["micro_batch"], RECOMPUTE[each["recompute"]], each["cp"],
-        each["vpp"], bool(each["sequence"]), each["zero"], names()[each["schedule"]],
-    )  # fmt: skip
+def _by_offload(base: Plan, plans: Plans) -> Iterator[tuple[Offloads, Ints]]:
+    """What is off the devices, and the rows of the plans that have it so."""
+    order = np.argsort(plans.offload, kind="stable")
+    ends = np.flatnonzero(np.diff(plans.offload[order], append=-1)) + 1
+    for start, stop in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True):
+        rows = order[start:stop]
+        yield offloads_of(plan_of(base, plans, int(rows[0]))), rows
+
+
+class _Cost(NamedTuple):
+    """Columns of the figures of a micro-batch on the stages of a plan."""
+
+    summed: int = 0
+    slowest: int = 1
+    worst: slice = slice(2, 5)
+    total: slice = slice(5, 8)
+    busy_sum: int = 8
+    busy_max: int = 9
+    launch: int = 10
+    whole_s: int = 11
+    whole_j: int = 12
+    send_s: int = 13
+
+
+COLUMN: Final = _Cost()
+WIDTH: Final = 14
 
 
 class _Maker:
     """Looks up, and prices what is not there yet."""
 
     def __init__(self, prepared: Prepared, work: TrainStep) -> None:
-        self.prepared, self.work = prepared, work
+        self.prepared, self.work, self.base = prepared, work, prepared.pool.plan
         self.runtime, self.model = prepared.pool.runtime, prepared.model
-        self.bytes = state_bytes(prepared.precision.attention, self.runtime)
+        self.states = state_bytes(work, prepared.precision.attention, self.runtime)
         self.flash = prepared.how.fused("flash")
+        self.micro: dict[tuple[object, ...], PricedGraph | None] = {}
+        self.kept: dict[str, dict[tuple[int, ...], Sequence[float]]] = {}
 
-    def how(self, plan: Plan) -> Lowering:
-        """How a plan lowers."""
-        cut = Sharding(plan.tp, plan.ep, plan.pp, plan.cp, plan.sequence)
-        return replace(self.prepared.how, sharding=cut)
+    def look(self, plans: Plans, fields: Sequence[str], figures: Callable[[Plan], Sequence[float]]) -> Floats:
+        """Figures of each plan, [n, k], computed once for each combination of ``fields``, also in later calls."""
+        columns = [getattr(plans, name) for name in fields]
+        known = self.kept.setdefault(figures.__qualname__, {})
 
-    def memory(self, plans: Plans) -> Floats:
+        def of(row: int) -> Sequence[float]:
+            key = tuple(int(column[row]) for column in columns)
+            if key not in known:
+                known[key] = figures(plan_of(self.base, plans, row))
+            return known[key]
+
+        return looked_up(columns, of)
+
+    def count(self, plan: Plan) -> int:
+        """Micro-batches of a replica."""
+        return self.work.global_batch // (plan.dp * plan.micro_batch)
+
+    def groups(self, plan: Plan) -> dict[str, Communicator]:
+        """Communicators of a plan.
+
+        Raises:
+            InputError: the network cannot carry it.
+        """
+        return communicators_of(self.prepared.network, plan, self.runtime.collectives)
+
+    def memory(self, plans: Plans, where: Offloads) -> Floats:
         """Bytes on the fullest device, [n]: as ``training_result.memory_use``, rank by rank."""
-        work, arch = self.work, self.work.model
-
-        def layers(plan: Plan) -> Sequence[float]:
-            """Bytes of a micro-batch in one layer of each group: kept, and held while it is computed again; logits."""
-            cut = Sharding(plan.tp, plan.ep, 1, plan.cp, plan.sequence)
-            again, sizes = recomputed(plan, self.runtime), (plan.micro_batch, work.seq_len)
-            found = [memory.layer_training_bytes(arch, g, *sizes, again, self.flash, cut) for g in arch.groups]
-            logits = memory.training_logit_bytes(arch, *sizes, cut, loss_bytes(self.runtime))
-            return [*(each.kept for each in found), *(each.again for each in found), logits]
-
-        sizes = _looked_up(plans, ("tp", "ep", "cp", "sequence", "micro_batch", "recompute"), layers)
-        (ranks,) = _looked_up(plans, ("pp", "schedule"), lambda plan: (len(fullest_ranks(arch, plan)),)).T
-        found = self._rank_memory(plans, sizes, 0)
+        layers = self.look(plans, ("tp", "ep", "cp", "sequence", "micro_batch", "recompute"), self._layers)
+        (ranks,) = self.look(plans, ("pp", "schedule"), self._ranks).T
+        found = np.empty(len(plans.tp))
+        for start in range(0, len(found), CHUNK):
+            rows = slice(start, start + CHUNK)
+            found[rows] = self._rank_memory(plans.take(rows), layers[rows], 0, where)
         for index in range(1, int(ranks.max()) if len(ranks) else 0):
-            rows = np.flatnonzero(ranks > index)
-            found[rows] = np.maximum(found[rows], self._rank_memory(plans.take(rows), sizes[rows], index))
+            more = np.flatnonzero(ranks > index)
+            for start in range(0, len(more), CHUNK):
+                some = more[start : start + CHUNK]
+                found[some] = np.maximum(found[some], self._rank_memory(plans.take(some), layers[some], index, where))
         return found
 
-    def _rank_memory(self, plans: Plans, sizes: Floats, index: int) -> Floats:
-        """Bytes on a device of one of the ``fullest_ranks`` of each plan, [n]; ``sizes`` as ``memory`` finds them."""
-        work, arch = self.work, self.work.model
-        groups = len(arch.groups)
+    def _ranks(self, plan: Plan) -> Sequence[float]:
+        return (len(fullest_ranks(self.work.model, plan)),)
 
-        def held(plan: Plan) -> Sequence[float]:
-            rank = fullest_ranks(arch, plan)[index]
-            cut = Sharding(plan.tp, plan.ep, plan.pp)
-            own = memory.held_of(arch, cut, rank.layers, rank.embeds, rank.heads)
-            return [
-                memory.held_bytes(own, self.prepared.precision), sum(trained_of(work, plan, rank)), rank.heads,
-                *rank.kept,
-            ]  # fmt: skip
+    def _layers(self, plan: Plan) -> Sequence[float]:
+        """Bytes of a micro-batch in one layer of each group: kept, and held while it is computed again; logits."""
+        arch, sizes = self.work.model, (plan.micro_batch, self.work.seq_len)
+        again, cut = recomputed(plan, self.runtime), plan.sharding
+        found = [memory.layer_training_bytes(arch, g, *sizes, again, self.flash, cut) for g in arch.groups]
+        logits = memory.training_logit_bytes(arch, *sizes, cut, loss_bytes(self.runtime))
+        return [*(each.kept for each in found), *(each.again for each in found), logits]
 
-        def flying(plan: Plan) -> Sequence[float]:
-            rank = fullest_ranks(arch, plan)[index]
-            return (in_flight(plan, work.global_batch // (plan.dp * plan.micro_batch), rank.number),)
-
-        rows = _looked_up(plans, ("tp", "ep", "pp", "schedule"), held)
-        weights, trained, heads, here = rows[:, 0], rows[:, 1], rows[:, 2], rows[:, 3:]
-        (times,) = _looked_up(plans, ("pp", "vpp", "schedule", "dp", "micro_batch"), flying).T
-        kept, again, logits = sizes[:, :groups], sizes[:, groups : 2 * groups], sizes[:, -1]
-        activations = (kept * here).sum(axis=1) * times
-        activations += np.maximum(np.where(here > 0.0, again, 0.0).max(axis=1), logits * heads)
-        stage, replicas = self.zero(plans), (plans.dp * plans.cp).astype(np.float64)
-        of_weights, of_gradients, of_states = (np.where(stage >= least, replicas, 1.0) for least in (3, 2, 1))
-        gathered = np.where(of_weights > 1.0, 2.0 * weights / arch.layers, 0.0)
-        masters = (of_weights > 1.0) & self.runtime.master_shards & (self.bytes[0] < 4.0)
-        whole, states = np.where(masters, 4.0 * trained, weights), self.bytes[2] - np.where(masters, 4.0, 0.0)
+    def _rank_memory(self, plans: Plans, layers: Floats, index: int, where: Offloads) -> Floats:
+        """Bytes on a device of one of the ``fullest_ranks`` of each plan, [n]; ``layers`` as ``memory`` finds them."""
+        state, sizes = self.states, self._sizes(plans, layers, index)
+        shards = self._shards(plans)
+        of_weights, of_gradients, _ = shards
+        trained, held = sizes.trained, sizes.held
+        own, states = on_device(held, *of_weights), np.full(len(plans.tp), state.states)
+        cut = of_weights[0] > 1.0
+        gathered = LAYERS * sum(held) / sizes.layers * (np.where(cut, 1.0, 0.0) if not where.weights else 1.0)
+        masters = cut & self.runtime.master_shards & (state.weights < 4.0)
+        own = np.where(masters, 4.0 * on_device(trained, *of_weights), own)
+        states -= np.where(masters, 4.0, 0.0)
         found: Floats = (
-            whole / of_weights + gathered + (trained * self.bytes[0] if work.lora_rank else 0.0) + activations
-            + trained * self.bytes[1] / of_gradients + trained * states / of_states + self.runtime.context.value
+            (0.0 if where.weights else own) + gathered + (sum(trained) * state.weights if self.work.lora_rank else 0.0)
+            + kept_activations(where, sizes.activations, sizes.in_flight, sizes.layers) + sizes.beside
+            + on_device(trained, *of_gradients) * state.gradients
+            + (0.0 if where.optimizer else on_device(trained, *shards[2]) * states) + self.runtime.context.value
         )  # fmt: skip
         return found
 
-    def zero(self, plans: Plans) -> Ints:
-        """The stage of ZeRO that each plan runs with, [n]."""
-        return _looked_up(
-            plans, ("dp", "cp", "zero"), lambda plan: (zero_stage(self.work, plan, self.runtime),)
-        )[:, 0].astype(np.int64)  # fmt: skip
+    def _sizes(self, plans: Plans, layers: Floats, index: int) -> _Rank:
+        """What a device of one of the ``fullest_ranks`` holds."""
+        groups = len(self.work.model.groups)
 
-    def times(self, plans: Plans) -> tuple[Floats, Floats]:
+        def held(plan: Plan) -> Sequence[float]:
+            rank = fullest_ranks(self.work.model, plan)[index]
+            weights = held_weights(self.prepared, self.work, rank, plan.sharding)
+            trained = trained_of(self.work, plan, rank)
+            return [*weights, *trained, rank.heads, sum(rank.layers), *rank.kept]
+
+        def flying(plan: Plan) -> Sequence[float]:
+            rank = fullest_ranks(self.work.model, plan)[index]
+            return (in_flight(plan, self.count(plan), rank.number),)
+
+        held.__qualname__, flying.__qualname__ = f"held {index}", f"flying {index}"
+        rows = self.look(plans, ("tp", "ep", "pp", "schedule"), held)
+        (times,) = self.look(plans, ("pp", "vpp", "schedule", "dp", "micro_batch"), flying).T
+        here = rows[:, 6:]
+        kept, again, logits = layers[:, :groups], layers[:, groups : 2 * groups], layers[:, -1]
+        beside = np.maximum(np.where(here > 0.0, again, 0.0).max(axis=1), logits * rows[:, 4])
+        return _Rank(
+            (rows[:, 0], rows[:, 1]), (rows[:, 2], rows[:, 3]), rows[:, 5], (kept * here).sum(axis=1), beside, times
+        )
+
+    def _shards(self, plans: Plans) -> tuple[tuple[Floats, Floats], ...]:
+        """Ways to which weights, gradients and states of a device are cut: of what replicas share, of experts."""
+
+        def ways(plan: Plan) -> Sequence[float]:
+            return [
+                *shards_of(self.work, plan, self.runtime), *shards_of(self.work, plan, self.runtime, experts=True)
+            ]  # fmt: skip
+
+        found = self.look(plans, ("tp", "dp", "cp", "ep", "zero"), ways)
+        return tuple((found[:, k], found[:, k + 3]) for k in range(3))
+
+    def times(self, plans: Plans, where: Offloads) -> tuple[Floats, Floats]:
         """Seconds of a step and joules of all devices, [n]."""
-        work = self.work
-        count = work.global_batch // (plans.micro_batch * plans.dp)
-        zero = self.zero(plans)
-        added = (count > 1) & (zero < 3)
-        stages = self._stages(plans, added)
-        exchanges = _looked_up(plans, ("tp", "ep", "cp", "pp", "dp"), self._exchanges)
-        m, p, v = (column.astype(np.float64) for column in (count, plans.pp, plans.vpp))
-        summed, slowest = stages[:, 0], stages[:, 1]
-        through = (summed - slowest) / v + m * slowest
+        try:
+            store = store_of(self.prepared.network, where)
+        except InputError:
+            return np.full(len(plans.tp), np.nan), np.full(len(plans.tp), np.nan)
+        (zero,) = self.look(plans, ("dp", "cp", "zero"), self._zero).T
+        beside = self.look(plans._replace(zero=zero.astype(np.int64)), ("overlap", "zero"), self._beside)
+        count = self.work.global_batch // (plans.micro_batch * plans.dp)
+        # What price_micro_batch depends on beside the cut: whether gradients are added, and tensor exchanges hidden.
+        added = ((count > 1) & (zero < 3.0)).astype(np.int64)
+        keyed = plans._replace(zero=added, overlap=np.where(beside[:, 2] > 0.0, HIDDEN, SHOWN))
+        fields = ("tp", "ep", "cp", "sequence", "micro_batch", "recompute", "pp", "dp", "zero", "overlap")
+        stages = self.look(keyed, fields, self._stages)
+        exchanges = self.look(plans, ("tp", "ep", "cp", "pp", "dp"), self._exchanges)
+        update = self.look(
+            plans._replace(zero=(zero > 0.0).astype(np.int64)), ("tp", "ep", "cp", "pp", "dp", "zero"), self._update
+        )
+        apart = self.look(plans, ("pp", "schedule"), self._apart)[:, 0] * exchanges[:, 3]
+        layers = self.look(plans, ("tp", "ep", "cp", "sequence", "micro_batch", "recompute"), self._layers)
+        step_s, device_j = np.empty(len(zero)), np.empty(len(zero))
+        for start in range(0, len(zero), CHUNK):
+            rows = slice(start, start + CHUNK)
+            some = _Figures(
+                plans.take(rows), zero[rows], beside[rows], stages[rows], exchanges[rows], update[rows], apart[rows]
+            )
+            step_s[rows], device_j[rows] = self._together(some, layers[rows], where, store)
+        return step_s, device_j
+
+    def _zero(self, plan: Plan) -> Sequence[float]:
+        return (zero_stage(self.work, plan, self.runtime),)
+
+    def _apart(self, plan: Plan) -> Sequence[float]:
+        return (ends_apart(plan),)
+
+    def _beside(self, plan: Plan) -> Sequence[float]:
+        """Whether gradients, gathered weights, tensor exchanges and sends move beside the math."""
+        try:
+            found = overlapped(plan, self.runtime, plan.zero)
+        except InputError:
+            return [np.nan] * 4
+        return [word in found for word in ("gradients", "weights", "tensor", "pipeline")]
+
+    def _together(self, f: _Figures, layers: Floats, where: Offloads, store: Store) -> tuple[Floats, Floats]:
+        """A step of some plans out of its parts."""
+        plans, c, stages = f.plans, COLUMN, f.stages
+        m = (self.work.global_batch // (plans.micro_batch * plans.dp)).astype(np.float64)
+        p, v = plans.pp.astype(np.float64), plans.vpp.astype(np.float64)
+        slowest = stages[:, c.slowest]
+        through = self._through(plans, stages, m, p, v)
+        send_s, hidden = stages[:, c.send_s], f.beside[:, 3] > 0.0
+        shown = np.where(hidden, np.maximum(send_s - slowest / (2.0 * v), 0.0), send_s)
+        send = np.where(plans.pp > 1, 2.0 * (send_s * (v + p - 2.0) + shown * v * (m - 1.0)), 0.0)
+        bubble = through - m * stages[:, c.whole_s] / p
+        host = self._host_s(stages, m, v)
+        reduce = self._exposed_s(f, through, slowest, m) + f.apart
+        static_w, offload, refused = float(self.model.record["static_w"]), 0.0, f.beside[:, 0] * 0.0
+        update_s, update_j = f.update[:, 0], f.update[:, 1]
+        if any(where):
+            costs = costs_of(self._moved(plans, layers, where, store), slowest)
+            offload = costs.micro_s * (m + (p - 1.0) / v) + costs.end_s
+            refused = refused + np.where(self._refused(costs, store), np.nan, 0.0)
+            if where.optimizer:
+                update_s, update_j = 0.0 * update_s, 0.0 * update_j
+        step: Floats = through + send + reduce + update_s + host + offload + refused
+        busy_j = m * stages[:, c.whole_j] / p + update_j
+        devices = float(self.prepared.pool.count)
+        return step, (busy_j + static_w * (bubble + send + reduce + host + offload)) * devices
+
+    def _moved(self, plans: Plans, layers: Floats, where: Offloads, store: Store) -> Offloading:
+        rank, state = self._sizes(plans, layers, 0), self.states
+        of_weights, _, of_states = self._shards(plans)
+        updated = on_device(rank.trained, *of_states)
+        return Offloading(where, store, Sizes(
+            sum(rank.held), on_device(rank.held, *of_weights), rank.activations, rank.in_flight,
+            updated * state.gradients, updated * state.states, updated * state.weights, rank.layers,
+        ))  # fmt: skip
+
+    def _refused(self, costs: Costs, store: Store) -> npt.NDArray[np.bool_]:
+        found: npt.NDArray[np.bool_] = (costs.memory_bytes > store.memory_bytes) | (
+            costs.storage_bytes > store.storage_bytes
+        )
+        return found
+
+    def _through(self, plans: Plans, stages: Floats, m: Floats, p: Floats, v: Floats) -> Floats:
+        c = COLUMN
+        summed, slowest = stages[:, c.summed], stages[:, c.slowest]
+        through: Floats = (summed - slowest) / v + m * slowest
         other = ~np.isin(plans.schedule, [code for code, name in enumerate(names()) if name in FLOW_SHOPS])
         other &= plans.pp > 1
         if other.any():
             own = np.array([schedule_of(name).chunks for name in names()], np.float64)[plans.schedule[other]]
             through[other] = unequal_total_s(
                 plans.schedule[other], p[other], m[other], np.where(own > 0.0, own, v[other]),
-                stages[other, 2:5].T, stages[other, 5:8].T,
+                stages[other, c.worst].T, stages[other, c.total].T,
             )  # fmt: skip
-        whole_s, whole_j, send_s = stages[:, 11], stages[:, 12], stages[:, 13]
-        send = np.where(plans.pp > 1, 2.0 * send_s * (v * m + p - 2.0), 0.0)
-        bubble = through - m * whole_s / p
-        host = self._host_s(stages, m, v)
-        reduce = self._exposed_s(plans, zero, exchanges, through, slowest, m)
-        cut = zero >= 1
-        update_s = np.where(cut, exchanges[:, 5], exchanges[:, 3])
-        update_j = np.where(cut, exchanges[:, 6], exchanges[:, 4])
-        step = through + send + reduce + update_s + host
-        static_w = float(self.model.record["static_w"])
-        busy_j = m * whole_j / p + update_j
-        devices = float(self.prepared.pool.count)
-        return step, (busy_j + static_w * (bubble + send + reduce + host)) * devices
+        return through
 
     def _host_s(self, stages: Floats, m: Floats, v: Floats) -> Floats:
-        own_s = self.runtime.host_step.value
-        summed, slowest, busy_sum, busy_max, launch = (stages[:, k] for k in (0, 1, 8, 9, 10))
+        own_s, c = self.runtime.host_step.value, COLUMN
+        summed, slowest, busy_sum, busy_max, launch = (
+            stages[:, k] for k in (c.summed, c.slowest, c.busy_sum, c.busy_max, c.launch)
+        )
         pace = busy_max if self.runtime.graph_mode else np.maximum(busy_max, launch + own_s)
         filled = (busy_sum - busy_max) / v + busy_max
         found: Floats = own_s + filled + (m - 1.0) * pace - (summed - slowest) / v - m * slowest
         return found
 
-    def _exposed_s(
-        self, plans: Plans, zero: Ints, exchanges: Floats, through: Floats, stage: Floats, m: Floats
-    ) -> Floats:  # fmt: skip
-        layers, staged = float(self.work.model.layers), plans.pp > 1
-        reduce, scatter, gather = exchanges[:, 0], exchanges[:, 1], exchanges[:, 2]
-        moved = np.where(staged, gather + scatter, m * (2.0 * gather + scatter))
-        third = np.maximum(moved - through, moved / layers)
-        back, forth = np.where(zero == 0, reduce, scatter), np.where(zero == 0, 0.0, gather)
-        if not self.runtime.overlaps_gradients:
-            return np.where(zero == 3, third, back + forth)
-        least = plans.pp / layers
-        shown = np.maximum(back - 2.0 / 3.0 * stage, least * back) + np.maximum(forth - stage / 3.0, least * forth)
-        return np.where(zero == 3, third, shown)
+    def _exposed_s(self, f: _Figures, through: Floats, stage: Floats, m: Floats) -> Floats:
+        """As ``Replicas.exposed_s``."""
+        layers, staged = float(self.work.model.layers), f.plans.pp > 1
+        reduce, scatter, gather = f.exchanges[:, 0], f.exchanges[:, 1], f.exchanges[:, 2]
+        gradients, weights = f.beside[:, 0] > 0.0, f.beside[:, 1] > 0.0
+        gathered, scattered = np.where(staged, 1.0, 2.0 * m) * gather, np.where(staged, 1.0, m) * scatter
+        hidden = np.where(weights, gathered, 0.0) + np.where(gradients, scattered, 0.0)
+        third = gathered + scattered - hidden + np.maximum(hidden - through, hidden / layers)
+        back, forth = np.where(f.zero == 0.0, reduce, scatter), np.where(f.zero == 0.0, 0.0, gather)
+        least = f.plans.pp / layers
+        back = np.where(gradients, np.maximum(back - 2.0 / 3.0 * stage, least * back), back)
+        forth = np.where(weights, np.maximum(forth - stage / 3.0, least * forth), forth)
+        return np.where(f.zero == 3.0, third, back + forth)
 
-    def _stages(self, plans: Plans, added: Bools) -> Floats:
-        """A micro-batch on the stages of each plan, [n, 14].
-
-        Sum and largest of seconds; forward, backward of inputs and of weights of the slowest stage, and of all; with
-        launches sum and largest, and the largest launches; seconds and joules of the whole stack; one send.
-        """
-        micro: dict[tuple[object, ...], PricedGraph | None] = {}
-        fields = ("tp", "ep", "cp", "sequence", "micro_batch", "recompute", "pp", "dp")
-        keyed = plans._replace(zero=added.astype(np.int64))
-
-        def figures(plan: Plan) -> Sequence[float]:
-            own = (plan.tp, plan.ep, plan.cp, plan.sequence, plan.micro_batch, plan.recompute, plan.zero)
-            if own not in micro:
-                micro[own] = self._micro(plan)
-            priced = micro[own]
-            return [np.nan] * 14 if priced is None else self._of_stages(priced, plan)
-
-        return _looked_up(keyed, (*fields, "zero"), figures)
+    def _stages(self, plan: Plan) -> Sequence[float]:
+        """A micro-batch on the stages of a plan, [WIDTH] (see ``COLUMN``)."""
+        own = (plan.tp, plan.ep, plan.cp, plan.sequence, plan.micro_batch, plan.recompute, plan.zero, plan.overlap)
+        if own not in self.micro:
+            self.micro[own] = self._micro(plan)
+        priced = self.micro[own]
+        return [np.nan] * WIDTH if priced is None else self._of_stages(priced, plan)
 
     def _micro(self, plan: Plan) -> PricedGraph | None:
-        kept = Gradients(self.bytes[1], bool(plan.zero), self.prepared.how.fused("accumulate"))
+        """A micro-batch of a plan whose ``zero`` says whether gradients are added, ``overlap`` what is hidden."""
+        kept = Gradients(self.states.gradients, bool(plan.zero), self.prepared.how.fused("accumulate"))
         try:
-            groups = communicators_of(self.prepared.network, plan, self.runtime.collectives)
-            return price_micro_batch(self.work, plan, self.how(plan), self.model, groups, kept)
+            how = replace(self.prepared.how, sharding=msgspec.structs.replace(plan, pp=1, stages=()).sharding)
+            return price_micro_batch(self.work, plan, how, self.model, self.groups(plan), kept, plan.overlap != "none")
         except InputError:
             return None
 
@@ -248,65 +397,57 @@ class _Maker:
         busy = [max(pair) for pair in zip(stages, launches, strict=True)]
         parts = np.array(parts_of_stages(priced, plan))
         worst, total = parts[:, int(np.argmax(parts.sum(axis=0)))], parts.sum(axis=1)
-        send_s = 0.0
-        if plan.pp > 1:
-            work = self.work
-            size = plan.micro_batch * work.seq_len * work.model.hidden * self.prepared.precision.activation_bytes
-            group = communicators_of(self.prepared.network, plan, self.runtime.collectives)["pp"]
-            send_s = collective_seconds(OpKind.SEND_RECV, size / (plan.tp * plan.cp), group, self.model)
+        sent = plan.pp > 1
+        send_s = send_seconds(self.work, plan, self.prepared.how, self.model, self.groups(plan)) if sent else 0.0
         return [
             sum(stages), max(stages), *worst.tolist(), *total.tolist(), sum(busy), max(busy), max(launches),
             priced.total_s, priced.total_j, send_s,
         ]  # fmt: skip
 
     def _exchanges(self, plan: Plan) -> Sequence[float]:
-        """All-reduce and reduce-scatter of gradients, gather of weights [s]; updates with states whole and cut, seconds
-        and joules."""
+        """All-reduce and reduce-scatter of gradients, gather of weights, reduction of a tied embedding [s]."""
         trained = trained_parameters(self.work, plan)
-        weights, gradients, states = self.bytes
         try:
-            groups = communicators_of(self.prepared.network, plan, self.runtime.collectives)
+            groups = self.groups(plan)
         except InputError:
-            return [np.nan] * 7
-        replicas = Replicas(trained, weights, gradients, groups, self.model)
-        tensors = self._tensors(plan)
-        updates = []
-        for shards in (1, shards_of(self.work, msgspec.structs.replace(plan, zero=1), self.runtime).states):
-            cut = {size / shards: number for size, number in tensors.items()}
-            graph = lower_update(sum(trained) / shards, gradients, states, weights, cut)
-            priced = price_graph(graph, self.model, groups)
-            updates += [priced.total_s, priced.total_j]
-        return [
-            replicas.collective_s(OpKind.ALL_REDUCE, gradients),
-            replicas.collective_s(OpKind.REDUCE_SCATTER, gradients),
-            replicas.collective_s(OpKind.ALL_GATHER, weights), *updates,
-        ]  # fmt: skip
+            return [np.nan] * 4
+        replicas = Replicas(trained, self.states.weights, self.states.gradients, groups, self.model)
+        once = msgspec.structs.replace(plan, schedule="")
+        return [*replicas.exchanges(), tied_seconds(self.work, once, self.states.gradients, groups, self.model)]
 
-    def _tensors(self, plan: Plan) -> dict[float, float]:
-        """Gradients of one device by size: those of any micro-batch that is cut so."""
-        small = msgspec.structs.replace(plan, micro_batch=1, recompute="none", sequence=False, cp=1)
-        priced = self._micro(msgspec.structs.replace(small, zero=0))
-        return {} if priced is None else gradient_tensors(priced.graph, self.work.model.tied, self.bytes[1])
+    def _update(self, plan: Plan) -> Sequence[float]:
+        """The optimizer update of a plan whose ``zero`` says whether states are cut: seconds and joules."""
+        small = msgspec.structs.replace(
+            plan, micro_batch=1, recompute="none", sequence=False, cp=1, zero=0, overlap="none"
+        )
+        priced = self._micro(small)
+        if priced is None:
+            return [np.nan, np.nan]
+        cut = msgspec.structs.replace(plan, zero=int(plan.zero > 0), offload="")
+        trained = trained_parameters(self.work, plan)
+        found = price_update(self.work, cut, priced.graph, trained, self.states, self.model, {})
+        return [found.total_s, found.total_j]
 
 
-def _looked_up(plans: Plans, fields: Sequence[str], figures: Callable[[Plan], Sequence[float]]) -> Floats:
-    """Figures of each plan, [n, k], computed once for each combination of ``fields``."""
-    key = np.zeros(len(plans.tp), np.int64)
-    for name in fields:
-        column = getattr(plans, name)
-        base = int(column.max()) + 2
-        key = key * base + column + 1
-    _, first, place = np.unique(key, return_index=True, return_inverse=True)
-    rows = [figures(plan_of(plans, int(row))) for row in first]
-    found: Floats = np.array(rows, np.float64)[place]
-    return found
+class _Rank(NamedTuple):
+    """Bytes and parameters on a rank: weights and trained parameters, of what replicas share and of experts; layers;
+    what a micro-batch leaves, what is held beside it, and how many are in flight."""
+
+    held: tuple[Floats, Floats]
+    trained: tuple[Floats, Floats]
+    layers: Floats
+    activations: Floats
+    beside: Floats
+    in_flight: Floats
 
 
-def columns_of(plans: Plans) -> dict[str, Any]:
-    """Plans as columns that people read: names of recomputation and schedules."""
-    said = ("recompute", "sequence", "schedule")
-    return {
-        **{name: column for name, column in plans._asdict().items() if name not in said},
-        "recompute": np.array(RECOMPUTE)[plans.recompute], "sequence": plans.sequence > 0,
-        "schedule": np.array(names())[plans.schedule],
-    }  # fmt: skip
+class _Figures(NamedTuple):
+    """Parts of the steps of some plans."""
+
+    plans: Plans
+    zero: Floats
+    beside: Floats
+    stages: Floats
+    exchanges: Floats
+    update: Floats
+    apart: Floats

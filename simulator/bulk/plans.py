@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import combinations
 from typing import Any, Final, NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from hardware_specs.errors import InputError
-from simulator.scenario import RECOMPUTE, TrainStep
-from simulator.schedules.registry import code_of, schedules
+from simulator.scenario import RECOMPUTE, Plan, TrainStep
+from simulator.schedules.registry import code_of, names, schedules
+from simulator.steps.offload import KINDS
 from workloads.lowering.plan import Sharding, check_sharding
 from workloads.models.architecture import Architecture, Experts
+from workloads.runtimes.record import OVERLAPS
 
 Ints = npt.NDArray[np.int64]
 
@@ -20,9 +24,22 @@ MOST_PLANS: Final = 200_000_000
 """Plans of a space at most."""
 
 
+def _subsets(words: Iterable[str]) -> tuple[str, ...]:
+    """All sets of some words, as flags have them; the place of each is its bits."""
+    names = tuple(words)
+    return tuple(",".join(w for bit, w in enumerate(names) if code >> bit & 1) for code in range(2 ** len(names)))
+
+
+OVERLAP: Final = ("", *(text or "none" for text in _subsets(OVERLAPS)))
+"""What may move beside the math: "" as the plan of the scenario says, then all sets of ``OVERLAPS`` by their bits."""
+OFFLOAD: Final = ("", *_subsets(KINDS)[1:])
+"""What may lie off the devices: "" as the plan of the scenario says, then all sets of kinds by their bits."""
+
+
 class Plans(NamedTuple):
     """Plans, shape [n] each: ways, pieces of a stage, sequences of a micro-batch; ``recompute`` as a place in
-    ``scenario.RECOMPUTE``, ``sequence`` 0 or 1, stage of ZeRO, code of the schedule."""
+    ``scenario.RECOMPUTE``, ``sequence`` 0 or 1, stage of ZeRO, code of the schedule; places in ``OVERLAP`` and
+    ``OFFLOAD``."""
 
     tp: Ints
     pp: Ints
@@ -35,6 +52,8 @@ class Plans(NamedTuple):
     sequence: Ints
     zero: Ints
     schedule: Ints
+    overlap: Ints
+    offload: Ints
 
     def take(self, rows: Any) -> Plans:
         """The plans with these indices, or where a mask is true."""
@@ -42,7 +61,8 @@ class Plans(NamedTuple):
 
 
 class Bounds(NamedTuple):
-    """What a search tries: the most ways of each kind, and the choices that have names."""
+    """What a search tries: the most ways of each kind, and the choices that have names; of what may move beside the
+    math all sets of ``overlaps`` that mean something to a plan (none: as the plan of the scenario says)."""
 
     tp: int = 64
     pp: int = 128
@@ -53,6 +73,8 @@ class Bounds(NamedTuple):
     recompute: tuple[str, ...] = RECOMPUTE
     zero: tuple[int, ...] = (0, 1, 2, 3)
     schedules: tuple[str, ...] = ()
+    overlaps: frozenset[str] = frozenset()
+    offloads: tuple[str, ...] = ("",)
 
 
 def plan_space(work: TrainStep, count: int, bounds: Bounds, pads_heads: bool = False) -> Plans:
@@ -79,6 +101,7 @@ def plan_space(work: TrainStep, count: int, bounds: Bounds, pads_heads: bool = F
             np.array(bounds.zero if dp * cp > 1 else bounds.zero[:1], np.int64), codes,
         )  # fmt: skip
         block = block[:, _fits(block, pp, replica)]
+        block = _with_options(block, bounds, tp, pp, dp * cp)
         ways = np.repeat(np.array([[tp], [pp], [dp], [cp]], np.int64), block.shape[1], axis=1)
         parts.append(np.concatenate([ways, block]))
         total += block.shape[1]
@@ -152,6 +175,27 @@ def _fits(block: Ints, pp: int, replica: int) -> npt.NDArray[np.bool_]:
     return found
 
 
+def _with_options(block: Ints, bounds: Bounds, tp: int, pp: int, replicas: int) -> Ints:
+    """Each row with all that may move beside its math, and all that may lie off its devices.
+
+    Without stages nothing is sent, without tensor parallelism there is nothing to exchange in a layer; replicas gather
+    weights where ZeRO cuts something.
+    """
+    words = tuple(OVERLAPS)
+    meant = {"tensor": tp > 1, "pipeline": pp > 1, "gradients": replicas > 1, "weights": replicas > 1}
+    bits = [1 << words.index(word) for word in words if word in bounds.overlaps and meant[word]]
+    codes = np.array(sorted({sum(chosen) for n in range(len(bits) + 1) for chosen in combinations(bits, n)}), np.int64)
+    overlaps = codes + 1 if bounds.overlaps else np.zeros(1, np.int64)
+    offloads = np.array([OFFLOAD.index(name) for name in bounds.offloads], np.int64)
+    options = _product(overlaps, offloads)
+    whole = np.concatenate([
+        np.repeat(block, options.shape[1], axis=1), np.tile(options, (1, block.shape[1])),
+    ])  # fmt: skip
+    gathers = 1 << words.index("weights")
+    idle = (whole[5] == 0) & (whole[7] > 0) & ((whole[7] - 1) & gathers > 0)
+    return whole[:, ~idle]
+
+
 def _product(*columns: Ints) -> Ints:
     """All combinations, [columns, n], the last column fastest."""
     return np.stack([grid.ravel() for grid in np.meshgrid(*columns, indexing="ij")])
@@ -159,3 +203,23 @@ def _product(*columns: Ints) -> Ints:
 
 def _divisors(number: int, most: int) -> list[int]:
     return [d for d in range(1, min(number, most) + 1) if number % d == 0]
+
+
+def plan_of(base: Plan, plans: Plans, row: int) -> Plan:
+    """One plan as scenarios have it; ``base`` says what no column does."""
+    each = {name: int(column[row]) for name, column in plans._asdict().items()}
+    return msgspec.structs.replace(
+        base, tp=each["tp"], pp=each["pp"], dp=each["dp"], cp=each["cp"], ep=each["ep"], vpp=each["vpp"],
+        micro_batch=each["micro_batch"], recompute=RECOMPUTE[each["recompute"]], sequence=bool(each["sequence"]),
+        zero=each["zero"], schedule=names()[each["schedule"]], overlap=OVERLAP[each["overlap"]] or base.overlap,
+        offload=OFFLOAD[each["offload"]] or base.offload,
+    )  # fmt: skip
+
+
+def columns_of(plans: Plans) -> dict[str, Any]:
+    """Plans as columns that people read: names of recomputation, schedules and options."""
+    said = {"recompute": RECOMPUTE, "schedule": names(), "overlap": OVERLAP, "offload": OFFLOAD}
+    return {
+        **{name: np.array(said[name])[column] if name in said else column for name, column in plans._asdict().items()},
+        "sequence": plans.sequence > 0,
+    }  # fmt: skip

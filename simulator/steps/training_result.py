@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from hardware_specs.errors import InputError
 from simulator import memory
 from simulator.assemble import Answer, assemble, paid_usd, parts_of, pool_use
 from simulator.prepared import Prepared
 from simulator.result import MemoryUse, OperatorCost, PhaseCost, Result
 from simulator.scenario import TrainStep
+from simulator.steps.offload import LAYERS, NOTHING, Offloading, Sizes, kept_activations, offloads_of, store_of
 from simulator.steps.pricing import by_family, errors_by_family, most_bound, phase_cost
 from simulator.steps.ranks import Rank, fullest_ranks, in_flight
-from simulator.steps.train_step import StepCost, price_step, recomputed, shards_of, state_bytes, trained_of
+from simulator.steps.replicas import Trained, on_device, shards_of, state_bytes, trained_of
+from simulator.steps.train_step import StepCost, price_step, recomputed
 from simulator.timeline import Timeline
+from workloads.lowering.plan import Sharding
+from workloads.optimizers import optimizer_of
 from workloads.runtimes.record import Runtime
 
 POWERS = {
@@ -24,10 +29,13 @@ POWERS = {
 def training_result(prepared: Prepared, work: TrainStep, timeline: Timeline) -> Result:
     """Price one optimizer step and say everything about it; ``timeline`` is what the engine saw of it."""
     pool = prepared.pool
-    cost = price_step(work, pool.plan, prepared.how, prepared.model, prepared.communicators)
+    moved = offloading(prepared, work)
+    cost = price_step(work, pool.plan, prepared.how, prepared.model, prepared.communicators, moved)
     device = pool.device
     whole = phase_cost("step", cost.micro, device.id, steps=cost.micro_batches / pool.plan.pp)
-    phases = (*forward_and_backward(whole), phase_cost("update", cost.update, device.id))
+    phases = forward_and_backward(whole)
+    if len(cost.update.graph):
+        phases += (phase_cost("update", cost.update, device.id),)
     metrics, reasons = training_metrics(
         (prepared,), work, cost.step_s, {pool.name: cost.device_j}, cost.model_flops, cost.hardware_flops
     )
@@ -51,36 +59,77 @@ def memory_use(prepared: Prepared, work: TrainStep) -> MemoryUse:
 
 def rank_memory(prepared: Prepared, work: TrainStep, rank: Rank) -> MemoryUse:
     """Bytes on a device of a pipeline rank."""
-    arch, precision, sharding, plan = work.model, prepared.precision, prepared.how.sharding, prepared.pool.plan
-    runtime = prepared.pool.runtime
-    weights, gradients, states = state_bytes(precision.attention, runtime)
-    trained = sum(trained_of(work, plan, rank))
-    held = memory.held_bytes(memory.held_of(arch, sharding, rank.layers, rank.embeds, rank.heads), precision)
+    plan, runtime = prepared.pool.plan, prepared.pool.runtime
+    state, where = state_bytes(work, prepared.precision.attention, runtime), offloads_of(plan)
+    shared, experts = shards_of(work, plan, runtime), shards_of(work, plan, runtime, experts=True)
+    trained, held = trained_of(work, plan, rank), held_weights(prepared, work, rank, prepared.how.sharding)
+    stage = _activations(prepared, work, rank)
+    own, states = on_device(held, shared.weights, experts.weights), state.states
+    # Of weights that come layer by layer, one layer is in use and the next under way.
+    gathered = LAYERS * sum(held) / sum(rank.layers) if shared.weights > 1 or where.weights else 0.0
+    if shared.weights > 1 and runtime.master_shards and state.weights < 4.0:
+        own, states = on_device(trained, shared.weights, experts.weights) * 4.0, states - 4.0
     count = work.global_batch // (plan.micro_batch * plan.dp)
-    shards = shards_of(work, plan, runtime)
-    # Of weights that are gathered layer by layer, one layer is in use and the next under way.
-    gathered = 2.0 * held / arch.layers if shards.weights > 1 else 0.0
-    kept = held
-    if shards.weights > 1 and runtime.master_shards and weights < 4.0:
-        kept, states = 4.0 * trained, states - 4.0
+    logits = memory.training_logit_bytes(
+        work.model, plan.micro_batch, work.seq_len, plan.sharding, loss_bytes(runtime)
+    ) if rank.heads else 0.0  # fmt: skip
+    kept = kept_activations(where, stage.kept, in_flight(plan, count, rank.number), sum(rank.layers))
     return MemoryUse(
-        weights=kept / shards.weights + gathered + (trained * weights if work.lora_rank else 0.0),
-        activations=memory.training_activation_bytes(
-            arch,
-            plan.micro_batch,
-            work.seq_len,
-            recomputed(plan, runtime),
-            prepared.how.fused("flash"),
-            sharding,
-            in_flight(plan, count, rank.number),
-            loss_bytes(runtime),
-            rank.kept,
-            rank.heads,
-        ),
-        gradients=trained * gradients / shards.gradients,
-        optimizer=trained * states / shards.states,
+        weights=(0.0 if where.weights else own) + gathered + (sum(trained) * state.weights if work.lora_rank else 0.0),
+        activations=float(kept) + max(stage.again, logits),
+        gradients=on_device(trained, shared.gradients, experts.gradients) * state.gradients,
+        optimizer=0.0 if where.optimizer else on_device(trained, shared.states, experts.states) * states,
         overhead=runtime.context.value,
     )
+
+
+def held_weights(prepared: Prepared, work: TrainStep, rank: Rank, cut: Sharding) -> Trained:
+    """Bytes of the weights of a rank as they are computed with: of what all replicas share, and of experts [B]."""
+    held = memory.held_of(work.model, cut, rank.layers, rank.embeds, rank.heads)
+    experts = memory.held_bytes(memory.Held(0.0, held.experts, 0.0, 0.0, 0.0), prepared.precision)
+    return Trained(memory.held_bytes(held, prepared.precision) - experts, experts)
+
+
+def _activations(prepared: Prepared, work: TrainStep, rank: Rank) -> memory.LayerTraining:
+    """What one micro-batch leaves on a rank, and what is held beside while a layer is computed again [B]."""
+    plan = prepared.pool.plan
+    return memory.stage_training_bytes(
+        work.model, rank.kept, plan.micro_batch, work.seq_len, recomputed(plan, prepared.pool.runtime),
+        prepared.how.fused("flash"), prepared.how.sharding,
+    )  # fmt: skip
+
+
+def offloading(prepared: Prepared, work: TrainStep) -> Offloading:
+    """What a step moves off the devices of its fullest pipeline rank.
+
+    Raises:
+        InputError: something that is not known of the host, or an optimizer that it cannot run.
+    """
+    plan = prepared.pool.plan
+    where = offloads_of(plan)
+    if not any(where):
+        return NOTHING
+    if where.optimizer and optimizer_of(work.optimizer).orthogonal:
+        raise InputError(f"--offload optimizer: {work.optimizer} multiplies matrices, which hosts are too slow for")
+    return Offloading(
+        where, store_of(prepared.network, where), _sizes(prepared, work, fullest_ranks(work.model, plan)[0])
+    )
+
+
+def _sizes(prepared: Prepared, work: TrainStep, rank: Rank) -> Sizes:
+    plan, runtime = prepared.pool.plan, prepared.pool.runtime
+    state, trained = state_bytes(work, prepared.precision.attention, runtime), trained_of(work, plan, rank)
+    shared, experts = shards_of(work, plan, runtime), shards_of(work, plan, runtime, experts=True)
+    held, count = (
+        held_weights(prepared, work, rank, prepared.how.sharding),
+        work.global_batch // (plan.micro_batch * plan.dp),
+    )
+    updated = on_device(trained, shared.states, experts.states)
+    return Sizes(
+        sum(held), on_device(held, shared.weights, experts.weights), _activations(prepared, work, rank).kept,
+        in_flight(plan, count, rank.number), updated * state.gradients, updated * state.states,
+        updated * state.weights, float(sum(rank.layers)),
+    )  # fmt: skip
 
 
 def loss_bytes(runtime: Runtime) -> float:
@@ -113,7 +162,7 @@ def training_metrics(
 def _bound(cost: StepCost, pp: int) -> str:
     """What the step is bound by, measured on one micro-batch through the whole stack."""
     share = pp / cost.micro_batches
-    return most_bound([(cost.micro, 1.0)], cost.host_s * share, (cost.send_s + cost.reduce_s) * share)
+    return most_bound([(cost.micro, 1.0)], cost.host_s * share, (cost.send_s + cost.reduce_s + cost.offload_s) * share)
 
 
 def _breakdown(prepared: Prepared, cost: StepCost) -> dict[str, float]:
@@ -122,12 +171,13 @@ def _breakdown(prepared: Prepared, cost: StepCost) -> dict[str, float]:
     seconds = {family: value * share for family, value in by_family([(cost.micro, 1.0)]).items()}
     seconds["collective"] = seconds.get("collective", 0.0) + cost.send_s + cost.reduce_s
     seconds["optimizer"] = cost.update.total_s
+    seconds["transfer"] = cost.offload_s
     seconds["bubble"] = cost.bubble_s
     seconds["host"] = cost.host_s
     return {family: value for family, value in seconds.items() if value > 0.0}
 
 
-def forward_and_backward(whole: PhaseCost) -> tuple[PhaseCost, PhaseCost]:
+def forward_and_backward(whole: PhaseCost) -> tuple[PhaseCost, ...]:
     """A step's operators as forward and backward (recomputation included), as their names tell."""
     ends = (".dgrad", ".wgrad", ".backward", ".recompute")
     backward = tuple(o for o in whole.operators if o.name.endswith(ends))

@@ -11,6 +11,7 @@ from workloads.lowering.plan import Precision, Sharding, stage_layers
 from workloads.models.architecture import Attention, StateSpace
 from workloads.models.catalogue import load_model
 from workloads.models.parameters import count_parameters
+from workloads.optimizers import state_bytes_per_parameter
 
 BF16 = Precision()
 
@@ -97,8 +98,8 @@ def test_experts_are_cut_over_ep_or_tp() -> None:
 
 
 def test_states_of_adam() -> None:
-    assert memory.state_bytes_per_parameter("bf16") == (2.0, 4.0, 12.0)
-    assert memory.state_bytes_per_parameter("fp32") == (4.0, 4.0, 8.0)
+    assert state_bytes_per_parameter("bf16") == (2.0, 4.0, 12.0)
+    assert state_bytes_per_parameter("fp32") == (4.0, 4.0, 8.0)
 
 
 def test_longer_steps_hold_more() -> None:

@@ -9,12 +9,13 @@ arXiv:2205.05198), or what compilers and wrappers of single operators take it fo
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
 from workloads import operators as op
 from workloads.graph import Graph, GraphBuilder
+from workloads.lowering.casts import backward_with_casts, with_casts, written_layers
 from workloads.lowering.inference import write_embedding
 from workloads.lowering.layers import LayerWriter, Tokens
 from workloads.lowering.plan import Lowering, part
@@ -68,10 +69,14 @@ def lower_micro_batch(
     with b.block("embedding.forward"):
         write_embedding(b, arch, tokens, how)
     pieces = pieces_of(policy_of(recompute), [group.count for group in arch.groups], stages)
-    layers = [layer_operators(arch, group, tokens, how, lora_rank) for group in arch.groups]
-    for index, piece in enumerate(pieces):
+
+    def write(group: int, own: Lowering) -> list[Operator]:
+        return layer_operators(arch, arch.groups[group], tokens, own, lora_rank)
+
+    stack = written_layers(pieces, how, write)
+    for index, (piece, own, forward) in enumerate(stack):
         with b.block(f"layers{index}.forward", piece.layers):
-            for operator in layers[piece.group]:
+            for operator in with_casts(forward, own, lora_rank > 0, piece.policy != "full"):
                 b.add(operator)
     with b.block("head.forward"):
         for operator in _head(arch, tokens, how):
@@ -84,13 +89,14 @@ def lower_micro_batch(
                 # Each rank has the input's gradient from its part of the vocabulary alone.
                 size = operator.m * operator.k * how.precision.activation_bytes
                 b.add(op.collective("head.all_reduce.backward", OpKind.ALL_REDUCE, size, how.sharding.tp, "tp"))
-    for index, piece in reversed(list(enumerate(pieces))):
-        forward = layers[piece.group]
+    for index, (piece, own, forward) in reversed(list(enumerate(stack))):
+        kept = forward if piece.policy in ("vector", "half") else ()
         with b.block(f"layers{index}.backward", piece.layers):
-            for operator in _recomputed(forward, piece.policy):
+            for operator in with_casts(_recomputed(forward, piece.policy), own, lora_rank > 0, True, kept):
                 b.add(operator)
             for operator in reversed(forward):
-                for part in backward_of(operator, lora_rank > 0 and ".lora_" not in operator.name, grads):
+                frozen = lora_rank > 0 and ".lora_" not in operator.name
+                for part in backward_with_casts(operator, backward_of(operator, frozen, grads), own, frozen):
                     b.add(part)
     if not lora_rank:
         with b.block("embedding.backward"):
@@ -123,8 +129,11 @@ def layer_operators(
     operators: list[Operator] = []
     for operator in scratch.build().operators:
         if how.sharding.cp > 1 and operator.name in ("attention.scores", "attention.qk"):
-            operators.append(_keys_and_values(group, tokens, how))
+            operators.append(_before_attention(group, tokens, how))
         operators.append(operator)
+        last = operator.name in ("attention.scores", "attention.pv")
+        if last and how.sharding.cp > 1 and how.sharding.cp_comm == "a2a":
+            operators.append(_behind_attention(group, tokens, how))
         if operator.name == "attention.softmax":
             operators.append(_dropout(operator))
         # Grouped experts, routers and products of two activations have no adapters.
@@ -140,14 +149,31 @@ def _dropout(scores: Operator) -> Operator:
     return replace(kept, write_bytes=kept.write_bytes + scores.m * scores.n)
 
 
-def _keys_and_values(group: LayerGroup, tokens: Tokens, how: Lowering) -> Operator:
-    """Keys and values of a sequence on their way round the context parallel ranks (Liu et al., arXiv:2310.01889)."""
-    a, sharding = group.attention, how.sharding
+def _before_attention(group: LayerGroup, tokens: Tokens, how: Lowering) -> Operator:
+    """What context parallel ranks exchange before attention: keys and values of a sequence, round a ring (Liu et al.,
+    arXiv:2310.01889) or gathered; or queries, keys and values of their tokens for those of their heads (Jacobs et al.,
+    arXiv:2309.14509)."""
+    a, sharding, p = group.attention, how.sharding, how.precision
     assert a is not None
+    if sharding.cp_comm == "a2a":
+        ways = sharding.heads_ways
+        keys = part(a.heads if a.kind == "mla" else a.kv_heads, ways)
+        width = (part(a.heads, ways) * a.head_dim + keys * (a.head_dim + a.value_dim)) * sharding.cp
+        size = tokens.rows * width * p.activation_bytes
+        return op.collective("attention.to_heads", OpKind.ALL_TO_ALL, size, sharding.cp, "cp")
     heads = part(a.kv_heads, sharding.tp)
     width = float(a.kv_lora + a.rope_dim) if a.kind == "mla" else heads * (a.head_dim + a.value_dim)
-    size = tokens.rows * sharding.cp * width * how.precision.activation_bytes
+    size = tokens.rows * sharding.cp * width * p.activation_bytes
     return op.collective(CONTEXT, OpKind.ALL_GATHER, size, sharding.cp, "cp")
+
+
+def _behind_attention(group: LayerGroup, tokens: Tokens, how: Lowering) -> Operator:
+    """Results of a rank's heads for all tokens, on their way to the ranks that have these."""
+    a, sharding = group.attention, how.sharding
+    assert a is not None
+    width = part(a.heads, sharding.heads_ways) * a.value_dim * sharding.cp
+    size = tokens.rows * width * how.precision.activation_bytes
+    return op.collective("attention.to_tokens", OpKind.ALL_TO_ALL, size, sharding.cp, "cp")
 
 
 def _adapters(operator: Operator, rank: int, dtype: str) -> list[Operator]:
@@ -336,18 +362,26 @@ def gradient_tensors(micro_batch: Graph, tied: bool, bytes_each: float = 4.0) ->
 
 def lower_update(
     trained: float, gradient_bytes_each: float, state_bytes_each: float, weight_bytes_each: float,
-    tensors: Mapping[float, float],
+    tensors: Mapping[float, float], flops_each: float = 12.0, products: Sequence[Operator] = (),
 ) -> Graph:  # fmt: skip
-    """The optimizer update of ``trained`` parameters held by one device, shared out over ``tensors`` (size, count)."""
+    """The optimizer update of ``trained`` parameters held by one device, shared out over ``tensors`` (size, count).
+
+    Args:
+        flops_each: of each parameter on vector units.
+        products: matrix products that go before.
+    """
     b = GraphBuilder()
     whole = sum(size * count for size, count in tensors.items())
     shares = {size: size * count / whole for size, count in tensors.items()} if whole else {max(trained, 1.0): 1.0}
     with b.block("optimizer"):
+        for product in products:
+            b.add(product)
         for number, (size, share) in enumerate(sorted(shares.items(), reverse=True)):
             b.add(
                 op.optimizer_update(
                     f"optimizer.update{number or ''}", trained * share, tensors=max(trained * share / size, 1.0),
                     state_bytes=state_bytes_each, gradient_bytes=gradient_bytes_each, weight_bytes=weight_bytes_each,
+                    flops_each=flops_each,
                 )
             )  # fmt: skip
     return b.build()

@@ -11,8 +11,8 @@ import pytest
 
 from hardware_specs.errors import InputError
 from silicost.scenarios import training_scenario
-from simulator.bulk.plan_steps import columns_of, plan_of, price_plans
-from simulator.bulk.plans import Bounds, plan_space
+from simulator.bulk.plan_steps import price_plans
+from simulator.bulk.plans import Bounds, columns_of, plan_of, plan_space
 from simulator.prepared import Prepared, prepare
 from simulator.scenario import Plan, Scenario, TrainStep
 from simulator.schedules.registry import names, refusal, schedule_of
@@ -46,9 +46,9 @@ def test_costs_are_those_of_simulate(model: str, device: str, count: int, batch:
     costs = price_plans(prepared, work, plans)
     rng = np.random.default_rng(0)
     rows = rng.choice(np.flatnonzero(costs.fits), 25)
-    assert len({plan_of(plans, int(row)).schedule for row in rows}) > 1
+    assert len({plan_of(prepared.pool.plan, plans, int(row)).schedule for row in rows}) > 1
     for row in rows:
-        result = simulate(under(scenario, plan_of(plans, int(row))))
+        result = simulate(under(scenario, plan_of(prepared.pool.plan, plans, int(row))))
         assert costs.step_s[row] == pytest.approx(result.metrics["step_time_s"], rel=1e-9)
         assert costs.device_j[row] == pytest.approx(result.energy.device, rel=1e-9)
         assert costs.memory_bytes[row] == pytest.approx(result.pools[0].memory.total, rel=1e-9)
@@ -56,7 +56,7 @@ def test_costs_are_those_of_simulate(model: str, device: str, count: int, batch:
     for row in rng.choice(np.flatnonzero(~costs.fits), 5):
         assert np.isnan(costs.step_s[row])
         with contextlib.suppress(InputError):
-            assert not simulate(under(scenario, plan_of(plans, int(row)))).fits
+            assert not simulate(under(scenario, plan_of(prepared.pool.plan, plans, int(row)))).fits
 
 
 def ready(count: int = 16, batch: int = 16) -> tuple[Prepared, TrainStep]:

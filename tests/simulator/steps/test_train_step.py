@@ -18,16 +18,8 @@ from simulator.simulate import simulate
 from simulator.steps.pipeline import stage_seconds
 from simulator.steps.pricing import collective_seconds
 from simulator.steps.ranks import ranks_of
-from simulator.steps.train_step import (
-    StepCost,
-    counted_flops,
-    micro_batches,
-    price_step,
-    recomputed,
-    shards_of,
-    state_bytes,
-    trained_parameters,
-)
+from simulator.steps.replicas import shards_of, state_bytes, trained_parameters
+from simulator.steps.train_step import StepCost, counted_flops, micro_batches, price_step, recomputed
 from simulator.steps.training_result import memory_use, rank_memory
 from workloads.lowering.plan import Lowering, Sharding
 from workloads.models.catalogue import load_model
@@ -101,7 +93,7 @@ def test_hosts_work_beside_the_devices(
     stages = stage_seconds(one.micro, pp)
     launches = [launch_s * n for n in stage_seconds(replace(one.micro, time_s=np.ones_like(one.micro.time_s)), pp)]
     filled = sum(max(pair) for pair in zip(stages, launches, strict=True))
-    assert one.step_s - one.send_s - one.update.total_s == pytest.approx(host_s + filled)
+    assert one.step_s - one.send_s - one.reduce_s - one.update.total_s == pytest.approx(host_s + filled)
     assert one.host_s == pytest.approx(host_s + filled - sum(stages), abs=1e-12)
 
 
@@ -389,10 +381,11 @@ def test_gradients_are_added_up_over_micro_batches(one_pool: Callable[..., Scena
 
 
 def test_gradients_of_fp16_may_be_half_as_long(one_pool: Callable[..., Scenario]) -> None:
-    runtime = one_pool(TrainStep(SMALL, 1, 512), "h100-sxm-80gb").pools[0].runtime
+    work = TrainStep(SMALL, 1, 512)
+    runtime = one_pool(work, "h100-sxm-80gb").pools[0].runtime
     half = structs.replace(runtime, half_gradients=("fp16",))
-    assert state_bytes("fp16", half) == (2.0, 2.0, 12.0)
-    assert state_bytes("bf16", half) == state_bytes("fp16", runtime) == (2.0, 4.0, 12.0)
+    assert state_bytes(work, "fp16", half) == (2.0, 2.0, 12.0)
+    assert state_bytes(work, "bf16", half) == state_bytes(work, "fp16", runtime) == (2.0, 4.0, 12.0)
 
 
 @pytest.mark.parametrize(("said", "runs"), [("none", "none"), ("selective", "half"), ("full", "full")])
