@@ -36,6 +36,10 @@ class Kernel(NamedTuple):
     write_bytes: float
 
 
+PROMOTED: Final = 128.0
+"""Elements of the reduction after which 8-bit matrix units of Ada and Hopper hand their sums to fp32 registers, unless
+they accumulate fast: four steps of 32 (CUTLASS, example 54, ``mma_promotion_interval``; DeepSeek-AI, arXiv:2412.19437,
+section 3.3.2). Transformer Engine and torchao accumulate fast in the forward alone."""
 AMAX: Final = Kernel("amax", 2.0, 0.0)
 TRANSPOSE: Final = Kernel("transpose", 1.0, 1.0)
 
@@ -199,11 +203,14 @@ class Scaling:
         transposes: whether 8-bit operands must lie along the reduction, so that transposed copies are written.
         each_time: whether weights are cast in each micro-batch, forward and backward, as where shards are gathered
             anew; otherwise once for a step.
+        promotion: blocks of a product whose sums are promoted take so many times as long as with fast accumulation:
+            a promotion adds each sum on the vector units, 1 + (P8 / P32) / ``PROMOTED`` by the peaks of both [1].
     """
 
     recipe: Recipe
     transposes: bool = True
     each_time: bool = False
+    promotion: float = 1.0
 
     def activation(self, columns: bool, fused: bool = False) -> tuple[Kernel, ...]:
         """Casts of an input or of the gradient of an output.
@@ -239,6 +246,11 @@ class Scaling:
         if not self.transposes:
             return ()
         return (cast,) if scales == "tensor" else (TRANSPOSE,)
+
+    def depth(self, weights: bool) -> float:
+        """How much longer the reduction of a product of gradients seems for its promoted sums; products with
+        ``weights`` in blocks have been measured with theirs."""
+        return 1.0 if self.recipe.scales == "block" and weights else self.promotion
 
     @property
     def kept_input_bytes(self) -> float:

@@ -101,9 +101,20 @@ def backward_with_casts(operator: Operator, parts: Iterable[Operator], how: Lowe
     elif operator.dequantize:
         found += _unpacked(operator, how, ".backward")
     for each in parts:
-        wide = is_cast(operator, how) and each.name.endswith(".wgrad")
-        found.append(_weight_gradient(each, operator, how) if wide else narrowed(each, how))
+        if is_cast(operator, how) and each.name.endswith(".wgrad"):
+            found.append(_promoted(_weight_gradient(each, operator, how), how))
+        else:
+            found.append(_promoted(narrowed(each, how), how))
     return found
+
+
+def _promoted(gradient: Operator, how: Lowering) -> Operator:
+    """A product of gradients in 8 bits whose sums leave the matrix units every few steps: its blocks walk through a
+    longer reduction; FLOPs and bytes are those that it has."""
+    scaling = how.precision.scaling
+    if scaling is None or gradient.family != "gemm" or BITS[gradient.dtype] != 8:
+        return gradient
+    return replace(gradient, k=gradient.k * scaling.depth(gradient.weight_bytes > 0.0))
 
 
 def weight_casts(numbers: float, how: Lowering, tensors: float = 1.0) -> list[Operator]:
