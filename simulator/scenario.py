@@ -175,7 +175,11 @@ class Rule(msgspec.Struct, frozen=True):
 
 
 class Scenario(msgspec.Struct, frozen=True):
-    """One question: a workload on the pools of a system, placed by rules, at a site."""
+    """One question: a workload on the pools of a system, placed by rules, at a site.
+
+    ``layers`` "balanced" spreads the layers of a training step over all pools, bottom to top in their order, such that
+    it is fastest (``simulator.placement.balance``); "" leaves them to the rules.
+    """
 
     workload: Workload
     system: SystemSpec
@@ -185,6 +189,7 @@ class Scenario(msgspec.Struct, frozen=True):
     rules: tuple[Rule, ...] = ()
     title: str = ""
     seed: int = 0
+    layers: str = ""
 
     @property
     def hash(self) -> str:

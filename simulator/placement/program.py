@@ -79,6 +79,11 @@ class ProgramWriter:
             self._add(Task("host", "host", "overhead", (unit.lane(HOST),), seconds, depends_on=waits)), unit, 0.0
         )
 
+    def exchange(self, unit: Unit, name: str, seconds: float) -> Product:
+        """A collective of the devices of a unit whose time is known, before anything else."""
+        task = Task(name, "collective", "communication", (unit.lane("communication"),), seconds)
+        return Product(self._add(task), unit, 0.0)
+
     def load(self, unit: Unit, size_bytes: float, after: Iterable[Product]) -> Product:
         """Input from the host to the devices of a unit."""
         waits = tuple(product.task for product in after)

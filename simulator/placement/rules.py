@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from hardware_specs.errors import InputError, UnknownName, nearest
 from simulator.scenario import PHASES, Rule, Scenario
+
+ENDS = ("embedding", "head.")
+"""What patterns begin with that match operators of the embedding or of the head alone: no layer is cut by them."""
 
 _GRADIENTS = (".dgrad", ".wgrad", ".backward", ".recompute", ".update", ".grad")
 
@@ -22,7 +26,7 @@ class Placer:
     @property
     def cuts_layers(self) -> bool:
         """Whether some rule names operators, so that a layer may be spread over pools."""
-        return any(rule.operator for rule in self.rules)
+        return cut_layers(self.rules)
 
     def pool(self, operator: str, phase: str = "", layer: int | None = None) -> str:
         """Name of the pool; gradients and updates go where their forward operator goes unless a rule names them."""
@@ -48,6 +52,11 @@ class Placer:
             if index not in self.matched:
                 what = rule.operator or rule.phase or f"layers {list(rule.layers)}"
                 raise InputError(f"[plan] place[{index}]: {what!r} places no operator of this workload")
+
+
+def cut_layers(rules: Iterable[Rule]) -> bool:
+    """Whether some of ``rules`` name operators of layers."""
+    return any(rule.operator and not rule.operator.startswith(ENDS) for rule in rules)
 
 
 def forward_name(operator: str) -> str:

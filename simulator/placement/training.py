@@ -1,38 +1,71 @@
 """A training step on several pools: layers and operators where the rules put them, a pipeline of unequal stages.
 
 Micro-batches run one behind the other on the engine, as many at a time as pools take part, the oldest first wherever
-two want the same device; so forwards and backwards alternate as in 1F1B. When all are through, every pool updates the
-parameters that it holds, or, where a rule places the update elsewhere (an optimizer in CPU memory), gradients go there
-and weights come back. Each pool is one replica: no gradients are reduced.
+two want the same device; so forwards and backwards alternate as in 1F1B. What passes from pool to pool is as many
+sequences as the pool with the largest micro-batch x dp takes at once; one that takes fewer runs several times for them,
+and what crosses is spread over the devices of both, however many replicas either has. When all are through, every pool
+updates the parameters that it holds, or, where a rule places the update elsewhere (an optimizer in CPU memory),
+gradients go there and weights come back. Left out: the gathering of what crossed among tensor parallel ranks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 from hardware_specs.errors import InputError
-from simulator import memory
 from simulator.assemble import Answer, assemble, pool_use
 from simulator.engine.executor import execute
-from simulator.engine.tasks import Execution
 from simulator.placement.accounting import Run, account, bound_of
-from simulator.placement.graphs import Placed, SharedGraph, shared_graph, write_graph
-from simulator.placement.memory import Homes, held_bytes, held_parameters, homes_of, pieces_of, ways_of
+from simulator.placement.graphs import Placed, SharedGraph, write_graph
+from simulator.placement.memory import Homes, homes_of
 from simulator.placement.pools import common_structure, names_of
 from simulator.placement.program import Product, ProgramWriter, Units, units_of
 from simulator.placement.rhythm import Stepped, follow, simulated
 from simulator.placement.rules import Placer, placer_of
+from simulator.placement.training_memory import pool_memory, trained_on_pools
+from simulator.placement.training_update import update_pools
 from simulator.prepared import Prepared
-from simulator.result import MemoryUse, PhaseCost, Result
+from simulator.result import PhaseCost, Result
 from simulator.scenario import Scenario, TrainStep
 from simulator.steps.pricing import PricedGraph, phase_cost, price_graph
-from simulator.steps.train_step import adapter_parameters, counted_flops, micro_batches, recomputed, state_bytes
+from simulator.steps.replicas import state_bytes
+from simulator.steps.train_step import counted_flops, recomputed
 from simulator.steps.training_result import POWERS, forward_and_backward, training_metrics
 from workloads.graph import Graph
-from workloads.lowering.plan import Lowering
-from workloads.lowering.training import Gradients, gradient_tensors, lower_micro_batch, lower_update
+from workloads.lowering.plan import Lowering, Sharding
+from workloads.lowering.training import Gradients, lower_micro_batch
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What passes the pools: ``count`` micro-batches of ``sequences``, for which each pool runs some ``passes``."""
+
+    sequences: int
+    count: int
+    passes: dict[str, int]
+
+
+def shape_of(work: TrainStep, prepared: Sequence[Prepared]) -> Shape:
+    """Micro-batches that all pools can share.
+
+    Raises:
+        InputError: the largest micro-batch x dp is no multiple of another pool's, or does not divide the global batch.
+    """
+    each = {e.pool.name: e.pool.plan.micro_batch * e.pool.plan.dp for e in prepared}
+    largest = max(each, key=each.__getitem__)
+    most = each[largest]
+    for name, own in each.items():
+        if most % own:
+            raise InputError(
+                f"pool {name}: micro-batch x dp = {own}: must divide that of pool {largest}, {most}, with which it "
+                "shares micro-batches"
+            )
+    if work.global_batch % most:
+        raise InputError(
+            f"--global-batch {work.global_batch}: must be a multiple of the largest micro-batch x dp of a pool, {most}"
+        )
+    return Shape(most, work.global_batch // most, {name: most // own for name, own in each.items()})
 
 
 def placed_training(scenario: Scenario, work: TrainStep) -> Result:
@@ -41,60 +74,78 @@ def placed_training(scenario: Scenario, work: TrainStep) -> Result:
     Raises:
         InputError: a plan that the engine does not run, rules that place nothing or part a backward from its forward.
     """
-    prepared = common_structure(scenario)
+    prepared = common_structure(scenario, replicas=True)
     units, placer, plan = units_of(prepared), placer_of(scenario), prepared[0].pool.plan
-    count, runtime = micro_batches(work, plan), prepared[0].pool.runtime
-    again = recomputed(plan, runtime)
-
-    def micro_batch(how: Lowering) -> Graph:
-        kept = Gradients(state_bytes(how.precision.attention, runtime)[1], count > 1, how.fused("accumulate"))
-        return lower_micro_batch(work.model, plan.micro_batch, work.seq_len, how, again, work.lora_rank, kept)
-
-    shared = shared_graph(prepared, micro_batch)
+    shape = shape_of(work, prepared)
+    shared = priced_pools(work, prepared, shape)
     homes, updates = _homes(work, placer)
     placed = _write(units, placer, shared, 1, 1)[2]
     depth = sum(bool(ran.any()) for ran in placed.counts.values())
-    rhythm = follow(lambda steps: _run(units, placer, shared, steps, depth), count, depth)
-    trained = _trained(work, prepared, homes, updates)
-    tensors = {
-        each.pool.name: gradient_tensors(
-            shared.priced[each.pool.name].graph, work.model.tied, state_bytes(each.precision.attention, runtime)[1]
-        )
-        for each in prepared
+    rhythm = follow(lambda steps: _run(units, placer, shared, steps, depth), shape.count, depth)
+    trained = trained_on_pools(work, prepared, homes, updates)
+    graphs = {name: priced.graph for name, priced in shared.priced.items()}
+    stage_s = {
+        name: float((shared.priced[name].time_s * ran).sum()) / shape.passes[name]
+        for name, ran in placed.counts.items()
     }
-    update, costs = _update(prepared, units, trained, tensors)
+    update, costs = update_pools(work, prepared, units, homes, trained, graphs, pass_s)
     placer.check_all_matched()
     totals = account((*rhythm.runs, Run(update)), prepared, units)
     model_flops, hardware_flops = (f * work.global_batch for f in counted_flops(work, prepared[0].how, plan.recompute))
     metrics, reasons = training_metrics(prepared, work, totals.duration_s, totals.energy_j, model_flops, hardware_flops)
-    in_flight = min(depth, count)
+    in_flight = min(depth, shape.count)
     answer = Answer(
         title=f"training step of {work.model.id} on {names_of(prepared)}",
         metrics=metrics,
         pools=tuple(
             pool_use(
-                e, _memory(e, work, homes, trained, in_flight), totals.energy_j[e.pool.name],
-                totals.busy_s[e.pool.name],
+                e, pool_memory(e, work, homes, trained, in_flight, shape.passes[e.pool.name]),
+                totals.energy_j[e.pool.name], totals.busy_s[e.pool.name],
             )
             for e in prepared
         ),
         duration_s=totals.duration_s, bound={"step": bound_of(rhythm.shown.execution)}, breakdown=totals.breakdown,
-        parts=totals.parts, phases=_phases(prepared, shared, placed, count, costs), powers=POWERS, reasons=reasons,
-        timeline=rhythm.shown.execution.timeline(),
-        warnings=simulated("micro-batches", count, len(rhythm.shown.stops), rhythm.exact),
+        parts=totals.parts, phases=_phases(prepared, shared, placed, shape.count, costs), powers=POWERS,
+        reasons=reasons, timeline=rhythm.shown.execution.timeline(),
+        warnings=simulated("micro-batches", shape.count, len(rhythm.shown.stops), rhythm.exact),
     )  # fmt: skip
     return assemble(prepared, answer)
 
 
-class Share(NamedTuple):
-    """Trained parameters of some part of the model: in all, and on one device of the pool that updates them."""
+def priced_pools(work: TrainStep, prepared: Sequence[Prepared], shape: Shape) -> SharedGraph:
+    """One micro-batch as each pool runs it: its own part of the sequences, all its passes together."""
+    plan, runtime = prepared[0].pool.plan, prepared[0].pool.runtime
+    again = recomputed(plan, runtime)
 
-    whole: float
-    each: float
+    def lowered(how: Lowering, sequences: int, added: bool) -> Graph:
+        kept = Gradients(state_bytes(work, how.precision.attention, runtime)[1], added, how.fused("accumulate"))
+        return lower_micro_batch(work.model, sequences, work.seq_len, how, again, work.lora_rank, kept)
+
+    def priced(each: Prepared) -> PricedGraph:
+        passes = shape.passes[each.pool.name]
+        graph = lowered(each.how, each.pool.plan.micro_batch, shape.count * passes > 1)
+        return _repeated(price_graph(graph, each.model, each.communicators), passes)
+
+    first, several = prepared[0].how, shape.count > 1
+    cut = Sharding(max(e.how.sharding.tp for e in prepared), max(e.how.sharding.ep for e in prepared))
+    return SharedGraph(
+        {e.pool.name: priced(e) for e in prepared},
+        lowered(replace(first, sharding=cut), shape.sequences, several),
+        {e.pool.name: lowered(replace(e.how, sharding=Sharding()), shape.sequences, several) for e in prepared},
+    )
 
 
-Trained = Mapping[tuple[str, str], Share]
-"""Trained parameters by the pool that holds and the one that updates them."""
+def _repeated(priced: PricedGraph, passes: int) -> PricedGraph:
+    """A graph every operator of which runs ``passes`` times, one behind the other; messages are as large together."""
+    if passes == 1:
+        return priced
+    operators = tuple(
+        replace(o, flops=o.flops * passes, message_bytes=o.message_bytes * passes) for o in priced.graph.operators
+    )
+    return PricedGraph(
+        replace(priced.graph, operators=operators), priced.time_s * passes, priced.compute_s * passes,
+        priced.memory_s * passes, priced.overhead_s * passes, priced.communication_s * passes, priced.energy_j * passes,
+    )  # fmt: skip
 
 
 def _homes(work: TrainStep, placer: Placer) -> tuple[Homes, Homes]:
@@ -111,23 +162,6 @@ def _homes(work: TrainStep, placer: Placer) -> tuple[Homes, Homes]:
                 f"{min(backward[key])}; the backward needs what the forward kept: place both on one pool"
             )
     return forward, homes_of(work.model, placer, ("update",))
-
-
-def _trained(work: TrainStep, prepared: Sequence[Prepared], homes: Homes, updates: Homes) -> Trained:
-    """Which parameters are updated where; adapters are spread as the layers that they belong to."""
-    shares: dict[tuple[str, str], Share] = {}
-    ways = {each.pool.name: ways_of(each.how.sharding) for each in prepared}
-    for piece in pieces_of(work.model):
-        if not piece.parameters or (work.lora_rank and piece.layer is None):
-            continue
-        holder, updater = (min(where[piece.operator, piece.layer]) for where in (homes, updates))
-        before = shares.get((holder, updater), Share(0.0, 0.0))
-        own = piece.parameters / ways[updater][piece.cut]
-        shares[holder, updater] = Share(before.whole + piece.parameters, before.each + own)
-    if work.lora_rank:
-        scale = adapter_parameters(work) / sum(share.whole for share in shares.values())
-        return {key: Share(share.whole * scale, share.each * scale) for key, share in shares.items()}
-    return shares
 
 
 def _run(units: Units, placer: Placer, shared: SharedGraph, steps: int, depth: int) -> Stepped:
@@ -151,63 +185,6 @@ def _write(
         done.append(placed.last)
         stops.append(len(writer))
     return writer, stops, placed
-
-
-def _update(
-    prepared: Sequence[Prepared], units: Units, trained: Trained, tensors: Mapping[str, Mapping[float, float]]
-) -> tuple[Execution, dict[str, PricedGraph]]:
-    """All pools update at once; also the update of each pool that has one, priced on one device."""
-    writer = ProgramWriter(units)
-    costs: dict[str, PricedGraph] = {}
-    for each in prepared:
-        name, unit = each.pool.name, units[each.pool.name][0]
-        mine = {holder: share for (holder, updater), share in trained.items() if updater == name}
-        if not mine:
-            continue
-        weights, gradients, states = state_bytes(each.precision.attention, each.pool.runtime)
-        own = sum(share.each for share in mine.values())
-        graph = lower_update(own, gradients, states, weights, tensors[name])
-        costs[name] = price_graph(graph, each.model, each.communicators)
-        moved = {holder: share.whole for holder, share in mine.items() if holder != name}
-        arrived = [
-            writer.send(units[holder][0], unit, size * gradients, (), "gradients") for holder, size in moved.items()
-        ]
-        done = writer.operator(unit, costs[name], 0, arrived, 0.0)
-        for index in range(1, len(graph.operators)):
-            done = writer.operator(unit, costs[name], index, (done,), 0.0)
-        for holder, size in moved.items():
-            writer.send(unit, units[holder][0], size * weights, (done,), "weights")
-    return execute(writer.build()), costs
-
-
-def _memory(each: Prepared, work: TrainStep, homes: Homes, trained: Trained, in_flight: int) -> MemoryUse:
-    """Bytes on one device of a pool; a layer that is cut between pools is counted in full on each."""
-    arch, p, name, plan = work.model, each.precision, each.pool.name, each.pool.plan
-    runtime = each.pool.runtime
-    tp = plan.tp
-    held = held_parameters(each, arch, homes)
-    weights, gradients, states = state_bytes(p.attention, each.pool.runtime)
-    groups = [group for group in arch.groups for _ in range(group.count)]
-    here = {piece.layer for piece in pieces_of(arch) if name in homes[piece.operator, piece.layer]}
-    flash = each.how.fused("flash")
-    cut = each.how.sharding
-    layers = [
-        memory.layer_training_bytes(arch, group, plan.micro_batch, work.seq_len, recomputed(plan, runtime), flash, cut)
-        for layer, group in enumerate(groups)
-        if layer in here
-    ]
-    logit_bytes = runtime.loss_bytes.value if runtime.loss_bytes else memory.LOGIT_BYTES
-    logits = memory.training_logit_bytes(arch, plan.micro_batch, work.seq_len, cut, logit_bytes)
-    own = sum(share.whole for (holder, _), share in trained.items() if holder == name) / tp
-    updated = sum(share.each for (_, updater), share in trained.items() if updater == name)
-    return MemoryUse(
-        weights=held_bytes(held, p) + (own * weights if work.lora_rank else 0.0),
-        activations=sum(layer.kept for layer in layers) * in_flight
-        + max([layer.again for layer in layers] + [logits if name in homes["head.logits", None] else 0.0]),
-        gradients=max(own, updated) * gradients,
-        optimizer=updated * states,
-        overhead=each.pool.runtime.context.value,
-    )
 
 
 def _phases(
