@@ -84,7 +84,7 @@ def placed_training(scenario: Scenario, work: TrainStep) -> Result:
     rhythm = follow(lambda steps: _run(units, placer, shared, steps, depth), shape.count, depth)
     trained = trained_on_pools(work, prepared, homes, updates)
     graphs = {name: priced.graph for name, priced in shared.priced.items()}
-    stage_s = {
+    pass_s = {
         name: float((shared.priced[name].time_s * ran).sum()) / shape.passes[name]
         for name, ran in placed.counts.items()
     }
