@@ -181,6 +181,8 @@ def _print_tables(report: dict[str, Any]) -> None:
     overall = report["overall"]
     parts = {"all": overall, "seen": overall["fitted"], "held out": overall["held_out"]}
     print_rows([{"rows": name, **_line(part)} for name, part in parts.items()], Format.TABLE, "over all rows")
+    if report["memory"]:
+        print_rows([_line(report["memory"])], Format.TABLE, "memory of training runs")
     title = "mean over (source, device) groups"
     print_rows([_line(overall["source_device_groups"])], Format.TABLE, title)
     for title, reasons in (("skipped", overall["skip_reasons"]), ("left out", report["left_out"])):

@@ -41,7 +41,7 @@ def predict_memory(points: Points, models: Models) -> Outcome:
     """Predictions of the memory that training rows report [B]; rows of other metrics are left out.
 
     Reserved is what lies in memory over the share of its memory that a runtime can fill: an allocator keeps more than
-    it has handed out.
+    it has handed out. What the runtime holds beside the allocator (context, buffers of communication) is not in it.
     """
     return outcome_of(
         [
@@ -58,17 +58,32 @@ def _memory(row: Row, tables: tuple[str, str], models: Models) -> Prediction:
     try:
         known = known._replace(observed=measured_value(row, "measured"))
         spec, runtime, known = _software(row, tables, known)
+        known, usual = known._replace(fitted=False), _usual_micro_batch(row)
 
         def result_of(row: Row) -> Result:
             return simulate(scenario_of(row, spec, runtime, models))
 
-        row, found = complete_step(row, spec, result_of, runtime)
+        row, found = complete_step({**row, **usual}, spec, result_of, runtime)
         result = result_of(row)
     except InputError as error:
         return known._replace(skip_reason=reason_of(error))
-    reserved = result.memory.total / runtime.memory_utilisation.value
+    reserved = (result.memory.total - result.memory.overhead) / runtime.memory_utilisation.value
     known = filled(known, reserved, None, 1.0, "memory")
-    return known._replace(assumed="+".join(sorted({each.column for each in found})))
+    return known._replace(assumed="+".join(sorted({*usual, *(each.column for each in found)})))
+
+
+def _usual_micro_batch(row: Row) -> dict[str, str]:
+    """The micro-batch of a row that states none, as its framework takes it unless told otherwise; nothing where that is
+    not known.
+
+    torchtitan cut the batch of a replica into as many micro-batches as there were pipeline stages
+    (``experimental.pipeline_parallel_microbatches`` of 2024; later micro-batches are of one sequence).
+    """
+    count, tp, pp, cp = (whole(row, name, 1, MOST_DEVICES) for name in ("n_devices", "tp", "pp", "cp"))
+    if row.get("micro_batch") or pp == 1 or not row.get("framework", "").startswith("torchtitan"):
+        return {}
+    replicas = max(count // (tp * pp * cp), 1)
+    return {"micro_batch": str(max(whole(row, "global_batch", 1) // (replicas * pp), 1))}
 
 
 def _software(row: Row, tables: tuple[str, str], known: Prediction) -> tuple[DeviceSpec, Runtime, Prediction]:

@@ -17,7 +17,7 @@ from simulator.validation.outcome import Outcome, Words, joined
 from simulator.validation.points import Points, conditions_in
 from simulator.validation.scoring import figures_of, mean_of, reasons_of
 from simulator.validation.serving import predict_serving
-from simulator.validation.training import METRIC, predict_training
+from simulator.validation.training import MEMORY, METRIC, predict_memory, predict_training
 
 SCHEMA: Final = 1
 """Version of the JSON form: it grows by one when a key goes away or changes its meaning."""
@@ -25,6 +25,10 @@ SCHEMA: Final = 1
 GROUP_BY: Final = ("source", "device", "op")
 WHAT: Final = {"ops": "op", "inference": "metric", "training": "metric", "serving": "metric"}
 """What "op" stands for in the groups of each kind."""
+OF_INTERVALS: Final = (
+    "coverage_80", "coverage_95", "interval_score", "constant_band_score", "coverage_80_p", "coverage_95_p",
+)  # fmt: skip
+"""Figures of intervals, which memory has none of."""
 COMPUTED: Final = ("runtime", "device_class", "regime", "fitted", "assumed")
 """Labels that come with a prediction."""
 
@@ -37,6 +41,8 @@ class Scored:
 
     points: Points
     outcome: Outcome
+    memory: Outcome | None = None
+    """Of training: predictions of the rows that report memory, the others left out."""
 
     def label(self, name: str) -> list[str]:
         """The value of the label ``name`` in each row; "" where rows have none."""
@@ -72,7 +78,7 @@ def predict(
         outcome = _predict(points, models, progress)
         if exclude_fitted:
             outcome.left_out[outcome.fitted & (outcome.left_out == "")] = "seen by a fit"
-        scored.append(Scored(points, outcome))
+        scored.append(Scored(points, outcome, _memory_of(points, models)))
     return scored
 
 
@@ -87,10 +93,23 @@ def narrowed(scored: Sequence[Scored], where: str) -> list[Scored]:
         if condition.column not in columns:
             kept = [condition.holds(each.label(condition.column)) for each in scored]
             pairs = zip(scored, kept, strict=True)
-            scored = [Scored(each.points.taken(rows), each.outcome.take(rows)) for each, rows in pairs]
+            scored = [_taken(each, rows) for each, rows in pairs]
     if not any(len(each.outcome) for each in scored):
         raise InputError(f"--where {clipped(where)}: no row is left")
     return list(scored)
+
+
+def _taken(scored: Scored, rows: Any) -> Scored:
+    """Some of the rows."""
+    memory = None if scored.memory is None else scored.memory.take(rows)
+    return Scored(scored.points.taken(rows), scored.outcome.take(rows), memory)
+
+
+def _memory_of(points: Points, models: Models) -> Outcome | None:
+    """Predictions of memory; None where no row reports any."""
+    if points.kind != "training" or MEMORY not in points.text("metric"):
+        return None
+    return predict_memory(points, models)
 
 
 def _predict(points: Points, models: Models, progress: Progress | None) -> Outcome:
@@ -133,8 +152,19 @@ def report_of(scored: Sequence[Scored], group_by: Sequence[str] = GROUP_BY) -> d
             "fitted": figures_of(rows.take(seen), origins[seen]),
             "held_out": figures_of(rows.take(~seen), origins[~seen]),
         },
+        "memory": _memory_figures(scored),
         "left_out": reasons_of(whole.left_out[~kept]),
     }
+
+
+def _memory_figures(scored: Sequence[Scored]) -> dict[str, Any] | None:
+    """Figures of the memory that training runs report, which is no part of the other scores; None without any."""
+    found = [(each.memory, each.origins()) for each in scored if each.memory is not None]
+    if not found:
+        return None
+    rows, origins = joined([memory for memory, _ in found]), np.concatenate([own for _, own in found])
+    kept = rows.left_out == ""
+    return {**figures_of(rows.take(kept), origins[kept]), **dict.fromkeys(OF_INTERVALS)} if kept.any() else None
 
 
 def kinds_of(scored: Sequence[Scored]) -> list[tuple[str, list[Scored]]]:

@@ -22,6 +22,11 @@ lab,h1000,gemm,bf16,1,4096,4096,1.5e-5,vLLM 0.19,A
 RUN = """engine,device,model,weight_dtype,batch,input_len,output_len,metric,measured
 vLLM 0.19,h100-sxm-80gb,mine,bf16,1,64,8,tpot_s,0.01
 """
+STEPS = """framework,device,n_devices,model,seq_len,global_batch,micro_batch,tp,pp,recompute,precision,metric,measured
+torchtitan,h100-sxm-80gb,8,llama-3.1-8b,8192,16,2,1,1,full,bf16,step_time_s,3
+torchtitan,h100-sxm-80gb,8,llama-3.1-8b,8192,16,2,1,1,full,bf16,memory_bytes,6e10
+torchtitan,h100-sxm-80gb,8,llama-3.1-8b,8192,8,1,1,1,full,bf16,memory_bytes,4e10
+"""
 MODELS = """id,layers,hidden,heads,kv_heads,head_dim,ffn,vocab,gated_mlp
 mine,16,2048,32,8,64,8192,128256,1
 """
@@ -50,6 +55,14 @@ def test_csv_and_table(silicost: Callable[..., Any], ops: Path) -> None:
     table = silicost("validate", str(ops)).out
     assert "over all rows" in table
     assert "unknown device 'h1000'" in table
+
+
+def test_memory_of_training_runs(silicost: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "steps.csv").write_text(STEPS)
+    report = silicost("validate --kind training --format json", str(tmp_path)).json
+    assert (report["overall"]["n"], report["memory"]["n"]) == (1, 2)
+    assert 0.0 < report["memory"]["mape"] < 1.0
+    assert "memory of training runs" in silicost("validate --kind training", str(tmp_path)).out
 
 
 def test_rows_out(silicost: Callable[..., Any], ops: Path, tmp_path: Path) -> None:

@@ -120,7 +120,20 @@ def test_memory_is_what_the_allocator_reserves(points: MakePoints) -> None:
     rows = [{**ROW, "metric": "memory_bytes", "measured": "3e10"}, ROW, {**ROW, "metric": "memory_bytes", "layers": ""}]
     outcome = predict_memory(points("training", rows), {})
     runtime = load_runtime(str(outcome.runtime[0]))
-    held = simulate(scenario_of(ROW, device_of("a100-sxm-80gb"), runtime, {})).memory.total
+    memory = simulate(scenario_of(ROW, device_of("a100-sxm-80gb"), runtime, {})).memory
+    held = memory.total - memory.overhead
     assert outcome.predicted[0] == held / runtime.memory_utilisation.value > held
     assert (outcome.observed[0], outcome.left_out[1]) == (3e10, "another metric")
     assert "gpt-x" in outcome.skip_reason[2]
+
+
+def test_torchtitan_cuts_a_batch_into_as_many_micro_batches_as_stages(points: MakePoints) -> None:
+    stages = {**ROW, "framework": "torchtitan", "device": "h100-sxm-80gb", "metric": "memory_bytes", "measured": "3e10",
+              "tp": "1", "pp": "2", "global_batch": "64", "micro_batch": ""}  # fmt: skip
+    said = {**stages, "micro_batch": "8"}
+    other = {**stages, "framework": "megatron-lm"}
+    outcome = predict_memory(points("training", [stages, said, other]), {})
+    assert outcome.skip_reason.tolist() == ["", "", ""]
+    assert outcome.predicted[0] == outcome.predicted[1], "64 sequences on four replicas in two micro-batches"
+    assert (outcome.assumed[0], outcome.assumed[1], outcome.assumed[2]) == ("micro_batch", "", "micro_batch")
+    assert not outcome.fitted.any()

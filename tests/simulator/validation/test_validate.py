@@ -42,7 +42,8 @@ def labels(report: dict[str, Any], *names: str) -> list[tuple[str, ...]]:
 
 def test_form_of_the_report(tables: list[Points]) -> None:
     report = report_of(predict(tables, {}))
-    assert list(report) == ["schema", "groups", "overall", "left_out"]
+    assert list(report) == ["schema", "groups", "overall", "memory", "left_out"]
+    assert report["memory"] is None
     for group in report["groups"]:
         assert list(group) == [("metric" if name == "op" and group["kind"] != "ops" else name) for name in GROUP]
     assert list(report["overall"]) == [*GROUP[4:], "source_device_groups", "fitted", "held_out"]
@@ -140,3 +141,28 @@ def test_progress_is_told(tables: list[Points]) -> None:
     predict(tables, {}, progress=lambda *state: told.append(state))
     assert ("ops-table", 4, 4) in told
     assert ("cpu_edge_misc", 2, 2) in told
+
+
+STEP = {"source": "lab", "framework": "torchtitan", "device": "h100-sxm-80gb", "n_devices": "8", "model": "gpt-x",
+        "layers": "24", "hidden": "2048", "heads": "16", "ffn": "8192", "vocab": "51200", "seq_len": "2048",
+        "global_batch": "32", "micro_batch": "4", "tp": "1", "pp": "1", "recompute": "none", "precision": "bf16",
+        "metric": "step_time_s", "measured": "1", "primary": "1"}  # fmt: skip
+
+
+def test_memory_of_training_runs_has_a_line_of_its_own(points: MakePoints) -> None:
+    memory = {**STEP, "metric": "memory_bytes", "primary": "0", "measured": "4e10"}
+    rows = [STEP, memory, {**memory, "source": "other", "measured": "8e10"}, {**memory, "layers": ""}]
+    scored = predict([points("training", rows)], {})
+    report = report_of(scored)
+    assert report["overall"]["n"] == 1, "memory is no step time"
+    figures = report["memory"]
+    assert list(figures) == GROUP[4:]
+    assert (figures["n"], figures["skipped"], figures["source_devices"]) == (2, 1, 2)
+    assert scored[0].memory is not None
+    held = scored[0].memory.predicted
+    assert figures["mape"] == pytest.approx((abs(held[1] / 4e10 - 1.0) + abs(held[2] / 8e10 - 1.0)) / 2.0)
+    assert figures["coverage_80"] is None, "no interval is given"
+    runtime = str(scored[0].memory.runtime[1])
+    kept = narrowed(scored, f"runtime={runtime}")[0]
+    assert kept.memory is not None and len(kept.memory) == len(kept.points.table)
+    assert report_of(predict([points("training", [STEP])], {}))["memory"] is None
