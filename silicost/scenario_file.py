@@ -67,6 +67,7 @@ def build(table: ScenarioTable, place: str, folder: Path) -> Scenario:
     return Scenario(
         work, system, changed_links(system, changed["link"], changes), pools,
         changed_site(table.site.name, changed["site"], changes), table.plan.place, table.title, table.seed,
+        table.plan.layers,
     )  # fmt: skip
 
 
@@ -138,12 +139,16 @@ def workload_of(work: WorkloadTable, traffic: TrafficTable, place: str) -> Workl
 def _check_training_keys(table: ScenarioTable, place: str) -> None:
     """Refuse keys about training where no model is trained."""
     work, plan = table.workload, table.plan
+    if plan.layers and (work.kind != "training" or len(plan.pools) == 1):
+        raise InputError(f"{place}: plan.layers {plan.layers!r}: of several pools that train a model")
+    own = {f"{place}: pool {_name_of(row)}: micro_batch": row.micro_batch for row in plan.pools}
     if work.kind in ("training", "train-then-infer"):
-        check_whole({f"{place}: plan.micro_batch": plan.micro_batch})
+        check_whole({f"{place}: plan.micro_batch": plan.micro_batch, **own})
         return
     given = {
         "workload.lora_rank": work.lora_rank or None, "plan.micro_batch": plan.micro_batch,
         "plan.recompute": plan.recompute,
+        **{f"pool {_name_of(row)}: micro_batch": row.micro_batch for row in plan.pools},
     }  # fmt: skip
     for key, value in given.items():
         if value is not None:
@@ -214,7 +219,8 @@ def _pool(
     formats = Formats(row.dtype or plan.dtype, weight, row.kv_dtype or plan.kv_dtype)
     runtime = row.runtime or table.runtime.name
     training = table.workload.kind == "training" or table.workload.train
-    cut = Plan(tp, pp, dp, ep, plan.micro_batch or 1, plan.recompute or "none")
+    micro_batch = plan.micro_batch if row.micro_batch is None else row.micro_batch
+    cut = Plan(tp, pp, dp, ep, micro_batch or 1, plan.recompute or "none")
     return make_pool(
         _name_of(row), spec, count, runtime, formats, cut, row.price, changed,
         f"{place}: system.set: ", f"{where}: price", training, group.id,

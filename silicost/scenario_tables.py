@@ -80,13 +80,15 @@ class PoolTable(msgspec.Struct, frozen=True):
     pp: int | None = None
     dp: int | None = None
     ep: int | None = None
+    micro_batch: int | None = None
     price: str = ""
 
 
 class PlanTable(msgspec.Struct, frozen=True):
     """[plan]: parallelism and number formats of every pool, the pools, and who does what.
 
-    ``micro_batch`` and ``recompute`` are for workloads that train a model.
+    ``micro_batch`` and ``recompute`` are for workloads that train a model; ``layers`` "balanced" spreads the layers of
+    a model that several pools train.
     """
 
     dtype: str = "bf16"
@@ -98,6 +100,7 @@ class PlanTable(msgspec.Struct, frozen=True):
     ep: int = 1
     micro_batch: int | None = None
     recompute: str | None = None
+    layers: Literal["", "balanced"] = ""
     pools: tuple[PoolTable, ...] = ()
     place: tuple[Rule, ...] = ()
 

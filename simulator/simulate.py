@@ -28,9 +28,9 @@ def simulate(scenario: Scenario, timeline: bool = False) -> Result:
 
         return placed_inference(scenario, work)
     if isinstance(work, TrainStep) and scenario.mixed:
-        from simulator.placement.training import placed_training
+        from simulator.placement.balance import mixed_training
 
-        return placed_training(scenario, work)
+        return mixed_training(scenario, work)
     if isinstance(work, TrainThenInfer):
         from simulator.placement.lifecycle import lifecycle_result
 
