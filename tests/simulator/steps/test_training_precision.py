@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from silicost.scenarios import training_scenario
@@ -9,12 +11,12 @@ from simulator.result import Result
 from simulator.simulate import simulate
 
 
-def step(model: str = "llama-2-7b", device: str = "h100-sxm-80gb", **how: object) -> Result:
-    given = {"global_batch": 8, "seq_len": 2048, "recompute": "full", **how}
-    return simulate(training_scenario(model, device, **given))  # type: ignore[arg-type]
+def step(model: str = "llama-2-7b", device: str = "h100-sxm-80gb", **how: Any) -> Result:
+    given: dict[str, Any] = {"global_batch": 8, "seq_len": 2048, "recompute": "full", **how}
+    return simulate(training_scenario(model, device, **given))
 
 
-def seconds(**how: object) -> float:
+def seconds(**how: Any) -> float:
     return step(**how).metrics["step_time_s"] or 0.0
 
 
@@ -64,8 +66,14 @@ def test_tf32_keeps_32_bits() -> None:
     assert tf32.memory.weights == pytest.approx(2.0 * bf16.memory.weights, rel=0.01)
 
 
-def qlora(model: str, device: str, rank: int = 64, **how: object) -> Result:
-    own = {"global_batch": 1, "seq_len": 512, "runtime": "torch-eager-2.4", "weight_dtype": "nf4", **how}
+def qlora(model: str, device: str, rank: int = 64, **how: Any) -> Result:
+    own: dict[str, Any] = {
+        "global_batch": 1,
+        "seq_len": 512,
+        "runtime": "torch-eager-2.4",
+        "weight_dtype": "nf4",
+        **how,
+    }
     return step(model, device, lora_rank=rank, **own)
 
 
