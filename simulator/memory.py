@@ -186,8 +186,9 @@ def training_activation_bytes(
     software is of the years in which models were trained with dropout. ``in_flight`` is the number of micro-batches
     that a stage holds (1F1B: up to pp). With sequence parallelism everything is cut over tp (table 2 there: s b h
     (34 + 5 a s / h) / t), with context parallelism over cp as well. The loss is through before a layer is computed
-    again: what is larger shows. ``logit_bytes`` is what the loss holds of each logit [B]. ``here`` is how many layers
-    of each group the device has (none: the part of the longest stage), ``head`` whether the loss is there.
+    again and goes backward: what is larger shows. ``logit_bytes`` is what the loss holds of each logit [B]. ``here`` is
+    how many layers of each group the device has (none: the part of the longest stage), ``head`` whether the loss is
+    there.
     """
     share = stage_share(arch, sharding.pp)
     counts = [group.count * share for group in arch.groups] if here is None else here
@@ -205,7 +206,8 @@ def training_logit_bytes(
 
 
 class LayerTraining(NamedTuple):
-    """What layers keep of a micro-batch until their backward, and hold besides while one is computed again [B]."""
+    """What layers keep of a micro-batch until their backward, and hold besides while one of them goes backward: what is
+    computed again, and gradients [B]."""
 
     kept: float
     again: float
@@ -246,16 +248,43 @@ def layer_training_bytes(
     rows = float(micro_batch * seq_len) / sharding.cp
     inside = rows * arch.hidden * 2.0 * sharding.whole_share
     whole = inside + _kept_bytes(arch, group, rows, float(seq_len), recompute, flash, sharding)
+    beside = backward_bytes(arch, group, rows, sharding)
     if recompute in ("vector", "half") and isinstance(group.mlp, FeedForward) and group.attention is not None:
         kept = inside + _product_bytes(arch, group.attention, group.mlp, rows, recompute, sharding)
-        return LayerTraining(kept, max(whole - kept, 0.0))
+        return LayerTraining(kept, max(whole - kept, 0.0) + beside)
     if modules := policy_of(recompute).modules:
         parts = _module_bytes(arch, group, rows, float(seq_len), flash, sharding)
         dropped = {name: size for name, size in parts.items() if name in modules}
         if "moe" in dropped:
             dropped = {name: size for name, size in dropped.items() if name not in ("moe_act", "shared_experts")}
-        return LayerTraining(whole - sum(dropped.values()), max(dropped.values(), default=0.0))
-    return LayerTraining(inside, whole) if recompute == "full" else LayerTraining(whole, 0.0)
+        return LayerTraining(whole - sum(dropped.values()), max(dropped.values(), default=0.0) + beside)
+    return LayerTraining(inside, whole + beside) if recompute == "full" else LayerTraining(whole, beside)
+
+
+def backward_bytes(arch: Architecture, group: LayerGroup, rows: float, sharding: Sharding) -> float:
+    """Gradients that are there at once in the middle of the backward of a layer [B].
+
+    That of its result, that of its input, and of inner values the two that the widest product gives and takes (others
+    go where what was kept is no longer needed). Ranks that share tokens have three more of the model's width whole:
+    the gradient of the result and the input gathered, and the sum of which each keeps a part.
+    """
+    hidden = rows * arch.hidden * 2.0
+    gathered = 3.0 * hidden if sharding.sequence and sharding.tp > 1 else 0.0
+    return 2.0 * hidden * sharding.whole_share + gathered + 2.0 * rows * 2.0 * _inner_gradient(group, sharding.tp)
+
+
+def _inner_gradient(group: LayerGroup, tp: int) -> float:
+    """Widest inner value of a layer for each token."""
+    widths = [0.0]
+    if isinstance(group.mlp, FeedForward):
+        widths.append(group.mlp.width / tp)
+    elif isinstance(group.mlp, Experts):
+        widths.append((group.mlp.top_k * group.mlp.width + group.mlp.shared_width + group.mlp.dense_width) / tp)
+    if group.attention is not None:
+        widths.append(group.attention.heads * max(group.attention.head_dim, group.attention.value_dim) / tp)
+    if group.ssm is not None:
+        widths.append(group.ssm.inner / tp)
+    return max(widths)
 
 
 def _module_bytes(

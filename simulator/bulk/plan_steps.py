@@ -195,7 +195,7 @@ class _Maker:
         arch, sizes = self.work.model, (plan.micro_batch, self.work.seq_len)
         again, cut = recomputed(plan, self.runtime), plan.sharding
         found = [memory.layer_training_bytes(arch, g, *sizes, again, self.flash, cut) for g in arch.groups]
-        logits = memory.training_logit_bytes(arch, *sizes, cut, loss_bytes(self.runtime))
+        logits = memory.training_logit_bytes(arch, *sizes, cut, loss_bytes(self.runtime, plan.tp))
         return [*(each.kept for each in found), *(each.again for each in found), logits]
 
     def _rank_memory(self, plans: Plans, layers: Floats, index: int, where: Offloads) -> Floats:
@@ -206,7 +206,8 @@ class _Maker:
         trained, held = sizes.trained, sizes.held
         own, states = on_device(held, *of_weights), np.full(len(plans.tp), state.states)
         cut = of_weights[0] > 1.0
-        gathered = LAYERS * sum(held) / sizes.layers * (np.where(cut, 1.0, 0.0) if not where.weights else 1.0)
+        some = LAYERS / sizes.layers if where.weights else np.where(plans.pp > 1, 1.0, LAYERS / sizes.layers)
+        gathered = some * sum(held) * (np.where(cut, 1.0, 0.0) if not where.weights else 1.0)
         masters = cut & self.runtime.master_shards & (state.weights < 4.0)
         own = np.where(masters, 4.0 * on_device(trained, *of_weights), own)
         states -= np.where(masters, 4.0, 0.0)

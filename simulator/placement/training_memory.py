@@ -13,6 +13,7 @@ from simulator.result import MemoryUse
 from simulator.scenario import TrainStep
 from simulator.steps.replicas import adapter_parameters, shards_of, state_bytes
 from simulator.steps.train_step import recomputed
+from simulator.steps.training_result import loss_bytes
 from workloads.models.architecture import Architecture
 
 
@@ -70,7 +71,7 @@ def pool_memory(
     weights, gradients, states = state_bytes(work, p.attention, runtime)
     counts = _layers_here(arch, (layer for (_, layer), pools in homes.items() if name in pools and layer is not None))
     heads = name in homes["head.logits", None]
-    logit_bytes = runtime.loss_bytes.value if runtime.loss_bytes else memory.LOGIT_BYTES
+    logit_bytes = loss_bytes(runtime, plan.tp)
     activations = memory.training_activation_bytes(
         arch, plan.micro_batch, work.seq_len, recomputed(plan, runtime), each.how.fused("flash"), cut,
         in_flight * passes, logit_bytes, counts, heads,

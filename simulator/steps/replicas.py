@@ -57,9 +57,13 @@ def zero_stage(work: TrainStep, plan: Plan, runtime: Runtime) -> int:
 
 
 def shards_of(work: TrainStep, plan: Plan, runtime: Runtime, experts: bool = False) -> Shards:
-    """Over how many replicas each is cut (Rajbhandari et al., arXiv:1910.02054, section 5), of experts or the rest."""
+    """Over how many replicas each is cut (Rajbhandari et al., arXiv:1910.02054, section 5), of experts or the rest.
+
+    Stages of a pipeline add up whole gradients until the last micro-batch: none is scattered before.
+    """
     stage, ways = zero_stage(work, plan, runtime), plan.expert_replicas if experts else plan.shard or plan.dp * plan.cp
-    return Shards(*(ways if stage >= least else 1 for least in (3, 2, 1)))
+    weights, gradients, states = (ways if stage >= least else 1 for least in (3, 2, 1))
+    return Shards(weights, 1 if plan.pp > 1 else gradients, states)
 
 
 Amount = TypeVar("Amount", float, npt.NDArray[np.float64])

@@ -65,13 +65,14 @@ def rank_memory(prepared: Prepared, work: TrainStep, rank: Rank) -> MemoryUse:
     trained, held = trained_of(work, plan, rank), held_weights(prepared, work, rank, prepared.how.sharding)
     stage = _activations(prepared, work, rank)
     own, states = on_device(held, shared.weights, experts.weights), state.states
-    # Of weights that come layer by layer, one layer is in use and the next under way.
-    gathered = LAYERS * sum(held) / sum(rank.layers) if shared.weights > 1 or where.weights else 0.0
+    # Of weights that come layer by layer, one layer is in use and the next under way; stages keep what they gathered.
+    some = LAYERS / sum(rank.layers) if plan.pp == 1 or where.weights else 1.0
+    gathered = some * sum(held) if shared.weights > 1 or where.weights else 0.0
     if shared.weights > 1 and runtime.master_shards and state.weights < 4.0:
         own, states = on_device(trained, shared.weights, experts.weights) * 4.0, states - 4.0
     count = work.global_batch // (plan.micro_batch * plan.dp)
     logits = memory.training_logit_bytes(
-        work.model, plan.micro_batch, work.seq_len, plan.sharding, loss_bytes(runtime)
+        work.model, plan.micro_batch, work.seq_len, plan.sharding, loss_bytes(runtime, plan.tp)
     ) if rank.heads else 0.0  # fmt: skip
     kept = kept_activations(where, stage.kept, in_flight(plan, count, rank.number), sum(rank.layers))
     return MemoryUse(
@@ -132,8 +133,10 @@ def _sizes(prepared: Prepared, work: TrainStep, rank: Rank) -> Sizes:
     )  # fmt: skip
 
 
-def loss_bytes(runtime: Runtime) -> float:
-    """Bytes of each logit while the loss is computed [B]."""
+def loss_bytes(runtime: Runtime, tp: int) -> float:
+    """Bytes of each logit while the loss is computed, whole or cut ``tp`` ways over the vocabulary [B]."""
+    if tp > 1 and runtime.split_loss_bytes:
+        return runtime.split_loss_bytes.value
     return runtime.loss_bytes.value if runtime.loss_bytes else memory.LOGIT_BYTES
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator import memory
@@ -124,3 +124,77 @@ def test_activations_of_sequence_parallelism(sequence: bool) -> None:
     part = memory.layer_training_bytes(arch, arch.groups[0], b, s, "none", True, both)
     whole = memory.layer_training_bytes(arch, arch.groups[0], b, s, "none", True, cut)
     assert 4.0 * part.kept == whole.kept
+
+
+POLICIES = ("none", "selective", "full", "every:2", "every:3", "layers:2", "uniform:4", "modules:core_attn,layernorm",
+            "modules:mlp,moe", "modules:moe_act,shared_experts,mla_up_proj", "vector", "half")  # fmt: skip
+
+
+@pytest.mark.parametrize("flash", [True, False])
+@pytest.mark.parametrize("name", ["llama-3.1-8b", "mixtral-8x7b", "deepseek-v3", "mamba-130m"])
+def test_every_policy_keeps_between_all_and_the_inputs(name: str, flash: bool) -> None:
+    arch, cut = load_model(name), Sharding(tp=2, sequence=True)
+    counts = [float(group.count) for group in arch.groups]
+
+    def stage(policy: str) -> memory.LayerTraining:
+        return memory.stage_training_bytes(arch, counts, 1, 1024, policy, flash, cut)
+
+    none, inputs = stage("none"), stage("full")
+    for policy in POLICIES:
+        assert stage(policy).again >= none.again, policy
+        least = 0.25 if policy == "uniform:4" else 1.0
+        assert inputs.kept * least <= stage(policy).kept <= none.kept, policy
+    assert stage("uniform:4").kept == pytest.approx(inputs.kept * -(-arch.layers // 4) / arch.layers)
+    assert stage("every:1") == stage("layers:10000") == stage("uniform:1") == inputs
+
+
+@given(
+    policy=st.sampled_from(POLICIES), cut=st.integers(0, 61), tp=st.sampled_from([1, 2, 4]), sequence=st.booleans(),
+    micro_batch=st.integers(1, 4),
+)  # fmt: skip
+@settings(deadline=None)
+def test_activations_are_additive(policy: str, cut: int, tp: int, sequence: bool, micro_batch: int) -> None:
+    """Layers of two devices keep together what they would keep on one; two micro-batches twice as much as one."""
+    arch = load_model("deepseek-v3")
+    sharding = Sharding(tp=tp, sequence=sequence and tp > 1)
+    counts = [group.count for group in arch.groups]
+    below = [min(max(cut - start, 0), count) for start, count in zip((0, counts[0]), counts, strict=True)]
+    above = [count - own for count, own in zip(counts, below, strict=True)]
+
+    def kept(layers: list[int], sequences: int = micro_batch) -> float:
+        return memory.stage_training_bytes(arch, layers, sequences, 512, policy, True, sharding).kept
+
+    if policy.partition(":")[0] not in ("every", "layers", "uniform"):
+        assert kept(below) + kept(above) == pytest.approx(kept(counts))
+    assert kept(counts, 2 * micro_batch) == pytest.approx(2.0 * kept(counts, micro_batch))
+
+
+def test_parts_of_a_layer_leave_what_they_do_not_drop() -> None:
+    """Of 34 s b h + 5 a s^2 b (Korthikanti et al., arXiv:2205.05198, table 2): scores 5 a s^2 b, the MLP's inner values
+    16 s b h, norms' results 4 s b h."""
+    arch = load_model("gpt3-175b")
+    s, b, h, a = 2048, 1, arch.hidden, 96
+
+    def kept(policy: str) -> float:
+        return memory.layer_training_bytes(arch, arch.groups[0], b, s, policy, False, Sharding()).kept
+
+    assert kept("none") == pytest.approx(s * b * h * (34 + 5 * a * s / h))
+    assert kept("modules:core_attn") == pytest.approx(34 * s * b * h)
+    assert kept("modules:core_attn") == kept("selective")
+    assert kept("modules:core_attn,mlp") == pytest.approx((34 - 16) * s * b * h)
+    assert kept("modules:core_attn,mlp,layernorm") == pytest.approx((34 - 16 - 4) * s * b * h)
+    moe = load_model("mixtral-8x7b")
+    whole, act, parts = (
+        memory.layer_training_bytes(moe, moe.groups[0], b, s, policy, True, Sharding()).kept
+        for policy in ("none", "modules:moe_act", "modules:moe,moe_act")
+    )
+    assert whole - act == s * b * 2 * 14336 * 2
+    assert whole - parts == s * b * (2 * 3 * 14336 * 2 + 2 * moe.hidden * 2)
+
+
+@pytest.mark.parametrize("sequence", [True, False])
+def test_gradients_beside_a_layer(sequence: bool) -> None:
+    arch, rows, tp = load_model("llama-3.1-8b"), 1000.0, 4
+    beside = memory.backward_bytes(arch, arch.groups[0], rows, Sharding(tp=tp, sequence=sequence))
+    whole = 2.0 * 4096 / (tp if sequence else 1) + 2.0 * 14336 / tp + (3.0 * 4096 if sequence else 0.0)
+    assert beside == 2.0 * rows * whole

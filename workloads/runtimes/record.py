@@ -79,7 +79,8 @@ class Runtime(msgspec.Struct, frozen=True):
     ``contiguous_context`` that context parallel ranks have one piece of a sequence each, so that all wait for the last
     under a causal mask; ``sends_once`` that a token for several experts of a node goes there once; ``master_shards``
     that shards of weights are the fp32 masters themselves, narrowed when they are gathered; ``loss_bytes`` what the
-    loss holds of each logit at its peak, where it is more than 16 bits and their fp32 copy [B]; ``overlaps_gradients``
+    loss holds of each logit at its peak, where it is more than 16 bits and their fp32 copy [B], ``split_loss_bytes``
+    that of logits that are cut over the vocabulary, where that differs; ``overlaps_gradients``
     that gradients are reduced beside the backward; ``can_overlap`` what else it moves beside the math where a plan asks
     for it (see ``simulator.steps.overlap``). Of a server ``scheduler`` names how it batches ("": mixed, or as
     ``reserves_answers`` says), ``prefix_caching`` that it keeps prefixes unless told not to, ``max_num_seqs`` how many
@@ -126,6 +127,7 @@ class Runtime(msgspec.Struct, frozen=True):
     sends_once: bool = False
     master_shards: bool = False
     loss_bytes: Number | None = None
+    split_loss_bytes: Number | None = None
     scheduler: str = ""
     prefix_caching: bool = False
     max_num_seqs: int = 0

@@ -116,9 +116,12 @@ def test_more_sharding_takes_less_memory() -> None:
         key = tuple(int(column[row]) for name, column in plans._asdict().items() if name != "zero")
         keys.setdefault(key, {})[int(plans.zero[row])] = float(costs.memory_bytes[row])
     compared = 0
-    for found in keys.values():
+    stages = list(plans._fields).index("pp")
+    for key, found in keys.items():
         if len(found) == 4:
-            assert found[0] > found[1] > found[2]
+            # Stages of a pipeline add up whole gradients.
+            assert found[0] > found[1] >= found[2]
+            assert (found[1] == found[2]) == (key[stages] > 1)
             compared += 1
     assert compared > 50
 

@@ -221,16 +221,23 @@ def test_activations_follow_korthikanti(tp: int) -> None:
     """Table 2 of arXiv:2205.05198 without sequence parallelism: s b h (10 + 24 / t + 5 a s / h t) per layer."""
     s, b, h, a, layers = 2048, 1, 12288, 96, 96
     logits = b * s * GPT3.vocab / tp * 6.0
+    # The gradients of a layer's input and result, and two of the MLP's width.
+    beside = memory.backward_bytes(GPT3, GPT3.groups[0], float(s * b), Sharding(tp=tp))
+    assert beside == 2 * s * b * (2 * h + 2 * 4 * h / tp)
 
     def kept(recompute: str, flash: bool = False) -> float:
-        return memory.training_activation_bytes(GPT3, b, s, recompute, flash, Sharding(tp=tp), 1) - logits
+        return memory.stage_training_bytes(GPT3, [layers], b, s, recompute, flash, Sharding(tp=tp)).kept
+
+    def all_(recompute: str) -> float:
+        return memory.training_activation_bytes(GPT3, b, s, recompute, False, Sharding(tp=tp), 1)
 
     none = s * b * h * (10 + 24 / tp + 5 * a * s / (h * tp)) * layers
     selective = s * b * h * (10 + 24 / tp) * layers
     assert kept("none") == pytest.approx(none)
     assert kept("selective") == pytest.approx(selective)
-    # The loss is through before a layer is computed again.
-    assert kept("full") + logits == pytest.approx(2 * s * b * h * layers + max(selective / layers, logits))
+    # The loss is through before a layer is computed again and goes backward.
+    assert all_("none") == pytest.approx(none + max(beside, logits))
+    assert all_("full") == pytest.approx(2 * s * b * h * layers + max(selective / layers + beside, logits))
     # Flash attention keeps no scores; the two masks of one byte are of the years of dropout.
     assert kept("none", flash=True) == pytest.approx(selective - 2 * s * b * h * layers)
 
@@ -303,7 +310,8 @@ def test_pieces_of_stages_shrink_the_bubble(one_pool: Callable[..., Scenario]) -
     assert plain.bubble_s - pieces.bubble_s == pytest.approx((sum(stages) - max(stages)) / 2.0)
     assert pieces.send_s == pytest.approx(plain.send_s * (2 * 16 + 2) / (16 + 2))
     first = ranks_of(SMALL, before.pool.plan)[0]
-    use, more = (rank_memory(each, TrainStep(SMALL, 16, 512), first).activations for each in (before, after))
+    beside = memory.backward_bytes(SMALL, SMALL.groups[0], 512.0, Sharding())
+    use, more = (rank_memory(each, TrainStep(SMALL, 16, 512), first).activations - beside for each in (before, after))
     assert more / use == pytest.approx(1.0 + 3.0 / 8.0)
 
 
