@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from hardware_specs.errors import DoesNotFit, InputError, UnknownName
 from simulator.assemble import paid_usd
+from simulator.bulk.lookup import looked_up
 from simulator.bulk.plan_steps import PlanCosts, price_plans
-from simulator.bulk.plans import Bounds, Plans, columns_of, plan_space
+from simulator.bulk.plans import OFFLOAD, Bounds, Plans, columns_of, plan_of, plan_space
 from simulator.explore.pareto import non_dominated
 from simulator.prepared import Prepared, prepare
-from simulator.scenario import RECOMPUTE, Scenario, TrainStep
+from simulator.scenario import RECOMPUTE, Scenario, TrainStep, check_plan
 from simulator.schedules.registry import code_of
+from simulator.steps.offload import KINDS, Offloads, store_of
+from simulator.steps.overlap import overlapped
+from workloads.lowering.plan import check_sharding
 
 Bools = npt.NDArray[np.bool_]
 NEAR: Final = 1.25
@@ -24,7 +29,26 @@ NEAR: Final = 1.25
 MISSES: Final = 5
 """Near misses that are told."""
 PINNED: Final = ("tp", "pp", "dp", "cp", "ep", "vpp", "micro_batch", "recompute", "seq_parallel", "zero", "schedule")
-"""Flags that hold a search to one value."""
+"""Flags that hold a search to one value, by a column."""
+HELD: Final = ("etp", "cp_comm", "shard", "overlap", "offload")
+"""Flags that hold it by the plan of the scenario."""
+
+
+def bounds_of(prepared: Prepared, held: Collection[str]) -> Bounds:
+    """What a search tries on devices and under a runtime: all that the runtime may move beside the math, and all that
+    may lie on the host where that is known; of what is ``held`` the plan's own."""
+    runtime = prepared.pool.runtime
+    every = msgspec.structs.replace(prepared.pool.plan, overlap="all")
+    able = frozenset[str]() if "overlap" in held else overlapped(every, runtime, 3)
+    return Bounds(overlaps=able, offloads=("",) if "offload" in held else _offloads(prepared))
+
+
+def _offloads(prepared: Prepared) -> tuple[str, ...]:
+    try:
+        store_of(prepared.network, Offloads(*["host"] * len(KINDS)))
+    except InputError:
+        return ("",)
+    return OFFLOAD
 
 
 @dataclass(frozen=True)
@@ -52,11 +76,14 @@ class Found:
         }  # fmt: skip
 
 
-def search_plans(scenario: Scenario, pinned: Mapping[str, Any], bounds: Bounds | None = None) -> Found:
+def search_plans(
+    scenario: Scenario, pinned: Mapping[str, Any], bounds: Bounds | None = None, held: Collection[str] = ()
+) -> Found:
     """Search all plans of a training scenario on as many devices as its pool has.
 
     Args:
         pinned: values that plans must have, by the names of ``PINNED``.
+        held: names of ``HELD`` that are as the plan of the scenario says; of others all are tried, or the usual.
 
     Raises:
         InputError: no plan, or a value that no plan has.
@@ -65,8 +92,9 @@ def search_plans(scenario: Scenario, pinned: Mapping[str, Any], bounds: Bounds |
     prepared, work = prepare(scenario), scenario.workload
     if not isinstance(work, TrainStep):
         raise InputError("--search: plans are searched for training steps")
-    plans = plan_space(work, prepared.pool.count, bounds or Bounds(), prepared.pool.runtime.pads_heads)
+    plans = plan_space(work, prepared.pool.count, bounds or bounds_of(prepared, held), prepared.pool.runtime.pads_heads)
     plans = plans.take(_kept(plans, pinned))
+    plans = plans.take(_possible(prepared, work, plans))
     costs = price_plans(prepared, work, plans)
     if not costs.fits.any():
         least = float(costs.memory_bytes.min()) if len(costs.memory_bytes) else 0.0
@@ -125,6 +153,34 @@ def _kept(plans: Plans, pinned: Mapping[str, Any]) -> Bools:
             flag = f"--{name.replace('_', '-')}"
             there = ", ".join(map(str, np.unique(column)[:12].tolist()))
             raise InputError(f"{flag} {value}: no plan has it together with what stands before; plans have {there}")
+    return kept
+
+
+def _possible(prepared: Prepared, work: TrainStep, plans: Plans) -> Bools:
+    """Plans that what the scenario holds allows: experts, shards and heads that its ways can cut.
+
+    Raises:
+        InputError: there is none.
+    """
+    base = prepared.pool.plan
+    if not (base.etp or base.shard) and base.cp_comm == "p2p":
+        return np.ones(len(plans.tp), np.bool_)
+    reason = ""
+
+    def allowed(row: int) -> Sequence[float]:
+        nonlocal reason
+        plan = plan_of(base, plans, row)
+        try:
+            check_plan(plan, plan.devices)
+            check_sharding(work.model, plan.sharding, prepared.pool.runtime.pads_heads)
+        except InputError as error:
+            reason = str(error)
+            return (0.0,)
+        return (1.0,)
+
+    kept = looked_up([plans.tp, plans.pp, plans.dp, plans.cp, plans.ep], allowed)[:, 0] > 0.0
+    if not kept.any():
+        raise InputError(f"--search: no plan has this: {reason}")
     return kept
 
 

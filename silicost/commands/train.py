@@ -101,6 +101,7 @@ def train(
     given = locals()
     from silicost.answer import answer
     from silicost.scenarios import training_scenario
+    from silicost.training_options import with_options
 
     typed = {name for name in given if _typed(context, name)}
     if config:
@@ -108,7 +109,8 @@ def train(
     for name in ("model", "global_batch", "seq_len"):
         if given[name] is None or given[name] == "":
             raise InputError(f"--{name.replace('_', '-')}: must be given (or --config FILE)")
-    work = {name: given[name] for name in ("global_batch", "seq_len", "lora_rank")}
+    given = with_options(given)
+    work = {name: given[name] for name in ("global_batch", "seq_len", "lora_rank", "optimizer")}
     if search:
         if out:
             raise InputError("--out: a search writes no page; run the plan that it finds without --search")
@@ -164,7 +166,7 @@ def _configured(given: dict[str, Any], typed: set[str]) -> dict[str, Any]:
 
 def _search(given: dict[str, Any], work: dict[str, Any], typed: set[str], how: Format) -> None:
     """Search the plans, and print those that none beats."""
-    from silicost.plan_search import PINNED, json_of, search_plans
+    from silicost.plan_search import HELD, PINNED, json_of, search_plans
     from silicost.scenarios import training_scenario
 
     if given["count"] is None:
@@ -174,7 +176,9 @@ def _search(given: dict[str, Any], work: dict[str, Any], typed: set[str], how: F
         hardware.pop(name, None)
     scenario = training_scenario(given["model"], given["device"], **work, dp=given["count"], tp=1, **hardware)
     pinned: dict[str, Any] = {name: given[name] for name in PINNED if name in typed}
-    found = search_plans(scenario, pinned)
+    if given["fsdp"]:
+        pinned["zero"] = 3
+    found = search_plans(scenario, pinned, held={name for name in HELD if name in typed})
     if how is Format.JSON:
         print_json(json_of(found))
         return
@@ -192,7 +196,8 @@ def _tell(found: Found, how: Format) -> None:
             "energy": quantity(row["device_j"], "j"),
             "usd": "-" if row["usd_per_step"] is None else quantity(row["usd_per_step"], "usd"),
             **{name: str(row[name]) for name in ways}, "seq_parallel": "yes" if row["sequence"] else "no",
-            "recompute": row["recompute"], "schedule": row["schedule"],
+            "recompute": row["recompute"], "schedule": row["schedule"], "overlap": row["overlap"] or "-",
+            "offload": row["offload"] or "-",
         }  # fmt: skip
 
     front = [line(found.row(row)) for row in found.front]

@@ -33,12 +33,13 @@ from simulator.steps.offload import (
     Store,
     costs_of,
     kept_activations,
+    kept_gradients,
     offloads_of,
     store_of,
 )
-from simulator.steps.overlap import overlapped
+from simulator.steps.overlap import beside_products, overlapped
 from simulator.steps.pipeline import stage_seconds
-from simulator.steps.pricing import PricedGraph
+from simulator.steps.pricing import PricedGraph, busy_seconds
 from simulator.steps.ranks import ends_apart, fullest_ranks, in_flight
 from simulator.steps.replicas import (
     Replicas,
@@ -145,6 +146,7 @@ class _Maker:
         self.states = state_bytes(work, prepared.precision.attention, self.runtime)
         self.flash = prepared.how.fused("flash")
         self.micro: dict[tuple[object, ...], PricedGraph | None] = {}
+        self.known: dict[tuple[int, ...], dict[str, Communicator]] = {}
         self.kept: dict[str, dict[tuple[int, ...], Sequence[float]]] = {}
 
     def look(self, plans: Plans, fields: Sequence[str], figures: Callable[[Plan], Sequence[float]]) -> Floats:
@@ -170,7 +172,10 @@ class _Maker:
         Raises:
             InputError: the network cannot carry it.
         """
-        return communicators_of(self.prepared.network, plan, self.runtime.collectives)
+        ways = (plan.tp, plan.pp, plan.dp, plan.cp, plan.ep)
+        if ways not in self.known:
+            self.known[ways] = communicators_of(self.prepared.network, plan, self.runtime.collectives)
+        return self.known[ways]
 
     def memory(self, plans: Plans, where: Offloads) -> Floats:
         """Bytes on the fullest device, [n]: as ``training_result.memory_use``, rank by rank."""
@@ -214,7 +219,7 @@ class _Maker:
         found: Floats = (
             (0.0 if where.weights else own) + gathered + (sum(trained) * state.weights if self.work.lora_rank else 0.0)
             + kept_activations(where, sizes.activations, sizes.in_flight, sizes.layers) + sizes.beside
-            + on_device(trained, *of_gradients) * state.gradients
+            + kept_gradients(where, on_device(trained, *of_gradients) * state.gradients, sizes.layers)
             + (0.0 if where.optimizer else on_device(trained, *shards[2]) * states) + self.runtime.context.value
         )  # fmt: skip
         return found
@@ -377,25 +382,32 @@ class _Maker:
         return np.where(f.zero == 3.0, third, back + forth)
 
     def _stages(self, plan: Plan) -> Sequence[float]:
-        """A micro-batch on the stages of a plan, [WIDTH] (see ``COLUMN``)."""
+        """A micro-batch on the stages of a plan, [WIDTH] (see ``COLUMN``); ``overlap`` says whether tensor exchanges
+        are hidden."""
         own = (plan.tp, plan.ep, plan.cp, plan.sequence, plan.micro_batch, plan.recompute, plan.zero, plan.overlap)
         if own not in self.micro:
-            self.micro[own] = self._micro(plan)
+            priced = self._micro(plan)
+            hidden = priced is not None and plan.overlap != "none"
+            self.micro[own] = beside_products(priced, plan.tp) if hidden and priced else priced
         priced = self.micro[own]
         return [np.nan] * WIDTH if priced is None else self._of_stages(priced, plan)
 
     def _micro(self, plan: Plan) -> PricedGraph | None:
-        """A micro-batch of a plan whose ``zero`` says whether gradients are added, ``overlap`` what is hidden."""
-        kept = Gradients(self.states.gradients, bool(plan.zero), self.prepared.how.fused("accumulate"))
-        try:
+        """A micro-batch of a plan whose ``zero`` says whether gradients are added, nothing hidden."""
+        own = (plan.tp, plan.ep, plan.cp, plan.sequence, plan.micro_batch, plan.recompute, plan.zero)
+        if own not in self.micro:
+            kept = Gradients(self.states.gradients, bool(plan.zero), self.prepared.how.fused("accumulate"))
             how = replace(self.prepared.how, sharding=msgspec.structs.replace(plan, pp=1, stages=()).sharding)
-            return price_micro_batch(self.work, plan, how, self.model, self.groups(plan), kept, plan.overlap != "none")
-        except InputError:
-            return None
+            try:
+                priced = price_micro_batch(self.work, plan, how, self.model, self.groups(plan), kept)
+            except InputError:
+                priced = None
+            self.micro[own] = priced
+        return self.micro[own]
 
     def _of_stages(self, priced: PricedGraph, plan: Plan) -> Sequence[float]:
         stages, launches = stage_seconds(priced, plan.pp, plan.stages), launch_seconds(priced, plan, self.runtime)
-        busy = [max(pair) for pair in zip(stages, launches, strict=True)]
+        busy = busy_seconds(stages, launches)
         parts = np.array(parts_of_stages(priced, plan))
         worst, total = parts[:, int(np.argmax(parts.sum(axis=0)))], parts.sum(axis=1)
         sent = plan.pp > 1

@@ -18,7 +18,7 @@ from workloads.lowering.plan import Sharding, check_sharding
 from workloads.models.architecture import Architecture, Experts
 from workloads.runtimes.record import OVERLAPS
 
-Ints = npt.NDArray[np.int64]
+Ints = npt.NDArray[np.integer]
 
 MOST_PLANS: Final = 200_000_000
 """Plans of a space at most."""
@@ -112,7 +112,7 @@ def plan_space(work: TrainStep, count: int, bounds: Bounds, pads_heads: bool = F
             f"no plan: {count} devices, global batch {work.global_batch} and {arch.layers} layers of {arch.id} have no "
             "tp x pp x dp x cp in common"
         )
-    return Plans(*np.concatenate(parts, axis=1))
+    return Plans(*np.concatenate(parts, axis=1, dtype=np.int32))
 
 
 def _layouts(

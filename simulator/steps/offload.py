@@ -1,15 +1,17 @@
 """What training moves off the devices, to the memory or the storage of their host, and what that costs.
 
-- ``optimizer``: fp32 masters and moments lie on the host, whose processors update them: gradients go down beside the
-  last backward, updated weights come back beside the update (Ren et al., "ZeRO-Offload", arXiv:2101.06840).
+- ``optimizer``: fp32 masters and moments lie on the host, whose processors update them: gradients go down beside every
+  backward and are added up there, updated weights come back beside the update (Ren et al., "ZeRO-Offload",
+  arXiv:2101.06840).
 - ``weights``: every micro-batch fetches the layers of its stage twice (Rajbhandari et al., "ZeRO-Infinity",
   arXiv:2104.07857).
 - ``activations``: what a backward needs goes to the host in the forward and comes back before it.
 
-A device and its host exchange over the host link, at once in both directions; devices that share a link, and all
-devices of a node its memory and its storage, have an equal part each. What moves beside a micro-batch shows where it is
-longer than that, one layer's part at least. The host's update is bound by its memory: ``HOST_SHARE`` of the nominal
-bandwidth is reached. The math of one layer goes on while the next one is under way, so that two are on the device.
+A device and its host exchange over the host link, at once in both directions; devices that share a link, and those of
+a node that take part its memory and its storage, have an equal part each. Weights come and activations go beside a
+forward, both come beside a backward and gradients go: what is longer than these shows, one layer's part at least. The
+host's update is bound by its memory: ``HOST_SHARE`` of the nominal bandwidth is reached. The math of one layer goes on
+while the next one is under way, so that two are on the device.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ PLACES: Final = ("host", "nvme")
 HOST_SHARE: Final = 0.5
 """Share of a host's memory bandwidth that an update of many parameters reaches, assumed: an update reads and writes
 seven streams at once."""
+FORWARD: Final = 1.0 / 3.0
+"""Part of a micro-batch that its forward takes."""
 LAYERS: Final = 2.0
 """Layers on the device of what lies off it: one in use, the next under way."""
 
@@ -83,8 +87,8 @@ def store_of(network: Network, needed: Offloads) -> Store:
     """
     if not any(needed):
         return NO_STORE
-    system, host = network.system, network.host
-    devices = float(sum(group.count for group in system.groups))
+    host = network.host
+    devices = float(min(network.group.count, len(network.ranks)))
     shares = [each.bytes_per_s / each.devices for each in network.shared(host, network.ranks).values()]
     link = min([host.bandwidth.value * host.achieved_fraction.value, *shares])
     memory, rate = (_known(network, name) for name in ("host_memory", "host_memory_bandwidth"))
@@ -147,21 +151,22 @@ def costs_of(moved: Offloading, stage_s: Any) -> Costs:
     """
     where, store, sizes = moved
     zero = 0.0 * sizes.held * stage_s
-    into = zero + (2.0 * sizes.own if where.weights else 0.0) + (sizes.activations if where.activations else 0.0)
-    out = zero + (sizes.activations if where.activations else 0.0)
-    drives = zero + (2.0 * sizes.own if where.weights == "nvme" else 0.0)
-    drives = drives + (2.0 * sizes.activations if where.activations == "nvme" else 0.0)
-    moved_s = np.maximum(np.maximum(into, out) / store.link_bytes_per_s, drives / store.storage_bytes_per_s)
-    micro_s = np.maximum(moved_s - stage_s, moved_s / sizes.layers)
+    weights = sizes.own if where.weights else zero
+    kept = sizes.activations if where.activations else zero
+    drives = (sizes.own if where.weights == "nvme" else 0.0) + (
+        sizes.activations if where.activations == "nvme" else 0.0
+    )
+    made, micro_s = sizes.gradients if where.optimizer else zero, zero
+    ways = ((np.maximum(weights, kept), FORWARD), (np.maximum(weights + kept, made), 1.0 - FORWARD))
+    for crossed, part in ways:
+        moved_s = np.maximum(crossed / store.link_bytes_per_s, drives / store.storage_bytes_per_s)
+        micro_s = micro_s + np.maximum(moved_s - part * stage_s, moved_s / sizes.layers)
     end_s = zero
     if where.optimizer:
-        down_s = sizes.gradients / store.link_bytes_per_s
         touched_s = (2.0 * sizes.states + sizes.gradients + sizes.updated) / store.update_bytes_per_s
         paged_s = 2.0 * sizes.states / store.storage_bytes_per_s if where.optimizer == "nvme" else zero
         back_s = zero if where.weights else sizes.updated / store.link_bytes_per_s
-        hidden_s = 2.0 / 3.0 * stage_s
-        end_s = np.maximum(down_s - hidden_s, down_s / sizes.layers)
-        end_s = end_s + np.maximum(np.maximum(touched_s, paged_s), back_s)
+        end_s = np.maximum(np.maximum(touched_s, paged_s), back_s)
     needs = (sizes.own, sizes.activations * sizes.in_flight, sizes.states + sizes.gradients)
     memory, storage = (
         zero + sum((need for need, there in zip(needs, where, strict=True) if there == place), start=zero)
@@ -178,6 +183,11 @@ def kept_activations(where: Offloads, kept: Any, in_flight: Any, layers: Any) ->
     """
     whole = kept * in_flight
     return np.minimum(whole, LAYERS * kept / layers) if where.activations else whole
+
+
+def kept_gradients(where: Offloads, whole: Any, layers: Any) -> Any:
+    """Gradients on the device [B]: of all ``layers``, or of two on their way to the host."""
+    return whole * np.minimum(LAYERS / layers, 1.0) if where.optimizer else whole
 
 
 def check_room(store: Store, costs: Costs) -> None:

@@ -37,7 +37,7 @@ from simulator.schedules.registry import code_of, refusal, schedule_of
 from simulator.steps.offload import NOTHING, Offloading, check_room, costs_of, offloads_of
 from simulator.steps.overlap import beside_attention, beside_products, once_to_each_node, overlapped, sends_s
 from simulator.steps.pipeline import stage_seconds
-from simulator.steps.pricing import PricedGraph, collective_seconds, price_graph
+from simulator.steps.pricing import PricedGraph, busy_seconds, collective_seconds, price_graph
 from simulator.steps.replicas import (
     Replicas,
     Trained,
@@ -115,7 +115,9 @@ def price_step(
     # Shards of gradients are reduced at once, micro-batch by micro-batch.
     kept = Gradients(gradients, count > 1 and zero < 3, how.fused("accumulate"))
     beside = overlapped(plan, model.runtime, zero)
-    micro = price_micro_batch(work, plan, how, model, communicators, kept, "tensor" in beside)
+    micro = price_micro_batch(work, plan, how, model, communicators, kept)
+    if "tensor" in beside:
+        micro = beside_products(micro, plan.tp)
     trained = trained_parameters(work, plan)
     update = price_update(work, plan, micro.graph, trained, states, model, communicators)
 
@@ -201,13 +203,12 @@ def check_schedule(plan: Plan, count: int) -> None:
 
 def price_micro_batch(
     work: TrainStep, plan: Plan, how: Lowering, model: DeviceModel, communicators: Mapping[str, Communicator],
-    kept: Gradients, beside: bool,
+    kept: Gradients,
 ) -> PricedGraph:  # fmt: skip
-    """One micro-batch through the whole stack, exchanges that math hides left out of its times.
+    """One micro-batch through the whole stack, exchanges that attention hides left out of its times.
 
     Args:
         kept: how gradients are kept.
-        beside: exchanges of tensor parallel ranks move beside the math.
     """
     again = recomputed(plan, model.runtime)
     graph = lower_micro_batch(
@@ -219,7 +220,7 @@ def price_micro_batch(
         micro = beside_attention(micro, plan.cp)
     if model.runtime.sends_once and "ep" in communicators:
         micro = once_to_each_node(micro, work, communicators["ep"], model)
-    return beside_products(micro, plan.tp) if beside else micro
+    return micro
 
 
 def through_seconds(micro: PricedGraph, plan: Plan, count: int) -> float:
@@ -265,7 +266,7 @@ def _host_seconds(
 ) -> float:  # fmt: skip
     """What hosts add to ``count`` micro-batches through ``stages`` [s]; a compiled step has one host part in all."""
     own_s = runtime.host_step.value
-    busy = [max(pair) for pair in zip(stages, launches, strict=True)]
+    busy = busy_seconds(stages, launches)
     pace_s = max(busy) if runtime.graph_mode else max(max(busy), max(launches) + own_s)
     filled_s = (sum(busy) - max(busy)) / vpp + max(busy)
     return own_s + filled_s + (count - 1) * pace_s - (sum(stages) - max(stages)) / vpp - count * max(stages)

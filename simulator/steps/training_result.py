@@ -10,7 +10,16 @@ from simulator.assemble import Answer, assemble, paid_usd, parts_of, pool_use
 from simulator.prepared import Prepared
 from simulator.result import MemoryUse, OperatorCost, PhaseCost, Result
 from simulator.scenario import TrainStep
-from simulator.steps.offload import LAYERS, NOTHING, Offloading, Sizes, kept_activations, offloads_of, store_of
+from simulator.steps.offload import (
+    LAYERS,
+    NOTHING,
+    Offloading,
+    Sizes,
+    kept_activations,
+    kept_gradients,
+    offloads_of,
+    store_of,
+)
 from simulator.steps.pricing import by_family, errors_by_family, most_bound, phase_cost
 from simulator.steps.ranks import Rank, fullest_ranks, in_flight
 from simulator.steps.replicas import Trained, on_device, shards_of, state_bytes, trained_of
@@ -70,6 +79,7 @@ def rank_memory(prepared: Prepared, work: TrainStep, rank: Rank) -> MemoryUse:
     gathered = some * sum(held) if shared.weights > 1 or where.weights else 0.0
     if shared.weights > 1 and runtime.master_shards and state.weights < 4.0:
         own, states = on_device(trained, shared.weights, experts.weights) * 4.0, states - 4.0
+    gradients = on_device(trained, shared.gradients, experts.gradients) * state.gradients
     count = work.global_batch // (plan.micro_batch * plan.dp)
     logits = memory.training_logit_bytes(
         work.model, plan.micro_batch, work.seq_len, plan.sharding, loss_bytes(runtime, plan.tp)
@@ -78,7 +88,7 @@ def rank_memory(prepared: Prepared, work: TrainStep, rank: Rank) -> MemoryUse:
     return MemoryUse(
         weights=(0.0 if where.weights else own) + gathered + (sum(trained) * state.weights if work.lora_rank else 0.0),
         activations=float(kept) + max(stage.again, logits),
-        gradients=on_device(trained, shared.gradients, experts.gradients) * state.gradients,
+        gradients=float(kept_gradients(where, gradients, sum(rank.layers))),
         optimizer=0.0 if where.optimizer else on_device(trained, shared.states, experts.states) * states,
         overhead=runtime.context.value,
     )

@@ -10,7 +10,7 @@ import pytest
 from simulator.network.communicator import collective_cost
 from simulator.prepared import prepare
 from simulator.scenario import Scenario, StaticBatch
-from simulator.steps.pricing import by_family, errors_by_family, price_graph, price_graphs
+from simulator.steps.pricing import busy_seconds, by_family, errors_by_family, price_graph, price_graphs
 from workloads.lowering.inference import lower_contexts, lower_step
 from workloads.models.catalogue import load_model
 from workloads.operators import COLLECTIVES, FAMILIES
@@ -58,3 +58,15 @@ def test_families_share_out_all_time_and_runs(one_pool: Callable[..., Scenario])
     assert errors["moe"].shared == ready.model.error("moe", "bf16").shared
     assert errors["moe"].own == pytest.approx(ready.model.error("moe", "bf16").own), "layers repeat one operator"
     assert errors["gemm"].own < ready.model.error("gemm", "bf16").own, "different products err each their own way"
+
+
+def test_launches_and_kernels_join_as_two_asymptotes_do() -> None:
+    """The longer alone where the other is nothing, a quarter more than it where both are alike, never less."""
+    assert busy_seconds([2.0, 0.0, 0.0], [0.0, 3.0, 0.0]) == [2.0, 3.0, 0.0]
+    (alike,) = busy_seconds([1.0], [1.0])
+    assert alike == pytest.approx(2.0 ** (1.0 / 3.0))
+    assert busy_seconds([1.0], [5.0]) == busy_seconds([5.0], [1.0])
+    grown = busy_seconds([10.0] * 4, [0.0, 1.0, 5.0, 20.0])
+    assert grown == sorted(grown)
+    assert all(whole >= most for whole, most in zip(grown, (10.0, 10.0, 10.0, 20.0), strict=True))
+    assert grown[1] == pytest.approx(10.0, rel=1e-3)

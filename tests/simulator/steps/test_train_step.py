@@ -16,7 +16,7 @@ from simulator.prepared import Prepared, prepare
 from simulator.scenario import Plan, Scenario, TrainStep
 from simulator.simulate import simulate
 from simulator.steps.pipeline import stage_seconds
-from simulator.steps.pricing import collective_seconds
+from simulator.steps.pricing import busy_seconds, collective_seconds
 from simulator.steps.ranks import ranks_of
 from simulator.steps.replicas import shards_of, state_bytes, trained_parameters
 from simulator.steps.train_step import StepCost, counted_flops, micro_batches, price_step, recomputed
@@ -76,7 +76,7 @@ def test_a_stage_of_two_layers_sets_the_pace(one_pool: Callable[..., Scenario]) 
 def test_hosts_work_beside_the_devices(
     one_pool: Callable[..., Scenario], pp: int, host_s: float, launch_s: float
 ) -> None:
-    """One micro-batch more takes what is longer: a stage's kernels, or all its launches and the rest of its host."""
+    """One micro-batch more takes what is longer: what a stage is busy, or all its launches and the rest of its host."""
 
     def cost(count: int) -> StepCost:
         scenario = one_pool(TrainStep(SMALL, count, 1024), "h100-sxm-80gb", pp=pp)
@@ -88,11 +88,11 @@ def test_hosts_work_beside_the_devices(
     stages = stage_seconds(few.micro, pp)
     launches = [launch_s * n for n in stage_seconds(replace(few.micro, time_s=np.ones_like(few.micro.time_s)), pp)]
     grown = more.step_s - more.send_s - few.step_s + few.send_s
-    assert grown == pytest.approx(max(*stages, *(each + host_s for each in launches)))
+    assert grown == pytest.approx(max(*busy_seconds(stages, launches), *(each + host_s for each in launches)))
     one = cost(1)
     stages = stage_seconds(one.micro, pp)
     launches = [launch_s * n for n in stage_seconds(replace(one.micro, time_s=np.ones_like(one.micro.time_s)), pp)]
-    filled = sum(max(pair) for pair in zip(stages, launches, strict=True))
+    filled = sum(busy_seconds(stages, launches))
     assert one.step_s - one.send_s - one.reduce_s - one.update.total_s == pytest.approx(host_s + filled)
     assert one.host_s == pytest.approx(host_s + filled - sum(stages), abs=1e-12)
 

@@ -1,0 +1,131 @@
+"""Replicas: shards of a copy, experts with replicas of their own, hybrid groups, and what they exchange."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from msgspec import structs
+
+from hardware_specs.errors import InputError
+from simulator.network.communicator import collective_cost
+from simulator.prepared import Prepared, prepare
+from simulator.scenario import Plan, Scenario, TrainStep, check_plan
+from simulator.simulate import simulate
+from simulator.steps.replicas import (
+    Replicas,
+    Trained,
+    shards_of,
+    state_bytes,
+    third_exposed_s,
+    trained_parameters,
+    zero_stage,
+)
+from simulator.steps.training_result import memory_use
+from workloads.models.catalogue import load_model
+from workloads.operators import OpKind
+
+SMALL = load_model("llama-3.2-1b")
+MIXTRAL = load_model("mixtral-8x7b")
+
+
+def planned(scenario: Scenario, **changes: object) -> Scenario:
+    pool = scenario.pools[0]
+    return structs.replace(scenario, pools=(structs.replace(pool, plan=structs.replace(pool.plan, **changes)),))
+
+
+def replicas_of(prepared: Prepared, work: TrainStep) -> Replicas:
+    trained = trained_parameters(work, prepared.pool.plan)
+    return Replicas(trained, 2.0, 4.0, prepared.communicators, prepared.model)
+
+
+@given(
+    tp=st.sampled_from((1, 2, 4)), dp=st.sampled_from((8, 16)), ep=st.sampled_from((1, 2, 4, 8)),
+    etp=st.sampled_from((0, 1, 2)),
+)  # fmt: skip
+def test_every_expert_is_somewhere(tp: int, dp: int, ep: int, etp: int) -> None:
+    assume(tp * dp % (ep * max(etp, 1)) == 0)
+    plan = Plan(tp=tp, dp=dp, ep=ep, etp=etp)
+    check_plan(plan, tp * dp)
+    cut = plan.sharding
+    assert plan.expert_replicas * ep * cut.expert_tp == tp * dp
+
+
+def test_experts_are_cut_over_the_ranks_that_hold_them(one_pool: Callable[..., Scenario]) -> None:
+    work = TrainStep(MIXTRAL, 16, 2048)
+    plan = Plan(dp=16, ep=8, zero=1)
+    runtime = one_pool(work, "h100-sxm-80gb", dp=16, ep=8).pools[0].runtime
+    assert shards_of(work, plan, runtime).states == 16
+    assert shards_of(work, plan, runtime, experts=True).states == 2
+    use = memory_use(prepare(planned(one_pool(work, "h100-sxm-80gb", dp=16, ep=8), zero=1)), work)
+    trained = trained_parameters(work, plan)
+    assert use.optimizer == pytest.approx(12.0 * (trained.shared / 16 + trained.experts / 2))
+
+
+def test_parts_of_experts_are_joined_by_gathers_and_scatters(one_pool: Callable[..., Scenario]) -> None:
+    work = TrainStep(MIXTRAL, 16, 2048)
+
+    def bytes_of(etp: int) -> dict[str, float]:
+        prepared = prepare(planned(one_pool(work, "h100-sxm-80gb", tp=2, dp=8, ep=4), etp=etp))
+        from simulator.steps.train_step import price_step
+
+        cost = price_step(work, prepared.pool.plan, prepared.how, prepared.model, prepared.communicators)
+        return {o.name: o.message_bytes for o in cost.micro.graph.operators if o.family == "collective"}
+
+    one, two = bytes_of(1), bytes_of(2)
+    assert "moe.all_gather.experts" not in one
+    sent = one["moe.dispatch"]
+    assert sent == pytest.approx(2048 / 2 * MIXTRAL.groups[0].mlp.top_k * MIXTRAL.hidden * 2)  # type: ignore[union-attr]  # experts are there
+    assert two["moe.all_gather.experts"] == two["moe.reduce_scatter.experts"] == 2.0 * sent
+    assert two["moe.dispatch"] == two["moe.combine"] == sent
+
+
+def test_hybrid_groups_hold_more_and_send_less_far(one_pool: Callable[..., Scenario]) -> None:
+    work = TrainStep(SMALL, 32, 2048)
+    scenario = one_pool(work, "a100-sxm-80gb", dp=32)
+    whole, hybrid = (prepare(planned(scenario, zero=3, shard=n)) for n in (0, 8))
+    held = {p.pool.plan.shard: memory_use(p, work) for p in (whole, hybrid)}
+    assert held[8].optimizer == pytest.approx(4.0 * held[0].optimizer)
+    assert held[8].gradients == pytest.approx(4.0 * held[0].gradients)
+    mine, theirs = replicas_of(hybrid, work), replicas_of(whole, work)
+    size = sum(mine.trained)
+    # A copy lies in a node: its weights are gathered there; what was scattered there is added up over four nodes.
+    inside = collective_cost(OpKind.ALL_GATHER, 2.0 * size, hybrid.communicators["shard"])
+    assert inside.outer_bytes == 0.0
+    assert mine.exchanges().gather_s < theirs.exchanges().gather_s
+    apart = collective_cost(OpKind.ALL_REDUCE, 4.0 * size / 8, hybrid.communicators["copies"])
+    assert apart.outer_bytes > 0.0
+    assert hybrid.communicators["shard"].size * hybrid.communicators["copies"].size == 32
+
+
+def test_groups_of_all_replicas_are_no_groups(one_pool: Callable[..., Scenario]) -> None:
+    work = TrainStep(SMALL, 16, 2048)
+    scenario = one_pool(work, "h100-sxm-80gb", dp=16)
+    results = [simulate(planned(scenario, zero=3, shard=n)) for n in (0, 16)]
+    assert results[0].metrics == results[1].metrics
+
+
+def test_groups_must_divide_the_replicas() -> None:
+    with pytest.raises(InputError, match="--fsdp 3: must divide the replicas"):
+        check_plan(Plan(dp=8, shard=3), 8)
+
+
+@given(gather=st.floats(0.0, 10.0), scatter=st.floats(0.0, 10.0), math=st.floats(0.0, 20.0))
+def test_what_shows_is_between_all_and_one_layers(gather: float, scatter: float, math: float) -> None:
+    shown = [
+        third_exposed_s(gather, scatter, math, 32, frozenset(words))
+        for words in (("gradients", "weights"), ("weights",), ())
+    ]
+    assert shown[0] <= shown[1] + 1e-9 and shown[1] <= shown[2] + 1e-9
+    assert shown[2] == pytest.approx(gather + scatter)
+    assert shown[0] >= (gather + scatter) / 32 - 1e-12
+
+
+def test_states_follow_the_optimizer(one_pool: Callable[..., Scenario]) -> None:
+    runtime = one_pool(TrainStep(SMALL, 1, 512), "h100-sxm-80gb").pools[0].runtime
+    adam, lion = (state_bytes(TrainStep(SMALL, 1, 512, optimizer=o), "bf16", runtime).states for o in ("adamw", "lion"))
+    assert adam - lion == 4.0
+    assert zero_stage(TrainStep(SMALL, 8, 512), Plan(dp=8, zero=2), runtime) == 2
+    assert isinstance(trained_parameters(TrainStep(SMALL, 1, 512), Plan()), Trained)
