@@ -1,6 +1,6 @@
 """Fit the numbers of software runtimes to measured inference and training runs.
 
-    python benchmarks/fit_runtimes.py POINTS... [--only TEXT] [--keep NAME]... [--write] [--date DATE]
+    python benchmarks/fit_runtimes.py POINTS... [--only TEXT] [--keep NAME]... [--write | --each] [--date DATE]
 
 Every runtime with enough measured runs has its factors and host times moved so that its runs are predicted best;
 numbers that its runs do not determine stay, and all do where a fit to some groups does not improve others. Groups of
@@ -8,7 +8,8 @@ runs (a model on a device) are ordered by digest and every fourth is held out; r
 that a prediction needs are used, energy and what a server's limits decide apart. ``--only`` fits runtimes whose id
 contains this text, ``--keep`` leaves a number as it is: what other devices that are better known say of it (products of
 a vendor's library on a device with a calibration) holds. ``--write`` changes the files of the runtimes; without it the
-fits are only printed: mean absolute error before and after, of groups seen and held out.
+fits are only printed: mean absolute error before and after, of groups seen and held out. ``--each`` leaves every group
+out in turn, fits the others, and prints what that says of it.
 
 A calibration that was measured under a runtime holds for others by the ratio of their factors: fit the runtimes that
 calibrations name before others.
@@ -87,6 +88,7 @@ def main() -> None:
     parser.add_argument("--only", default="")
     parser.add_argument("--keep", action="append", default=[])
     parser.add_argument("--write", action="store_true")
+    parser.add_argument("--each", action="store_true")
     parser.add_argument("--date", default=time.strftime("%Y-%m-%d"))
     arguments = parser.parse_args()
     try:
@@ -100,6 +102,10 @@ def main() -> None:
     _CHOSEN.update(chosen)
     _KEPT.update(arguments.keep)
     with ProcessPoolExecutor(mp_context=get_context("fork")) as pool:
+        if arguments.each:
+            for name in chosen:
+                print(_each_left_out(name, pool), flush=True)
+            return
         for name, fitted in zip(chosen, pool.map(_fit_named, chosen), strict=True):
             print(fitted.report, flush=True)
             if arguments.write and fitted.values:
@@ -120,6 +126,28 @@ class Fitted(NamedTuple):
 
 def _fit_named(name: str) -> Fitted:
     return fit(load_runtime(name), _CHOSEN[name], _KEPT)
+
+
+def _each_left_out(name: str, pool: ProcessPoolExecutor) -> str:
+    """Errors of each group of runs under a fit to all others, and their mean over runs."""
+    keys = sorted({run.key for run in _CHOSEN[name]})
+    lines, total, count = [], 0.0, 0
+    for key, errors in zip(keys, pool.map(_left_out, [name] * len(keys), keys), strict=True):
+        known = errors[np.isfinite(errors)]
+        total, count = total + float(known.sum()), count + len(known)
+        one = next(run for run in _CHOSEN[name] if run.key == key)
+        lines.append(f"    {one.device} {one.model}: {len(known)} runs {known.mean():.1%}")
+    return "\n".join([f"{name}: {count} runs, each group left out in turn, {total / max(count, 1):.1%}", *lines])
+
+
+def _left_out(name: str, key: str) -> Floats:
+    """Absolute errors of the runs of group ``key`` under a fit to the others, shape [runs]."""
+    runtime, runs = load_runtime(name), _CHOSEN[name]
+    numbers = [number for number in numbers_of(runtime) if number.name not in _KEPT]
+    ratios = log_ratios(runtime, runs)
+    others = [run for run, ratio in zip(runs, ratios, strict=True) if run.key != key and np.isfinite(ratio)]
+    after = with_values(runtime, _fitted(runtime, numbers, thinned(others)).values)
+    return np.abs(np.expm1(log_ratios(after, [run for run in runs if run.key == key])))
 
 
 def runs_by_runtime(found: Sequence[Points]) -> dict[str, list[Run]]:

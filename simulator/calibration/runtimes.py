@@ -53,7 +53,7 @@ _KERNELS: Final = (
 the peak what power sustains: more than a fifth above that is not there to be had."""
 _LAUNCHES: Final = ("launch", "graph_launch")
 _HOST: Final = ("host_step", "host_sequence")
-_SHORTEST_LAUNCH_S, _LONGEST_LAUNCH_S = 0.5e-6, 40e-6
+_SHORTEST_LAUNCH_S, _LONGEST_LAUNCH_S, _LONGEST_OF_TRAINING_S = 0.5e-6, 40e-6, 80e-6
 _SHORTEST_STEP_S, _LONGEST_STEP_S = 1e-6, 20e-3
 _HOST_FACTOR: Final = 5.0
 """How far a fit may move what the host takes: profiles know its order of magnitude."""
@@ -62,10 +62,11 @@ _HOST_FACTOR: Final = 5.0
 def numbers_of(runtime: Runtime) -> tuple[Number, ...]:
     """The numbers of ``runtime`` that fits may move; a time of 0 says that there is none."""
     found = [Number(*each) for each in _KERNELS if _fact(runtime, each[0])]
+    longest = _LONGEST_OF_TRAINING_S if runtime.trains else _LONGEST_LAUNCH_S
     for name in _LAUNCHES:
         now = getattr(runtime, name).value
         if now > 0.0:
-            found.append(Number(name, min(_SHORTEST_LAUNCH_S, now), max(_LONGEST_LAUNCH_S, now)))
+            found.append(Number(name, min(_SHORTEST_LAUNCH_S, now), max(longest, now)))
     for name in _HOST:
         fact = getattr(runtime, name)
         if fact and fact.value > 0.0:

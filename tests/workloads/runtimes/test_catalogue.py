@@ -25,6 +25,7 @@ OTHERS = (
     "vllm-0.10", "vllm-0.6", "vllm-rocm-2024", "vllm-2023", "trtllm-0.5", "trtllm-0.9", "trtllm-0.14", "trtllm-1.0",
     "sglang-0.5", "llamacpp-hip-2025", "llamacpp-vulkan-2025", "llamacpp-vulkan-nvidia-2025", "llamacpp-cpu",
     "ik-llamacpp-2025", "torch-compile-2.4", "maxtext-2024", "megatron-2021", "megatron-2022", "megatron-core-2025",
+    "megatron-deepspeed-2023",
     "deepspeed-2024", "fsdp-2024", "ipex-2.4", "mlx-2025",
 )  # fmt: skip
 ONE = Fact(1.0, "bytes", "1 B", Mark.ASSUMED, "test")

@@ -107,7 +107,7 @@ NAMED = [
     ("Megatron-Bridge 25.09", NVIDIA, "megatron-core-2025"),
     ("NeMo 24.07", NVIDIA, "megatron-core-2025"),
     ("Primus (Megatron)", AMD, "megatron-core-2025"),
-    ("Megatron-DeepSpeed", NVIDIA, "megatron-2022"),
+    ("Megatron-DeepSpeed", NVIDIA, "megatron-deepspeed-2023"),
     ("MaxText", TPU, "maxtext-2024"),
     ("torchtitan", NVIDIA, "torchtitan-2025"),
     ("llm-foundry", NVIDIA, "fsdp-2024"),
