@@ -19,7 +19,9 @@ from simulator.goodput.checkpoints import (
 )
 from simulator.goodput.expected import Expected, Interruptions, expected_run
 from simulator.goodput.failures import FailureRates, expected_wait_s, job_rates
+from simulator.goodput.maxima import LEVELS
 from simulator.goodput.pipelines import Pipelines, StepSlowdown, step_slowdown
+from simulator.goodput.representatives import known_slowdown
 from simulator.goodput.simulated import Process, percentiles, simulated_runs
 from simulator.goodput.slowdowns import Straggler
 from workloads.traffic.streams import counted, stream
@@ -197,7 +199,7 @@ def goodput_of(
     nodes = -(-devices // per_node)
     rates = job_rates(spec, devices, per_node) if mtbf_s is None else FailureRates(devices / mtbf_s, 0.0)
     back = (recovery or Recovery()).filled(spec)
-    slow = step_slowdown(straggler, layout or Pipelines(devices)) if straggler else None
+    slow = _slowdown(straggler, layout or Pipelines(devices)) if straggler else None
     restart_s = back.restart_s + checkpoint.transfer_s(nodes) + back.warmup_s
     each_step = bool(straggler and straggler.each_step)
     job = _Job(steps, step_s, slow, each_step, checkpoint.times(nodes), rates, back, restart_s)
@@ -207,6 +209,13 @@ def goodput_of(
         for fact in (spec.device_mtbf, spec.host_mtbf, spec.network_mtbf, spec.software_mtbf)
     )
     return replace(_record(job, devices, between, seed, runs), rates_known=known)
+
+
+def _slowdown(straggler: Straggler, layout: Pipelines) -> StepSlowdown:
+    if not straggler.known:
+        return step_slowdown(straggler, layout)
+    factor = known_slowdown(dict(straggler.known), layout)
+    return StepSlowdown(factor, np.full(len(LEVELS), factor))
 
 
 def _check(step_s: float, devices: int, steps: int, runs: int, mtbf_s: float | None) -> None:

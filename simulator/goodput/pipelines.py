@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtr
+from scipy.special import logit, ndtr
 
 from hardware_specs.errors import InputError
 from simulator.goodput.maxima import LEVELS, expected_maximum, maximum_quantile
@@ -67,8 +67,11 @@ class StepSlowdown:
     factors: Floats
 
     def quantile(self, probability: Floats | float) -> Floats:
-        """The factor that a step stays below with this probability; same shape."""
-        return np.asarray(np.interp(probability, LEVELS, self.factors))
+        """The factor that a step stays below with this probability, in (0, 1); same shape.
+
+        Between levels it goes straight over the log odds, in which exponential tails are straight.
+        """
+        return np.asarray(np.interp(logit(probability), logit(LEVELS), self.factors))
 
 
 def step_slowdown(straggler: Straggler, layout: Pipelines) -> StepSlowdown:
@@ -90,7 +93,7 @@ def step_slowdown(straggler: Straggler, layout: Pipelines) -> StepSlowdown:
 def _through_schedule(law: Slowdown, draws: int, replicas: int, layout: Pipelines) -> StepSlowdown:
     """Distribution of the slowest of ``replicas`` pipelines, on a grid of times."""
     others = layout.stages - 1
-    uniform, weight = _upper_nodes()
+    uniform, weight = _upper_nodes(law, draws * layout.stages)
     stage_level = uniform ** (1.0 / layout.stages)
     slowest = maximum_quantile(law, draws, stage_level)
     mean, deviation = _below(law, draws, stage_level)
@@ -106,9 +109,10 @@ def _through_schedule(law: Slowdown, draws: int, replicas: int, layout: Pipeline
     return StepSlowdown(expected / typical, np.interp(LEVELS, rising, times[first]) / typical)
 
 
-def _upper_nodes() -> tuple[Floats, Floats]:
-    """Nodes and weights on (0, 1) that are dense at both ends."""
-    ends = np.concatenate([[0.0], LEVELS, [1.0 - 1e-13]])
+def _upper_nodes(law: Slowdown, ranks: int) -> tuple[Floats, Floats]:
+    """Nodes and weights on (0, 1) that are dense at both ends and apart at the jumps of the slowest of ``ranks``."""
+    jumps = (1.0 - np.array(law.jumps)) ** ranks
+    ends = np.unique(np.concatenate([[0.0], LEVELS, jumps[jumps < 1.0 - 1e-13], [1.0 - 1e-13]]))
     width = np.diff(ends)
     points = ends[:-1, None] + 0.5 * width[:, None] * (_NODES + 1.0)
     weights = 0.5 * width[:, None] * _WEIGHTS
@@ -117,7 +121,7 @@ def _upper_nodes() -> tuple[Floats, Floats]:
 
 def _below(law: Slowdown, draws: int, level: Floats) -> tuple[Floats, Floats]:
     """Mean and standard deviation of a stage's factor, given that its level is below each ``level``."""
-    uniform, weight = _upper_nodes()
+    uniform, weight = _upper_nodes(law, draws)
     factor = maximum_quantile(law, draws, uniform)
     ends = np.concatenate([[0.0], np.cumsum(weight)])
     first = np.concatenate([[0.0], np.cumsum(weight * factor)])

@@ -15,6 +15,7 @@ _COMMON: Final = ("group", "draw")
 _DRAWS: Final = ("run", "step")
 _LARGEST_SIGMA: Final = 2.0
 _LARGEST_FACTOR: Final = 1e3
+_LAST_DEVICE: Final = 999_999
 
 
 def parse_slowdown(text: str, place: str = "--straggler") -> Straggler:
@@ -22,7 +23,8 @@ def parse_slowdown(text: str, place: str = "--straggler") -> Straggler:
 
     ``lognormal:sigma=0.03``; ``exponential:mean=0.02``; ``slow:share=0.001,factor=1.3`` (and ``sigma``, noise of all);
     ``quantiles:p50=1,p99=1.1,max=1.4`` (any of ``min``, ``p1`` ... ``p9999``). Each may have ``group=8``, devices that
-    share a factor, and ``draw=step`` (a new one each step) or ``draw=run`` (the default).
+    share a factor, and ``draw=step`` (a new one each step) or ``draw=run`` (the default). No chance has
+    ``known:devices=7+4096-4103,factor=1.3``: devices by number.
 
     Args:
         place: where it stands, for errors.
@@ -75,10 +77,25 @@ def _quantiles(words: Words) -> Straggler:
     return _straggler(words, Measured(tuple(shares), tuple(factors)))
 
 
+def _known(words: Words) -> Straggler:
+    factor = _within(words, "factor", 1.0, _LARGEST_FACTOR)
+    devices: set[int] = set()
+    for part in words.values["devices"].split("+"):
+        first, dash, last = part.strip().partition("-")
+        if not (first.isdecimal() and (last.isdecimal() if dash else True)):
+            raise words.error(f"devices {part!r} must be a number or a range, as 7+4096-4103")
+        ends = int(first), int(last if dash else first)
+        if not ends[0] <= ends[1] <= _LAST_DEVICE:
+            raise words.error(f"devices {part!r} must rise, and be at most {_LAST_DEVICE}")
+        devices.update(range(ends[0], ends[1] + 1))
+    return Straggler(LogNormal(0.0), known=tuple((device, factor) for device in sorted(devices)))
+
+
 _FORMS: Final[dict[str, Form[Straggler]]] = {
     "lognormal": Form(("sigma",), _COMMON, _lognormal),
     "exponential": Form(("mean",), _COMMON, _exponential),
     "slow": Form(("share", "factor"), ("sigma", *_COMMON), _slow),
+    "known": Form(("devices", "factor"), (), _known),
     "quantiles": Form(
         ("p50", "max"), (*(key for key in _QUANTILES if key not in ("p50", "max")), *_COMMON), _quantiles
     ),

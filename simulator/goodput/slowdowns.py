@@ -26,6 +26,11 @@ class Slowdown(Protocol):
         """Factors at which the law is not smooth."""
         ...
 
+    @property
+    def jumps(self) -> tuple[float, ...]:
+        """Shares, between 0 and 1, around which ``quantile`` falls at once or nearly so."""
+        ...
+
     def exceeded(self, factor: Floats) -> Floats:
         """Share of ranks that are slower than ``factor``; same shape."""
         ...
@@ -45,6 +50,11 @@ class LogNormal:
     def kinks(self) -> tuple[float, ...]:
         """None where it spreads; the factor 1 where it does not."""
         return () if self.sigma else (1.0,)
+
+    @property
+    def jumps(self) -> tuple[float, ...]:
+        """None."""
+        return ()
 
     def exceeded(self, factor: Floats) -> Floats:
         """1 - Phi(ln x / sigma)."""
@@ -69,6 +79,11 @@ class ExponentialTail:
         """The least factor, 1."""
         return (1.0,)
 
+    @property
+    def jumps(self) -> tuple[float, ...]:
+        """None."""
+        return ()
+
     def exceeded(self, factor: Floats) -> Floats:
         """exp(-(x - 1) / mean)."""
         if not self.mean:
@@ -92,6 +107,11 @@ class SlowShare:
     def kinks(self) -> tuple[float, ...]:
         """Both factors where there is no noise."""
         return () if self.sigma else (1.0, self.factor)
+
+    @property
+    def jumps(self) -> tuple[float, ...]:
+        """The share of the slow ones."""
+        return (self.share,) if 0.0 < self.share < 1.0 else ()
 
     def exceeded(self, factor: Floats) -> Floats:
         """(1 - p) P(noise > x) + p P(noise > x / factor)."""
@@ -129,6 +149,11 @@ class Measured:
         """All measured factors."""
         return self.factors
 
+    @property
+    def jumps(self) -> tuple[float, ...]:
+        """Shares above each measured step."""
+        return tuple(1.0 - share for share in self.shares if 0.0 < share < 1.0)
+
     def exceeded(self, factor: Floats) -> Floats:
         """1 - F(x), F a polygon; at a step of F the value above it."""
         factors, shares = np.asarray(self.factors), np.asarray(self.shares)
@@ -155,11 +180,13 @@ class Straggler:
     Args:
         group: devices that share one factor (8: the devices of a node).
         each_step: a new draw every step, as of noise; else devices stay as slow for the whole run.
+        known: (number, factor) of devices that are known to be slow; then there is no chance, and all others are 1.
     """
 
     law: Slowdown
     group: int = 1
     each_step: bool = False
+    known: tuple[tuple[int, float], ...] = ()
 
     def draws(self, ranks: int) -> int:
         """Independent factors among ``ranks`` devices that stand beside each other."""

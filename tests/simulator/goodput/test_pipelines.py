@@ -71,8 +71,21 @@ def test_as_all_ranks_drawn(law: LogNormal | ExponentialTail | SlowShare, layout
     ours = step_slowdown(straggler, layout)
     error = 4.0 * float(np.std(steps)) / np.sqrt(len(steps))
     assert ours.mean == pytest.approx(float(np.mean(steps)), abs=error + 0.005)
-    for probability in (0.1, 0.5, 0.9):
+    for probability in (0.1, 0.5, 0.9, 0.95):
         assert float(ours.quantile(probability)) == pytest.approx(float(np.quantile(steps, probability)), rel=0.02)
+
+
+@pytest.mark.parametrize("law", [LogNormal(0.03), ExponentialTail(0.02), SlowShare(0.001, 1.3, 0.01)])
+@pytest.mark.parametrize("layout", [Pipelines(8, 4, 16, 8), Pipelines(64, 1, 8), Pipelines(1, 8, 64, 32, 0.5)])
+def test_the_mean_and_the_95th_percentile_of_steps_within_half_a_percent(
+    law: LogNormal | ExponentialTail | SlowShare, layout: Pipelines
+) -> None:
+    steps = drawn(law, 1, layout, 8000)
+    ours = step_slowdown(Straggler(law), layout)
+    error = 4.0 * float(np.std(steps)) / np.sqrt(len(steps))
+    assert ours.mean == pytest.approx(float(np.mean(steps)), abs=error + 0.005)
+    near = np.quantile(steps, [0.94, 0.96])
+    assert near[0] * 0.995 <= float(ours.quantile(0.95)) <= near[1] * 1.005
 
 
 def test_without_pipelines_it_is_the_slowest_of_all() -> None:
