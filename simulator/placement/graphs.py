@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -30,12 +30,14 @@ class SharedGraph:
     ``priced`` by pool; blocks correspond by label and, where layers are cut between pools, operators by name. ``frame``
     has the operators of all of them: a pool that does not need one (a reduction where tp = 1) passes it over.
     ``whole`` is the graph of each pool uncut, whose operators read what must cross when they run elsewhere than the
-    ones before them; without it products have sizes.
+    ones before them; without it products have sizes. ``replicas`` of a pool (1 where it is not named) share what
+    ``whole`` reads.
     """
 
     priced: Mapping[str, PricedGraph]
     frame: Graph
     whole: Mapping[str, Graph]
+    replicas: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,10 @@ def write_graph(
         read = None
         if shared.whole:
             same = sizes[pool].get((block.label, operator.name))
+            # A collective is in no graph that is not cut.
             reader = operator if same is None else shared.whole[pool].operators[same]
             read = input_bytes(reader, unit.prepared.precision.activation_bytes)
+            read *= shared.replicas.get(pool, 1) if same is None else 1
         product = writer.operator(unit, shared.priced[pool], here, needs, read)
         by_layer[layer, operator.name] = product
         counts[pool][here] += 1.0

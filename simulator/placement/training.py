@@ -132,6 +132,7 @@ def priced_pools(work: TrainStep, prepared: Sequence[Prepared], shape: Shape) ->
         {e.pool.name: priced(e) for e in prepared},
         lowered(replace(first, sharding=cut), shape.sequences, several),
         {e.pool.name: lowered(replace(e.how, sharding=Sharding()), shape.sequences, several) for e in prepared},
+        {e.pool.name: e.pool.plan.dp for e in prepared},
     )
 
 

@@ -116,3 +116,65 @@ def test_refuses_a_backward_away_from_its_forward(pools: Callable[..., Scenario]
 def test_refuses_rules_of_inference(pools: Callable[..., Scenario]) -> None:
     with pytest.raises(InputError, match="'decode' places no operator"):
         simulate(pools(train(1), *PODS, (Rule(TPU, phase="decode"),)))
+
+
+def replicas(scenario: Scenario, ways: list[tuple[int, int, int]]) -> Scenario:
+    """``scenario`` whose pools are cut (tp, dp, micro-batch)."""
+    plans = [
+        msgspec.structs.replace(pool.plan, tp=tp, dp=dp, micro_batch=micro)
+        for pool, (tp, dp, micro) in zip(scenario.pools, ways, strict=True)
+    ]
+    made = [msgspec.structs.replace(pool, plan=plan) for pool, plan in zip(scenario.pools, plans, strict=True)]
+    return msgspec.structs.replace(scenario, pools=tuple(made))
+
+
+def test_pools_have_replicas_of_their_own(pools: Callable[..., Scenario]) -> None:
+    """The same sequences cross however each pool cuts them; a pool that takes fewer at once runs several times."""
+    scenario = pools(train(32), *PODS, HALF)
+    ways = [[(2, 1, 8), (8, 1, 8)], [(1, 2, 4), (1, 8, 1)], [(2, 1, 8), (2, 4, 1)]]
+    results = [simulate(replicas(scenario, each)) for each in ways]
+    crossed = [
+        sum(span.amount for span in each.timeline.spans if span.name == "transfer" and " > " in span.resource)
+        for each in results
+    ]
+    assert crossed[0] == pytest.approx(crossed[1]) == pytest.approx(crossed[2])
+    one, four = (simulate(replicas(scenario, [(2, 1, m), (8, 1, 8)])) for m in (8, 2))
+    assert four.pools[0].busy_s == pytest.approx(one.pools[0].busy_s, rel=0.35)
+    assert four.pools[0].memory.activations == pytest.approx(one.pools[0].memory.activations, rel=0.35)
+
+
+def test_replicas_cut_states_and_exchange_gradients(pools: Callable[..., Scenario]) -> None:
+    whole = pools(train(32), *PODS, HALF)
+    one, eight = (simulate(replicas(whole, [(2, 1, 8), each])) for each in ((8, 1, 8), (1, 8, 1)))
+    assert eight.pools[1].memory.weights == pytest.approx(8 * one.pools[1].memory.weights, rel=0.01)
+    assert eight.breakdown["collective"] > 0.0
+    gpu = replicas(pools(train(32), *PODS, HALF), [(1, 2, 4), (8, 1, 8)])
+    zero = [
+        msgspec.structs.replace(gpu.pools[0], plan=msgspec.structs.replace(gpu.pools[0].plan, zero=stage))
+        for stage in (0, 1)
+    ]
+    kept, cut = (simulate(msgspec.structs.replace(gpu, pools=(pool, gpu.pools[1]))) for pool in zero)
+    assert kept.pools[0].memory.optimizer == pytest.approx(2 * cut.pools[0].memory.optimizer)
+
+
+@pytest.mark.parametrize(
+    ("ways", "words"),
+    [
+        ([(2, 1, 3), (8, 1, 2)], "pool tpu-v5e: micro-batch x dp = 2: must divide that of pool h100-sxm-80gb, 3"),
+        ([(1, 2, 4), (8, 1, 1)], "global-batch 12: must be a multiple of the largest micro-batch x dp of a pool, 8"),
+    ],
+)
+def test_refuses_micro_batches_that_do_not_meet(
+    pools: Callable[..., Scenario], ways: list[tuple[int, int, int]], words: str
+) -> None:
+    with pytest.raises(InputError, match=words):
+        simulate(replicas(pools(train(12), *PODS, HALF), ways))
+
+
+def test_a_tied_head_elsewhere_sends_its_gradient(pools: Callable[..., Scenario]) -> None:
+    rules = (*HALF, Rule(TPU, operator="head.*"))
+    untied = msgspec.structs.replace(MODEL, tied=False)
+    tied, apart = (simulate(pools(TrainStep(model, 4, 1024), *PODS, rules)) for model in (MODEL, untied))
+    moved = tied.breakdown["transfer"] - apart.breakdown.get("transfer", 0.0)
+    size = MODEL.vocab * MODEL.hidden * 6.0
+    assert moved == pytest.approx(size / (25e9 * 2 * 0.9), rel=0.2)
