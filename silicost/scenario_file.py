@@ -64,6 +64,8 @@ def build(table: ScenarioTable, place: str, folder: Path) -> Scenario:
     own |= devices
     shipped = shipped_format(work)
     pools = tuple(_pool(row, table, system, own, changed, place, shipped) for row in _pool_rows(table, system, place))
+    if table.plan.layers and (table.workload.kind != "training" or len(pools) == 1):
+        raise InputError(f"{place}: plan.layers {table.plan.layers!r}: of several pools that train a model")
     return Scenario(
         work, system, changed_links(system, changed["link"], changes), pools,
         changed_site(table.site.name, changed["site"], changes), table.plan.place, table.title, table.seed,
@@ -139,8 +141,6 @@ def workload_of(work: WorkloadTable, traffic: TrafficTable, place: str) -> Workl
 def _check_training_keys(table: ScenarioTable, place: str) -> None:
     """Refuse keys about training where no model is trained."""
     work, plan = table.workload, table.plan
-    if plan.layers and (work.kind != "training" or len(plan.pools) == 1):
-        raise InputError(f"{place}: plan.layers {plan.layers!r}: of several pools that train a model")
     own = {f"{place}: pool {_name_of(row)}: micro_batch": row.micro_batch for row in plan.pools}
     if work.kind in ("training", "train-then-infer"):
         check_whole({f"{place}: plan.micro_batch": plan.micro_batch, **own})

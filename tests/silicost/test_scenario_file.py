@@ -206,7 +206,7 @@ def test_every_shipped_scenario_runs_and_gives_the_same_twice(silicost: Callable
     assert first.status == 0, first.err
     assert first.out == second.out
     result = first.json
-    total = result.get("makespan_s") or result["e2e_s"]
+    total = result.get("makespan_s") or result.get("e2e_s") or result["step_time_s"]
     assert sum(result["breakdown"].values()) == pytest.approx(total, rel=1e-9)
     assert len(result["pools"]) == len({pool["name"] for pool in result["pools"]}) >= 1
 
@@ -383,3 +383,53 @@ def test_a_system_by_path_on_the_command_line(lab: Path, silicost: Callable[...,
 )
 def test_paths_that_lead_nowhere(write: Write, refused: Callable[..., str], system: str, fragment: str) -> None:
     assert fragment in refused("run", str(write(SHORT.replace("SYSTEM", system))))
+
+
+SEVERAL = """
+[workload]
+kind = "training"
+model = "llama-3.2-1b"
+[traffic]
+global_batch = 8
+seq_len = 512
+[system]
+name = "gpu-tpu-pods"
+[plan]
+layers = "balanced"
+"""
+
+
+def test_layers_are_balanced_over_pools_with_micro_batches_of_their_own(write: Write) -> None:
+    pools = """
+[[plan.pools]]
+device = "h100-sxm-80gb"
+dp = 2
+tp = 1
+count = 2
+micro_batch = 2
+[[plan.pools]]
+device = "tpu-v5e"
+dp = 4
+tp = 2
+"""
+    scenario, _ = load_scenario(str(write(SEVERAL, more=pools)))
+    assert scenario.layers == "balanced"
+    assert [(p.plan.tp, p.plan.dp, p.plan.micro_batch) for p in scenario.pools] == [(1, 2, 2), (2, 4, 1)]
+    result = simulate(scenario)
+    assert sum(result.configuration["split"].values()) == 16
+    assert set(result.asked) >= {"layers", "h100-sxm-80gb alone", "tpu-v5e alone", "verdict"}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (TRAINING.replace("micro_batch = 1", 'layers = "balanced"'), "plan.layers 'balanced': of several pools"),
+        (INFERENCE + 'layers = "balanced"', "plan.layers 'balanced': of several pools"),
+        (SEVERAL.replace('"balanced"', '"even"'), "layers"),
+        (INFERENCE + '[[plan.pools]]\ndevice = "tpu-v5e"\nmicro_batch = 2', "micro_batch does not belong"),
+        (SEVERAL + '[[plan.pools]]\ndevice = "tpu-v5e"\nmicro_batch = 0', "pool tpu-v5e: micro_batch"),
+    ],
+)
+def test_refuses_balanced_layers_of_one_pool(write: Write, text: str, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        simulate(load_scenario(str(write(text)))[0])
