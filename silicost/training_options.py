@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+import msgspec
+
 from hardware_specs.devices import load_device
 from hardware_specs.errors import InputError, clipped
 from hardware_specs.systems import load_system, system_for
+from simulator.prepared import prepare
+from simulator.scenario import Scenario, TrainStep
+from simulator.steps.split import balanced_stages
+from workloads.recipes import training_formats
 
+BALANCED: Final = "balanced"
 LARGE: Final = 4096
 """Devices of a system in which a node is as full as its host allows."""
 
@@ -26,8 +33,22 @@ def with_options(given: Mapping[str, Any]) -> dict[str, Any]:
         found |= {"zero": 3, "shard": _shard(given["fsdp"])}
     if given["nodes"] is not None:
         found["count"] = _count(given)
-    found["stages"] = _stages(given["stages"])
+    found["stages"] = () if given["stages"] == BALANCED else _stages(given["stages"])
+    found["dtype"], found["recipe"] = training_formats(given["precision"], given["dtype"])
     return found
+
+
+def balanced(scenario: Scenario) -> Scenario:
+    """A training scenario whose pipeline stages have as many layers as make the slowest one fastest.
+
+    Raises:
+        InputError: it is no training on one pool, or no such stages fit the memory.
+    """
+    work, pool = scenario.workload, scenario.pools[0]
+    if not isinstance(work, TrainStep) or pool.plan.pp == 1:
+        raise InputError("--stages balanced: of a pipeline; use --pp above 1")
+    plan = msgspec.structs.replace(pool.plan, stages=balanced_stages(prepare(scenario), work))
+    return msgspec.structs.replace(scenario, pools=(msgspec.structs.replace(pool, plan=plan),))
 
 
 def _shard(text: str) -> int:

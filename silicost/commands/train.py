@@ -101,7 +101,7 @@ def train(
     given = locals()
     from silicost.answer import answer
     from silicost.scenarios import training_scenario
-    from silicost.training_options import with_options
+    from silicost.training_options import BALANCED, balanced, with_options
 
     typed = {name for name in given if _typed(context, name)}
     if config:
@@ -117,6 +117,8 @@ def train(
         _search(given, work, typed, format)
         return
     scenario = training_scenario(given["model"], device, **work, **flags.hardware_of(given))
+    if stages == BALANCED:
+        scenario = balanced(scenario)
     long_run = ("straggler", "mtbf", "checkpoint_interval", "checkpoint_bandwidth")
     if steps is None:
         for name in long_run:

@@ -438,7 +438,7 @@ class _Maker:
             return [np.nan, np.nan]
         cut = msgspec.structs.replace(plan, zero=int(plan.zero > 0), offload="")
         trained = trained_parameters(self.work, plan)
-        found = price_update(self.work, cut, priced.graph, trained, self.states, self.model, {})
+        found = price_update(self.work, cut, self.prepared.how, priced.graph, trained, self.states, self.model, {})
         return [found.total_s, found.total_j]
 
 

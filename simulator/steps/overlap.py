@@ -68,7 +68,7 @@ def beside_attention(micro: PricedGraph, cp: int) -> PricedGraph:
     names = [operator.name for operator in micro.graph.operators]
     for backward in (False, True):
         moves = np.array([n == (CONTEXT + ".backward" if backward else CONTEXT) for n in names])
-        attends = np.array([n.startswith(("attention.scores", "attention.qk", "attention.pv")) for n in names])
+        attends = np.array([f"{n}.".startswith(("attention.scores.", "attention.qk.", "attention.pv.")) for n in names])
         attends &= np.array([n.endswith((".backward", ".dgrad")) == backward for n in names])
         moved_s, math_s = (float((time_s * micro.graph.repeat)[rows].sum()) for rows in (moves, attends))
         if moved_s > 0.0:

@@ -49,6 +49,7 @@ from simulator.steps.replicas import (
 )
 from simulator.steps.tied import tied_seconds
 from workloads.graph import Graph, GraphBuilder
+from workloads.lowering.casts import loss_scaling, weight_casts
 from workloads.lowering.plan import Lowering, stage_lengths
 from workloads.lowering.recompute import in_pieces, policy_of
 from workloads.lowering.training import Gradients, gradient_tensors, lower_micro_batch, lower_update
@@ -119,7 +120,7 @@ def price_step(
     if "tensor" in beside:
         micro = beside_products(micro, plan.tp)
     trained = trained_parameters(work, plan)
-    update = price_update(work, plan, micro.graph, trained, states, model, communicators)
+    update = price_update(work, plan, how, micro.graph, trained, states, model, communicators)
 
     stages, hosts = stage_seconds(micro, plan.pp, plan.stages), launch_seconds(micro, plan, model.runtime)
     send_s = 0.0
@@ -150,10 +151,10 @@ def price_step(
 
 
 def price_update(
-    work: TrainStep, plan: Plan, graph: Graph, trained: Trained, states: StateBytes, model: DeviceModel,
+    work: TrainStep, plan: Plan, how: Lowering, graph: Graph, trained: Trained, states: StateBytes, model: DeviceModel,
     communicators: Mapping[str, Communicator],
 ) -> PricedGraph:  # fmt: skip
-    """The optimizer update of one device's part; nothing where the host does it.
+    """The optimizer update of one device's part, and casts of a step; nothing where the host does it.
 
     Args:
         graph: a micro-batch, whose gradients are those of a step.
@@ -167,14 +168,15 @@ def price_update(
     tensors = {
         size * share: number for size, number in gradient_tensors(graph, work.model.tied, states.gradients).items()
     }
-    products: list[Operator] = []
+    casts = weight_casts(sum(trained), how, max(sum(tensors.values()), 1.0))
+    products = [*loss_scaling(own, states.gradients), *casts] if how.precision.attention == "fp16" else casts
     if optimizer.orthogonal:
         whole = sum(size * number for size, number in tensors.items()) / share
         made = [
             (o, r) for o, r in zip(graph.operators, graph.repeat.tolist(), strict=True) if o.name.endswith(".wgrad")
         ]
         stack = [each for each in made if not each[0].name.startswith("head.")]
-        products = orthogonalised(stack, states.gradients, own / whole)
+        products += orthogonalised(stack, states.gradients, own / whole)
     update = lower_update(own, *states[1:], states.weights, tensors, optimizer.flops, products)
     return price_graph(update, model, communicators)
 
