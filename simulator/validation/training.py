@@ -189,7 +189,13 @@ def scenario_of(row: Row, spec: DeviceSpec, runtime: Runtime, models: Models) ->
     own = bool(row.get("layers") and row.get("hidden"))
     model = architecture_of(row, row.get("model", "")) if own else model_of(row.get("model", ""), models)
     precision = row.get("precision", "") or "bf16"
-    formats = Formats("bf16", "fp8") if precision == "fp8" else Formats(precision)
+    formats = Formats(precision, recipe=_recipe(row) if precision == "fp8" else "")
     rank = whole(row, "lora_rank", 1) if row.get("task") == "lora" else 0
     work = TrainStep(model, whole(row, "global_batch", 1), whole(row, "seq_len", 1), rank)
     return one_pool(work, spec, runtime, plan, formats, count)
+
+
+def _recipe(row: Row) -> str:
+    """How a run of 8 bits scales, where its variant says so; else as its runtime usually does."""
+    said = row.get("variant", "")
+    return next((f"fp8-{scales}" for scales in ("rowwise", "tensorwise", "blockwise") if scales in said), "")
