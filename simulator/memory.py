@@ -233,10 +233,12 @@ def stage_training_bytes(
                 layer = layer_training_bytes(arch, group, micro_batch, seq_len, text, flash, sharding)
                 kept += number * layer.kept
                 again = max(again, layer.again)
-    if policy.kind == "uniform":
-        layers = sum(counts)
+    layers = sum(counts)
+    if policy.kind == "uniform" and layers:
         kept *= math.ceil(layers / policy.number) / layers
-        again *= min(float(policy.number), layers)
+        rows = float(micro_batch * seq_len) / sharding.cp
+        beside = max(backward_bytes(arch, group, rows, sharding) for group in arch.groups)
+        again = (again - beside) * min(float(policy.number), layers) + beside
     return LayerTraining(kept, again)
 
 

@@ -145,7 +145,9 @@ def test_every_policy_keeps_between_all_and_the_inputs(name: str, flash: bool) -
         least = 0.25 if policy == "uniform:4" else 1.0
         assert inputs.kept * least <= stage(policy).kept <= none.kept, policy
     assert stage("uniform:4").kept == pytest.approx(inputs.kept * -(-arch.layers // 4) / arch.layers)
-    assert stage("every:1") == stage("layers:10000") == stage("uniform:1") == inputs
+    assert stage("every:1") == stage("layers:10000") == inputs
+    assert stage("uniform:1") == pytest.approx(inputs)
+    assert stage("uniform:4").again - none.again == pytest.approx(4.0 * (inputs.again - none.again), rel=0.05)
 
 
 @given(
