@@ -20,9 +20,9 @@ from simulator.metrics import BY_NAME
 from simulator.prepared import Prepared
 from simulator.provenance import provenance_of
 from simulator.result import Energy, Interval, MemoryUse, PhaseCost, PoolUse, Result, Roof
-from simulator.scenario import Scenario
+from simulator.scenario import Scenario, TrainStep
 from simulator.timeline import Timeline
-from simulator.uncertainty.intervals import POWER, Error, Part, collective_error, interval, prior_error, run_sd
+from simulator.uncertainty.intervals import POWER, Error, Part, collective_error, interval, prior_error, run_sd, step_sd
 from workloads.collectives.catalogue import load_library
 
 ENERGY_METRICS = ("j_per_output_token", "carbon_g")
@@ -59,7 +59,8 @@ def assemble(prepared: Sequence[Prepared], answer: Answer) -> Result:
     metrics = {**answer.metrics, "carbon_g": costs.carbon_g(energy.facility, scenario.site.carbon.value)}
     _check_finite(metrics)
     several = {id(parts): parts for parts in (answer.parts, *answer.own_parts.values())}
-    spread = {key: run_sd(parts) for key, parts in several.items()}
+    sd_of_parts = step_sd if isinstance(scenario.workload, TrainStep) else run_sd
+    spread = {key: sd_of_parts(parts) for key, parts in several.items()}
     intervals: dict[str, Interval] = {
         name: _interval(name, value, _sd_of(name, spread[id(answer.own_parts.get(name, answer.parts))], powers[name]))
         for name, value in metrics.items()

@@ -8,7 +8,7 @@ from hardware_specs.facts import Fact
 from simulator.prepared import Prepared
 from simulator.result import Provenance
 from simulator.scenario import Pool, Scenario, StaticBatch, TrainStep, TrainThenInfer
-from simulator.uncertainty.intervals import WHOLE_RUN
+from simulator.uncertainty.intervals import TRAINING_STEP, WHOLE_RUN
 
 
 def provenance_of(prepared: Sequence[Prepared]) -> tuple[Provenance, ...]:
@@ -22,13 +22,21 @@ def provenance_of(prepared: Sequence[Prepared]) -> tuple[Provenance, ...]:
         own = (*each.model.provenance, *_pool_rows(each.pool))
         rows += [_of_device(row, each.pool.device.id) for row in own] if scenario.mixed else own
     rows += _common_rows(scenario)
-    rows += [
-        Provenance(f"error of whole runs on {name}", f"{WHOLE_RUN[name]:g}", "calibrated", "runs measured on the class")
-        for name in dict.fromkeys(each.pool.device.device_class for each in prepared)
-    ]
+    trains = isinstance(scenario.workload, TrainStep)
+    rows += [_of_whole_runs(name, trains) for name in dict.fromkeys(each.pool.device.device_class for each in prepared)]
     reason = "residuals of the calibrations in use; for other operators a table of the class"
     rows.append(Provenance("intervals", "log-normal, errors of a family shared", "assumed", reason))
     return tuple(dict.fromkeys(rows))
+
+
+def _of_whole_runs(device_class: str, trains: bool) -> Provenance:
+    """The row of what runs err beyond their operators; of a training step what it leaves of these too."""
+    if trains and device_class in TRAINING_STEP:
+        spread = TRAINING_STEP[device_class]
+        words = f"{spread.beyond:g}, and {spread.operators:g} of that of operators"
+        return Provenance(f"error of training steps on {device_class}", words, "calibrated", "steps held out of fits")
+    value = f"{WHOLE_RUN[device_class]:g}"
+    return Provenance(f"error of whole runs on {device_class}", value, "calibrated", "runs measured on the class")
 
 
 def note(what: str, fact: Fact, path: str = "") -> Provenance:

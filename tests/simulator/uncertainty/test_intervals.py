@@ -13,6 +13,7 @@ from simulator.uncertainty.intervals import (
     ERRORS,
     FAMILY_CORRELATION,
     OTHER_BIAS,
+    TRAINING_STEP,
     WHOLE_RUN,
     Error,
     Part,
@@ -20,6 +21,7 @@ from simulator.uncertainty.intervals import (
     log_sd,
     prior_error,
     run_sd,
+    step_sd,
 )
 
 parts = st.lists(
@@ -70,6 +72,23 @@ def test_a_whole_run_errs_more_than_its_operators(case: list[Part]) -> None:
     least, most = (pick(WHOLE_RUN[part.device_class] for part in case) for pick in (min, max))
     assert math.hypot(log_sd(case), least) * (1.0 - 1e-12) <= run_sd(case)
     assert run_sd(case) <= math.hypot(log_sd(case), most) * (1.0 + 1e-12)
+
+
+@given(parts)
+def test_training_steps_spread_less_than_other_runs(case: list[Part]) -> None:
+    assert step_sd(case) <= run_sd(case) * (1.0 + 1e-12)
+    alike = [part for part in case if part.device_class not in TRAINING_STEP]
+    assert step_sd(alike) == pytest.approx(run_sd(alike))
+
+
+def test_a_training_step_keeps_a_share_of_the_errors_of_operators() -> None:
+    part = Part("d", "gpu", "gemm", 2.0, Error(0.3, 0.4))
+    spread = TRAINING_STEP["gpu"]
+    assert step_sd([part]) == pytest.approx(math.hypot(spread.operators * 0.5, spread.beyond))
+    other = Part("e", "asic", "gemm", 2.0, Error(0.3, 0.4))
+    left = [part._replace(error=Error(0.3 * spread.operators, 0.4 * spread.operators)), other]
+    beyond = (spread.beyond + WHOLE_RUN["asic"]) / 2.0
+    assert step_sd([part, other]) == pytest.approx(math.hypot(log_sd(left), beyond))
 
 
 @given(parts, st.randoms(use_true_random=False))
