@@ -11,6 +11,7 @@ from hardware_specs.systems import links_of, system_for
 from simulator.result import Result
 from simulator.scenario import Plan, Pool, Scenario, StaticBatch, TrainStep
 from simulator.simulate import simulate
+from simulator.steps.replicas import zero_stage
 from workloads.formats import load_format
 
 _MOST_WAYS = 64
@@ -33,7 +34,8 @@ def cheapest_fix(scenario: Scenario) -> str:
         if result.fits:
             found.append((_cost(result), words))
     if not found:
-        return "; none of the single changes tried fits (smaller or recomputed batches, narrower weights, other ways)"
+        tried = "smaller or recomputed batches, narrower weights, other ways, shards, offloading"
+        return f"; none of the single changes tried fits ({tried})"
     return "; the cheapest change that fits: " + min(found)[1]
 
 
@@ -85,6 +87,18 @@ def _smaller_work(scenario: Scenario) -> Iterator[tuple[str, Scenario]]:
         ]
         if pool.plan.micro_batch > 1:
             changes.append(("--micro-batch 1", msgspec.structs.replace(pool.plan, micro_batch=1)))
+        if pool.plan.tp > 1 and not pool.plan.sequence:
+            changes.append(("--seq-parallel", msgspec.structs.replace(pool.plan, sequence=True)))
+        if pool.plan.dp * pool.plan.cp > 1:
+            before = zero_stage(work, pool.plan, pool.runtime)
+            changes += [
+                (f"--zero {stage}", msgspec.structs.replace(pool.plan, zero=stage)) for stage in range(before + 1, 4)
+            ]
+        if not pool.plan.offload:
+            changes += [
+                (f"--offload {kinds}", msgspec.structs.replace(pool.plan, offload=kinds))
+                for kinds in ("activations", "weights", "optimizer", "all")
+            ]
         for words, plan in changes:
             yield words, _with_pool(scenario, msgspec.structs.replace(pool, plan=plan))
 

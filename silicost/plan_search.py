@@ -19,7 +19,7 @@ from simulator.explore.pareto import non_dominated
 from simulator.prepared import Prepared, prepare
 from simulator.scenario import RECOMPUTE, Scenario, TrainStep, check_plan
 from simulator.schedules.registry import code_of
-from simulator.steps.offload import KINDS, Offloads, store_of
+from simulator.steps.offload import KINDS, Offloads, offloads_of, store_of
 from simulator.steps.overlap import overlapped
 from workloads.lowering.plan import check_sharding
 
@@ -36,11 +36,17 @@ HELD: Final = ("etp", "cp_comm", "shard", "overlap", "offload")
 
 def bounds_of(prepared: Prepared, held: Collection[str]) -> Bounds:
     """What a search tries on devices and under a runtime: all that the runtime may move beside the math, and all that
-    may lie on the host where that is known; of what is ``held`` the plan's own."""
+    may lie on the host where that is known; of what is ``held`` the plan's own.
+
+    Raises:
+        InputError: what the plan says of it cannot be.
+    """
     runtime = prepared.pool.runtime
-    every = msgspec.structs.replace(prepared.pool.plan, overlap="all")
-    able = frozenset[str]() if "overlap" in held else overlapped(every, runtime, 3)
-    return Bounds(overlaps=able, offloads=("",) if "offload" in held else _offloads(prepared))
+    base = prepared.pool.plan
+    store_of(prepared.network, offloads_of(base))
+    able = overlapped(base if "overlap" in held else msgspec.structs.replace(base, overlap="all"), runtime, 3)
+    kept = ("",) if "offload" in held else _offloads(prepared)
+    return Bounds(overlaps=frozenset() if "overlap" in held else able, offloads=kept)
 
 
 def _offloads(prepared: Prepared) -> tuple[str, ...]:

@@ -39,6 +39,7 @@ def _pool(pool: Pool, work: Workload) -> dict[str, Any]:
         "runtime": pool.runtime.id, "dtype": pool.formats.dtype,
         "weight_dtype": pool.formats.weight or pool.formats.dtype,
         "kv_dtype": pool.formats.kv or wide_dtype(pool.formats.dtype, pool.device),
+        **({"recipe": pool.formats.recipe} if pool.formats.recipe else {}),
         "plan": msgspec.structs.asdict(pool.plan),
         **note,
     }  # fmt: skip
@@ -49,7 +50,8 @@ def _work(work: Workload) -> dict[str, Any]:
         return {"model": work.model.id, "batch": work.batch, "isl": work.isl, "osl": work.osl}
     if isinstance(work, TrainStep):
         step = {"model": work.model.id, "global_batch": work.global_batch, "seq_len": work.seq_len}
-        return step | {"lora_rank": work.lora_rank} if work.lora_rank else step
+        more = {"lora_rank": work.lora_rank, "optimizer": work.optimizer}
+        return step | {name: value for name, value in more.items() if value not in (0, "adamw")}
     if isinstance(work, TrainThenInfer):
         return {**_work(work.train), "steps": work.steps, **_work(work.infer)}
     return {"model": "dataflow", "batch": work.batch, "steps": work.steps}

@@ -12,6 +12,19 @@ SCHEMA = 1
 """Version of the JSON form: it grows by one when a key goes away or changes its meaning."""
 
 
+UNSAID = {
+    "cp": 1, "vpp": 1, "sequence": False, "zero": -1, "schedule": "", "etp": 0, "cp_comm": "p2p", "shard": 0,
+    "overlap": "", "offload": "", "stages": (),
+}  # fmt: skip
+"""Fields of plans that are said in words where they have another value than here."""
+
+
+def plan_in_words(plan: dict[str, Any]) -> str:
+    """A plan as tables have it: the ways to cut the work, and what is unusual about it."""
+    said = {name: value for name, value in plan.items() if name not in UNSAID or value not in (UNSAID[name], [])}
+    return ", ".join(f"{name} {value}" for name, value in said.items())
+
+
 class Interval(msgspec.Struct, frozen=True):
     """A predictive interval: 80% between ``p10`` and ``p90``, 95% between ``p2_5`` and ``p97_5``."""
 
@@ -162,7 +175,7 @@ class Result(msgspec.Struct, frozen=True):
         for key in dict.fromkeys(key for row in rows for key in row):
             values = [row[key] for row in rows if key in row]
             if isinstance(values[0], dict):
-                plans = [", ".join(f"{name} {value}" for name, value in plan.items()) for plan in values]
+                plans = [plan_in_words(plan) for plan in values]
                 words[key] = " | ".join(dict.fromkeys(plans))
             else:
                 several = map(str, values)

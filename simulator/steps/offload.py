@@ -24,6 +24,7 @@ from hardware_specs.errors import InputError, UnknownName
 from hardware_specs.facts import Fact
 from simulator.network.topology import Network
 from simulator.scenario import Plan
+from workloads.optimizers import optimizer_of
 
 KINDS: Final = ("weights", "activations", "optimizer")
 PLACES: Final = ("host", "nvme")
@@ -62,6 +63,17 @@ def offloads_of(plan: Plan) -> Offloads:
             raise InputError(f"--offload {plan.offload}: {kind} is there twice")
         found[kind] = place or "host"
     return Offloads(**found)
+
+
+def check_optimizer(where: Offloads, optimizer: str) -> None:
+    """Refuse to leave an optimizer to the host that multiplies matrices.
+
+    Raises:
+        UnknownName: no such optimizer.
+        InputError: with its name.
+    """
+    if optimizer_of(optimizer).orthogonal and where.optimizer:
+        raise InputError(f"--offload optimizer: {optimizer} multiplies matrices, which hosts are too slow for")
 
 
 class Store(NamedTuple):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from hardware_specs.errors import InputError
 from simulator import memory
 from simulator.assemble import Answer, assemble, paid_usd, parts_of, pool_use
 from simulator.prepared import Prepared
@@ -15,6 +14,7 @@ from simulator.steps.offload import (
     NOTHING,
     Offloading,
     Sizes,
+    check_optimizer,
     kept_activations,
     kept_gradients,
     offloads_of,
@@ -26,7 +26,6 @@ from simulator.steps.replicas import Trained, on_device, shards_of, state_bytes,
 from simulator.steps.train_step import StepCost, price_step, recomputed
 from simulator.timeline import Timeline
 from workloads.lowering.plan import Sharding
-from workloads.optimizers import optimizer_of
 from workloads.runtimes.record import Runtime
 
 POWERS = {
@@ -120,8 +119,7 @@ def offloading(prepared: Prepared, work: TrainStep) -> Offloading:
     where = offloads_of(plan)
     if not any(where):
         return NOTHING
-    if where.optimizer and optimizer_of(work.optimizer).orthogonal:
-        raise InputError(f"--offload optimizer: {work.optimizer} multiplies matrices, which hosts are too slow for")
+    check_optimizer(where, work.optimizer)
     return Offloading(
         where, store_of(prepared.network, where), _sizes(prepared, work, fullest_ranks(work.model, plan)[0])
     )
