@@ -20,6 +20,7 @@ from simulator import memory
 from simulator.bulk.lookup import looked_up
 from simulator.bulk.plans import OVERLAP, Plans, plan_of
 from simulator.network.communicator import Communicator
+from simulator.network.contention import EXCHANGES, KINDS, STREAM, sends_of
 from simulator.prepared import Prepared, communicators_of
 from simulator.scenario import Plan, TrainStep
 from simulator.schedules.closed import unequal_total_s
@@ -31,6 +32,7 @@ from simulator.steps.offload import (
     Offloads,
     Sizes,
     Store,
+    check_optimizer,
     costs_of,
     kept_activations,
     kept_gradients,
@@ -42,9 +44,16 @@ from simulator.steps.pipeline import stage_seconds
 from simulator.steps.pricing import PricedGraph, busy_seconds
 from simulator.steps.ranks import ends_apart, fullest_ranks, in_flight
 from simulator.steps.replicas import (
+    Exchanges,
     Replicas,
+    Traffic,
+    Window,
+    exchanged_beside,
+    moved_weight_bytes,
     on_device,
+    paces_of,
     shards_of,
+    shown_s,
     state_bytes,
     trained_of,
     trained_parameters,
@@ -59,6 +68,7 @@ from simulator.steps.train_step import (
     price_update,
     recomputed,
     send_seconds,
+    sent_bytes,
 )
 from simulator.steps.training_result import held_weights, loss_bytes
 from workloads.lowering.training import Gradients
@@ -131,10 +141,11 @@ class _Cost(NamedTuple):
     whole_s: int = 11
     whole_j: int = 12
     send_s: int = 13
+    traffic: int = 14
 
 
 COLUMN: Final = _Cost()
-WIDTH: Final = 14
+WIDTH: Final = 15
 
 
 class _Maker:
@@ -148,6 +159,10 @@ class _Maker:
         self.micro: dict[tuple[object, ...], PricedGraph | None] = {}
         self.known: dict[tuple[int, ...], dict[str, Communicator]] = {}
         self.kept: dict[str, dict[tuple[int, ...], Sequence[float]]] = {}
+        self.moved: dict[tuple[object, ...], Floats] = {}
+        # Rows that figures point to; the first ones of what cannot be.
+        self.traffic: list[Floats] = [np.zeros(EXCHANGES)]
+        self.streams: list[Floats] = [np.zeros((len(Exchanges._fields), STREAM))]
 
     def look(self, plans: Plans, fields: Sequence[str], figures: Callable[[Plan], Sequence[float]]) -> Floats:
         """Figures of each plan, [n, k], computed once for each combination of ``fields``, also in later calls."""
@@ -262,6 +277,7 @@ class _Maker:
     def times(self, plans: Plans, where: Offloads) -> tuple[Floats, Floats]:
         """Seconds of a step and joules of all devices, [n]."""
         try:
+            check_optimizer(where, self.work.optimizer)
             store = store_of(self.prepared.network, where)
         except InputError:
             return np.full(len(plans.tp), np.nan), np.full(len(plans.tp), np.nan)
@@ -273,18 +289,23 @@ class _Maker:
         keyed = plans._replace(zero=added, overlap=np.where(beside[:, 2] > 0.0, HIDDEN, SHOWN))
         fields = ("tp", "ep", "cp", "sequence", "micro_batch", "recompute", "pp", "dp", "zero", "overlap")
         stages = self.look(keyed, fields, self._stages)
-        exchanges = self.look(plans, ("tp", "ep", "cp", "pp", "dp"), self._exchanges)
+        third = plans._replace(zero=(zero == 3.0).astype(np.int64))
+        exchanges = self.look(third, ("tp", "ep", "cp", "pp", "dp", "zero"), self._exchanges)
         update = self.look(
             plans._replace(zero=(zero > 0.0).astype(np.int64)), ("tp", "ep", "cp", "pp", "dp", "zero"), self._update
         )
-        apart = self.look(plans, ("pp", "schedule"), self._apart)[:, 0] * exchanges[:, 3]
+        apart = self.look(plans, ("pp", "schedule"), self._apart)[:, 0] * exchanges[:, 1]
+        streams, traffic = np.stack(self.streams), np.stack(self.traffic)
         layers = self.look(plans, ("tp", "ep", "cp", "sequence", "micro_batch", "recompute"), self._layers)
         step_s, device_j = np.empty(len(zero)), np.empty(len(zero))
         for start in range(0, len(zero), CHUNK):
             rows = slice(start, start + CHUNK)
+            places = np.nan_to_num(stages[rows, COLUMN.traffic]).astype(np.int64)
             some = _Figures(
-                plans.take(rows), zero[rows], beside[rows], stages[rows], exchanges[rows], update[rows], apart[rows]
-            )
+                plans.take(rows), zero[rows], beside[rows], stages[rows],
+                Exchanges(*streams[exchanges[rows, 0].astype(np.int64)].swapaxes(0, 1)), Traffic(traffic, places),
+                update[rows], apart[rows],
+            )  # fmt: skip
             step_s[rows], device_j[rows] = self._together(some, layers[rows], where, store)
         return step_s, device_j
 
@@ -314,7 +335,7 @@ class _Maker:
         send = np.where(plans.pp > 1, 2.0 * (send_s * (v + p - 2.0) + shown * v * (m - 1.0)), 0.0)
         bubble = through - m * stages[:, c.whole_s] / p
         host = self._host_s(stages, m, v)
-        reduce = self._exposed_s(f, through, slowest, m) + f.apart
+        reduce = self._exposed_s(f, through, m) + f.apart
         static_w, offload, refused = float(self.model.record["static_w"]), 0.0, f.beside[:, 0] * 0.0
         update_s, update_j = f.update[:, 0], f.update[:, 1]
         if any(where):
@@ -367,19 +388,12 @@ class _Maker:
         found: Floats = own_s + filled + (m - 1.0) * pace - (summed - slowest) / v - m * slowest
         return found
 
-    def _exposed_s(self, f: _Figures, through: Floats, stage: Floats, m: Floats) -> Floats:
+    def _exposed_s(self, f: _Figures, through: Floats, m: Floats) -> Floats:
         """As ``Replicas.exposed_s``."""
-        layers, staged = float(self.work.model.layers), f.plans.pp > 1
-        reduce, scatter, gather = f.exchanges[:, 0], f.exchanges[:, 1], f.exchanges[:, 2]
-        gradients, weights = f.beside[:, 0] > 0.0, f.beside[:, 1] > 0.0
-        gathered, scattered = np.where(staged, 1.0, 2.0 * m) * gather, np.where(staged, 1.0, m) * scatter
-        hidden = np.where(weights, gathered, 0.0) + np.where(gradients, scattered, 0.0)
-        third = gathered + scattered - hidden + np.maximum(hidden - through, hidden / layers)
-        back, forth = np.where(f.zero == 0.0, reduce, scatter), np.where(f.zero == 0.0, 0.0, gather)
-        least = f.plans.pp / layers
-        back = np.where(gradients, np.maximum(back - 2.0 / 3.0 * stage, least * back), back)
-        forth = np.where(weights, np.maximum(forth - stage / 3.0, least * forth), forth)
-        return np.where(f.zero == 3.0, third, back + forth)
+        vpp, slowest = f.plans.vpp, f.stages[:, COLUMN.slowest]
+        behind = np.where(f.beside[:, 3] > 0.0, slowest / (2.0 * vpp), 0.0)
+        window = Window(m, through, slowest, slowest / f.stages[:, COLUMN.summed], f.plans.pp, vpp, behind)
+        return shown_s(f.exchanges, f.beside[:, :2].T > 0.0, f.zero, window, self.work.model.layers, f.traffic)
 
     def _stages(self, plan: Plan) -> Sequence[float]:
         """A micro-batch on the stages of a plan, [WIDTH] (see ``COLUMN``); ``overlap`` says whether tensor exchanges
@@ -412,21 +426,38 @@ class _Maker:
         worst, total = parts[:, int(np.argmax(parts.sum(axis=0)))], parts.sum(axis=1)
         sent = plan.pp > 1
         send_s = send_seconds(self.work, plan, self.prepared.how, self.model, self.groups(plan)) if sent else 0.0
+        self.traffic.append(self._exchanged(priced, plan))
         return [
             sum(stages), max(stages), *worst.tolist(), *total.tolist(), sum(busy), max(busy), max(launches),
-            priced.total_s, priced.total_j, send_s,
+            priced.total_s, priced.total_j, send_s, len(self.traffic) - 1,
         ]  # fmt: skip
 
+    def _exchanged(self, priced: PricedGraph, plan: Plan) -> Floats:
+        """What a micro-batch exchanges, sends to the next stage included."""
+        own = (plan.tp, plan.ep, plan.cp, plan.sequence, plan.micro_batch, plan.recompute, plan.zero, plan.overlap)
+        groups = self.groups(plan)
+        if own not in self.moved:
+            self.moved[own] = exchanged_beside(priced, groups, self.model)
+        found = self.moved[own].copy()
+        if plan.pp > 1:
+            size = sent_bytes(self.work, plan, self.prepared.how)
+            found[KINDS.index("pp")] = sends_of(size, groups["pp"], *paces_of(self.model))
+        return found
+
     def _exchanges(self, plan: Plan) -> Sequence[float]:
-        """All-reduce and reduce-scatter of gradients, gather of weights, reduction of a tied embedding [s]."""
+        """Collectives of all parameters of a plan whose ``zero`` says whether it is of stage 3, as a place in
+        ``streams``; reduction of a tied embedding [s]."""
         trained = trained_parameters(self.work, plan)
         try:
             groups = self.groups(plan)
         except InputError:
-            return [np.nan] * 4
-        replicas = Replicas(trained, self.states.weights, self.states.gradients, groups, self.model)
+            return [0.0, np.nan]
+        weights = moved_weight_bytes(self.work, 3 * plan.zero, self.prepared.precision, self.states.weights)
+        replicas = Replicas(trained, weights, self.states.gradients, groups, self.model)
+        self.streams.append(np.stack(replicas.exchanges()))
         once = msgspec.structs.replace(plan, schedule="")
-        return [*replicas.exchanges(), tied_seconds(self.work, once, self.states.gradients, groups, self.model)]
+        tied_s = tied_seconds(self.work, once, self.states.gradients, groups, self.model)
+        return [len(self.streams) - 1, tied_s]
 
     def _update(self, plan: Plan) -> Sequence[float]:
         """The optimizer update of a plan whose ``zero`` says whether states are cut: seconds and joules."""
@@ -461,6 +492,7 @@ class _Figures(NamedTuple):
     zero: Floats
     beside: Floats
     stages: Floats
-    exchanges: Floats
+    exchanges: Exchanges
+    traffic: Traffic
     update: Floats
     apart: Floats

@@ -34,6 +34,7 @@ from simulator.network.communicator import Communicator, collective_cost
 from workloads.operators import COLLECTIVES, Operator, OpKind
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 SIZE, NODE, PORT, SPINE, ALONE, STARTUP = range(6)
 """Columns of a stream: wire bytes of a device [B]; seconds on each tier alone; time alone, and its start-up [s]."""
@@ -88,25 +89,36 @@ def exchanges_of(
     Args:
         operators: of the graph; others than collectives are passed over.
         repeats: of each operator.
-        shown_s: what of each operator shows once [s], shape as ``operators``; the rest of an exchange is beside math.
+        shown_s: what of each operator shows once [s], shape as ``operators``; the rest of an exchange is beside math,
+            but of expert parallel ranks it is not moved at all (see ``steps.overlap.once_to_each_node``).
         groups: communicator of each axis.
         send_bytes: of a send to the next stage [B].
     """
     found = np.zeros(EXCHANGES)
     # Expert tensor parallel ranks exchange what tensor parallel ones do.
     rows = {axis: row for row, axis in enumerate(KINDS)} | {"etp": KINDS.index("tp")}
+    known: dict[tuple[OpKind, float, str], Floats] = {}
     for operator, times, shown in zip(operators, repeats.tolist(), shown_s.tolist(), strict=True):
         row = rows.get(operator.axis)
         if operator.kind not in COLLECTIVES or row is None or operator.axis not in groups:
             continue
-        own = stream_of(operator.kind, operator.message_bytes, groups[operator.axis], factor, gap_s)
+        what = (operator.kind, operator.message_bytes, operator.axis)
+        if what not in known:
+            known[what] = stream_of(operator.kind, operator.message_bytes, groups[operator.axis], factor, gap_s)
+        own, alone_s = known[what], float(known[what][ALONE])
+        if operator.axis == "ep" and 0.0 < shown < alone_s:
+            own, alone_s = own * (shown / alone_s), shown
         found[row, :STREAM] += own * times
-        found[row, SHOWN] += min(shown, float(own[ALONE])) * times
+        found[row, SHOWN] += min(shown, alone_s) * times
     if "pp" in groups and send_bytes > 0.0:
-        row = KINDS.index("pp")
-        found[row, :STREAM] = stream_of(OpKind.SEND_RECV, send_bytes, groups["pp"], factor, gap_s)
-        found[row, SHOWN] = found[row, ALONE]
+        found[KINDS.index("pp")] = sends_of(send_bytes, groups["pp"], factor, gap_s)
     return found
+
+
+def sends_of(message_bytes: float, group: Communicator, factor: float = 1.0, gap_s: float = 0.0) -> Floats:
+    """A send to the next stage as a kind of exchange, shape [7]."""
+    own = stream_of(OpKind.SEND_RECV, message_bytes, group, factor, gap_s)
+    return np.append(own, own[ALONE])
 
 
 def together_s(streams: Floats) -> Floats:
@@ -192,41 +204,46 @@ def pace(one: Floats, other: Floats) -> tuple[Floats, Floats]:
     Max-min fair: both at the same bytes per second up to the first tier that is full; there its users stay, and who
     does not use it goes on.
     """
-    one, other = np.broadcast_arrays(one, other)
-    own, their = _each_byte_s(one), _each_byte_s(other)
-    shared = own[..., :3] + their[..., :3]
-    both = np.max(shared, axis=-1, where=(own[..., :3] > 0.0) & (their[..., :3] > 0.0), initial=0.0)
-    first, second = own.max(axis=-1), their.max(axis=-1)
-    slowest = np.maximum(np.maximum(first, second), both)
-    ours = np.where((second >= both) & (second > first), _beside(own, their, slowest), slowest)
-    theirs = np.where((first >= both) & (first > second), _beside(their, own, slowest), slowest)
-    return _share(first, ours), _share(second, theirs)
+    shape = np.broadcast_shapes(one.shape, other.shape)
+    first, second = (np.broadcast_to(each, shape).reshape(-1, STREAM) for each in (one, other))
+    found = np.array([_paces(ours, theirs) for ours, theirs in zip(first, second, strict=True)]).reshape(-1, 2)
+    return found[:, 0].reshape(shape[:-1]), found[:, 1].reshape(shape[:-1])
 
 
-def _beside(own: Floats, other: Floats, held: Floats) -> Floats:
+@njit(cache=True)
+def _paces(one: Any, other: Any) -> tuple[float, float]:
+    """``pace`` of two streams."""
+    first, second, both = _each_byte_s(one), _each_byte_s(other), 0.0
+    for tier in range(NODE, SPINE + 1):
+        if one[tier] > 0.0 and other[tier] > 0.0 and first > 0.0 and second > 0.0:
+            both = max(both, one[tier] / one[SIZE] + other[tier] / other[SIZE])
+    slowest = max(first, second, both)
+    ours = _beside(one, other, first, slowest) if second >= both and second > first else slowest
+    theirs = _beside(other, one, second, slowest) if first >= both and first > second else slowest
+    return (first / ours if first > 0.0 else 1.0), (second / theirs if second > 0.0 else 1.0)
+
+
+@njit(cache=True)
+def _each_byte_s(stream: Any) -> float:
+    """Seconds for each byte of a stream alone; 0 if it moves none."""
+    each: float = max(stream[ALONE], stream[NODE], stream[PORT], stream[SPINE])
+    return each / stream[SIZE] if stream[SIZE] > 0.0 else 0.0
+
+
+@njit(cache=True)
+def _beside(own: Any, other: Any, alone: float, held: float) -> float:
     """Seconds for each byte of a stream beside another one that its own slower tier holds at ``held``."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        left = 1.0 - other[..., :3] / held[..., None]
-        wanted = np.where(own[..., :3] > 0.0, own[..., :3] / left, 0.0)
-    found: Floats = np.minimum(np.maximum(wanted.max(axis=-1), own.max(axis=-1)), held)
-    return found
+    wanted = alone
+    for tier in range(NODE, SPINE + 1):
+        if own[tier] > 0.0 and own[SIZE] > 0.0:
+            used = other[tier] / other[SIZE] / held if other[SIZE] > 0.0 else 0.0
+            wanted = max(wanted, own[tier] / own[SIZE] / (1.0 - used)) if used < 1.0 else held
+    return min(wanted, held)
 
 
-def _each_byte_s(stream: Floats) -> Floats:
-    """Seconds for each byte on the three tiers, and of its own pace, shape [..., 4]."""
-    own = np.maximum(stream[..., ALONE], stream[..., NODE : SPINE + 1].max(axis=-1))
-    busy = np.concatenate([stream[..., NODE : SPINE + 1], own[..., None]], axis=-1)
-    size = stream[..., SIZE, None]
-    found: Floats = np.divide(busy, size, out=np.zeros_like(busy), where=size > 0.0)
-    return found
-
-
-def _share(alone: Floats, beside: Floats) -> Floats:
-    """Pace beside another stream over that alone; 1 for a stream that moves nothing."""
-    return np.divide(alone, beside, out=np.ones_like(beside), where=(alone > 0.0) & (beside > 0.0))
-
-
-def exposed_s(hidden: Floats, window_s: Any, exchanges: Floats, part: Any, sends: Any = 0.0) -> Floats:
+def exposed_s(
+    hidden: Floats, window_s: Any, exchanges: Floats, part: Any, sends: Any = 0.0, behind_s: Any = 0.0
+) -> Floats:  # fmt: skip
     """What of a stream shows behind a window of math and exchanges, and what it adds to these by slowing them [s].
 
     A kind of exchange that takes e alone, s times longer beside the stream, and has math of m seconds beside it takes
@@ -239,27 +256,75 @@ def exposed_s(hidden: Floats, window_s: Any, exchanges: Floats, part: Any, sends
         exchanges: of a micro-batch, shape [..., kinds, 7].
         part: of these exchanges, without sends, in the window, shape [...].
         sends: in the window, shape [...].
+        behind_s: math behind which each send is hidden [s], shape [...].
 
     Returns:
         Seconds, shape [...]; without exchanges max(0, stream - window).
     """
-    times = np.stack(np.broadcast_arrays(*[part] * (len(KINDS) - 1), sends), axis=-1)[..., None]
-    scaled = exchanges * times
-    alone, shown = scaled[..., ALONE], scaled[..., SHOWN]
-    beside = np.maximum(alone - shown, 0.0)
-    quiet = np.maximum(np.asarray(window_s) - shown[..., :-1].sum(axis=-1), 0.0)
-    whole = np.asarray(window_s) + shown[..., -1]
-    slow, quick = pace(exchanges[..., :STREAM], np.asarray(hidden)[..., None, :])
-    hidden_s = beside.sum(axis=-1)
-    math = np.divide(beside * quiet[..., None], hidden_s[..., None], out=np.zeros_like(beside),
-                     where=hidden_s[..., None] > 0.0)  # fmt: skip
-    moved = beside / slow
-    longer = shown / slow - shown + np.maximum(moved - np.maximum(math, beside), 0.0)
-    lost = (shown / slow + moved) * (1.0 - quick)
-    stretched = whole + longer.sum(axis=-1)
-    through = stretched - lost.sum(axis=-1)
-    alone_s = np.asarray(hidden)[..., ALONE]
-    done = np.divide(alone_s, through, out=np.ones_like(through * alone_s), where=through > 0.0)
-    share = np.minimum(done, 1.0)
-    found: Floats = share * (stretched - whole) + np.maximum(alone_s - through, 0.0)
+    shape = np.broadcast_shapes(
+        hidden.shape[:-1], exchanges.shape[:-2], *(np.shape(each) for each in (window_s, part, sends, behind_s))
+    )
+    table = np.broadcast_to(exchanges, (*shape, *EXCHANGES)).reshape(-1, *EXCHANGES)
+    numbers = [np.broadcast_to(each, shape).ravel() for each in (window_s, part, sends, behind_s)]
+    rows = np.broadcast_to(hidden, (*shape, STREAM)).reshape(-1, STREAM)
+    window, parts, times, behind = numbers
+    return exposed_rows_s(rows, window, table, np.arange(len(table)), parts, times, behind).reshape(shape)
+
+
+def exposed_rows_s(
+    hidden: Floats, window_s: Floats, table: Floats, places: Ints, part: Floats, sends: Floats, behind_s: Floats
+) -> Floats:  # fmt: skip
+    """``exposed_s`` of n cases that share windows' exchanges, shape [n].
+
+    Args:
+        table: exchanges, shape [m, kinds, 7].
+        places: which of these each case has, shape [n].
+    """
+    found = np.zeros(len(hidden))
+    rows, window, exchanges, parts, times, behind = (
+        np.ascontiguousarray(each, np.float64) for each in (hidden, window_s, table, part, sends, behind_s)
+    )
+    _expose(rows, window, exchanges, np.ascontiguousarray(places, np.int64), parts, times, behind, found)
     return found
+
+
+@njit(cache=True)
+def _expose(
+    hidden: Any, window: Any, table: Any, places: Any, part: Any, sends: Any, behind: Any, found: Any
+) -> None:  # fmt: skip
+    """``exposed_rows_s`` into ``found``."""
+    kinds = table.shape[1]
+    for i in range(len(found)):
+        alone_s = hidden[i, ALONE]
+        if alone_s <= 0.0:
+            continue
+        exchanges = table[places[i]]
+        quiet, whole, beside_s = window[i], window[i], 0.0
+        for k in range(kinds):
+            alone, shown = _in_window(exchanges[k], k == kinds - 1, part[i], sends[i], behind[i])
+            beside_s += max(alone - shown, 0.0)
+            if k < kinds - 1:
+                quiet -= shown
+            else:
+                whole += shown
+        longer, lost = 0.0, 0.0
+        for k in range(kinds):
+            alone, shown = _in_window(exchanges[k], k == kinds - 1, part[i], sends[i], behind[i])
+            if alone <= 0.0 and shown <= 0.0:
+                continue
+            slow, quick = _paces(exchanges[k], hidden[i])
+            beside = max(alone - shown, 0.0)
+            math = beside * max(quiet, 0.0) / beside_s if beside_s > 0.0 else 0.0
+            longer += shown / slow - shown + max(beside / slow - max(math, beside), 0.0)
+            lost += (shown / slow + beside / slow) * (1.0 - quick)
+        through = whole + longer - lost
+        share = min(alone_s / through, 1.0) if through > 0.0 else 1.0
+        found[i] = share * longer + max(alone_s - through, 0.0)
+
+
+@njit(cache=True)
+def _in_window(exchange: Any, is_send: bool, part: float, sends: float, behind: float) -> tuple[float, float]:
+    """Seconds of a kind of exchange in a window: alone, and what of them no math hides."""
+    if is_send:
+        return exchange[ALONE] * sends, max(exchange[SHOWN] - behind, 0.0) * sends
+    return exchange[ALONE] * part, exchange[SHOWN] * part

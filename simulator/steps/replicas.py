@@ -6,13 +6,17 @@ arXiv:1910.02054; Zhao et al., VLDB 2023, arXiv:2304.11277). With hybrid shardin
 among them what ZeRO cuts, and the groups are copies of each other: what was scattered inside a group is summed over the
 groups (Zhao et al., section 3.2.2; MiCS, Zhang et al., arXiv:2205.00119). Experts have replicas of their own, as many
 as ranks hold the same experts, and are cut over all of them.
+
+What of these collectives moves beside the math shares links with the exchanges of that math: of tensor, context and
+expert parallel ranks, and sends to the next stage. Where both are on the same links each slows the other (see
+``network.contention``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -21,17 +25,21 @@ import numpy.typing as npt
 from simulator.devices.model import DeviceModel
 from simulator.memory import held_of
 from simulator.network.communicator import Communicator
+from simulator.network.contention import ALONE, EXCHANGES, STREAM, exchanges_of, exposed_rows_s, in_turn, stream_of
 from simulator.scenario import Plan, TrainStep
 from simulator.steps.overlap import overlapped
-from simulator.steps.pricing import collective_seconds
+from simulator.steps.pricing import PricedGraph
 from simulator.steps.ranks import Rank, fullest_ranks
-from workloads.lowering.plan import Lowering
+from workloads.lowering.plan import Lowering, Precision
 from workloads.lowering.training import lower_micro_batch
 from workloads.models.architecture import Architecture
 from workloads.models.parameters import count_parameters
-from workloads.operators import OpKind
+from workloads.operators import FAMILIES, OpKind
 from workloads.optimizers import StateBytes, state_bytes_per_parameter
 from workloads.runtimes.record import Runtime
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 
 class Trained(NamedTuple):
@@ -87,6 +95,19 @@ def share_of_ends(arch: Architecture) -> float:
     return (count.embedding + count.head + count.norms) / count.total
 
 
+def moved_weight_bytes(work: TrainStep, zero: int, precision: Precision, weights: float) -> float:
+    """Bytes of each parameter that replicas gather, on average: shards of ZeRO stage 3 of linear layers in 8 bits where
+    a recipe has it so.
+
+    Args:
+        weights: of each parameter as it is kept [B].
+    """
+    if zero < 3 or precision.scaling is None:
+        return weights
+    ends = share_of_ends(work.model)
+    return (1.0 - ends) * min(precision.gathered_weight_bytes, weights) + ends * weights
+
+
 def trained_parameters(work: TrainStep, plan: Plan) -> Trained:
     """What a device of the pipeline stage that has most updates, whatever rank a schedule gives its pieces to."""
     in_turn = msgspec.structs.replace(plan, schedule="") if plan.schedule else plan
@@ -115,11 +136,36 @@ def adapter_parameters(work: TrainStep) -> float:
 
 
 class Exchanges(NamedTuple):
-    """Collectives of all parameters of a device [s]: sum of gradients; their scattering; gathering of weights."""
+    """Collectives of all parameters of a device as streams, shape [..., 6] (see ``network.contention``): sum of
+    gradients; their scattering; gathering of weights."""
 
-    reduce_s: float
-    scatter_s: float
-    gather_s: float
+    reduce: Floats
+    scatter: Floats
+    gather: Floats
+
+
+class Traffic(NamedTuple):
+    """Exchanges of micro-batches, shape [m, kinds, 7], and which of them each of n steps has, shape [n]."""
+
+    table: Floats
+    places: Ints
+
+
+QUIET: Final = Traffic(np.zeros((1, *EXCHANGES)), np.zeros(1, np.int64))
+"""Micro-batches that exchange nothing."""
+
+
+class Window(NamedTuple):
+    """The math of n steps, shape [n] each: micro-batches; all of them through all stages, and one on the slowest stage
+    [s]; that stage's share of a micro-batch; stages, and pieces of the model on each; what hides each send [s]."""
+
+    count: Any
+    through_s: Any
+    stage_s: Any
+    share: Any
+    pp: Any
+    vpp: Any
+    behind_s: Any
 
 
 @dataclass(frozen=True)
@@ -133,65 +179,97 @@ class Replicas:
     model: DeviceModel
 
     def exchanges(self) -> Exchanges:
-        """Each collective of all parameters."""
+        """Each collective of all parameters, shape [6]."""
         return Exchanges(
-            self.collective_s(OpKind.ALL_REDUCE, self.gradient_bytes),
-            self.collective_s(OpKind.REDUCE_SCATTER, self.gradient_bytes),
-            self.collective_s(OpKind.ALL_GATHER, self.weight_bytes),
+            self._stream(OpKind.ALL_REDUCE, self.gradient_bytes),
+            self._stream(OpKind.REDUCE_SCATTER, self.gradient_bytes),
+            self._stream(OpKind.ALL_GATHER, self.weight_bytes),
         )
 
-    def exposed_s(self, work: TrainStep, plan: Plan, count: int, through_s: float, stage_s: float) -> float:
-        """What of the exchanges no math hides [s].
+    def exposed_s(
+        self, work: TrainStep, plan: Plan, count: int, through_s: float, stage_s: float, traffic: Traffic = QUIET,
+        share: float = 1.0,
+    ) -> float:  # fmt: skip
+        """What of the exchanges no math hides, and what those hidden add to it [s].
 
         Args:
             count: micro-batches.
             through_s: all of them through all stages.
             stage_s: one of them on the slowest stage.
+            traffic: exchanges of a micro-batch on all stages.
+            share: of these on the slowest stage.
         """
         zero = zero_stage(work, plan, self.model.runtime)
         beside = overlapped(plan, self.model.runtime, zero)
-        each = self.exchanges()
-        if zero == 3:
-            rounds = 1.0 if plan.pp > 1 else float(count)
-            gathers = 1.0 if plan.pp > 1 else 2.0
-            gathered_s, scattered_s = rounds * gathers * each.gather_s, rounds * each.scatter_s
-            return third_exposed_s(gathered_s, scattered_s, through_s, work.model.layers, beside)
-        back_s, forth_s = (each.scatter_s, each.gather_s) if zero else (each.reduce_s, 0.0)
-        least = plan.pp / work.model.layers
-        # A backward takes two thirds of a micro-batch, a forward one.
-        if "gradients" in beside:
-            back_s = max(back_s - 2.0 / 3.0 * stage_s, least * back_s)
-        if "weights" in beside:
-            forth_s = max(forth_s - stage_s / 3.0, least * forth_s)
-        return back_s + forth_s
+        behind_s = stage_s / (2.0 * plan.vpp) if "pipeline" in beside else 0.0
+        window = Window(*np.array([[count, through_s, stage_s, share, plan.pp, plan.vpp, behind_s]], np.float64).T)
+        each = Exchanges(*(stream[None] for stream in self.exchanges()))
+        words = np.array([["gradients" in beside], ["weights" in beside]])
+        return float(shown_s(each, words, np.array([zero]), window, work.model.layers, traffic)[0])
 
-    def collective_s(self, kind: OpKind, bytes_each: float) -> float:
-        """A collective of all parameters [s]: over dp; of experts that are cut over the replicas of these."""
+    def _stream(self, kind: OpKind, bytes_each: float) -> Floats:
+        """A collective of all parameters: over dp; of experts that are cut over the replicas of these."""
         if {"ep", "etp", "edp"} & self.communicators.keys():
             shared, experts = self.trained.shared, self.trained.experts
-            return self._over("dp", kind, shared * bytes_each) + self._over("edp", kind, experts * bytes_each)
+            return in_turn([self._over("dp", kind, shared * bytes_each), self._over("edp", kind, experts * bytes_each)])
         return self._over("dp", kind, sum(self.trained) * bytes_each)
 
-    def _over(self, axis: str, kind: OpKind, size: float) -> float:
+    def _over(self, axis: str, kind: OpKind, size: float) -> Floats:
         if axis == "dp" and "copies" in self.communicators and kind != OpKind.ALL_REDUCE:
-            inside_s = self._alone("shard", kind, size)
+            inside = self._alone("shard", kind, size)
             if kind == OpKind.ALL_GATHER:
-                return inside_s
+                return inside
             ways = self.communicators["shard"].size if "shard" in self.communicators else 1
-            return inside_s + self._alone("copies", OpKind.ALL_REDUCE, size / ways)
+            return in_turn([inside, self._alone("copies", OpKind.ALL_REDUCE, size / ways)])
         return self._alone(axis, kind, size)
 
-    def _alone(self, axis: str, kind: OpKind, size: float) -> float:
+    def _alone(self, axis: str, kind: OpKind, size: float) -> Floats:
         if axis not in self.communicators:
-            return 0.0
-        return collective_seconds(kind, size, self.communicators[axis], self.model)
+            return np.zeros(STREAM)
+        return stream_of(kind, size, self.communicators[axis], *paces_of(self.model))
 
 
-def third_exposed_s(
-    gathered_s: float, scattered_s: float, through_s: float, layers: int, beside: frozenset[str]
-) -> float:  # fmt: skip
-    """What shows of gathers and scatters that go with every layer: what is longer than the math, one layer's at least;
-    all of that which does not move beside it."""
-    hidden_s = (gathered_s if "weights" in beside else 0.0) + (scattered_s if "gradients" in beside else 0.0)
-    shown_s = gathered_s + scattered_s - hidden_s
-    return shown_s + max(hidden_s - through_s, hidden_s / layers)
+def paces_of(model: DeviceModel) -> tuple[float, float]:
+    """What the runtime of ``model`` gets out of its links, and the gap before each collective [s]."""
+    return float(model.record["factors"][FAMILIES.index("collective")]), float(model.record["gap_s"])
+
+
+def exchanged_beside(
+    micro: PricedGraph, communicators: Mapping[str, Communicator], model: DeviceModel, send_bytes: float = 0.0
+) -> Floats:  # fmt: skip
+    """What a micro-batch exchanges, by kind (see ``network.contention.exchanges_of``)."""
+    graph, (factor, gap_s) = micro.graph, paces_of(model)
+    return exchanges_of(graph.operators, graph.repeat, micro.time_s, communicators, factor, gap_s, send_bytes)
+
+
+def shown_s(
+    each: Exchanges, beside: Any, zero: Any, window: Window, layers: int, traffic: Traffic
+) -> Floats:  # fmt: skip
+    """What steps show of the exchanges of replicas, and what those beside the math add to it, shape [n] [s].
+
+    All of what does not move beside the math shows. Of the rest what is longer than the math, one layer's at least:
+    gradients are beside the last backward, which takes two thirds of a micro-batch, weights beside the first forward;
+    shards of stage 3 are gathered and scattered with every layer.
+
+    Args:
+        each: shape [n, 6].
+        beside: whether gradients, and gathered weights, move beside the math, shape [2, n].
+        zero: stage of each step, shape [n].
+    """
+    third, staged = zero == 3, window.pp > 1
+    scatters = np.where(third & ~staged, window.count, 1.0)
+    gathers = np.where(third, np.where(staged, 1.0, 2.0 * window.count), np.where(zero > 0, 1.0, 0.0))
+    back = np.where((zero > 0)[:, None], each.scatter, each.reduce) * scatters[:, None]
+    forth = each.gather * gathers[:, None]
+    shown = np.where(beside[0], 0.0, back[:, ALONE]) + np.where(beside[1], 0.0, forth[:, ALONE])
+    back, forth = back * beside[0][:, None], forth * beside[1][:, None]
+    back, forth = back + forth * third[:, None], forth * ~third[:, None]
+    sends = np.where(third | ~staged, 0.0, window.vpp)
+    least = np.where(third, 1.0, window.pp) / layers
+    found: Floats = shown
+    for stream, part in ((back, 2.0 / 3.0), (forth, 1.0 / 3.0)):
+        math_s = np.where(third, window.through_s, part * window.stage_s)
+        times = np.where(third, window.count, part) * window.share
+        longer = exposed_rows_s(stream, math_s, traffic.table, traffic.places, times, sends, window.behind_s)
+        found = found + np.maximum(longer, least * stream[:, ALONE])
+    return found

@@ -10,8 +10,9 @@ more server that micro-batches pass (see ``pipeline``); those of all stages work
 ahead of the devices, t_launch of the operators of a stage is what t_stage takes at least, and the host's part of the
 rhythm; otherwise launches are in the operators. With v pieces of the model on a stage (interleaved 1F1B) the bubble is
 a v-th, and every micro-batch is sent v times as often (section 2.2 there). Gradients are reduced after the last
-backward, or beside it where the runtime does so: then what is longer shows, at least one layer's; the first and
-the last stage add up the gradients of a tied embedding (see ``tied``).
+backward, or beside it where the runtime does so: then what is longer shows, at least one layer's, and both are longer
+where they share links with exchanges of that backward (see ``network.contention``); the first and the last stage add up
+the gradients of a tied embedding (see ``tied``).
 
 What replicas exchange is in ``replicas``, what moves beside the math in ``overlap``, what lies off the devices in
 ``offload``. Where replicas are shards of one copy (ZeRO stage 3, FSDP), each updates its part. Every micro-batch
@@ -40,7 +41,10 @@ from simulator.steps.pipeline import stage_seconds
 from simulator.steps.pricing import PricedGraph, busy_seconds, collective_seconds, price_graph
 from simulator.steps.replicas import (
     Replicas,
+    Traffic,
     Trained,
+    exchanged_beside,
+    moved_weight_bytes,
     on_device,
     shards_of,
     state_bytes,
@@ -130,8 +134,11 @@ def price_step(
     through_s = through_seconds(micro, plan, count)
     bubble_s = through_s - count * micro.total_s / plan.pp
     host_s = _host_seconds(stages, hosts, count, plan.vpp, model.runtime)
-    replicas = Replicas(trained, states.weights, gradients, communicators, model)
-    reduce_s = replicas.exposed_s(work, plan, count, through_s, max(stages))
+    weights = moved_weight_bytes(work, zero, how.precision, states.weights)
+    replicas = Replicas(trained, weights, gradients, communicators, model)
+    exchanges = exchanged_beside(micro, communicators, model, sent_bytes(work, plan, how))
+    traffic, share = Traffic(exchanges[None], np.zeros(1, np.int64)), max(stages) / sum(stages)
+    reduce_s = replicas.exposed_s(work, plan, count, through_s, max(stages), traffic, share)
     reduce_s += tied_seconds(work, plan, gradients, communicators, model)
     offload_s = 0.0
     if any(moved.where):
@@ -185,8 +192,13 @@ def send_seconds(
     work: TrainStep, plan: Plan, how: Lowering, model: DeviceModel, communicators: Mapping[str, Communicator]
 ) -> float:
     """One micro-batch's activations from a stage to the next [s]."""
+    return collective_seconds(OpKind.SEND_RECV, sent_bytes(work, plan, how), communicators["pp"], model)
+
+
+def sent_bytes(work: TrainStep, plan: Plan, how: Lowering) -> float:
+    """What a device sends of a micro-batch to the next stage [B]."""
     size = plan.micro_batch * work.seq_len * work.model.hidden * how.precision.activation_bytes
-    return collective_seconds(OpKind.SEND_RECV, size / (plan.tp * plan.cp), communicators["pp"], model)
+    return size / (plan.tp * plan.cp)
 
 
 def check_schedule(plan: Plan, count: int) -> None:

@@ -80,6 +80,7 @@ def test_streams_that_start_together_end_as_on_the_fabric(cases: list[Floats]) -
 
 
 @given(streams(startup=False), streams(startup=False))
+@settings(deadline=None)
 def test_two_streams_share_as_on_the_fabric(one: Floats, other: Floats) -> None:
     env, seen = simpy.Environment(), list[list[float]]()
     links = Fabric(env, dict.fromkeys([*TIERS, "a", "b"], 1.0), lambda _, rates: seen.append(list(rates)))
@@ -146,6 +147,7 @@ def test_a_stream_beside_a_window_is_as_on_the_fabric(case: tuple[float, Floats]
 
 
 @given(st.floats(0.1, 10.0), st.floats(0.1, 10.0), st.floats(0.0, 1.0))
+@settings(deadline=None)
 def test_one_tier_in_closed_form(moved: float, window: float, part: float) -> None:
     """Exchanges E of a window W on the tier of a stream B: B E / W longer, or all that the tier has to carry."""
     exchanges = np.zeros(EXCHANGES)
@@ -159,6 +161,7 @@ def test_one_tier_in_closed_form(moved: float, window: float, part: float) -> No
 
 
 @given(windows(), streams())
+@settings(deadline=None)
 def test_never_less_than_without_the_exchanges_links(case: tuple[float, Floats], hidden: Floats) -> None:
     window, exchanges = case
     found = float(exposed_s(hidden, window, exchanges, 1.0))

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
 from hardware_specs.errors import InputError
 from simulator.network.communicator import collective_cost
+from simulator.network.contention import ALONE
 from simulator.prepared import Prepared, prepare
 from simulator.scenario import Plan, Scenario, TrainStep, check_plan
 from simulator.simulate import simulate
 from simulator.steps.replicas import (
+    QUIET,
+    Exchanges,
+    Floats,
     Replicas,
     Trained,
+    Window,
     shards_of,
+    shown_s,
     state_bytes,
-    third_exposed_s,
     trained_parameters,
     zero_stage,
 )
@@ -94,7 +100,7 @@ def test_hybrid_groups_hold_more_and_send_less_far(one_pool: Callable[..., Scena
     # A copy lies in a node: its weights are gathered there; what was scattered there is added up over four nodes.
     inside = collective_cost(OpKind.ALL_GATHER, 2.0 * size, hybrid.communicators["shard"])
     assert inside.outer_bytes == 0.0
-    assert mine.exchanges().gather_s < theirs.exchanges().gather_s
+    assert mine.exchanges().gather[ALONE] < theirs.exchanges().gather[ALONE]
     apart = collective_cost(OpKind.ALL_REDUCE, 4.0 * size / 8, hybrid.communicators["copies"])
     assert apart.outer_bytes > 0.0
     assert hybrid.communicators["shard"].size * hybrid.communicators["copies"].size == 32
@@ -112,15 +118,26 @@ def test_groups_must_divide_the_replicas() -> None:
         check_plan(Plan(dp=8, shard=3), 8)
 
 
-@given(gather=st.floats(0.0, 10.0), scatter=st.floats(0.0, 10.0), math=st.floats(0.0, 20.0))
-def test_what_shows_is_between_all_and_one_layers(gather: float, scatter: float, math: float) -> None:
+def stream(alone_s: float) -> Floats:
+    return np.array([[1.0, alone_s, 0.0, 0.0, alone_s, 0.0]])
+
+
+@given(
+    gather=st.floats(0.0, 10.0), scatter=st.floats(0.0, 10.0), math=st.floats(0.0, 20.0),
+    zero=st.sampled_from((1, 3)),
+)  # fmt: skip
+@settings(deadline=None)
+def test_what_shows_is_between_all_and_one_layers(gather: float, scatter: float, math: float, zero: int) -> None:
+    each = Exchanges(stream(gather + scatter), stream(scatter), stream(gather))
+    window = Window(*np.array([[1, 3.0 * math, math, 1.0, 1, 1, 0.0]]).T)
     shown = [
-        third_exposed_s(gather, scatter, math, 32, frozenset(words))
-        for words in (("gradients", "weights"), ("weights",), ())
+        float(shown_s(each, np.array([["gradients" in w], ["weights" in w]]), np.array([zero]), window, 32, QUIET)[0])
+        for w in (("gradients", "weights"), ("weights",), ())
     ]
     assert shown[0] <= shown[1] + 1e-9 and shown[1] <= shown[2] + 1e-9
-    assert shown[2] == pytest.approx(gather + scatter)
-    assert shown[0] >= (gather + scatter) / 32 - 1e-12
+    moved = scatter + (2.0 if zero == 3 else 1.0) * gather
+    assert shown[2] == pytest.approx(moved)
+    assert shown[0] >= moved / 32 - 1e-12
 
 
 def test_states_follow_the_optimizer(one_pool: Callable[..., Scenario]) -> None:
