@@ -30,10 +30,10 @@ def test_half_of_the_layers_lies_between_none_and_all(silicost: Run) -> None:
         [r["step_time_s"] for r in (none, half, full)],
         [r["memory_bytes"]["activations"] for r in (none, half, full)],
     )
-    assert times[1] == pytest.approx((times[0] + times[2]) / 2.0, rel=1e-6)
+    assert times[1] == pytest.approx((times[0] + times[2]) / 2.0, rel=1e-3)
     assert kept[2] < kept[1] < kept[0]
     hfu = [r["hfu"] * r["step_time_s"] for r in (none, half, full)]
-    assert hfu[1] == pytest.approx((hfu[0] + hfu[2]) / 2.0, rel=1e-6)
+    assert hfu[1] == pytest.approx((hfu[0] + hfu[2]) / 2.0, rel=1e-3)
     assert half["mfu"] * times[1] == pytest.approx(none["mfu"] * times[0]), "model FLOPs are the same"
 
 
