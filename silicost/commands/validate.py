@@ -183,11 +183,17 @@ def _print_tables(report: dict[str, Any]) -> None:
     print_rows([{"rows": name, **_line(part)} for name, part in parts.items()], Format.TABLE, "over all rows")
     if report["memory"]:
         print_rows([_line(report["memory"])], Format.TABLE, "memory of training runs")
+    if report["ranking"]:
+        print_rows([_rounded(row) for row in report["ranking"]], Format.TABLE, "ranking of plans within a model")
     title = "mean over (source, device) groups"
     print_rows([_line(overall["source_device_groups"])], Format.TABLE, title)
     for title, reasons in (("skipped", overall["skip_reasons"]), ("left out", report["left_out"])):
         if reasons:
             print_rows([{"rows": n, "reason": reason} for reason, n in reasons.items()], Format.TABLE, title)
+
+
+def _rounded(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: float(f"{value:.3g}") if isinstance(value, float) else value for name, value in row.items()}
 
 
 def _line(group: dict[str, Any], *without: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from simulator.validation.one_pool import Models
 from simulator.validation.ops import predict_ops
 from simulator.validation.outcome import Outcome, Words, joined
 from simulator.validation.points import Points, conditions_in
+from simulator.validation.ranking import rankings_of
 from simulator.validation.scoring import figures_of, mean_of, reasons_of
 from simulator.validation.serving import predict_serving
 from simulator.validation.training import MEMORY, METRIC, predict_memory, predict_training
@@ -153,6 +154,7 @@ def report_of(scored: Sequence[Scored], group_by: Sequence[str] = GROUP_BY) -> d
             "held_out": figures_of(rows.take(~seen), origins[~seen]),
         },
         "memory": _memory_figures(scored),
+        "ranking": rankings_of([(each.points, each.outcome) for each in scored]),
         "left_out": reasons_of(whole.left_out[~kept]),
     }
 

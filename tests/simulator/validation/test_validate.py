@@ -42,8 +42,9 @@ def labels(report: dict[str, Any], *names: str) -> list[tuple[str, ...]]:
 
 def test_form_of_the_report(tables: list[Points]) -> None:
     report = report_of(predict(tables, {}))
-    assert list(report) == ["schema", "groups", "overall", "memory", "left_out"]
+    assert list(report) == ["schema", "groups", "overall", "memory", "ranking", "left_out"]
     assert report["memory"] is None
+    assert report["ranking"] == []
     for group in report["groups"]:
         assert list(group) == [("metric" if name == "op" and group["kind"] != "ops" else name) for name in GROUP]
     assert list(report["overall"]) == [*GROUP[4:], "source_device_groups", "fitted", "held_out"]
