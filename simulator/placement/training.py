@@ -83,12 +83,11 @@ def placed_training(scenario: Scenario, work: TrainStep) -> Result:
     depth = sum(bool(ran.any()) for ran in placed.counts.values())
     rhythm = follow(lambda steps: _run(units, placer, shared, steps, depth), shape.count, depth)
     trained = trained_on_pools(work, prepared, homes, updates)
-    graphs = {name: priced.graph for name, priced in shared.priced.items()}
     pass_s = {
         name: float((shared.priced[name].time_s * ran).sum()) / shape.passes[name]
         for name, ran in placed.counts.items()
     }
-    update, costs = update_pools(work, prepared, units, homes, trained, graphs, pass_s)
+    update, costs = update_pools(work, prepared, units, homes, trained, shared.priced, pass_s)
     placer.check_all_matched()
     totals = account((*rhythm.runs, Run(update)), prepared, units)
     model_flops, hardware_flops = (f * work.global_batch for f in counted_flops(work, prepared[0].how, plan.recompute))

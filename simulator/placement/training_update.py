@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import msgspec
+import numpy as np
 
 from simulator.engine.executor import execute
 from simulator.engine.tasks import Execution
@@ -15,15 +16,22 @@ from simulator.placement.training_memory import Trained, tied_apart, updated_by
 from simulator.prepared import Prepared
 from simulator.scenario import TrainStep
 from simulator.steps.pricing import PricedGraph, price_graph
-from simulator.steps.replicas import Replicas, shards_of, state_bytes
+from simulator.steps.replicas import (
+    Replicas,
+    Traffic,
+    exchanged_beside,
+    moved_weight_bytes,
+    shards_of,
+    state_bytes,
+    zero_stage,
+)
 from simulator.steps.replicas import Trained as Updated
-from workloads.graph import Graph
 from workloads.lowering.training import gradient_tensors, lower_update
 
 
 def update_pools(
     work: TrainStep, prepared: Sequence[Prepared], units: Units, homes: Homes, trained: Trained,
-    graphs: Mapping[str, Graph], stage_s: Mapping[str, float],
+    micros: Mapping[str, PricedGraph], stage_s: Mapping[str, float],
 ) -> tuple[Execution, dict[str, PricedGraph]]:  # fmt: skip
     """All pools update at once; also the update of each pool that has one, priced on one device.
 
@@ -31,13 +39,13 @@ def update_pools(
     of a tied head goes to where the embedding is updated, and the weights come back.
 
     Args:
-        graphs: a micro-batch as each pool lowers it.
+        micros: a micro-batch as each pool prices it.
         stage_s: time of one pass of each pool [s].
     """
     writer = ProgramWriter(units)
     costs: dict[str, PricedGraph] = {}
     ends = None if work.lora_rank else tied_apart(work.model, homes)
-    reduced = {each.pool.name: _exchanged(writer, work, each, units, trained, stage_s) for each in prepared}
+    reduced = {each.pool.name: _exchanged(writer, work, each, units, trained, micros, stage_s) for each in prepared}
     for each in prepared:
         name, unit = each.pool.name, units[each.pool.name][0]
         mine = {holder: share for (holder, updater), share in trained.items() if updater == name}
@@ -45,7 +53,7 @@ def update_pools(
             continue
         weights, gradients, states = state_bytes(work, each.precision.attention, each.pool.runtime)
         shards = shards_of(work, each.pool.plan, each.pool.runtime).states
-        tensors = gradient_tensors(graphs[name], work.model.tied, gradients)
+        tensors = gradient_tensors(micros[name].graph, work.model.tied, gradients)
         own = sum(share.each for share in mine.values()) / shards
         graph = lower_update(own, gradients, states, weights, {size / shards: n for size, n in tensors.items()})
         costs[name] = price_graph(graph, each.model, each.communicators)
@@ -68,17 +76,22 @@ def update_pools(
 
 
 def _exchanged(
-    writer: ProgramWriter, work: TrainStep, each: Prepared, units: Units, trained: Trained, stage_s: Mapping[str, float]
-) -> tuple[Product, ...]:
+    writer: ProgramWriter, work: TrainStep, each: Prepared, units: Units, trained: Trained,
+    micros: Mapping[str, PricedGraph], stage_s: Mapping[str, float],
+) -> tuple[Product, ...]:  # fmt: skip
     """What replicas of a pool exchange that no math hides; nothing of one replica."""
     plan = each.pool.plan
     if plan.dp == 1:
         return ()
     weights, gradients, _ = state_bytes(work, each.precision.attention, each.pool.runtime)
     updated = Updated(updated_by(trained, each.pool.name), 0.0)
-    replicas = Replicas(updated, weights, gradients, each.communicators, each.model)
+    zero = zero_stage(work, plan, each.pool.runtime)
+    moved = moved_weight_bytes(work, zero, each.precision, weights)
+    replicas = Replicas(updated, moved, gradients, each.communicators, each.model)
     # A pool is a stage of a pipeline: shards of ZeRO stage 3 are gathered once for all micro-batches.
     staged = msgspec.structs.replace(plan, pp=max(2, len(units)))
     name = each.pool.name
-    seconds = replicas.exposed_s(work, staged, 1, stage_s[name], stage_s[name])
+    traffic = Traffic(exchanged_beside(micros[name], each.communicators, each.model)[None], np.zeros(1, np.int64))
+    share = stage_s[name] / micros[name].total_s
+    seconds = replicas.exposed_s(work, staged, 1, stage_s[name], stage_s[name], traffic, share)
     return (writer.exchange(units[name][0], "gradients", seconds),)
