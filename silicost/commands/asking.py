@@ -44,7 +44,7 @@ def _scenario_flags(
     global_batch: Annotated[int | None, flags.number("--global-batch", "Of training: sequences of a step.")] = None,
     seq_len: Annotated[int | None, flags.number("--seq-len", "Of training: tokens of a sequence.")] = None,
     micro_batch: Annotated[int | None, flags.number("--micro-batch", "Of training: sequences of one pass.")] = None,
-    recompute: Annotated[str, typer.Option("--recompute", help="Of training: none, selective or full.")] = "",
+    recompute: Annotated[str, typer.Option("--recompute", help="Of training: none, selective, full, every:N ...")] = "",
     lora_rank: Annotated[int | None, flags.number("--lora-rank", "Of training: rank of adapters.")] = None,
     count: flags.Count = None,
     tp: flags.Tp = None,

@@ -18,10 +18,11 @@ from simulator.prepared import Prepared
 from simulator.scenario import StaticBatch, TrainStep
 from simulator.steps.prefill import PrefillStep
 from simulator.steps.static_batch import host_seconds, prompt_phase, replica_prefill
+from simulator.steps.train_step import recomputed
 from simulator.timeline import Timeline
 from workloads.graph import Graph
 from workloads.lowering.inference import lower_step
-from workloads.lowering.plan import Lowering
+from workloads.lowering.plan import Lowering, stage_lengths
 from workloads.lowering.training import lower_micro_batch
 
 
@@ -48,12 +49,14 @@ def watch(prepared: Prepared) -> Timeline:
 def training_step(prepared: Prepared, work: TrainStep) -> Step:
     """One micro-batch, forward and backward."""
 
-    plan = prepared.pool.plan
+    plan, runtime = prepared.pool.plan, prepared.pool.runtime
+    again = recomputed(plan, runtime)
+    stages = plan.stages or stage_lengths(work.model.layers, plan.pp)
 
     def micro_batch(how: Lowering) -> Graph:
-        return lower_micro_batch(work.model, plan.micro_batch, work.seq_len, how, plan.recompute, work.lora_rank)
+        return lower_micro_batch(work.model, plan.micro_batch, work.seq_len, how, again, work.lora_rank, stages=stages)
 
-    return Step("forward", micro_batch, prepared.pool.runtime.host_step.value)
+    return Step("forward", micro_batch, runtime.host_step.value)
 
 
 def prefill_of(prepared: Prepared, work: StaticBatch) -> list[Step]:
