@@ -247,9 +247,10 @@ def shown_s(
 ) -> Floats:  # fmt: skip
     """What steps show of the exchanges of replicas, and what those beside the math add to it, shape [n] [s].
 
-    All of what does not move beside the math shows. Of the rest what is longer than the math, one layer's at least:
-    gradients are beside the last backward, which takes two thirds of a micro-batch, weights beside the first forward;
-    shards of stage 3 are gathered and scattered with every layer.
+    All of what does not move beside the math shows. Of the rest one layer's, which has no math beside it, what of the
+    others is longer than the math, and how much longer they make that: gradients are beside the last backward, which
+    takes two thirds of a micro-batch, weights beside the first forward; shards of stage 3 are gathered and scattered
+    with every layer.
 
     Args:
         each: shape [n, 6].
@@ -270,6 +271,7 @@ def shown_s(
     for stream, part in ((back, 2.0 / 3.0), (forth, 1.0 / 3.0)):
         math_s = np.where(third, window.through_s, part * window.stage_s)
         times = np.where(third, window.count, part) * window.share
-        longer = exposed_rows_s(stream, math_s, traffic.table, traffic.places, times, sends, window.behind_s)
-        found = found + np.maximum(longer, least * stream[:, ALONE])
+        early = stream * (1.0 - least)[:, None]
+        longer = exposed_rows_s(early, math_s, traffic.table, traffic.places, times, sends, window.behind_s)
+        found = found + least * stream[:, ALONE] + longer
     return found

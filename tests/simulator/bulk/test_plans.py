@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -11,8 +12,9 @@ import pytest
 
 from hardware_specs.errors import InputError
 from silicost.scenarios import training_scenario
-from simulator.bulk.plan_steps import price_plans
+from simulator.bulk.plan_steps import _Maker, price_plans
 from simulator.bulk.plans import Bounds, columns_of, plan_of, plan_space
+from simulator.network.contention import EXCHANGES
 from simulator.prepared import Prepared, prepare
 from simulator.scenario import Plan, Scenario, TrainStep
 from simulator.schedules.registry import names, refusal, schedule_of
@@ -22,7 +24,7 @@ from workloads.models.catalogue import load_model
 SMALL = load_model("llama-3.2-1b")
 
 
-def scenario_of(model: str, device: str, count: int, batch: int, length: int, **hardware: str) -> Scenario:
+def scenario_of(model: str, device: str, count: int, batch: int, length: int, **hardware: Any) -> Scenario:
     return training_scenario(model, device, global_batch=batch, seq_len=length, dp=count, tp=1, **hardware)
 
 
@@ -57,6 +59,37 @@ def test_costs_are_those_of_simulate(model: str, device: str, count: int, batch:
         assert np.isnan(costs.step_s[row])
         with contextlib.suppress(InputError):
             assert not simulate(under(scenario, plan_of(prepared.pool.plan, plans, int(row)))).fits
+
+
+@pytest.mark.parametrize(
+    ("model", "runtime", "length", "formats"),
+    [
+        ("llama-3.2-1b", "megatron-core-2025", 2048, {}), ("mixtral-8x7b", "megatron-core-2025", 2048, {}),
+        ("llama-3.1-8b", "torchtitan-2025", 8192, {"dtype": "fp8", "recipe": "fp8-tensorwise"}),
+    ],
+)  # fmt: skip
+def test_plans_that_share_links_cost_what_simulate_says(
+    model: str, runtime: str, length: int, formats: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    scenario = scenario_of(model, "h100-sxm-80gb", 32, 64, length, runtime=runtime, **formats)
+    prepared, work = prepare(scenario), scenario.workload
+    assert isinstance(work, TrainStep)
+    overlaps = frozenset(prepared.pool.runtime.can_overlap) | {"gradients", "weights"}
+    plans = plan_space(
+        work, 32, Bounds(micro_batch=2, cp=2, vpp=2, schedules=("1f1b", "interleaved"), overlaps=overlaps)
+    )
+    costs = price_plans(prepared, work, plans)
+    with monkeypatch.context() as patch:
+        patch.setattr(_Maker, "_exchanged", lambda *_: np.zeros(EXCHANGES))
+        quiet = price_plans(prepared, work, plans)
+    longer = costs.fits & (costs.step_s > quiet.step_s * (1.0 + 1e-6))
+    assert longer.sum() > 20
+    rows = np.random.default_rng(1).choice(np.flatnonzero(longer), 20, replace=False)
+    assert (plans.zero[longer] == 3).any()
+    for row in rows:
+        result = simulate(under(scenario, plan_of(prepared.pool.plan, plans, int(row))))
+        assert costs.step_s[row] == pytest.approx(result.metrics["step_time_s"], rel=1e-9)
+        assert costs.device_j[row] == pytest.approx(result.energy.device, rel=1e-9)
 
 
 def ready(count: int = 16, batch: int = 16) -> tuple[Prepared, TrainStep]:

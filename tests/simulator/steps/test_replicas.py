@@ -12,10 +12,11 @@ from msgspec import structs
 
 from hardware_specs.errors import InputError
 from simulator.network.communicator import collective_cost
-from simulator.network.contention import ALONE
+from simulator.network.contention import ALONE, NODE, PORT
 from simulator.prepared import Prepared, prepare
-from simulator.scenario import Plan, Scenario, TrainStep, check_plan
+from simulator.scenario import Formats, Plan, Scenario, TrainStep, check_plan
 from simulator.simulate import simulate
+from simulator.steps.pipeline import stage_seconds
 from simulator.steps.replicas import (
     QUIET,
     Exchanges,
@@ -23,12 +24,15 @@ from simulator.steps.replicas import (
     Replicas,
     Trained,
     Window,
+    moved_weight_bytes,
     shards_of,
+    share_of_ends,
     shown_s,
     state_bytes,
     trained_parameters,
     zero_stage,
 )
+from simulator.steps.train_step import price_step
 from simulator.steps.training_result import memory_use
 from workloads.models.catalogue import load_model
 from workloads.operators import OpKind
@@ -75,8 +79,6 @@ def test_parts_of_experts_are_joined_by_gathers_and_scatters(one_pool: Callable[
 
     def bytes_of(etp: int) -> dict[str, float]:
         prepared = prepare(planned(one_pool(work, "h100-sxm-80gb", tp=2, dp=8, ep=4), etp=etp))
-        from simulator.steps.train_step import price_step
-
         cost = price_step(work, prepared.pool.plan, prepared.how, prepared.model, prepared.communicators)
         return {o.name: o.message_bytes for o in cost.micro.graph.operators if o.family == "collective"}
 
@@ -146,3 +148,78 @@ def test_states_follow_the_optimizer(one_pool: Callable[..., Scenario]) -> None:
     assert adam - lion == 4.0
     assert zero_stage(TrainStep(SMALL, 8, 512), Plan(dp=8, zero=2), runtime) == 2
     assert isinstance(trained_parameters(TrainStep(SMALL, 1, 512), Plan()), Trained)
+
+
+def shown_beside(scenario: Scenario) -> tuple[float, float, float]:
+    """What shows of the reduction of gradients [s]: as a step prices it, without exchanges beside it, and all of it."""
+    prepared, work = prepare(scenario), scenario.workload
+    assert isinstance(work, TrainStep)
+    plan = prepared.pool.plan
+    cost = price_step(work, plan, prepared.how, prepared.model, prepared.communicators)
+    stages = stage_seconds(cost.micro, plan.pp)
+    replicas = replicas_of(prepared, work)
+    quiet = replicas.exposed_s(work, plan, cost.micro_batches, cost.micro.total_s, max(stages))
+    return cost.reduce_s, quiet, float(replicas.exchanges().reduce[ALONE])
+
+
+def test_what_shares_links_with_a_backward_takes_longer(one_pool: Callable[..., Scenario]) -> None:
+    """Tensor exchanges and gradients of one node: more shows, but no more than if all came behind the backward."""
+    work = TrainStep(SMALL, 4, 2048)
+    scenario = one_pool(work, "h100-sxm-80gb", tp=2, dp=4, runtime="megatron-core-2025")
+    shown, quiet, whole = shown_beside(planned(scenario, zero=0, overlap="gradients"))
+    assert quiet * 1.05 < shown < whole
+    # Without tensor exchanges there is nothing to share with.
+    alone = one_pool(TrainStep(SMALL, 8, 2048), "h100-sxm-80gb", dp=8, runtime="megatron-core-2025")
+    shown, quiet, _ = shown_beside(planned(alone, zero=0, overlap="gradients"))
+    assert shown == pytest.approx(quiet, rel=1e-12)
+    # Nor does what follows the backward share anything.
+    shown, quiet, whole = shown_beside(planned(scenario, zero=0, overlap="none"))
+    assert shown == quiet == pytest.approx(whole)
+
+
+def test_links_inside_nodes_and_between_them_are_not_shared(one_pool: Callable[..., Scenario]) -> None:
+    scenario = one_pool(TrainStep(SMALL, 4, 4096), "h100-sxm-80gb", tp=8, dp=4, runtime="megatron-core-2025")
+    shown, quiet, whole = shown_beside(planned(scenario, zero=0, overlap="gradients"))
+    assert shown == pytest.approx(quiet, rel=1e-12)
+    assert quiet < whole
+
+
+@pytest.mark.parametrize("shard", [0, 4])
+def test_shards_share_links_with_the_math_of_every_layer(one_pool: Callable[..., Scenario], shard: int) -> None:
+    work = TrainStep(SMALL, 16, 8192)
+    scenario = one_pool(work, "h100-sxm-80gb", tp=2, dp=16, runtime="megatron-core-2025")
+    shown, quiet, _ = shown_beside(planned(scenario, zero=3, shard=shard))
+    prepared = prepare(planned(scenario, zero=3, shard=shard))
+    stream = replicas_of(prepared, work).exchanges().scatter
+    # What groups scatter moves inside a node, and between nodes what they sum up.
+    assert stream[NODE] > 0.0 and stream[PORT] > 0.0
+    assert shown > quiet * 1.05
+    # Where the network is what takes longest, math that waits for links inside a node costs nothing.
+    short = one_pool(TrainStep(SMALL, 16, 1024), "h100-sxm-80gb", tp=2, dp=16, runtime="megatron-core-2025")
+    shown, quiet, _ = shown_beside(planned(short, zero=3, shard=shard))
+    assert shown == pytest.approx(quiet, rel=1e-12)
+
+
+def test_sends_that_math_hides_lengthen_nothing(one_pool: Callable[..., Scenario]) -> None:
+    work = TrainStep(SMALL, 16, 4096)
+    scenario = one_pool(work, "h100-sxm-80gb", pp=2, dp=4, runtime="megatron-core-2025")
+    plain, hidden, quiet = (
+        shown_beside(planned(scenario, zero=0, overlap=words)) for words in ("gradients", "gradients,pipeline", "none")
+    )
+    # A backward that stands still for a send hides more of what others move meanwhile.
+    assert plain[1] <= plain[0] < quiet[0]
+    assert hidden[1] <= hidden[0] < quiet[0]
+
+
+@pytest.mark.parametrize(("recipe", "linear"), [("fp8-tensorwise", 1.0), ("fp8-rowwise", 2.0)])
+def test_shards_of_linear_layers_are_gathered_in_8_bits(
+    one_pool: Callable[..., Scenario], recipe: str, linear: float
+) -> None:  # fmt: skip
+    work = TrainStep(SMALL, 64, 512)
+    wide = planned(one_pool(work, "h100-sxm-80gb", dp=8, runtime="torchtitan-2025"), zero=3)
+    formats = Formats(dtype="fp8", recipe=recipe)
+    narrow = planned(one_pool(work, "h100-sxm-80gb", dp=8, runtime="torchtitan-2025", formats=formats), zero=3)
+    precision, ends = prepare(narrow).precision, share_of_ends(SMALL)
+    assert moved_weight_bytes(work, 3, precision, 2.0) == pytest.approx(linear * (1.0 - ends) + 2.0 * ends)
+    assert moved_weight_bytes(work, 1, precision, 2.0) == 2.0
+    assert moved_weight_bytes(work, 3, prepare(wide).precision, 2.0) == 2.0
