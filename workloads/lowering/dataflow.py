@@ -61,7 +61,7 @@ def lower_dataflow(
         raise InputError(f"--dp {dp}: must divide the batch of {batch} samples")
     shapes = shapes_of(operators, inputs, batch / dp)
     ordered = sorted_operators(operators, [tensor.name for tensor in inputs])
-    writer = StepWriter(ordered, shapes)
+    writer = StepWriter(ordered, shapes, batch / dp)
     written: dict[str, Callable[[], None]] = {
         "forward": writer.forward,
         "backward": lambda: writer.backward(dp),

@@ -11,15 +11,21 @@ Every tensor is a matrix: rows (the samples of the batch) x cols.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from heapq import heappop, heappush
 from typing import Literal, get_args
 
 import msgspec
 
 from hardware_specs.dtypes import BITS
 from hardware_specs.errors import InputError, nearest
+from workloads.lowering.sized import check_sizes, result_shape
 
-Kind = Literal["gemm", "add", "mul", "relu", "gelu", "softmax", "loss"]
+Kind = Literal[
+    "gemm", "add", "mul", "relu", "gelu", "softmax", "loss",
+    "matmul", "convolution", "attention", "norm", "rope", "activation", "elementwise", "embedding", "copy", "experts",
+]  # fmt: skip
 Optimizer = Literal["sgd", "adam"]
 
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -53,6 +59,9 @@ class DataflowOperator(msgspec.Struct, frozen=True):
         bias: a gemm adds a trained row of n values.
         parameter: the weights of a gemm are trained; false: they are frozen.
         dtype: compute dtype.
+        sizes: written out instead of derived, of one sample (``workloads.lowering.sized``); inputs then say only what
+            it waits for. The kinds behind "loss" need them. Such operators run forward only.
+        per_step: the sizes are of a whole step, whatever its batch.
     """
 
     name: str
@@ -62,11 +71,13 @@ class DataflowOperator(msgspec.Struct, frozen=True):
     bias: bool = False
     parameter: bool = True
     dtype: str = "fp32"
+    sizes: dict[str, float] = {}
+    per_step: bool = False
 
     @property
     def trained(self) -> bool:
         """Whether it has weights that get a gradient and an update."""
-        return self.kind == "gemm" and self.parameter
+        return self.kind == "gemm" and self.parameter and not self.sizes
 
 
 class Dataflow(msgspec.Struct, frozen=True, tag="dataflow"):
@@ -104,6 +115,9 @@ def check_dataflow(flow: Dataflow) -> None:
         raise InputError("dataflow: has no operators; at least one is needed")
     if flow.train and not any(o.trained for o in flow.operators):
         raise InputError("dataflow: train = true, but no operator has weights to train (a gemm with parameter = true)")
+    sized = next((o.name for o in flow.operators if o.sizes), "")
+    if flow.train and sized:
+        raise InputError(f"dataflow: operator {sized!r} has sizes of its own and no backward; train must be false")
     shapes_of(flow.operators, flow.inputs, float(flow.batch))
 
 
@@ -121,7 +135,7 @@ def shapes_of(operators: Sequence[DataflowOperator], inputs: Sequence[DataflowIn
             raise InputError(f"dataflow: input {tensor.name!r}: {tensor.rows} x {tensor.cols} must be at least 1 x 1")
         shapes[tensor.name] = (batch * tensor.rows, float(tensor.cols))
     for operator in sorted_operators(operators, tuple(shapes)):
-        shapes[operator.name] = _shape(operator, [shapes[name] for name in operator.inputs])
+        shapes[operator.name] = _shape(operator, [shapes[name] for name in operator.inputs], batch)
     return shapes
 
 
@@ -132,29 +146,43 @@ def sorted_operators(operators: Sequence[DataflowOperator], inputs: Sequence[str
         InputError: duplicated or unknown names, or a cycle.
     """
     names = [*inputs, *(o.name for o in operators)]
+    times = Counter(names)
     for operator in operators:
-        if names.count(operator.name) > 1:
+        if times[operator.name] > 1:
             raise InputError(f"dataflow: operator {operator.name!r} is named twice; names must differ")
         for name in operator.inputs:
-            if name not in names:
+            if name not in times:
                 close = nearest(name, [n for n in names if n != operator.name])
                 hint = f"; did you mean {close[0]!r}?" if close else ""
                 raise InputError(
                     f"dataflow: operator {operator.name!r}: unknown input {name!r}{hint} (known: {', '.join(names)})"
                 )
-    ready, waiting, ordered = set(inputs), list(operators), list[DataflowOperator]()
-    while waiting:
-        found = next((o for o in waiting if ready.issuperset(o.inputs)), None)
-        if found is None:
-            stuck = ", ".join(repr(o.name) for o in waiting)
-            raise InputError(f"dataflow: operators {stuck} wait for each other or for such; there must be no cycle")
-        waiting.remove(found)
+    return _in_order(operators, set(inputs))
+
+
+def _in_order(operators: Sequence[DataflowOperator], outside: set[str]) -> list[DataflowOperator]:
+    """Always the first operator, as written, of those whose inputs are all there."""
+    readers: dict[str, list[int]] = {}
+    missing = [set(o.inputs) - outside for o in operators]
+    for place, names in enumerate(missing):
+        for name in names:
+            readers.setdefault(name, []).append(place)
+    ready = [place for place, names in enumerate(missing) if not names]
+    ordered: list[DataflowOperator] = []
+    while ready:
+        found = operators[heappop(ready)]
         ordered.append(found)
-        ready.add(found.name)
+        for place in readers.get(found.name, ()):
+            missing[place].discard(found.name)
+            if not missing[place]:
+                heappush(ready, place)
+    if len(ordered) < len(operators):
+        stuck = ", ".join(repr(o.name) for o, names in zip(operators, missing, strict=True) if names)
+        raise InputError(f"dataflow: operators {stuck} wait for each other or for such; there must be no cycle")
     return ordered
 
 
-def _shape(operator: DataflowOperator, shapes: list[tuple[float, float]]) -> tuple[float, float]:
+def _shape(operator: DataflowOperator, shapes: list[tuple[float, float]], batch: float) -> tuple[float, float]:
     """The shape of an operator's result; checks the operator on the way."""
     place = f"dataflow: operator {operator.name!r}"
     if operator.kind not in KINDS:
@@ -163,6 +191,11 @@ def _shape(operator: DataflowOperator, shapes: list[tuple[float, float]]) -> tup
         raise InputError(f"{place}: unknown kind {operator.kind!r}{hint} (allowed: {', '.join(KINDS)})")
     if operator.dtype not in BITS:
         raise InputError(f"{place}: unknown dtype {operator.dtype!r} (allowed: {', '.join(BITS)})")
+    if operator.sizes:
+        check_sizes(operator.kind, operator.sizes, place)
+        return result_shape(operator.kind, operator.sizes, 1.0 if operator.per_step else batch)
+    if operator.kind not in _ARITY:
+        check_sizes(operator.kind, operator.sizes, place)
     fewest, most = _ARITY[operator.kind]
     if not fewest <= len(shapes) <= most:
         allowed = str(fewest) if fewest == most else f"{fewest} or more" if most > fewest + 1 else f"{fewest} or {most}"

@@ -12,6 +12,7 @@ from dataclasses import replace
 from workloads import operators as op
 from workloads.graph import GraphBuilder
 from workloads.lowering.dataflow_record import DataflowOperator, Optimizer, Shapes
+from workloads.lowering.sized import sized_operator
 from workloads.operators import Operator, OpKind, activation_bytes
 
 _MOMENT_BYTES = {"sgd": 0.0, "adam": 8.0}
@@ -25,11 +26,11 @@ _GRADIENT_BYTES = 4.0
 
 
 class StepWriter:
-    """Writes the phases of one step of sorted operators; shapes are those of one replica."""
+    """Writes the phases of one step of sorted operators; shapes are those of one replica with ``batch`` samples."""
 
-    def __init__(self, operators: Sequence[DataflowOperator], shapes: Shapes) -> None:
+    def __init__(self, operators: Sequence[DataflowOperator], shapes: Shapes, batch: float = 1.0) -> None:
         self.builder = GraphBuilder()
-        self._operators, self._shapes = operators, shapes
+        self._operators, self._shapes, self._batch = operators, shapes, batch
         self._forward: dict[str, int] = {}
         self._final: dict[str, tuple[int, ...]] = {}
         self._needs_gradient: set[str] = set()
@@ -105,6 +106,8 @@ class StepWriter:
         return (self._shapes[o.inputs[0]][1] + o.bias) * o.n
 
     def _result(self, o: DataflowOperator) -> Operator:
+        if o.sizes:
+            return sized_operator(o.name, o.kind, o.sizes, o.dtype, 1.0 if o.per_step else self._batch)
         rows, cols = self._shapes[o.inputs[0]]
         dtype = _dtype(o)
         if o.kind == "gemm":
