@@ -1,1 +1,1 @@
-"""Closed forms for what has no contention: a static inference batch and a synchronous training step."""
+"""Closed forms: a static inference batch, a synchronous training step and what its parts are."""
