@@ -20,7 +20,7 @@ from simulator.metrics import BY_NAME
 from simulator.prepared import Prepared
 from simulator.provenance import provenance_of
 from simulator.result import Energy, Interval, MemoryUse, PhaseCost, PoolUse, Result, Roof
-from simulator.scenario import Scenario, TrainStep
+from simulator.scenario import Scenario
 from simulator.timeline import Timeline
 from simulator.uncertainty.intervals import POWER, Error, Part, collective_error, interval, prior_error, run_sd, step_sd
 from workloads.collectives.catalogue import load_library
@@ -33,7 +33,8 @@ class Answer:
     """What every kind of run hands over to become a ``Result``.
 
     ``parts`` say what the duration consists of, for its interval; ``powers`` how each metric depends on time, and
-    ``own_parts`` what the time consists of that a metric depends on, where that is not all of the duration.
+    ``own_parts`` what the time consists of that a metric depends on, where that is not all of the duration; a ``step``
+    of training errs otherwise than other runs.
     """
 
     title: str
@@ -49,6 +50,7 @@ class Answer:
     timeline: Timeline = field(default_factory=lambda: Timeline(()))
     warnings: tuple[str, ...] = ()
     own_parts: Mapping[str, tuple[Part, ...]] = field(default_factory=dict)
+    step: bool = False
 
 
 def assemble(prepared: Sequence[Prepared], answer: Answer) -> Result:
@@ -59,7 +61,7 @@ def assemble(prepared: Sequence[Prepared], answer: Answer) -> Result:
     metrics = {**answer.metrics, "carbon_g": costs.carbon_g(energy.facility, scenario.site.carbon.value)}
     _check_finite(metrics)
     several = {id(parts): parts for parts in (answer.parts, *answer.own_parts.values())}
-    sd_of_parts = step_sd if isinstance(scenario.workload, TrainStep) else run_sd
+    sd_of_parts = step_sd if answer.step else run_sd
     spread = {key: sd_of_parts(parts) for key, parts in several.items()}
     intervals: dict[str, Interval] = {
         name: _interval(name, value, _sd_of(name, spread[id(answer.own_parts.get(name, answer.parts))], powers[name]))

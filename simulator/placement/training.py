@@ -106,7 +106,7 @@ def placed_training(scenario: Scenario, work: TrainStep) -> Result:
         duration_s=totals.duration_s, bound={"step": bound_of(rhythm.shown.execution)}, breakdown=totals.breakdown,
         parts=totals.parts, phases=_phases(prepared, shared, placed, shape.count, costs), powers=POWERS,
         reasons=reasons, timeline=rhythm.shown.execution.timeline(),
-        warnings=simulated("micro-batches", shape.count, len(rhythm.shown.stops), rhythm.exact),
+        warnings=simulated("micro-batches", shape.count, len(rhythm.shown.stops), rhythm.exact), step=True,
     )  # fmt: skip
     return assemble(prepared, answer)
 

@@ -54,7 +54,7 @@ def training_result(prepared: Prepared, work: TrainStep, timeline: Timeline) -> 
         metrics=metrics, pools=(pool_use(prepared, memory_use(prepared, work), cost.device_j, cost.busy_s),),
         duration_s=cost.step_s, bound={"step": _bound(cost, pool.plan.pp)}, breakdown=breakdown,
         parts=parts_of(prepared, breakdown, errors), phases=phases, powers=POWERS, reasons=reasons,
-        timeline=timeline,
+        timeline=timeline, step=True,
     )  # fmt: skip
     return assemble((prepared,), answer)
 
