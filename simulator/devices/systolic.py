@@ -1,8 +1,10 @@
 """Systolic arrays, shared by TPUs and HBM ASICs: padding to the array, weight loading, fill and drain.
 
-A product [m, k] x [k, n] on weight-stationary arrays of R x C is cut into ceil(k/R) ceil(n/C) weight tiles. Each tile
-streams m rows and needs R cycles to load (fewer where a row a cycle is less than the memory delivers), hidden by
-double-buffering when m >= R; filling and draining costs R + C - 2 cycles once per chain of tiles. Kung and Leiserson
+A product [m, k] x [k, n] on weight-stationary arrays of R x C is cut into ceil(k/R) ceil(n/C) weight tiles. A plain
+array (``simulator.devices.systolic_cycles``) pays for each the R cycles of its load, the m rows that stream and the
+R + C - 2 of filling and draining. Arrays that load the next tile beside the current one hide the load where m >= R
+(fewer cycles where memory delivers more than a row a cycle), and since the rows of the next tile follow those of this
+one, fill and drain are left once per chain of tiles: ``streamed_cycles``, which the laws take. Kung and Leiserson
 1979; Jouppi et al., ISCA 2017, doi:10.1145/3079856.3080246; the cycle form of Samajdar et al., ISPASS 2020,
 doi:10.1109/ISPASS48437.2020.00016.
 """
@@ -16,6 +18,7 @@ import numpy as np
 from hardware_specs.dtypes import BITS, COMPUTE_DTYPES
 from hardware_specs.records import DeviceSpec
 from simulator.devices.registry import Parameter
+from simulator.devices.systolic_cycles import fill_and_drain, tiles_cycles
 from simulator.kernels.jit import law_kernel
 from simulator.kernels.roofline import (
     ATTENTION_DECODE,
@@ -50,9 +53,9 @@ def gemm_share(p: Any, dtype: int, m: float, n: float, k: float, batch: float) -
     tiles = np.ceil(k / p.depth_tile) * np.ceil(n / p.column_tile) * batch
     rows = padded(m, p.row_tile)
     load = load_cycles(p, dtype)
-    by_tiles = np.ceil(tiles / p.units) * max(rows, load)
-    by_rows = tiles * max(np.ceil(rows / p.units), load)
-    cycles = min(by_tiles, by_rows) + p.depth_tile + p.column_tile - 2.0
+    by_tiles = tiles_cycles(np.ceil(tiles / p.units), rows, load)
+    by_rows = tiles_cycles(tiles, np.ceil(rows / p.units), load)
+    cycles = min(by_tiles, by_rows) + fill_and_drain(p.depth_tile, p.column_tile)
     ideal = m * n * k * batch / (p.depth_tile * p.column_tile * p.units)
     return p.gemm_share * ideal / cycles  # type: ignore[no-any-return]
 
