@@ -25,6 +25,7 @@ from silicost.commands import (
     demo,
     design,
     explain,
+    import_model,
     require,
     run,
     sensitivity,
@@ -68,6 +69,7 @@ app.command("require")(require.require)
 app.command("delta")(delta.delta)
 app.command("chance")(chance.chance)
 app.command("explain")(explain.explain)
+app.command("import")(import_model.import_model)
 app.command("demo")(demo.demo)
 app.command("design")(design.design)
 app.add_typer(calibrate.app, name="calibrate")
