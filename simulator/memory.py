@@ -19,6 +19,10 @@ LOGIT_BYTES: Final = 6.0
 """A logit in 16 bit and its fp32 copy in the loss [B]."""
 
 
+HALF: Final = 2.0
+"""An activation in 16 bits [B]."""
+
+
 class Held(NamedTuple):
     """Parameters on the fullest device: of products in the stack, of experts, norms, embedding and head, and others."""
 
@@ -215,7 +219,7 @@ class LayerTraining(NamedTuple):
 
 def stage_training_bytes(
     arch: Architecture, counts: Sequence[float], micro_batch: int, seq_len: int, recompute: str, flash: bool,
-    sharding: Sharding,
+    sharding: Sharding, width: float = HALF,
 ) -> LayerTraining:  # fmt: skip
     """Activations of the layers of one device, by a policy that may not treat all of them alike.
 
@@ -224,38 +228,39 @@ def stage_training_bytes(
     Args:
         counts: layers of each group, in the order in which they stand.
         recompute: see ``workloads.lowering.recompute``.
+        width: bytes of an activation [B].
     """
     policy = policy_of(recompute)
     kept = again = 0.0
     for group, count, whole in zip(arch.groups, counts, whole_layers(policy, counts), strict=True):
         for number, text in ((count - whole, policy.in_layers), (whole, "full")):
             if number > 0:
-                layer = layer_training_bytes(arch, group, micro_batch, seq_len, text, flash, sharding)
+                layer = layer_training_bytes(arch, group, micro_batch, seq_len, text, flash, sharding, width)
                 kept += number * layer.kept
                 again = max(again, layer.again)
     layers = sum(counts)
     if policy.kind == "uniform" and layers:
         kept *= math.ceil(layers / policy.number) / layers
         rows = float(micro_batch * seq_len) / sharding.cp
-        beside = max(backward_bytes(arch, group, rows, sharding) for group in arch.groups)
+        beside = max(backward_bytes(arch, group, rows, sharding, width) for group in arch.groups)
         again = (again - beside) * min(float(policy.number), layers) + beside
     return LayerTraining(kept, again)
 
 
 def layer_training_bytes(
     arch: Architecture, group: LayerGroup, micro_batch: int, seq_len: int, recompute: str, flash: bool,
-    sharding: Sharding,
+    sharding: Sharding, width: float = HALF,
 ) -> LayerTraining:  # fmt: skip
     """Activations of one layer on one device (see ``training_activation_bytes``), by a policy of single layers."""
     rows = float(micro_batch * seq_len) / sharding.cp
-    inside = rows * arch.hidden * 2.0 * sharding.whole_share
-    whole = inside + _kept_bytes(arch, group, rows, float(seq_len), recompute, flash, sharding)
-    beside = backward_bytes(arch, group, rows, sharding)
+    inside = rows * arch.hidden * width * sharding.whole_share
+    whole = inside + _kept_bytes(arch, group, rows, float(seq_len), recompute, flash, sharding, width)
+    beside = backward_bytes(arch, group, rows, sharding, width)
     if recompute in ("vector", "half") and isinstance(group.mlp, FeedForward) and group.attention is not None:
-        kept = inside + _product_bytes(arch, group.attention, group.mlp, rows, recompute, sharding)
+        kept = inside + _product_bytes(arch, group.attention, group.mlp, rows, recompute, sharding, width)
         return LayerTraining(kept, max(whole - kept, 0.0) + beside)
     if modules := policy_of(recompute).modules:
-        parts = _module_bytes(arch, group, rows, float(seq_len), flash, sharding)
+        parts = _module_bytes(arch, group, rows, float(seq_len), flash, sharding, width)
         dropped = {name: size for name, size in parts.items() if name in modules}
         if "moe" in dropped:
             dropped = {name: size for name, size in dropped.items() if name not in ("moe_act", "shared_experts")}
@@ -263,16 +268,18 @@ def layer_training_bytes(
     return LayerTraining(inside, whole + beside) if recompute == "full" else LayerTraining(whole, beside)
 
 
-def backward_bytes(arch: Architecture, group: LayerGroup, rows: float, sharding: Sharding) -> float:
+def backward_bytes(
+    arch: Architecture, group: LayerGroup, rows: float, sharding: Sharding, width: float = HALF
+) -> float:
     """Gradients that are there at once in the middle of the backward of a layer [B].
 
     That of its result, that of its input, and of inner values the two that the widest product gives and takes (others
     go where what was kept is no longer needed). Ranks that share tokens have three more of the model's width whole:
     the gradient of the result and the input gathered, and the sum of which each keeps a part.
     """
-    hidden = rows * arch.hidden * 2.0
+    hidden = rows * arch.hidden * width
     gathered = 3.0 * hidden if sharding.sequence and sharding.tp > 1 else 0.0
-    return 2.0 * hidden * sharding.whole_share + gathered + 2.0 * rows * 2.0 * _inner_gradient(group, sharding.tp)
+    return 2.0 * hidden * sharding.whole_share + gathered + 2.0 * rows * width * _inner_gradient(group, sharding.tp)
 
 
 def _inner_gradient(group: LayerGroup, tp: int) -> float:
@@ -290,56 +297,76 @@ def _inner_gradient(group: LayerGroup, tp: int) -> float:
 
 
 def _module_bytes(
-    arch: Architecture, group: LayerGroup, rows: float, seq_len: float, flash: bool, sharding: Sharding
+    arch: Architecture,
+    group: LayerGroup,
+    rows: float,
+    seq_len: float,
+    flash: bool,
+    sharding: Sharding,
+    width: float,
 ) -> dict[str, float]:
     """What parts of a layer keep beyond their inputs, which stay [B]; see ``recompute.MODULES``."""
-    tp, hidden = sharding.tp, rows * arch.hidden * 2.0 * sharding.whole_share
+    tp, hidden = sharding.tp, rows * arch.hidden * width * sharding.whole_share
     found = {"layernorm": hidden * (2.0 if group.norms >= 2 else 1.0)}
     a, mlp = group.attention, group.mlp
     if a is not None and not flash:
-        found["core_attn"] = 5.0 * rows * seq_len * a.heads / tp
+        found["core_attn"] = (2.0 * width + 1.0) * rows * seq_len * a.heads / tp
     if a is not None and a.kind == "mla":
         widths = (a.heads * a.head_dim + a.kv_heads * (a.head_dim + a.value_dim)) / tp
-        found["mla_up_proj"] = max(rows * 2.0 * (widths - a.q_lora - a.kv_lora - a.rope_dim), 0.0)
+        found["mla_up_proj"] = max(rows * width * (widths - a.q_lora - a.kv_lora - a.rope_dim), 0.0)
     if isinstance(mlp, FeedForward):
-        found["mlp"] = rows * mlp.width * 2.0 * (3.0 if mlp.gated else 2.0) / tp
+        found["mlp"] = rows * mlp.width * width * (3.0 if mlp.gated else 2.0) / tp
     elif isinstance(mlp, Experts):
-        each = rows * 2.0 * (3.0 if mlp.gated else 2.0) / tp
-        found["moe_act"] = rows * mlp.top_k * mlp.width * 2.0 / tp
+        each = rows * width * (3.0 if mlp.gated else 2.0) / tp
+        found["moe_act"] = rows * mlp.top_k * mlp.width * width / tp
         found["shared_experts"] = (mlp.shared_width + mlp.dense_width) * each
         found["moe"] = hidden * mlp.top_k + mlp.top_k * mlp.width * each + found["shared_experts"]
     return found
 
 
 def _product_bytes(
-    arch: Architecture, a: Attention, mlp: FeedForward, rows: float, recompute: str, sharding: Sharding
+    arch: Architecture,
+    a: Attention,
+    mlp: FeedForward,
+    rows: float,
+    recompute: str,
+    sharding: Sharding,
+    width: float,
 ) -> float:
     """Results of attention, and of all products of a layer ("vector") or of the first, third and so on ("half")."""
     tp, whole = sharding.tp, arch.hidden * sharding.whole_share
     widths = [a.heads * a.head_dim / tp, a.kv_heads * a.head_dim / tp, a.kv_heads * a.value_dim / tp, whole]
     widths += [mlp.width / tp] * (2 if mlp.gated else 1) + [whole]
-    return rows * 2.0 * (a.heads * a.value_dim / tp + sum(widths[:: 2 if recompute == "half" else 1]))
+    return rows * width * (a.heads * a.value_dim / tp + sum(widths[:: 2 if recompute == "half" else 1]))
 
 
 def _kept_bytes(
-    arch: Architecture, group: LayerGroup, rows: float, seq_len: float, recompute: str, flash: bool, sharding: Sharding
+    arch: Architecture,
+    group: LayerGroup,
+    rows: float,
+    seq_len: float,
+    recompute: str,
+    flash: bool,
+    sharding: Sharding,
+    width: float,
 ) -> float:
     """Bytes of one layer's activations beyond its input: norms, projections, scores, MLP inner values, masks."""
     tp = sharding.tp
-    hidden = rows * arch.hidden * 2.0 * sharding.whole_share
+    hidden = rows * arch.hidden * width * sharding.whole_share
     mask = 0.0 if flash else rows * arch.hidden * sharding.whole_share
     kept = hidden * (2.0 if group.norms >= 2 else 1.0)
     if group.attention is not None:
         a = group.attention
-        kept += mask + rows * (a.heads + a.kv_heads) * (a.head_dim + a.value_dim) * 2.0 / tp
+        kept += mask + rows * (a.heads + a.kv_heads) * (a.head_dim + a.value_dim) * width / tp
         if not flash and (recompute == "none" or recompute.startswith("modules:")):
-            kept += 5.0 * rows * seq_len * a.heads / tp
+            kept += (2.0 * width + 1.0) * rows * seq_len * a.heads / tp
     if isinstance(group.mlp, FeedForward):
-        kept += mask + hidden + rows * group.mlp.width * 2.0 * (3.0 if group.mlp.gated else 2.0) / tp
+        kept += mask + hidden + rows * group.mlp.width * width * (3.0 if group.mlp.gated else 2.0) / tp
     elif isinstance(group.mlp, Experts):
         e = group.mlp
-        kept += mask + hidden * (1.0 + e.top_k)
-        kept += rows * (e.top_k * e.width + e.shared_width + e.dense_width) * 2.0 * (3.0 if e.gated else 2.0) / tp
+        # Ranks that have parts of an expert gather each other's tokens for it.
+        kept += mask + hidden * (1.0 + e.top_k * max(sharding.etp, 1))
+        kept += rows * (e.top_k * e.width + e.shared_width + e.dense_width) * width * (3.0 if e.gated else 2.0) / tp
     if group.ssm is not None:
-        kept += rows * group.ssm.inner * 2.0 * 5.0 / tp
+        kept += rows * group.ssm.inner * width * 5.0 / tp
     return kept

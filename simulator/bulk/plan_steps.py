@@ -24,7 +24,7 @@ from simulator.network.contention import EXCHANGES, KINDS, STREAM, sends_of
 from simulator.prepared import Prepared, communicators_of
 from simulator.scenario import Plan, TrainStep
 from simulator.schedules.closed import unequal_total_s
-from simulator.schedules.registry import names, schedule_of
+from simulator.schedules.registry import code_of, names, schedule_of, schedules
 from simulator.steps.offload import (
     LAYERS,
     Costs,
@@ -46,9 +46,13 @@ from simulator.steps.ranks import ends_apart, fullest_ranks, in_flight
 from simulator.steps.replicas import (
     Exchanges,
     Replicas,
+    Shards,
     Traffic,
     Window,
     exchanged_beside,
+    frozen_weights,
+    held_weights,
+    keeps_masters,
     moved_weight_bytes,
     on_device,
     paces_of,
@@ -70,8 +74,9 @@ from simulator.steps.train_step import (
     send_seconds,
     sent_bytes,
 )
-from simulator.steps.training_result import held_weights, loss_bytes
+from simulator.steps.training_result import loss_bytes
 from workloads.lowering.training import Gradients
+from workloads.optimizers import MASTER_BYTES
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -214,7 +219,8 @@ class _Maker:
         """Bytes of a micro-batch in one layer of each group: kept, and held while it is computed again; logits."""
         arch, sizes = self.work.model, (plan.micro_batch, self.work.seq_len)
         again, cut = recomputed(plan, self.runtime), plan.sharding
-        found = [memory.layer_training_bytes(arch, g, *sizes, again, self.flash, cut) for g in arch.groups]
+        width = self.prepared.precision.activation_bytes
+        found = [memory.layer_training_bytes(arch, g, *sizes, again, self.flash, cut, width) for g in arch.groups]
         logits = memory.training_logit_bytes(arch, *sizes, cut, loss_bytes(self.runtime, plan.tp))
         return [*(each.kept for each in found), *(each.again for each in found), logits]
 
@@ -228,9 +234,9 @@ class _Maker:
         cut = of_weights[0] > 1.0
         some = LAYERS / sizes.layers if where.weights else np.where(plans.pp > 1, 1.0, LAYERS / sizes.layers)
         gathered = some * sum(held) * (np.where(cut, 1.0, 0.0) if not where.weights else 1.0)
-        masters = cut & self.runtime.master_shards & (state.weights < 4.0)
-        own = np.where(masters, 4.0 * on_device(trained, *of_weights), own)
-        states -= np.where(masters, 4.0, 0.0)
+        masters = self._masters(of_weights[0])
+        own = np.where(masters, MASTER_BYTES * on_device(trained, *of_weights), own)
+        states -= np.where(masters, MASTER_BYTES, 0.0)
         found: Floats = (
             (0.0 if where.weights else own) + gathered + (sum(trained) * state.weights if self.work.lora_rank else 0.0)
             + kept_activations(where, sizes.activations, sizes.in_flight, sizes.layers) + sizes.beside
@@ -239,13 +245,18 @@ class _Maker:
         )  # fmt: skip
         return found
 
+    def _masters(self, ways: Floats) -> npt.NDArray[np.bool_]:
+        """As ``keeps_masters``, of weights that are cut so many ways."""
+        return np.array([keeps_masters(self.work, self.runtime, self.states, Shards(2, 1, 1))]) & (ways > 1.0)
+
     def _sizes(self, plans: Plans, layers: Floats, index: int) -> _Rank:
         """What a device of one of the ``fullest_ranks`` holds."""
         groups = len(self.work.model.groups)
 
         def held(plan: Plan) -> Sequence[float]:
             rank = fullest_ranks(self.work.model, plan)[index]
-            weights = held_weights(self.prepared, self.work, rank, plan.sharding)
+            whole = memory.held_of(self.work.model, plan.sharding, rank.layers, rank.embeds, rank.heads)
+            weights = held_weights(whole, self.prepared.precision)
             trained = trained_of(self.work, plan, rank)
             return [*weights, *trained, rank.heads, sum(rank.layers), *rank.kept]
 
@@ -289,11 +300,10 @@ class _Maker:
         keyed = plans._replace(zero=added, overlap=np.where(beside[:, 2] > 0.0, HIDDEN, SHOWN))
         fields = ("tp", "ep", "cp", "sequence", "micro_batch", "recompute", "pp", "dp", "zero", "overlap")
         stages = self.look(keyed, fields, self._stages)
-        third = plans._replace(zero=(zero == 3.0).astype(np.int64))
-        exchanges = self.look(third, ("tp", "ep", "cp", "pp", "dp", "zero"), self._exchanges)
-        update = self.look(
-            plans._replace(zero=(zero > 0.0).astype(np.int64)), ("tp", "ep", "cp", "pp", "dp", "zero"), self._update
-        )
+        layout, held = ("tp", "ep", "cp", "pp", "dp", "zero", "schedule"), self._held_by(plans)
+        third = plans._replace(zero=(zero == 3.0).astype(np.int64), schedule=held)
+        exchanges = self.look(third, layout, self._exchanges)
+        update = self.look(plans._replace(zero=(zero > 0.0).astype(np.int64), schedule=held), layout, self._update)
         apart = self.look(plans, ("pp", "schedule"), self._apart)[:, 0] * exchanges[:, 1]
         streams, traffic = np.stack(self.streams), np.stack(self.traffic)
         layers = self.look(plans, ("tp", "ep", "cp", "sequence", "micro_batch", "recompute"), self._layers)
@@ -308,6 +318,14 @@ class _Maker:
             )  # fmt: skip
             step_s[rows], device_j[rows] = self._together(some, layers[rows], where, store)
         return step_s, device_j
+
+    def _held_by(self, plans: Plans) -> Ints:
+        """Schedules by what their ranks hold: those whose ranks are stages in turn as one."""
+        plain = code_of("1f1b")
+        codes = [
+            code if each.copies > 1 or each.chunks > 1 else plain for code, each in enumerate(schedules().values())
+        ]
+        return np.where(plans.pp > 1, np.array(codes, np.int64)[plans.schedule], plain)
 
     def _zero(self, plan: Plan) -> Sequence[float]:
         return (zero_stage(self.work, plan, self.runtime),)
@@ -352,10 +370,13 @@ class _Maker:
     def _moved(self, plans: Plans, layers: Floats, where: Offloads, store: Store) -> Offloading:
         rank, state = self._sizes(plans, layers, 0), self.states
         of_weights, _, of_states = self._shards(plans)
-        updated = on_device(rank.trained, *of_states)
+        updated, masters = on_device(rank.trained, *of_states), self._masters(of_weights[0])
+        own = np.where(masters, MASTER_BYTES * on_device(rank.trained, *of_weights), on_device(rank.held, *of_weights))
+        weights = np.where(masters, MASTER_BYTES, state.weights)
+        states = state.states - np.where(masters, MASTER_BYTES, 0.0)
         return Offloading(where, store, Sizes(
-            sum(rank.held), on_device(rank.held, *of_weights), rank.activations, rank.in_flight,
-            updated * state.gradients, updated * state.states, updated * state.weights, rank.layers,
+            sum(rank.held), own, rank.activations, rank.in_flight, updated * state.gradients, updated * states,
+            updated * weights, rank.layers,
         ))  # fmt: skip
 
     def _refused(self, costs: Costs, store: Store) -> npt.NDArray[np.bool_]:
@@ -453,7 +474,8 @@ class _Maker:
         except InputError:
             return [0.0, np.nan]
         weights = moved_weight_bytes(self.work, 3 * plan.zero, self.prepared.precision, self.states.weights)
-        replicas = Replicas(trained, weights, self.states.gradients, groups, self.model)
+        frozen = frozen_weights(self.work, plan, self.prepared.precision)
+        replicas = Replicas(trained, weights, self.states.gradients, groups, self.model, frozen)
         self.streams.append(np.stack(replicas.exchanges()))
         once = msgspec.structs.replace(plan, schedule="")
         tied_s = tied_seconds(self.work, once, self.states.gradients, groups, self.model)
@@ -467,7 +489,7 @@ class _Maker:
         priced = self._micro(small)
         if priced is None:
             return [np.nan, np.nan]
-        cut = msgspec.structs.replace(plan, zero=int(plan.zero > 0), offload="")
+        cut = msgspec.structs.replace(plan, zero=3 * int(plan.zero > 0), offload="")
         trained = trained_parameters(self.work, plan)
         found = price_update(self.work, cut, self.prepared.how, priced.graph, trained, self.states, self.model, {})
         return [found.total_s, found.total_j]

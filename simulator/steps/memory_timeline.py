@@ -122,7 +122,7 @@ def _of_micro_batch(prepared: Prepared, work: TrainStep, rank: Rank) -> memory.L
     plan = prepared.pool.plan
     return memory.stage_training_bytes(
         work.model, rank.kept, plan.micro_batch, work.seq_len, recomputed(plan, prepared.pool.runtime),
-        prepared.how.fused("flash"), prepared.how.sharding,
+        prepared.how.fused("flash"), prepared.how.sharding, prepared.precision.activation_bytes,
     )  # fmt: skip
 
 

@@ -18,12 +18,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeVar
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from simulator.devices.model import DeviceModel
-from simulator.memory import held_of
+from simulator.memory import Held, held_bytes, held_of
 from simulator.network.communicator import Communicator
 from simulator.network.contention import ALONE, EXCHANGES, STREAM, exchanges_of, exposed_rows_s, in_turn, stream_of
 from simulator.scenario import Plan, TrainStep
@@ -35,7 +34,7 @@ from workloads.lowering.training import lower_micro_batch
 from workloads.models.architecture import Architecture
 from workloads.models.parameters import count_parameters
 from workloads.operators import FAMILIES, OpKind
-from workloads.optimizers import StateBytes, state_bytes_per_parameter
+from workloads.optimizers import MASTER_BYTES, StateBytes, state_bytes_per_parameter
 from workloads.runtimes.record import Runtime
 
 Floats = npt.NDArray[np.float64]
@@ -58,10 +57,12 @@ class Shards(NamedTuple):
 
 
 def zero_stage(work: TrainStep, plan: Plan, runtime: Runtime) -> int:
-    """The stage of ZeRO that a step runs with; adapters are small enough to be whole on each replica."""
-    if work.lora_rank or plan.dp * plan.cp == 1:
+    """The stage of ZeRO that a step runs with; adapters are small enough to be whole on each replica, so that with
+    them stage 3 cuts the frozen weights, and lower ones nothing."""
+    if plan.dp * plan.cp == 1:
         return 0
-    return plan.zero if plan.zero >= 0 else 3 if runtime.shards_replicas else runtime.zero
+    stage = plan.zero if plan.zero >= 0 else 3 if runtime.shards_replicas else runtime.zero
+    return stage if stage == 3 or not work.lora_rank else 0
 
 
 def shards_of(work: TrainStep, plan: Plan, runtime: Runtime, experts: bool = False) -> Shards:
@@ -72,6 +73,11 @@ def shards_of(work: TrainStep, plan: Plan, runtime: Runtime, experts: bool = Fal
     stage, ways = zero_stage(work, plan, runtime), plan.expert_replicas if experts else plan.shard or plan.dp * plan.cp
     weights, gradients, states = (ways if stage >= least else 1 for least in (3, 2, 1))
     return Shards(weights, 1 if plan.pp > 1 else gradients, states)
+
+
+def keeps_masters(work: TrainStep, runtime: Runtime, state: StateBytes, cut: Shards) -> bool:
+    """Whether shards of weights are the fp32 masters themselves, which are then no part of the optimizer's states."""
+    return cut.weights > 1 and runtime.master_shards and state.weights < MASTER_BYTES and not work.lora_rank
 
 
 Amount = TypeVar("Amount", float, npt.NDArray[np.float64])
@@ -109,9 +115,8 @@ def moved_weight_bytes(work: TrainStep, zero: int, precision: Precision, weights
 
 
 def trained_parameters(work: TrainStep, plan: Plan) -> Trained:
-    """What a device of the pipeline stage that has most updates, whatever rank a schedule gives its pieces to."""
-    in_turn = msgspec.structs.replace(plan, schedule="") if plan.schedule else plan
-    return max((trained_of(work, plan, rank) for rank in fullest_ranks(work.model, in_turn)), key=sum)
+    """What a device of the pipeline rank that has most updates."""
+    return max((trained_of(work, plan, rank) for rank in fullest_ranks(work.model, plan)), key=sum)
 
 
 def trained_of(work: TrainStep, plan: Plan, rank: Rank) -> Trained:
@@ -121,6 +126,23 @@ def trained_of(work: TrainStep, plan: Plan, rank: Rank) -> Trained:
         return Trained(adapter_parameters(work) / plan.tp * sum(rank.layers) / arch.layers, 0.0)
     held = held_of(arch, plan.sharding, rank.layers, rank.embeds, rank.heads)
     return Trained(held.stack + held.norms + held.ends + held.extra, held.experts)
+
+
+def frozen_weights(work: TrainStep, plan: Plan, precision: Precision) -> Trained | None:
+    """Bytes of the frozen weights that replicas gather where these are cut over them; None where all is trained [B]."""
+    if not work.lora_rank:
+        return None
+    held = (
+        held_of(work.model, plan.sharding, rank.layers, rank.embeds, rank.heads)
+        for rank in fullest_ranks(work.model, plan)
+    )
+    return max((held_weights(each, precision) for each in held), key=sum)
+
+
+def held_weights(held: Held, precision: Precision) -> Trained:
+    """Bytes of weights as they are computed with: of what all replicas share, and of experts [B]."""
+    experts = held_bytes(Held(0.0, held.experts, 0.0, 0.0, 0.0), precision)
+    return Trained(held_bytes(held, precision) - experts, experts)
 
 
 def adapter_parameters(work: TrainStep) -> float:
@@ -170,20 +192,24 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True)
 class Replicas:
-    """What replicas of a model exchange: gradients, and weights that are cut over them."""
+    """What replicas of a model exchange: gradients, and weights that are cut over them.
+
+    ``weights`` are the bytes of what is gathered on a device, where that is not what is trained [B].
+    """
 
     trained: Trained
     weight_bytes: float
     gradient_bytes: float
     communicators: Mapping[str, Communicator]
     model: DeviceModel
+    weights: Trained | None = None
 
     def exchanges(self) -> Exchanges:
         """Each collective of all parameters, shape [6]."""
         return Exchanges(
             self._stream(OpKind.ALL_REDUCE, self.gradient_bytes),
             self._stream(OpKind.REDUCE_SCATTER, self.gradient_bytes),
-            self._stream(OpKind.ALL_GATHER, self.weight_bytes),
+            self._stream(OpKind.ALL_GATHER, self.weight_bytes if self.weights is None else 1.0, self.weights),
         )
 
     def exposed_s(
@@ -207,12 +233,12 @@ class Replicas:
         words = np.array([["gradients" in beside], ["weights" in beside]])
         return float(shown_s(each, words, np.array([zero]), window, work.model.layers, traffic)[0])
 
-    def _stream(self, kind: OpKind, bytes_each: float) -> Floats:
+    def _stream(self, kind: OpKind, bytes_each: float, whole: Trained | None = None) -> Floats:
         """A collective of all parameters: over dp; of experts that are cut over the replicas of these."""
+        shared, experts = whole or self.trained
         if {"ep", "etp", "edp"} & self.communicators.keys():
-            shared, experts = self.trained.shared, self.trained.experts
             return in_turn([self._over("dp", kind, shared * bytes_each), self._over("edp", kind, experts * bytes_each)])
-        return self._over("dp", kind, sum(self.trained) * bytes_each)
+        return self._over("dp", kind, (shared + experts) * bytes_each)
 
     def _over(self, axis: str, kind: OpKind, size: float) -> Floats:
         if axis == "dp" and "copies" in self.communicators and kind != OpKind.ALL_REDUCE:
@@ -248,9 +274,9 @@ def shown_s(
     """What steps show of the exchanges of replicas, and what those beside the math add to it, shape [n] [s].
 
     All of what does not move beside the math shows. Of the rest one layer's, which has no math beside it, what of the
-    others is longer than the math, and how much longer they make that: gradients are beside the last backward, which
-    takes two thirds of a micro-batch, weights beside the first forward; shards of stage 3 are gathered and scattered
-    with every layer.
+    others is longer than the math, and how much longer they make that: gradients are beside the last backward (of stage
+    2 beside every one), which takes two thirds of a micro-batch, weights beside the first forward; shards of stage 3
+    are gathered and scattered with every layer.
 
     Args:
         each: shape [n, 6].
@@ -258,7 +284,9 @@ def shown_s(
         zero: stage of each step, shape [n].
     """
     third, staged = zero == 3, window.pp > 1
-    scatters = np.where(third & ~staged, window.count, 1.0)
+    # Gradients of which a rank has a part alone are scattered with every micro-batch; stages keep them whole.
+    every = (zero >= 2) & ~staged
+    scatters = np.where(every, window.count, 1.0)
     gathers = np.where(third, np.where(staged, 1.0, 2.0 * window.count), np.where(zero > 0, 1.0, 0.0))
     back = np.where((zero > 0)[:, None], each.scatter, each.reduce) * scatters[:, None]
     forth = each.gather * gathers[:, None]
@@ -268,9 +296,9 @@ def shown_s(
     sends = np.where(third | ~staged, 0.0, window.vpp)
     least = np.where(third, 1.0, window.pp) / layers
     found: Floats = shown
-    for stream, part in ((back, 2.0 / 3.0), (forth, 1.0 / 3.0)):
-        math_s = np.where(third, window.through_s, part * window.stage_s)
-        times = np.where(third, window.count, part) * window.share
+    for stream, part, rounds in ((back, 2.0 / 3.0, scatters), (forth, 1.0 / 3.0, 1.0)):
+        math_s = np.where(third, window.through_s, part * rounds * window.stage_s)
+        times = np.where(third, window.count, part * rounds) * window.share
         early = stream * (1.0 - least)[:, None]
         longer = exposed_rows_s(early, math_s, traffic.table, traffic.places, times, sends, window.behind_s)
         found = found + least * stream[:, ALONE] + longer

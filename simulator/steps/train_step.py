@@ -44,6 +44,7 @@ from simulator.steps.replicas import (
     Traffic,
     Trained,
     exchanged_beside,
+    frozen_weights,
     moved_weight_bytes,
     on_device,
     shards_of,
@@ -112,7 +113,7 @@ def price_step(
         InputError: a batch, a dtype or a schedule that does not go with the plan.
     """
     count = micro_batches(work, plan)
-    check_schedule(plan, count)
+    check_schedule(work, plan, count)
     if how.precision.compute.startswith("int"):
         raise InputError(f"--dtype {how.precision.compute}: training needs floating point; use bf16, fp16, fp8 or fp32")
     states = state_bytes(work, how.precision.attention, model.runtime)
@@ -135,7 +136,8 @@ def price_step(
     bubble_s = through_s - count * micro.total_s / plan.pp
     host_s = _host_seconds(stages, hosts, count, plan.vpp, model.runtime)
     weights = moved_weight_bytes(work, zero, how.precision, states.weights)
-    replicas = Replicas(trained, weights, gradients, communicators, model)
+    frozen = frozen_weights(work, plan, how.precision)
+    replicas = Replicas(trained, weights, gradients, communicators, model, frozen)
     exchanges = exchanged_beside(micro, communicators, model, sent_bytes(work, plan, how))
     traffic, share = Traffic(exchanges[None], np.zeros(1, np.int64)), max(stages) / sum(stages)
     reduce_s = replicas.exposed_s(work, plan, count, through_s, max(stages), traffic, share)
@@ -201,18 +203,28 @@ def sent_bytes(work: TrainStep, plan: Plan, how: Lowering) -> float:
     return size / (plan.tp * plan.cp)
 
 
-def check_schedule(plan: Plan, count: int) -> None:
-    """Refuse a schedule that ``count`` micro-batches on the stages of ``plan`` cannot have.
+def check_schedule(work: TrainStep, plan: Plan, count: int) -> None:
+    """Refuse what ``count`` micro-batches, the layers or the tokens of ``work`` cannot have under ``plan``.
 
     Raises:
         UnknownName: no such schedule.
         InputError: naming what it needs.
     """
-    if not plan.schedule:
+    pieces = 2 * plan.cp if plan.cp > 1 else 1
+    if work.seq_len % pieces or (plan.sequence and work.seq_len // plan.cp % plan.tp):
+        ways = f"2 x cp = {pieces}" if work.seq_len % pieces else f"cp x tp = {plan.cp * plan.tp}"
+        raise InputError(f"--seq-len {work.seq_len}: ranks that share the tokens need a multiple of {ways}")
+    if plan.pp == 1 and not plan.schedule:
         return
-    chunks = schedule_of(plan.schedule, "--schedule").chunks
-    if plan.pp > 1 and (why := refusal(plan.schedule, plan.pp, count, plan.vpp if chunks <= 1 else chunks)):
-        raise InputError(f"--schedule {plan.schedule}: {why}")
+    name = plan.schedule or ("interleaved" if plan.vpp > 1 else "1f1b")
+    chunks = schedule_of(name, "--schedule").chunks
+    if plan.pp == 1:
+        return
+    least = min(plan.stages or stage_lengths(work.model.layers, plan.pp))
+    if chunks <= 1 and plan.vpp > least:
+        raise InputError(f"--vpp {plan.vpp}: a stage has {least} layers; use at most that")
+    if why := refusal(name, plan.pp, count, plan.vpp if chunks <= 1 else chunks):
+        raise InputError(f"{f'--schedule {name}' if plan.schedule else f'--vpp {plan.vpp}'}: {why}")
 
 
 def price_micro_batch(

@@ -22,10 +22,18 @@ from simulator.steps.offload import (
 )
 from simulator.steps.pricing import by_family, errors_by_family, most_bound, phase_cost
 from simulator.steps.ranks import Rank, fullest_ranks, in_flight
-from simulator.steps.replicas import Trained, on_device, shards_of, state_bytes, trained_of
+from simulator.steps.replicas import (
+    Trained,
+    held_weights,
+    keeps_masters,
+    on_device,
+    shards_of,
+    state_bytes,
+    trained_of,
+)
 from simulator.steps.train_step import StepCost, price_step, recomputed
 from simulator.timeline import Timeline
-from workloads.lowering.plan import Sharding
+from workloads.optimizers import MASTER_BYTES
 from workloads.runtimes.record import Runtime
 
 POWERS = {
@@ -70,14 +78,14 @@ def rank_memory(prepared: Prepared, work: TrainStep, rank: Rank) -> MemoryUse:
     plan, runtime = prepared.pool.plan, prepared.pool.runtime
     state, where = state_bytes(work, prepared.precision.attention, runtime), offloads_of(plan)
     shared, experts = shards_of(work, plan, runtime), shards_of(work, plan, runtime, experts=True)
-    trained, held = trained_of(work, plan, rank), held_weights(prepared, work, rank, prepared.how.sharding)
+    trained, held = trained_of(work, plan, rank), _held(prepared, work, rank)
     stage = _activations(prepared, work, rank)
     own, states = on_device(held, shared.weights, experts.weights), state.states
     # Of weights that come layer by layer, one layer is in use and the next under way; stages keep what they gathered.
     some = LAYERS / sum(rank.layers) if plan.pp == 1 or where.weights else 1.0
     gathered = some * sum(held) if shared.weights > 1 or where.weights else 0.0
-    if shared.weights > 1 and runtime.master_shards and state.weights < 4.0:
-        own, states = on_device(trained, shared.weights, experts.weights) * 4.0, states - 4.0
+    if keeps_masters(work, runtime, state, shared):
+        own, states = on_device(trained, shared.weights, experts.weights) * MASTER_BYTES, states - MASTER_BYTES
     gradients = on_device(trained, shared.gradients, experts.gradients) * state.gradients
     count = work.global_batch // (plan.micro_batch * plan.dp)
     logits = memory.training_logit_bytes(
@@ -93,11 +101,9 @@ def rank_memory(prepared: Prepared, work: TrainStep, rank: Rank) -> MemoryUse:
     )
 
 
-def held_weights(prepared: Prepared, work: TrainStep, rank: Rank, cut: Sharding) -> Trained:
-    """Bytes of the weights of a rank as they are computed with: of what all replicas share, and of experts [B]."""
-    held = memory.held_of(work.model, cut, rank.layers, rank.embeds, rank.heads)
-    experts = memory.held_bytes(memory.Held(0.0, held.experts, 0.0, 0.0, 0.0), prepared.precision)
-    return Trained(memory.held_bytes(held, prepared.precision) - experts, experts)
+def _held(prepared: Prepared, work: TrainStep, rank: Rank) -> Trained:
+    held = memory.held_of(work.model, prepared.how.sharding, rank.layers, rank.embeds, rank.heads)
+    return held_weights(held, prepared.precision)
 
 
 def _activations(prepared: Prepared, work: TrainStep, rank: Rank) -> memory.LayerTraining:
@@ -105,7 +111,7 @@ def _activations(prepared: Prepared, work: TrainStep, rank: Rank) -> memory.Laye
     plan = prepared.pool.plan
     return memory.stage_training_bytes(
         work.model, rank.kept, plan.micro_batch, work.seq_len, recomputed(plan, prepared.pool.runtime),
-        prepared.how.fused("flash"), prepared.how.sharding,
+        prepared.how.fused("flash"), prepared.how.sharding, prepared.precision.activation_bytes,
     )  # fmt: skip
 
 
@@ -129,15 +135,15 @@ def _sizes(prepared: Prepared, work: TrainStep, rank: Rank) -> Sizes:
     plan, runtime = prepared.pool.plan, prepared.pool.runtime
     state, trained = state_bytes(work, prepared.precision.attention, runtime), trained_of(work, plan, rank)
     shared, experts = shards_of(work, plan, runtime), shards_of(work, plan, runtime, experts=True)
-    held, count = (
-        held_weights(prepared, work, rank, prepared.how.sharding),
-        work.global_batch // (plan.micro_batch * plan.dp),
-    )
-    updated = on_device(trained, shared.states, experts.states)
+    held, count = _held(prepared, work, rank), work.global_batch // (plan.micro_batch * plan.dp)
+    updated, own = on_device(trained, shared.states, experts.states), on_device(held, shared.weights, experts.weights)
+    weights, states = state.weights, state.states
+    if keeps_masters(work, runtime, state, shared):
+        weights, states = MASTER_BYTES, states - MASTER_BYTES
+        own = on_device(trained, shared.weights, experts.weights) * MASTER_BYTES
     return Sizes(
-        sum(held), on_device(held, shared.weights, experts.weights), _activations(prepared, work, rank).kept,
-        in_flight(plan, count, rank.number), updated * state.gradients, updated * state.states,
-        updated * state.weights, float(sum(rank.layers)),
+        sum(held), own, _activations(prepared, work, rank).kept, in_flight(plan, count, rank.number),
+        updated * state.gradients, updated * states, updated * weights, float(sum(rank.layers)),
     )  # fmt: skip
 
 

@@ -66,7 +66,7 @@ class LayerWriter:
             if group.attention is not None and group.ssm is not None:
                 self._add(op.elementwise("mixers.add", self.whole_rows, self.arch.hidden, self.dtype))
             if not group.parallel or group.mlp is None:
-                self._all_reduce(f"{mixer}.all_reduce")
+                self._all_reduce(f"{mixer}.all_reduce", gathers=not self._keeps_tokens(group))
             if behind > 0:
                 self._plain_norm(f"{mixer}.post_norm")
                 behind -= 1
@@ -114,18 +114,25 @@ class LayerWriter:
         bias = self.arch.norm == "layernorm" and self.arch.norm_bias
         self._add(op.norm(name, self.whole_rows, self.arch.hidden, self.dtype, residual=residual, bias=bias))
 
-    def _all_reduce(self, name: str, cols: float = 0.0) -> None:
-        """Sum of a row-parallel product of ``cols`` columns (0: the model width) over the tp ranks."""
+    def _keeps_tokens(self, group: LayerGroup) -> bool:
+        """Whether the rows that a sequence parallel rank has go to the experts as they are, not gathered before."""
+        s, e = self.how.sharding, group.mlp
+        alone = isinstance(e, Experts) and not (e.shared_width or e.dense_width)
+        return s.sequence and s.sends_tokens and alone
+
+    def _all_reduce(self, name: str, cols: float = 0.0, gathers: bool = True) -> None:
+        """Sum of a row-parallel product of ``cols`` columns (0: the model width) over the tp ranks; with sequence
+        parallelism scattered along the tokens, and gathered where what follows needs all."""
         tp = self.how.sharding.tp
         if tp == 1:
             return
         size = self.tokens.rows * (cols or self.arch.hidden) * self.how.precision.activation_bytes
         if self.how.sharding.sequence and not cols:
-            # Sums are scattered along the tokens, and gathered before the next product.
             self._add(
                 op.collective(name.replace("all_reduce", "reduce_scatter"), OpKind.REDUCE_SCATTER, size, tp, "tp")
             )
-            self._add(op.collective(name.replace("all_reduce", "all_gather"), OpKind.ALL_GATHER, size, tp, "tp"))
+            if gathers:
+                self._add(op.collective(name.replace("all_reduce", "all_gather"), OpKind.ALL_GATHER, size, tp, "tp"))
             return
         self._add(op.collective(name, OpKind.ALL_REDUCE, size, tp, "tp"))
 
@@ -216,7 +223,9 @@ class LayerWriter:
             self.scores(a)
             self.gemm("attention.absorb_v", a.value_dim, a.kv_lora, rows=t.rows, batch=heads)
         else:
-            self.gemm("attention.kv_b", heads * (nope + a.value_dim), a.kv_lora, rows=t.batch * t.kv_len)
+            # Ranks that share the tokens of a sequence unfold their own.
+            unfolded = t.rows if self.how.sharding.cp > 1 else t.batch * t.kv_len
+            self.gemm("attention.kv_b", heads * (nope + a.value_dim), a.kv_lora, rows=unfolded)
             seen, own = self._context(), part(a.heads, self.how.sharding.heads_ways)
             wide = op.attention(
                 "attention.scores", seen.q_len, seen.kv_len, own, own, a.head_dim, batch=t.batch,

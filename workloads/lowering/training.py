@@ -161,8 +161,9 @@ def _before_attention(group: LayerGroup, tokens: Tokens, how: Lowering) -> Opera
         width = (part(a.heads, ways) * a.head_dim + keys * (a.head_dim + a.value_dim)) * sharding.cp
         size = tokens.rows * width * p.activation_bytes
         return op.collective("attention.to_heads", OpKind.ALL_TO_ALL, size, sharding.cp, "cp")
-    heads = part(a.kv_heads, sharding.tp)
-    width = float(a.kv_lora + a.rope_dim) if a.kind == "mla" else heads * (a.head_dim + a.value_dim)
+    # Latents are unfolded before they go round.
+    heads = part(a.heads if a.kind == "mla" else a.kv_heads, sharding.tp)
+    width = heads * (a.head_dim + a.value_dim)
     size = tokens.rows * sharding.cp * width * p.activation_bytes
     return op.collective(CONTEXT, OpKind.ALL_GATHER, size, sharding.cp, "cp")
 
