@@ -14,7 +14,7 @@ from hardware_specs.errors import DoesNotFit, InputError, UnknownName
 from simulator.assemble import paid_usd
 from simulator.bulk.lookup import looked_up
 from simulator.bulk.plan_steps import PlanCosts, price_plans
-from simulator.bulk.plans import OFFLOAD, Bounds, Plans, columns_of, plan_of, plan_space
+from simulator.bulk.plans import OFFLOAD, Bounds, Plans, plan_of, plan_space
 from simulator.explore.pareto import non_dominated
 from simulator.prepared import Prepared, prepare
 from simulator.scenario import RECOMPUTE, Scenario, TrainStep, check_plan
@@ -34,19 +34,34 @@ HELD: Final = ("etp", "cp_comm", "shard", "overlap", "offload")
 """Flags that hold it by the plan of the scenario."""
 
 
-def bounds_of(prepared: Prepared, held: Collection[str]) -> Bounds:
+FIXED: Final = ("etp", "cp_comm", "shard")
+"""What of a plan no column of a search says."""
+
+
+def bounds_of(prepared: Prepared, held: Collection[str], pinned: Mapping[str, Any] | None = None) -> Bounds:
     """What a search tries on devices and under a runtime: all that the runtime may move beside the math, and all that
-    may lie on the host where that is known; of what is ``held`` the plan's own.
+    may lie on the host where that is known; of what is ``held`` the plan's own. What changes nothing is left out.
+
+    Args:
+        pinned: values that plans must have, by the names of ``PINNED``.
 
     Raises:
         InputError: what the plan says of it cannot be.
     """
-    runtime = prepared.pool.runtime
-    base = prepared.pool.plan
+    base, work, wanted = prepared.pool.plan, prepared.scenario.workload, pinned or {}
     store_of(prepared.network, offloads_of(base))
-    able = overlapped(base if "overlap" in held else msgspec.structs.replace(base, overlap="all"), runtime, 3)
-    kept = ("",) if "offload" in held else _offloads(prepared)
-    return Bounds(overlaps=frozenset() if "overlap" in held else able, offloads=kept)
+    runtime, every = prepared.pool.runtime, msgspec.structs.replace(base, overlap="all")
+    recompute = tuple(how for how in RECOMPUTE if how != "selective" or _selects(prepared))
+    zero = (0, 3) if isinstance(work, TrainStep) and work.lora_rank else (0, 1, 2, 3)
+    found = Bounds(
+        recompute=(wanted["recompute"],) if wanted.get("recompute") in RECOMPUTE else recompute,
+        zero=(wanted["zero"],) if wanted.get("zero") in (0, 1, 2, 3) else zero,
+        offloads=("",) if "offload" in held else _offloads(prepared),
+    )
+    if "overlap" in held:
+        overlapped(base, runtime, 3)
+        return found
+    return found._replace(overlaps=overlapped(every, runtime, 3), below=overlapped(every, runtime, 0))
 
 
 def _offloads(prepared: Prepared) -> tuple[str, ...]:
@@ -55,6 +70,12 @@ def _offloads(prepared: Prepared) -> tuple[str, ...]:
     except InputError:
         return ("",)
     return OFFLOAD
+
+
+def _selects(prepared: Prepared) -> bool:
+    """Whether selective recomputation runs anything again: scores of attention that lie in memory, or what the runtime
+    takes it for."""
+    return prepared.pool.runtime.selective != "selective" or not prepared.how.fused("flash")
 
 
 @dataclass(frozen=True)
@@ -69,9 +90,10 @@ class Found:
     missed: PlanCosts
 
     def row(self, index: int, costs: PlanCosts | None = None) -> dict[str, Any]:
-        """A plan with its metrics, as programs read them."""
+        """A plan with its metrics, as programs read them: all of what was priced, held or searched."""
         costs = costs or self.costs
-        plan = {name: _plain(column[0]) for name, column in columns_of(self.plans.take([index])).items()}
+        priced = plan_of(self.prepared.pool.plan, self.plans, index)
+        plan = {name: getattr(priced, name) for name in (*Plans._fields, *FIXED)}
         step_s, device_j = float(costs.step_s[index]), float(costs.device_j[index])
         work, pool = self.prepared.scenario.workload, self.prepared.pool
         assert isinstance(work, TrainStep)
@@ -98,7 +120,9 @@ def search_plans(
     prepared, work = prepare(scenario), scenario.workload
     if not isinstance(work, TrainStep):
         raise InputError("--search: plans are searched for training steps")
-    plans = plan_space(work, prepared.pool.count, bounds or bounds_of(prepared, held), prepared.pool.runtime.pads_heads)
+    plans = plan_space(
+        work, prepared.pool.count, bounds or bounds_of(prepared, held, pinned), prepared.pool.runtime.pads_heads
+    )
     plans = plans.take(_kept(plans, pinned))
     plans = plans.take(_possible(prepared, work, plans))
     costs = price_plans(prepared, work, plans)
@@ -188,10 +212,6 @@ def _possible(prepared: Prepared, work: TrainStep, plans: Plans) -> Bools:
     if not kept.any():
         raise InputError(f"--search: no plan has this: {reason}")
     return kept
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if hasattr(value, "item") else value
 
 
 def _why(needed: float, usable: float) -> str:

@@ -62,7 +62,8 @@ class Plans(NamedTuple):
 
 class Bounds(NamedTuple):
     """What a search tries: the most ways of each kind, and the choices that have names; of what may move beside the
-    math all sets of ``overlaps`` that mean something to a plan (none: as the plan of the scenario says)."""
+    math all sets of ``overlaps``, of stages of ZeRO below 3 of those of them that are in ``below``, that mean something
+    to a plan (none: as the plan of the scenario says)."""
 
     tp: int = 64
     pp: int = 128
@@ -74,6 +75,7 @@ class Bounds(NamedTuple):
     zero: tuple[int, ...] = (0, 1, 2, 3)
     schedules: tuple[str, ...] = ()
     overlaps: frozenset[str] = frozenset()
+    below: frozenset[str] = frozenset()
     offloads: tuple[str, ...] = ("",)
 
 
@@ -97,8 +99,8 @@ def plan_space(work: TrainStep, count: int, bounds: Bounds, pads_heads: bool = F
         block = _product(
             np.array(_experts(arch, tp * dp * cp, bounds.ep), np.int64), pieces, micro,
             np.array([RECOMPUTE.index(name) for name in bounds.recompute], np.int64),
-            np.array([0, 1] if tp > 1 else [0], np.int64),
-            np.array(bounds.zero if dp * cp > 1 else bounds.zero[:1], np.int64), codes,
+            np.array([0, 1] if tp > 1 and work.seq_len // cp % tp == 0 else [0], np.int64),
+            np.array(_stages(bounds, pp, dp * cp), np.int64), codes,
         )  # fmt: skip
         block = block[:, _fits(block, pp, replica)]
         block = _with_options(block, bounds, tp, pp, dp * cp)
@@ -175,6 +177,14 @@ def _fits(block: Ints, pp: int, replica: int) -> npt.NDArray[np.bool_]:
     return found
 
 
+def _stages(bounds: Bounds, pp: int, replicas: int) -> tuple[int, ...]:
+    """Stages of ZeRO that differ: one where there is nothing to cut; pipeline stages keep whole gradients, so that
+    there 2 is 1."""
+    if replicas == 1:
+        return bounds.zero[:1]
+    return tuple(stage for stage in bounds.zero if stage != 2 or pp == 1 or 1 not in bounds.zero)
+
+
 def _with_options(block: Ints, bounds: Bounds, tp: int, pp: int, replicas: int) -> Ints:
     """Each row with all that may move beside its math, and all that may lie off its devices.
 
@@ -192,7 +202,9 @@ def _with_options(block: Ints, bounds: Bounds, tp: int, pp: int, replicas: int) 
         np.repeat(block, options.shape[1], axis=1), np.tile(options, (1, block.shape[1])),
     ])  # fmt: skip
     gathers = 1 << words.index("weights")
-    idle = (whole[5] == 0) & (whole[7] > 0) & ((whole[7] - 1) & gathers > 0)
+    unable = sum(1 << words.index(word) for word in bounds.overlaps - bounds.below)
+    asked = np.where(whole[7] > 0, whole[7] - 1, 0)
+    idle = ((whole[5] == 0) & (asked & gathers > 0)) | ((whole[5] < 3) & (asked & unable > 0))
     return whole[:, ~idle]
 
 

@@ -120,7 +120,7 @@ def test_the_space_has_every_plan_once() -> None:
                     chunks = schedule_of(name).chunks
                     if v == 1 or chunks == 0:
                         fitting += not refusal(name, pp, 16 // dp // m, chunks or v)
-            expected += fitting * 3 * (2 if tp > 1 else 1) * (4 if dp * cp > 1 else 1)
+            expected += fitting * 3 * (2 if tp > 1 else 1) * (1 if dp * cp == 1 else 4 if pp == 1 else 3)
     assert len(plans.tp) == expected
 
 
