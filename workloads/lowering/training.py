@@ -3,7 +3,8 @@
 The backward of a product y = x w is two products of the same FLOPs: dx = dy w^T and dw = x^T dy. With low-rank
 adapters the frozen weights need no dw. Full recomputation runs the forward of a layer again before its backward
 (Chen et al., arXiv:1604.06174); selective recomputation runs only unfused attention again (Korthikanti et al.,
-arXiv:2205.05198), or what compilers and wrappers of single operators take it for (see ``RECOMPUTED``).
+arXiv:2205.05198), or what compilers and wrappers of single operators take it for (see ``RECOMPUTED``). Left out: inputs
+that sequence parallelism keeps cut are gathered again for their weights' gradients, beside the other product.
 """
 
 from __future__ import annotations
