@@ -21,11 +21,13 @@ from silicost.commands import (
     capacity,
     catalogues,
     chance,
+    compat,
     delta,
     demo,
     design,
     explain,
     import_model,
+    own,
     require,
     run,
     sensitivity,
@@ -64,11 +66,13 @@ app.command("sweep")(sweep.sweep)
 app.command("validate")(validate.validate)
 app.command("sensitivity")(sensitivity.sensitivity)
 app.command("upgrades")(upgrades.upgrades)
+app.command("own")(own.own)
 app.command("break-even")(break_even.break_even)
 app.command("require")(require.require)
 app.command("delta")(delta.delta)
 app.command("chance")(chance.chance)
 app.command("explain")(explain.explain)
+app.command("compat")(compat.compat)
 app.command("import")(import_model.import_model)
 app.command("demo")(demo.demo)
 app.command("design")(design.design)
