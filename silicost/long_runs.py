@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite, lcm
 from typing import Any, Final
 
 from hardware_specs.errors import InputError
@@ -10,12 +11,16 @@ from hardware_specs.reliability import reliability_of
 from hardware_specs.units import parse_quantity
 from simulator.checks import check_count
 from simulator.goodput.checkpoints import Checkpoint
-from simulator.goodput.goodput import goodput_of, parse_interval
+from simulator.goodput.goodput import Recovery, goodput_of, parse_interval
 from simulator.goodput.pipelines import Pipelines
 from simulator.goodput.slowdown_words import parse_slowdown
+from simulator.prepared import Prepared, prepare
 from simulator.result import Result
-from simulator.scenario import Scenario, TrainStep
-from simulator.steps.replicas import shards_of
+from simulator.scenario import Plan, Scenario, TrainStep
+from simulator.schedules.closed import closed_bubble_s
+from simulator.schedules.registry import code_of, schedule_of
+from simulator.steps.replicas import adapter_parameters, shards_of, state_bytes
+from workloads.models.parameters import count_parameters
 
 NODE_BYTES_PER_S: Final = 2e9
 """What a node writes of a checkpoint, where nobody says [B/s]. Assumed."""
@@ -23,7 +28,10 @@ NODE_BYTES_PER_S: Final = 2e9
 
 @dataclass(frozen=True)
 class LongRun:
-    """A run of ``steps`` steps, in the words of flags: "" is what is known of the device, or the best."""
+    """A run of ``steps`` steps, in the words of flags: "" is what is known of the device, or the best.
+
+    ``asynchronous`` checkpoints are written beside the training; ``spares`` nodes stand by (None: always enough).
+    """
 
     steps: int
     straggler: str = ""
@@ -31,6 +39,7 @@ class LongRun:
     interval: str = ""
     bandwidth: str = ""
     asynchronous: bool = False
+    spares: int | None = None
 
     def of(self, scenario: Scenario, result: Result) -> tuple[str, dict[str, Any]]:
         """The name of the table, and the figures of the run by theirs.
@@ -43,19 +52,21 @@ class LongRun:
         if not isinstance(work, TrainStep) or step_s is None or scenario.mixed:
             raise InputError("--steps: long runs are of training steps on one pool of devices")
         check_count("--steps", self.steps, 1_000_000_000)
-        plan, uses = pool.plan, result.pools[0].memory
-        # What replicas hold alike is written once.
-        cut, alike = shards_of(work, plan, pool.runtime), plan.dp * plan.cp
-        written = pool.count * (uses.weights * cut.weights + uses.optimizer * cut.states) / alike
+        if self.spares is not None and self.spares < 0:
+            raise InputError(f"--spares {self.spares}: must be at least 0")
+        prepared, reliability = prepare(scenario), reliability_of(pool.device)
+        written = checkpoint_bytes(prepared, work)
         rate = parse_quantity(self.bandwidth, "bytes_per_s", "--checkpoint-bandwidth") if self.bandwidth else 0.0
-        saved = Checkpoint(written, rate or NODE_BYTES_PER_S, asynchronous=self.asynchronous)
-        count = work.global_batch // (plan.dp * plan.micro_batch)
+        copied = min(reliability.devices, pool.count) * _host_bytes_per_s(prepared)
+        saved = Checkpoint(
+            written, rate or NODE_BYTES_PER_S, asynchronous=self.asynchronous, copy_bytes_per_s=copied
+        )  # fmt: skip
         found = goodput_of(
-            step_s, pool.count, reliability_of(pool.device), steps=self.steps, checkpoint=saved,
+            step_s, pool.count, reliability, steps=self.steps, checkpoint=saved,
             interval_s=parse_interval(self.interval) if self.interval else None,
             mtbf_s=parse_quantity(self.mtbf, "s", "--mtbf") if self.mtbf else None,
             straggler=parse_slowdown(self.straggler) if self.straggler else None,
-            layout=Pipelines(plan.tp * plan.cp, plan.pp, plan.dp, count, 1.0 / plan.vpp), seed=scenario.seed,
+            layout=layout_of(work, pool.plan), recovery=Recovery(spares=self.spares), seed=scenario.seed,
         )  # fmt: skip
         lost = {f"lost_{name}": value for name, value in vars(found.lost).items()}
         return "run", {
@@ -67,3 +78,53 @@ class LongRun:
             "checkpoint_young_s": found.young_s, "checkpoint_stall_s": found.stall_s, **lost,
             "rates_known": found.rates_known,
         }  # fmt: skip
+
+
+def checkpoint_bytes(prepared: Prepared, work: TrainStep) -> float:
+    """What a checkpoint of a training step holds: weights and optimizer states of every trained parameter, once [B].
+
+    Of adapters the frozen model is no part of it; where shards of weights are the fp32 masters themselves, there is no
+    16-bit copy beside them.
+    """
+    plan, runtime = prepared.pool.plan, prepared.pool.runtime
+    each = state_bytes(work, prepared.precision.attention, runtime)
+    if work.lora_rank:
+        return adapter_parameters(work) * (each.weights + each.states)
+    masters = runtime.master_shards and shards_of(work, plan, runtime).weights > 1 and each.weights < 4.0
+    return count_parameters(work.model).total * (each.states + (0.0 if masters else each.weights))
+
+
+def layout_of(work: TrainStep, plan: Plan) -> Pipelines:
+    """Which ranks of a training step wait for each other.
+
+    Ranks run tensor parallel fastest, then context, then data: those that exchange tokens of experts are
+    ep x etp neighbours, so that whole blocks of tp x cp ranks and of ep x etp ones work in step.
+    """
+    inside, ranks = plan.tp * plan.cp, plan.tp * plan.cp * plan.dp
+    together = lcm(inside, plan.ep * max(plan.etp, 1)) if plan.sharding.sends_tokens else inside
+    count = work.global_batch // (plan.dp * plan.micro_batch)
+    return Pipelines(together, plan.pp, ranks // together, count, bubble_share(plan, count))
+
+
+def bubble_share(plan: Plan, count: int) -> float:
+    """The bubble of a plan's schedule as a share of that of 1F1B, forward and both backwards of equal length [1].
+
+    Args:
+        count: micro-batches.
+    """
+    if plan.pp == 1:
+        return 1.0
+    name = plan.schedule or ("interleaved" if plan.vpp > 1 else "1f1b")
+    chunks = schedule_of(name).chunks or plan.vpp
+    own, usual = (
+        float(closed_bubble_s(code_of(each), plan.pp, count, pieces, 1.0, 1.0, 1.0))
+        for each, pieces in ((name, chunks), ("1f1b", 1))
+    )
+    return min(max(own / usual, 0.0), 1.0) if isfinite(own) else 1.0 / plan.vpp
+
+
+def _host_bytes_per_s(prepared: Prepared) -> float:
+    """What a device copies to its host when all of its node do [B/s]."""
+    network = prepared.network
+    shares = [each.bytes_per_s / each.devices for each in network.shared(network.host, network.ranks).values()]
+    return min([network.host.bandwidth.value * network.host.achieved_fraction.value, *shares])

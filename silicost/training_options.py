@@ -32,7 +32,7 @@ def with_options(given: Mapping[str, Any]) -> dict[str, Any]:
             raise InputError(f"--fsdp {given['fsdp']}: it is stage 3 of ZeRO, but --zero is {given['zero']}")
         found |= {"zero": 3, "shard": _shard(given["fsdp"])}
     if given["nodes"] is not None:
-        found["count"] = _count(given)
+        found["count"] = count_of_nodes(given)
     found["stages"] = () if given["stages"] == BALANCED else _stages(given["stages"])
     found["dtype"], found["recipe"] = training_formats(given["precision"], given["dtype"])
     return found
@@ -69,8 +69,12 @@ def _stages(text: str) -> tuple[int, ...]:
     return tuple(map(int, parts))
 
 
-def _count(given: Mapping[str, Any]) -> int:
-    """Devices of so many nodes: of the system, or of the usual host."""
+def count_of_nodes(given: Mapping[str, Any]) -> int:
+    """Devices of so many nodes: of the system, or of the usual host.
+
+    Raises:
+        InputError: fewer than one node, or another number of devices than ``--count``.
+    """
     nodes: int = given["nodes"]
     if nodes < 1:
         raise InputError(f"--nodes {nodes}: must be at least 1")

@@ -86,6 +86,12 @@ def train(
     checkpoint_bandwidth: Annotated[
         str, typer.Option("--checkpoint-bandwidth", help="What a node writes; default 2 GB/s, assumed.")
     ] = "",
+    checkpoint_async: Annotated[
+        bool, typer.Option("--checkpoint-async", help="Checkpoints are copied to the hosts and written from there.")
+    ] = False,
+    spares: Annotated[
+        int | None, flags.number("--spares", "Nodes that stand by for failed ones; default always enough.")
+    ] = None,
     runtime: flags.Runtime = "",
     dtype: flags.Dtype = "bf16",
     weight_dtype: flags.WeightDtype = "",
@@ -99,7 +105,7 @@ def train(
 ) -> None:
     """Time, memory, energy and dollars of one training step under data, tensor, pipeline and expert parallelism."""
     given = locals()
-    from silicost.answer import answer
+    from silicost.answer import answer, tell
     from silicost.scenarios import training_scenario
     from silicost.training_options import BALANCED, balanced, with_options
 
@@ -114,21 +120,24 @@ def train(
     if search:
         if out:
             raise InputError("--out: a search writes no page; run the plan that it finds without --search")
+        if config:
+            tell([f"note: {config}: its plan is not held; flags hold values"])
         _search(given, work, typed, format)
         return
     scenario = training_scenario(given["model"], device, **work, **flags.hardware_of(given))
     if stages == BALANCED:
         scenario = balanced(scenario)
-    long_run = ("straggler", "mtbf", "checkpoint_interval", "checkpoint_bandwidth")
     if steps is None:
-        for name in long_run:
-            if given[name]:
+        for name in LONG_RUN:
+            if name in typed:
                 raise InputError(f"--{name.replace('_', '-')}: of a run of how many steps? give --steps")
         answer(scenario, format, out)
         return
     from silicost.long_runs import LongRun
 
-    run = LongRun(steps, straggler, mtbf, checkpoint_interval, checkpoint_bandwidth)
+    run = LongRun(
+        steps, straggler, mtbf, checkpoint_interval, checkpoint_bandwidth, given["checkpoint_async"], spares
+    )  # fmt: skip
     answer(scenario, format, out, more=lambda result: run.of(scenario, result))
 
 
@@ -145,25 +154,19 @@ def _configured(given: dict[str, Any], typed: set[str]) -> dict[str, Any]:
         InputError: a file that cannot be read, no number of devices, or something that cannot be priced.
     """
     from silicost.answer import tell
+    from silicost.training_files import priced
+    from silicost.training_options import count_of_nodes
     from workloads.training_configs.read import read_config
-    from workloads.training_configs.record import for_devices
 
-    read = read_config(Path(given["config"]), model=given["model"])
-    devices = given["count"] or read.devices
+    file = given["config"]
+    read = read_config(Path(file), model=given["model"])
+    devices = count_of_nodes(given) if given["nodes"] is not None else given["count"] or read.devices
     if devices is None:
-        raise InputError(f"--count: {given['config']} does not say how many devices there are")
-    read = for_devices(read, devices)
-    tell([f"note: {given['config']}: {what}" for what in read.assumed])
+        raise InputError(f"--count: {file} does not say how many devices there are")
+    found = priced(read, devices, {name: given[name] for name in typed}, Path(file).name)
+    tell([f"note: {file}: {what}" for what in (*read.assumed, *found.notes)])
     tell([f"note: {each.place}: {each.key} {each.value}: {each.why}" for each in read.left_out if each.why])
-    found = {
-        "model": read.model, "seq_len": read.seq_len, "global_batch": read.global_batch,
-        "micro_batch": read.micro_batch, "tp": read.tp, "pp": read.pp, "dp": read.dp, "cp": read.cp, "ep": read.ep,
-        "vpp": read.vpp if read.pp > 1 else 1, "seq_parallel": read.sequence_parallel and read.tp > 1,
-        "zero": read.zero, "schedule": "" if read.schedule == "1f1b" and read.vpp > 1 else read.schedule,
-        "recompute": read.recompute.text, "lora_rank": read.lora_rank, "dtype": read.precision, "runtime": read.runtime,
-        "count": devices,
-    }  # fmt: skip
-    return {name: value for name, value in found.items() if name not in typed}
+    return found.values
 
 
 def _search(given: dict[str, Any], work: dict[str, Any], typed: set[str], how: Format) -> None:
@@ -171,10 +174,16 @@ def _search(given: dict[str, Any], work: dict[str, Any], typed: set[str], how: F
     from silicost.plan_search import HELD, PINNED, json_of, search_plans
     from silicost.scenarios import training_scenario
 
+    for name in ("stages", "steps", *LONG_RUN):
+        if name in typed:
+            raise InputError(
+                f"--{name.replace('_', '-')}: a search does not hold it; run the plan that it finds without --search"
+            )
     if given["count"] is None:
         raise InputError("--search: on how many devices? give --count")
     hardware = flags.hardware_of(given)
-    for name in (*PINNED, "dp"):
+    kept = typed | ({"shard"} if given["fsdp"] else set())
+    for name in (*PINNED, "stages", *(name for name in HELD if name not in kept)):
         hardware.pop(name, None)
     scenario = training_scenario(given["model"], given["device"], **work, dp=given["count"], tp=1, **hardware)
     pinned: dict[str, Any] = {name: given[name] for name in PINNED if name in typed}
@@ -190,6 +199,7 @@ def _search(given: dict[str, Any], work: dict[str, Any], typed: set[str], how: F
 def _tell(found: Found, how: Format) -> None:
     from reports.numbers import quantity, whole
     from silicost.output import write_out
+    from simulator.scenario import Plan
 
     def line(row: dict[str, Any]) -> dict[str, str]:
         ways = ("tp", "pp", "dp", "cp", "ep", "vpp", "micro_batch", "zero")
@@ -199,9 +209,11 @@ def _tell(found: Found, how: Format) -> None:
             "usd": "-" if row["usd_per_step"] is None else quantity(row["usd_per_step"], "usd"),
             **{name: str(row[name]) for name in ways}, "seq_parallel": "yes" if row["sequence"] else "no",
             "recompute": row["recompute"], "schedule": row["schedule"], "overlap": row["overlap"] or "-",
-            "offload": row["offload"] or "-",
+            "offload": row["offload"] or "-", **{name: str(row[name]) for name in held},
         }  # fmt: skip
 
+    usual, base = Plan(), found.prepared.pool.plan
+    held = [name for name in ("etp", "cp_comm", "shard") if getattr(base, name) != getattr(usual, name)]
     front = [line(found.row(row)) for row in found.front]
     print_rows(front[:SHOWN], how)
     if how is not Format.TABLE:
@@ -216,3 +228,5 @@ def _tell(found: Found, how: Format) -> None:
 
 SHOWN = 12
 """Plans of a front that a table shows."""
+LONG_RUN = ("straggler", "mtbf", "checkpoint_interval", "checkpoint_bandwidth", "checkpoint_async", "spares")
+"""Flags of a run of --steps."""
