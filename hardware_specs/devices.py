@@ -1,4 +1,5 @@
-"""The catalogue of devices; ``<device>:<profile>`` names a partition of one (``hardware_specs.partitions``)."""
+"""The catalogue of devices; ``<device>:<profile>`` names a partition of one (``hardware_specs.partitions``), and of an
+FPGA a design on it (``hardware_specs.designs``)."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from pathlib import Path
 
 from hardware_specs.calibrations import own_device, own_device_names
 from hardware_specs.catalogue import Catalogue
+from hardware_specs.designs import designed, takes_designs
 from hardware_specs.errors import UnknownName
 from hardware_specs.files import is_path
 from hardware_specs.partitions import SEPARATOR, partitioned
@@ -22,11 +24,11 @@ def device_names() -> tuple[str, ...]:
 def load_device(name: str | Path) -> DeviceSpec:
     """The device called ``name``, or described in a TOML file; one that the user calibrated goes before others.
 
-    A name such as ``a100-sxm-80gb:3g.40gb`` is one of the partitions of a device.
+    A name such as ``a100-sxm-80gb:3g.40gb`` is one of the partitions of a device, ``alveo-u280:dfx`` a design on it.
 
     Raises:
-        UnknownName: no such device.
-        InputError: a broken file, or no such partition.
+        UnknownName: no such device or design.
+        InputError: a broken file, no such partition, or a design that does not fit.
     """
     whole, profile = split_device(name)
     found = own_device(whole) or _load(whole)
@@ -34,7 +36,7 @@ def load_device(name: str | Path) -> DeviceSpec:
 
 
 def split_device(name: str | Path) -> tuple[str, str]:
-    """A device's name or path, and the profile of its partition ("" for the whole device)."""
+    """A device's name or path, and the profile of its partition or its design ("" for the whole device)."""
     text = str(name)
     whole, separator, profile = text.rpartition(SEPARATOR)
     if not separator or not profile or text in device_names() or (is_path(text) and not whole.endswith(".toml")):
@@ -49,7 +51,8 @@ _PARTITIONS: dict[tuple[int, str], tuple[DeviceSpec, DeviceSpec]] = {}
 def _partition(whole: DeviceSpec, profile: str) -> DeviceSpec:
     key = id(whole), profile
     if key not in _PARTITIONS:
-        _PARTITIONS[key] = whole, partitioned(whole, profile)
+        made = designed if takes_designs(whole) else partitioned
+        _PARTITIONS[key] = whole, made(whole, profile)
     return _PARTITIONS[key][1]
 
 

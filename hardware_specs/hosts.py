@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from hardware_specs.catalogue import Catalogue
+from hardware_specs.designs import takes_designs
 from hardware_specs.devices import device_names, load_device, split_device
 from hardware_specs.errors import InputError
 from hardware_specs.facts import Fact
@@ -37,14 +38,15 @@ def host_of(device: DeviceSpec) -> HostSpec:
     """The host that names the device's id, else its scale-up link, else its form factor, else its class.
 
     Of several patterns that match, the longest (most specific) decides. A partition stands in the host of its device,
-    which then holds so many more of them.
+    which then holds so many more of them; a design of an FPGA in that of the board.
 
     Raises:
         InputError: no host claims the device's class.
     """
     whole, profile = split_device(device.id)
     if profile and whole in device_names():
-        return _shared(host_of(load_device(whole)), partitions_that_fit(load_device(whole), profile))
+        cut = load_device(whole)
+        return host_of(cut) if takes_designs(cut) else _shared(host_of(cut), partitions_that_fit(cut, profile))
     hosts = [load_host(name) for name in host_names()]
     claims: tuple[tuple[str, Callable[[HostSpec], Iterable[str]]], ...] = (
         (device.id, lambda h: h.device_ids),

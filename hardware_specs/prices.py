@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from hardware_specs.catalogue import Catalogue
+from hardware_specs.designs import takes_designs
 from hardware_specs.devices import device_names, load_device, split_device
 from hardware_specs.errors import InputError, UnknownName
 from hardware_specs.facts import Fact, Mark
@@ -44,8 +45,10 @@ def price_of(device_id: str, provider: str = "", kind: PriceKind = "on-demand") 
         raise InputError(f"price kind {kind!r}: must be one of {', '.join(PRICE_KINDS)}")
     whole, profile = split_device(device_id)
     if profile and whole in device_names():
-        table, chosen = profile_of(whole, profile)
         price = price_of(whole, provider, kind)
+        if takes_designs(load_device(whole)):
+            return price
+        table, chosen = profile_of(whole, profile)
         return price and _share_of(price, device_id, table.price_share(chosen))
     prices = load_prices()
     providers = {p.provider for p in prices}

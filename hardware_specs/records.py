@@ -89,12 +89,13 @@ class Ports(msgspec.Struct, frozen=True):
 
 
 class Logic(msgspec.Struct, frozen=True):
-    """Programmable resources of an FPGA."""
+    """Programmable resources of an FPGA; ``slrs`` are its super logic regions (dies)."""
 
     luts: Number | None = None
     dsps: Number | None = None
     on_chip_ram: str = ""
 
+    slrs: Number | None = None
 
 class DevicePrice(msgspec.Struct, frozen=True):
     """List prices of one device; None where no source gives one (then results say so, never 0)."""

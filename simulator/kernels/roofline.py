@@ -38,6 +38,7 @@ LAW_DTYPE: Final = np.dtype(
                 "vector_peak", "bandwidth", "cache_bytes", "cache_bandwidth", "units",
                 "gemm_share", "attention_share", "stream_share", "kv_share", "vector_share", "dequantize_share",
                 "depth_half", "row_tile", "column_tile", "depth_tile", "overlap_exponent", "floor_s",
+                "rows_at_once", "attention_head_s", "stages", "port_bytes_per_s",
                 "launch_s", "gap_s", "graph_mode",
                 "static_w", "cap_w", "rated_w", "power_math", "power_memory", "power_limit", "weight_factor",
                 "tile_share", "vector_decode", "gemm_floor_s",

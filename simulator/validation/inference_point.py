@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from typing import Final, NamedTuple
 
+from hardware_specs.designs import design_for
 from hardware_specs.devices import load_device
 from simulator.scenario import Formats, Plan
 from simulator.validation.cells import MOST_DEVICES, Row, Unpredictable, mean, measured_value, number, whole
@@ -60,7 +61,7 @@ class Point(NamedTuple):
 
 
 def point_of(row: Row, device: str, runtime: str) -> Point:
-    """The configuration of a row.
+    """The configuration of a row; an FPGA runs the design that the row's engine names.
 
     Raises:
         Unpredictable: batch or length unpublished, or no number.
@@ -75,6 +76,7 @@ def point_of(row: Row, device: str, runtime: str) -> Point:
     isl, osl = _lengths(row)
     dtype, weights = weight_format(row.get("weight_dtype", ""), number(row, "weight_bytes_per_param"))
     dtype = dtype_on(load_device(device), dtype, weights)
+    device = design_for(device, row.get("engine", ""))
     kv = row.get("kv_dtype", "")
     kv = "" if kv.lower() in ("", *PLAIN) else load_format(kv).id
     return Point(row["model"], device, batch, isl, osl, plan_of(row), runtime, Formats(dtype, weights, kv), limits)
