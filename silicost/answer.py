@@ -59,6 +59,25 @@ def answer(
         raise DoesNotFit(why_not(result) + cheapest_fix(scenario))
 
 
+def allowed_to_fall_back(scenario: Scenario, fallback: str) -> Scenario:
+    """``scenario`` with what its device cannot run on the host, which stderr then says; itself where ``fallback`` is
+    "".
+
+    Args:
+        fallback: "host", or the name of a CPU.
+
+    Raises:
+        InputError: what no host can take over.
+    """
+    if not fallback:
+        return scenario
+    from simulator.fallback import with_fallback
+
+    moved, notes = with_fallback(scenario, "" if fallback == "host" else fallback)
+    tell(notes)
+    return moved
+
+
 def noted(result: Result, scenario: Scenario) -> tuple[Result, tuple[str, ...]]:
     """``result`` with what is to be known of the user's own calibrations behind it: doubts are warnings, all is in its
     provenance; and the remarks that are none of its warnings."""

@@ -11,6 +11,7 @@ import msgspec
 from hardware_specs.errors import InputError, about
 from hardware_specs.records import SystemSpec
 from simulator.checks import check_hardware, check_pools, check_workload
+from simulator.compatibility import check_kernels, words_of
 from simulator.devices.model import DeviceModel, compile_device
 from simulator.formats import precision_of, training_precision
 from simulator.network.communicator import Communicator
@@ -81,6 +82,8 @@ def prepare_pool(scenario: Scenario, pool: Pool) -> Prepared:
             check_sharding(scenario.workload.model, sharding, pool.runtime.pads_heads)
     with about("dtype"):
         precision = _precision(scenario, pool)
+    if not scenario.mixed:
+        check_kernels(pool, words_of(scenario.workload))
     with about("system"):
         group, ranks = scenario.group_of(pool), scenario.ranks_of(pool)
         network = Network(scenario.system, scenario.links, pool.device, group, ranks)

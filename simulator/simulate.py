@@ -23,6 +23,10 @@ def simulate(scenario: Scenario, timeline: bool = False) -> Result:
         InputError: the scenario contradicts itself or the hardware.
     """
     work = scenario.workload
+    if scenario.mixed:
+        from simulator.fallback import check_placed
+
+        check_placed(scenario)
     if isinstance(work, StaticBatch) and scenario.mixed:
         from simulator.placement.inference import placed_inference
 

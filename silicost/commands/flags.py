@@ -85,6 +85,13 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", help="What-if: device.memory.bandwidth=6TB/s, or =2x; also runtime., link., system., site."),
 ]
+Fallback = Annotated[
+    str,
+    typer.Option(
+        "--fallback",
+        help="What the device cannot run goes to its host: 'host', or the name of a CPU; default: it is refused.",
+    ),
+]
 Out = Annotated[
     str | None, typer.Option("--out", help="Folder for result.json and report.html.", callback=folder, metavar="FOLDER")
 ]

@@ -29,14 +29,16 @@ def simulate(
     site: flags.Site = "us-average",
     price: flags.Price = "",
     set: flags.Set = None,
+    fallback: flags.Fallback = "",
     calibration: flags.Calibration = None,
     out: flags.Out = None,
     format: flags.HowToPrint = Format.TABLE,
 ) -> None:
     """Time, memory, energy and dollars of a static batch: BATCH prompts of ISL tokens, OSL tokens out of each."""
     given = locals()
-    from silicost.answer import answer
+    from silicost.answer import allowed_to_fall_back, answer
     from silicost.scenarios import inference_scenario
 
     hardware = flags.hardware_of(given)
-    answer(inference_scenario(model, device, batch=batch, isl=isl, osl=osl, **hardware), format, out)
+    scenario = inference_scenario(model, device, batch=batch, isl=isl, osl=osl, **hardware)
+    answer(allowed_to_fall_back(scenario, fallback), format, out)

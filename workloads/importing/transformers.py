@@ -281,7 +281,9 @@ def _with_right_parameters(arch: Architecture, mapping: Mapping) -> Architecture
     except InputError as error:
         raise NoTransformer(str(error)) from None
     held = mapping.wiring.program.parameters
-    tried = [arch, *([_tied(arch)] if arch.head == "lm" and not arch.tied else ())]
+    tried: list[Architecture] = [arch]
+    if arch.head == "lm" and not arch.tied:
+        tried.append(_tied(arch))
     for each in tried:
         if abs(count_parameters(each).total - held) <= TOLERANCE * held:
             return each
