@@ -43,6 +43,7 @@ from hardware_specs.errors import InputError
 from hardware_specs.facts import Mark
 from hardware_specs.files import write_text
 from hardware_specs.records import DeviceSpec
+from hardware_specs.threads import with_threads
 from simulator.calibration.runtimes import Number, fit_numbers, numbers_of, values_of, with_values
 from simulator.calibration.split import folds_of, spread_over
 from simulator.calibration.write import calibrations_text
@@ -134,6 +135,7 @@ class Spared(Predictor):
         spec = self.specs.get(point.device)
         if spec is None:
             return made
+        spec = with_threads(spec, point.threads)
         return one_pool(made.workload, spec, made.pools[0].runtime, point.plan, point.formats, point.plan.devices)
 
 

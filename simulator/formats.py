@@ -36,11 +36,11 @@ def precision_of(formats: Formats, spec: DeviceSpec) -> Precision:
     native_dtype(spec, formats.dtype)
     wide = wide_dtype(formats.dtype, spec)
     weight = load_format(formats.weight or formats.dtype)
-    compute, dequantize = formats.dtype, False
+    compute, dequantize = formats.dtype, 0
     if weight.compute_dtype and weight.compute_dtype in spec.compute.peaks and BITS[weight.compute_dtype] < 16:
         compute = weight.compute_dtype
     elif weight.bits_per_weight < 16:
-        compute, dequantize = wide, True
+        compute, dequantize = wide, 2 if weight.codebook else 1
     kv_bits = load_format(formats.kv).bits_per_weight if formats.kv else float(BITS[wide])
     return Precision(
         compute=compute,

@@ -28,6 +28,7 @@ class StorageFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             activations in the same dtype; "" for weight-only formats, which are unpacked to 16 bits first.
         quantizes_head: embedding and head are in this format too; otherwise they stay in the 16-bit dtype.
             Norms and biases always do.
+        codebook: weights are numbers of entries of a table too large for registers, so that unpacking gathers them.
         double: the scales of groups are quantised themselves (of bitsandbytes' formats).
         aliases: other names, lower case.
     """
@@ -40,6 +41,7 @@ class StorageFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     compute_dtype: str = ""
     quantizes_head: bool = False
     double: bool = False
+    codebook: bool = False
     aliases: tuple[str, ...] = ()
 
     @property

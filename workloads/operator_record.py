@@ -84,7 +84,8 @@ class Operator:
     is the number of participants of a collective along the parallelism ``axis`` ("tp", "pp", "dp", "ep"),
     ``message_bytes`` its message: the tensor on each rank
     (all-reduce, send/recv), the full gathered tensor (all-gather), the full input (reduce-scatter), the send
-    buffer (all-to-all). ``weight_bits`` below 16 with ``dequantize`` means weights are unpacked to ``dtype``.
+    buffer (all-to-all). ``weight_bits`` below 16 with ``dequantize`` means weights are unpacked to ``dtype``
+    (1: by shifts and masks, 2: by look-ups in a codebook).
     ``calls`` is how many equal kernels the operator is launched as, one after the other (experts in a loop).
     ``copies`` is how many of the m rows stem from one row of activations (experts per token).
     ``experts`` is how many experts lie on the device (``batch`` of them are active), ``imbalance`` the rows of the
@@ -110,7 +111,7 @@ class Operator:
     group: int = 1
     axis: str = ""
     weight_bits: float = 16.0
-    dequantize: bool = False
+    dequantize: int = 0
     calls: float = 1.0
     copies: float = 1.0
     experts: float = 1.0

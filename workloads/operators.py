@@ -54,7 +54,7 @@ def gemm(
     *,
     batch: float = 1.0,
     weight_bits: float | None = None,
-    dequantize: bool = False,
+    dequantize: int = 0,
     activation_dtype: str | None = None,
     weights: bool = True,
 ) -> Operator:
@@ -91,7 +91,7 @@ def moe_gemm(
     *,
     projections: int = 3,
     weight_bits: float | None = None,
-    dequantize: bool = False,
+    dequantize: int = 0,
     local_share: float = 1.0,
     calls: float = 1.0,
     routing: str = "uniform",

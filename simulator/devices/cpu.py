@@ -11,6 +11,12 @@ Each row of k weights is a stream of its own, which starts anew: it reaches half
 library spends on packing weights into panels before it multiplies rows with them; the rows of a panel lie in pages of
 their own, of which the second-level TLB knows some 3072: ``t`` is what more of them cost. At most ``gemm_vector_rows``
 rows are as many matrix-vector products instead; all but the first find in the cache what it still holds of the weights.
+Software for personal use multiplies packed weights as they are, by activations in int8; D is the rate at which SIMD
+lanes take dot products of int8, u what unpacking a weight costs beside, in lanes::
+
+    t_math   = weights rows (dot + u / rows of one unpacking) / D        a row each (llama.cpp), 8 (ik_llama.cpp)
+    t_math   = weights rows bits look-up / D                             tables of partial sums (T-MAC)
+
 Attention of whole prompts runs by tiles of queries, each of which meets all keys up to its last row: few rows feed the
 registers badly, and the softmax passes over every score::
 
@@ -22,7 +28,8 @@ or of the cache's bandwidth, the more of them it holds, and compute at a share o
 floor: dispatch, fork, join. Results of 32 MiB and more that a runtime allocates anew wait for the system's pages.
 
 Reference: Goto and van de Geijn, ACM TOMS 34(3), 2008, doi:10.1145/1356052.1356053 (panels, register tiles); McCalpin,
-STREAM; PyTorch, aten/src/ATen/native/cpu/FlashAttentionKernel.cpp (tiles of queries by length).
+STREAM; llama.cpp, ggml/src/ggml-cpu (dot products of packed weights); Wei et al., T-MAC, arXiv:2407.00088; PyTorch,
+aten/src/ATen/native/cpu/FlashAttentionKernel.cpp (tiles of queries by length).
 """
 
 from __future__ import annotations
@@ -32,8 +39,11 @@ from typing import Any, Final
 import numpy as np
 
 from hardware_specs.dtypes import CODE
-from simulator.devices.priors import COMMON, constant, free
-from simulator.devices.registry import Law, register
+from hardware_specs.facts import Fit
+from hardware_specs.records import DeviceSpec
+from hardware_specs.threads import usual_clock_gain
+from simulator.devices.priors import COMMON, constant, free, vector_peak
+from simulator.devices.registry import Law, Parameter, register
 from simulator.kernels.jit import law_kernel
 from simulator.kernels.roofline import (
     ATTENTION_DECODE,
@@ -101,6 +111,28 @@ def pages_s(p: Any, written: float) -> float:
 
 
 @law_kernel
+def unpack_ops(p: Any, dequantize: int, bits: float) -> float:
+    """Lanes that unpacking a weight of ``bits`` takes: none for whole bytes, few for halves of bytes; more where its
+    bits lie in two places (3, 5 and 6), or every 16 weights have a scale (2)."""
+    if dequantize >= 2:
+        return float(p.unpack_code_ops * bits)
+    if bits >= 8.0:
+        return 0.0
+    return float(p.unpack_field_ops if 4.2 < bits < 5.2 else p.unpack_split_ops)
+
+
+@law_kernel
+def packed_s(p: Any, dequantize: int, bits: float, weights: float, rows: float) -> float:
+    """Seconds of math of ``rows`` rows with packed weights that are multiplied as they are."""
+    lane_s = 2.0 / p.dot_peak
+    if p.unpack_rows < 0.0:
+        return float(weights * rows * bits * p.table_bit_ops * lane_s)
+    unpacked = np.ceil(rows / p.unpack_rows) * unpack_ops(p, dequantize, bits)
+    dots = p.dot_row_ops if p.unpack_rows == 1.0 else p.dot_tile_ops
+    return float(weights * (rows * dots + unpacked) * lane_s)
+
+
+@law_kernel
 def product(ops: Any, i: int, p: Any, out: Any) -> None:
     """Price a product, dense or of experts."""
     rows = ops.m[i] / ops.batch[i] if family_of(ops.kind[i]) == MOE else ops.m[i]
@@ -122,6 +154,11 @@ def product(ops: Any, i: int, p: Any, out: Any) -> None:
         memory_s += streamed_s + outside * rowwise / p.gemm_pack_share
     unpack_s = ops.vector_flops[i] / (p.vector_peak * (p.dequantize_share if ops.dequantize[i] else p.vector_share))
     compute_s = max(compute_s, unpack_s)
+    if ops.dequantize[i] > 0 and p.unpack_rows != 0.0:
+        weights = 8.0 * ops.weight_bytes[i] / ops.weight_bits[i]
+        compute_s = packed_s(p, ops.dequantize[i], ops.weight_bits[i], weights, max(rows, 1.0))
+        # The runtime's factor says how good its products of plain weights are.
+        compute_s *= p.factors[family_of(ops.kind[i])]
     settle(ops, i, p, compute_s, memory_s, p.gemm_floor_s, p.gemm_overlap, bytes_s(ops, i, p), out)
 
 
@@ -193,6 +230,13 @@ def cost(ops: Any, which: Any, records: Any, out: Any) -> None:
                 price(ops, i, p, p.gemm_share, p.stream_share, p.floor_s, p.overlap_exponent, out[d])
 
 
+def dot_peak(spec: DeviceSpec) -> float:
+    """Rate of int8 dot products on SIMD lanes at the usual clock [OP/s]: as the datasheet says, at most what lanes gain
+    over fp32 (beyond are matrix tiles); without a figure fp32's, where three instructions take such a product."""
+    fp32, int8 = vector_peak(spec), spec.compute.peaks.get("int8")
+    return (min(int8.value, _SIMD_GAIN * fp32) if int8 else fp32) * usual_clock_gain(spec)
+
+
 _PRODUCTS = ("gemm", "moe")
 _PREFILL = ("attention_prefill",)
 _DECODE = ("attention_decode",)
@@ -202,6 +246,24 @@ _NO_PACKING = 1e3
 
 _NO_PAGES = 1e15
 """Rate at which nothing is seen of pages: what runtimes with buffers of their own have."""
+
+PACKED_FIT: Final = Fit(
+    "packed-products",
+    ("cpu_edge_misc",),
+    "lanes that dot products of packed weights take, and what one core draws from memory: by hand, on all rows",
+    "2026-11-26",
+    (
+        "apple-m2-max-cpu",
+        "apple-m2-ultra-cpu",
+        "core-i5-1035g7",
+        "jetson-agx-orin-64gb-cpu",
+        "raspberry-pi-5",
+        "ryzen-9-7950x",
+        "xeon-e5-2683-v4",
+    ),
+)
+"""What the numbers of products with packed weights were set from."""
+
 
 LAW = register(
     Law(
@@ -238,10 +300,18 @@ LAW = register(
             free("page_bytes_per_s", "bytes_per_s", _NO_PAGES, 5e8, 2.0 * _NO_PAGES, (*_PRODUCTS, *_VECTOR),
                  "rate at which the system hands out new pages for results of 32 MiB and more"),
             constant("dequantize_share", "number", 0.30, "share of the vector rate that weight unpacking reaches"),
+            Parameter("dot_peak", "flops", dot_peak, "rate of int8 dot products on SIMD lanes"),
+            constant("dot_row_ops", "number", 4.6, "lanes of a multiply-add of one row with packed weights"),
+            constant("dot_tile_ops", "number", 2.3, "the same of eight rows at a time"),
+            constant("unpack_field_ops", "number", 2.5, "lanes that unpack half a byte"),
+            constant("unpack_split_ops", "number", 4.6, "the same of other numbers of bits"),
+            constant("unpack_code_ops", "number", 4.5, "lanes per bit of a weight that is looked up in a codebook"),
+            constant("table_bit_ops", "number", 2.1, "lanes per bit of a weight of products by look-up"),
             constant("overlap_exponent", "number", 2.0, "how well compute hides memory time elsewhere"),
             constant("floor_s", "s", 4.0e-6, "shortest operator of other kinds"),
         ),
         cost,
         "register tiles, panels, cores, DRAM channels",
+        (PACKED_FIT,),
     )
 )  # fmt: skip

@@ -24,7 +24,7 @@ from simulator.uncertainty.intervals import Error, prior_error
 from workloads.graph import OpColumns
 from workloads.operators import FAMILIES, FAMILY
 from workloads.runtimes.catalogue import load_runtime
-from workloads.runtimes.record import Runtime
+from workloads.runtimes.record import PACKED_KERNELS, Runtime
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -266,6 +266,7 @@ def _fill_runtime(runtime: Runtime, row: Any) -> list[Provenance]:
     row["graph_mode"] = float(runtime.graph_mode)
     row["factors"][:] = 1.0
     row["vector_decode"] = float(runtime.vector_decode)
+    row["unpack_rows"] = float(PACKED_KERNELS[runtime.packed_kernel])
     row["weight_factor"] = runtime.factors.weight_stream
     notes = [
         _fact_note(f"{runtime.id} {name}", getattr(runtime, name), f"runtime.{name}")

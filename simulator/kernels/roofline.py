@@ -63,6 +63,8 @@ LAW_DTYPE: Final = np.dtype(
                 "moe_row_s", "moe_unit_gain", "moe_feed_bytes_per_s", "timed_alone",
                 "gemm_pack_share", "prefill_row_half", "prefill_softmax_share",
                 "page_bytes_per_s", "gemm_strip_penalty", "gemm_vector_rows", "gemm_stream_depth",
+                "dot_peak", "dot_row_ops", "dot_tile_ops", "unpack_field_ops", "unpack_split_ops", "unpack_code_ops",
+                "table_bit_ops", "unpack_rows",
             )
         ],
     ]

@@ -35,6 +35,7 @@ from simulator.validation.requests import (
     limit_in,
     requests_in,
     requests_named,
+    threads_in,
 )
 from simulator.validation.weights import dtype_on, format_named
 from workloads.lowering.plan import Sharding
@@ -88,6 +89,8 @@ def complete(
     """
     model = model_of(row.get("model", ""), models)
     cells = in_words(row)
+    if spec.device_class == "cpu":
+        cells["threads"] = row.get("threads") or threads_in(text_of(row))
     found: tuple[Assumption, ...] = ()
     for step in (_attention, _weights, _cache, _lengths, _batch, _layout, _experts):
         new = step(cells, spec, runtime, model)

@@ -58,6 +58,8 @@ class Point(NamedTuple):
     runtime: str
     formats: Formats
     limits: Limits = Limits()
+    threads: int = 0
+    """Cores of each CPU that the software uses; 0: all."""
 
 
 def point_of(row: Row, device: str, runtime: str) -> Point:
@@ -79,7 +81,9 @@ def point_of(row: Row, device: str, runtime: str) -> Point:
     device = design_for(device, row.get("engine", ""))
     kv = row.get("kv_dtype", "")
     kv = "" if kv.lower() in ("", *PLAIN) else load_format(kv).id
-    return Point(row["model"], device, batch, isl, osl, plan_of(row), runtime, Formats(dtype, weights, kv), limits)
+    plan = plan_of(row)
+    threads = whole(row, "threads", 0) // plan.devices if row.get("threads") else 0
+    return Point(row["model"], device, batch, isl, osl, plan, runtime, Formats(dtype, weights, kv), limits, threads)
 
 
 def limits_of(row: Row) -> Limits:

@@ -64,7 +64,7 @@ class Numbers(NamedTuple):
 
     compute: str
     weight_bits: float | None = None
-    dequantize: bool = False
+    dequantize: int = 0
     kv_bits: float = 16.0
 
 

@@ -15,6 +15,7 @@ from typing import Final
 
 from hardware_specs.devices import load_device
 from hardware_specs.errors import InputError
+from hardware_specs.threads import with_threads
 from simulator.prepared import prepare
 from simulator.result import Result
 from simulator.scenario import Scenario, StaticBatch
@@ -127,5 +128,6 @@ class Predictor:
             InputError: an unknown name.
         """
         work = StaticBatch(self._model(point), point.batch, point.isl, point.osl)
-        spec, runtime = load_device(point.device), self.runtimes.get(point.runtime) or load_runtime(point.runtime)
+        runtime = self.runtimes.get(point.runtime) or load_runtime(point.runtime)
+        spec = with_threads(load_device(point.device), point.threads)
         return one_pool(work, spec, runtime, point.plan, point.formats, point.plan.devices)

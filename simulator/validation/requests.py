@@ -129,6 +129,15 @@ def requests_in(text: str, isl: float | None, osl: float | None) -> str:
     return str(known) if known else ""
 
 
+_THREADS = re.compile(r"(?<![\w.])(\d+) threads\b|(?<!\S)-t (\d+)\b")
+
+
+def threads_in(text: str) -> str:
+    """How many threads ``text`` states, in words or as llama.cpp's flag; "" for none."""
+    match = _THREADS.search(text.lower())
+    return (match[1] or match[2]) if match else ""
+
+
 _RATE = re.compile(r"(?:request_rate=|asynchronous@)(inf|\d+(?:\.\d+)?)")
 _LIMIT = re.compile(r"max_num_seqs=(\d+)")
 

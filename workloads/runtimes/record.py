@@ -30,6 +30,12 @@ OVERLAPS: dict[str, str] = {
 """What a training step may move beside its math."""
 
 
+PACKED_KERNELS: dict[str, int] = {"": 0, "row": 1, "tile": 8, "table": -1}
+"""How kernels of CPUs multiply packed weights by activations, and how many rows share one unpacking: "" unpacks them
+once for all rows; "row" and "tile" take dot products in int8 with the packed weights of one row, or of 8; "table" adds
+up table entries, one look-up for each bit of a group of weights (T-MAC, arXiv:2407.00088)."""
+
+
 class Factors(msgspec.Struct, frozen=True):
     """Speed of this runtime's kernels relative to the device law, by family (1 = as the law; 0.5 = half).
 
@@ -65,27 +71,28 @@ class Runtime(msgspec.Struct, frozen=True):
     ``prefill_in_flight`` the most of these steps that pipeline stages hold at once (0: no limit of their own).
     ``collectives`` names the library that its devices communicate with, see ``workloads.collectives``.
     ``half_accumulate`` says that 16-bit products accumulate in fp16; ``vector_decode`` that decode attention runs on
-    the vector units, one query head at a time, so that many query heads on one key are bound by compute. ``pads_heads``
-    says that it pads heads so that any tp can cut them; ``reserves_answers`` that a server admits a request only with
-    cache for its whole answer, and so never takes one out again; ``async_scheduling`` that the host prepares the next
-    iteration of a server while the devices work on this one; ``runs_ahead`` that the launches of a step queue up before
-    the devices, so that a step takes all its launches or all its kernels, whichever is longer, and not the longer of
-    the two for each operator; ``trains`` that it can run a training step; ``shards_replicas`` that data-parallel
-    replicas each hold a part of the weights, gradients and optimizer states (ZeRO stage 3, FSDP); ``half_gradients``
-    the 16-bit formats of training whose gradients are kept and reduced in that format, all others' in fp32;
-    ``sequence_parallel`` that tensor parallel ranks usually share the tokens of what they do not cut; ``selective``
-    what its selective recomputation runs again (see ``workloads.lowering.training.RECOMPUTED``); ``overlaps_tensor``
-    that what they exchange in training moves beside the products before or after it, piece by piece;
-    ``contiguous_context`` that context parallel ranks have one piece of a sequence each, so that all wait for the last
-    under a causal mask; ``sends_once`` that a token for several experts of a node goes there once; ``master_shards``
-    that shards of weights are the fp32 masters themselves, narrowed when they are gathered; ``loss_bytes`` what the
-    loss holds of each logit at its peak, where it is more than 16 bits and their fp32 copy [B], ``split_loss_bytes``
-    that of logits that are cut over the vocabulary, where that differs; ``overlaps_gradients``
-    that gradients are reduced beside the backward; ``can_overlap`` what else it moves beside the math where a plan asks
-    for it (see ``simulator.steps.overlap``). Of a server ``scheduler`` names how it batches ("": mixed, or as
-    ``reserves_answers`` says), ``prefix_caching`` that it keeps prefixes unless told not to, ``max_num_seqs`` how many
-    sequences run at once, ``max_num_seqs_large`` how many on devices of 70 GiB and more (0: not known). ``vendors``
-    empty: any vendor. ``aliases`` are what people write for it, see ``workloads.runtimes.match``.
+    the vector units, one query head at a time, so that many query heads on one key are bound by compute.
+    ``packed_kernel`` is one of ``PACKED_KERNELS``. ``pads_heads`` says that it pads heads so that any tp can cut them;
+    ``reserves_answers`` that a server admits a request only with cache for its whole answer, and so never takes one out
+    again; ``async_scheduling`` that the host prepares the next iteration of a server while the devices work on this
+    one; ``runs_ahead`` that the launches of a step queue up before the devices, so that a step takes all its launches
+    or all its kernels, whichever is longer, and not the longer of the two for each operator; ``trains`` that it can run
+    a training step; ``shards_replicas`` that data-parallel replicas each hold a part of the weights, gradients and
+    optimizer states (ZeRO stage 3, FSDP); ``half_gradients`` the 16-bit formats of training whose gradients are kept
+    and reduced in that format, all others' in fp32; ``sequence_parallel`` that tensor parallel ranks usually share the
+    tokens of what they do not cut; ``selective`` what its selective recomputation runs again (see
+    ``workloads.lowering.training.RECOMPUTED``); ``overlaps_tensor`` that what they exchange in training moves beside
+    the products before or after it, piece by piece; ``contiguous_context`` that context parallel ranks have one piece
+    of a sequence each, so that all wait for the last under a causal mask; ``sends_once`` that a token for several
+    experts of a node goes there once; ``master_shards`` that shards of weights are the fp32 masters themselves,
+    narrowed when they are gathered; ``loss_bytes`` what the loss holds of each logit at its peak, where it is more than
+    16 bits and their fp32 copy [B], ``split_loss_bytes`` that of logits that are cut over the vocabulary, where that
+    differs; ``overlaps_gradients`` that gradients are reduced beside the backward; ``can_overlap`` what else it moves
+    beside the math where a plan asks for it (see ``simulator.steps.overlap``). Of a server ``scheduler`` names how it
+    batches ("": mixed, or as ``reserves_answers`` says), ``prefix_caching`` that it keeps prefixes unless told not to,
+    ``max_num_seqs`` how many sequences run at once, ``max_num_seqs_large`` how many on devices of 70 GiB and more (0:
+    not known). ``vendors`` empty: any vendor. ``aliases`` are what people write for it, see
+    ``workloads.runtimes.match``.
     """
 
     id: str
@@ -109,6 +116,7 @@ class Runtime(msgspec.Struct, frozen=True):
     prefill_in_flight: int = 0
     collectives: str = "nccl"
     half_accumulate: bool = False
+    packed_kernel: str = ""
     vector_decode: bool = False
     pads_heads: bool = False
     async_scheduling: bool = False

@@ -78,7 +78,7 @@ NAMED = [
     ("llama.cpp b4384 CPU", EPYC, "llamacpp-cpu"),
     ("llama.cpp", XEON, "llamacpp-cpu"),
     ("ik_llama.cpp CPU", EPYC, "ik-llamacpp-2025"),
-    ("T-MAC (CPU)", EPYC, "ik-llamacpp-2025"),
+    ("T-MAC (CPU)", EPYC, "t-mac-2024"),
     ("llama.cpp + SECDA", ALVEO, "fpga-overlay-2024"),
     ("Deepspeed", GAUDI, "optimum-habana-1.18"),
     ("Deepspeed", NVIDIA, "deepspeed-2024"),
