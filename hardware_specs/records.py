@@ -52,7 +52,8 @@ class Compute(msgspec.Struct, frozen=True):
     ``units`` counts the schedulable units (SM, CU, core, NeuronCore, TensorCore); ``array_rows`` and
     ``array_cols`` are the shape of one systolic array and ``arrays`` how many there are, where it has any.
     ``half_accumulate_gain`` is how much faster 16-bit products run when they accumulate in fp16 instead of fp32, which
-    ``peaks`` are for; None: not at all.
+    ``peaks`` are for; None: not at all. ``sparse`` maps a dtype to how much faster products run whose weights are 2:4
+    sparse, two zeros in every four; a dtype that it lacks has no units for them.
     """
 
     peaks: dict[str, Flops]
@@ -64,6 +65,7 @@ class Compute(msgspec.Struct, frozen=True):
     array_rows: Number | None = None
     array_cols: Number | None = None
     half_accumulate_gain: Number | None = None
+    sparse: dict[str, Number] = {}
 
 
 class Power(msgspec.Struct, frozen=True):
@@ -93,9 +95,9 @@ class Logic(msgspec.Struct, frozen=True):
 
     luts: Number | None = None
     dsps: Number | None = None
+    slrs: Number | None = None
     on_chip_ram: str = ""
 
-    slrs: Number | None = None
 
 class DevicePrice(msgspec.Struct, frozen=True):
     """List prices of one device; None where no source gives one (then results say so, never 0)."""

@@ -20,9 +20,27 @@ from hardware_specs.overrides import apply_overrides
 from hardware_specs.reader import convert, read_toml
 from hardware_specs.records import DeviceSpec, SystemNode, SystemSpec
 from hardware_specs.systems import group_of, load_system_and_devices, system_for
-from silicost.scenario_tables import TRAFFIC, PoolTable, ScenarioTable, SystemTable, TrafficTable, WorkloadTable
-from silicost.scenarios import changed_links, changed_site, check_whole, make_pool, shipped_format, split_changes
-from simulator.scenario import Formats, Plan, Pool, Scenario, StaticBatch, TrainStep, TrainThenInfer, Workload
+from silicost.scenario_tables import (
+    TRAFFIC,
+    CompressTable,
+    PoolTable,
+    ScenarioTable,
+    SystemTable,
+    TrafficTable,
+    WorkloadTable,
+)
+from silicost.scenarios import (
+    changed_links,
+    changed_site,
+    check_whole,
+    compressed,
+    formats_of,
+    make_pool,
+    shipped_format,
+    split_changes,
+)
+from simulator.scenario import Plan, Pool, Scenario, StaticBatch, TrainStep, TrainThenInfer, Workload
+from workloads.compression import Compression, compression_of
 from workloads.lowering.dataflow import Dataflow
 from workloads.models.catalogue import load_model
 
@@ -56,14 +74,15 @@ def build(table: ScenarioTable, place: str, folder: Path) -> Scenario:
     """The scenario that a file's tables describe; ``place`` names the file in errors, paths begin in ``folder``."""
     table, own = _by_id(_with_paths(table, folder))
     work = workload_of(table.workload, table.traffic, place)
+    compression, work = _compressed(table.compress, work, place)
     _check_training_keys(table, place)
     changes = f"{place}: system.set: "
     changed = split_changes(table.system.set, changes)
     system, devices = _system(table.system, own, place)
     system = apply_overrides(system, changed["system"], f"{changes}system.")
     own |= devices
-    shipped = shipped_format(work)
-    pools = tuple(_pool(row, table, system, own, changed, place, shipped) for row in _pool_rows(table, system, place))
+    rows = _pool_rows(table, system, place)
+    pools = tuple(_pool(row, table, system, own, changed, place, work, compression) for row in rows)
     if table.plan.layers and (table.workload.kind != "training" or len(pools) == 1):
         raise InputError(f"{place}: plan.layers {table.plan.layers!r}: of several pools that train a model")
     return Scenario(
@@ -71,6 +90,16 @@ def build(table: ScenarioTable, place: str, folder: Path) -> Scenario:
         changed_site(table.site.name, changed["site"], changes), table.plan.place, table.title, table.seed,
         table.plan.layers,
     )  # fmt: skip
+
+
+def _compressed(table: CompressTable, work: Workload, place: str) -> tuple[Compression, Workload]:
+    """What [compress] says, and the workload with the model that it leaves."""
+    asked = (table.prune, table.low_rank, table.activation_dtype, table.sparsity, table.quality)
+    try:
+        compression = compression_of(*asked)
+        return compression, compressed(work, compression)
+    except InputError as error:
+        raise InputError(f"{place}: compress: {str(error).removeprefix('--')}", error.code) from None
 
 
 def _with_paths(table: ScenarioTable, folder: Path) -> ScenarioTable:
@@ -200,7 +229,7 @@ def _pool_rows(table: ScenarioTable, system: SystemSpec, place: str) -> tuple[Po
 
 def _pool(
     row: PoolTable, table: ScenarioTable, system: SystemSpec, devices: Mapping[str, DeviceSpec],
-    changed: dict[str, dict[str, str]], place: str, shipped: str,
+    changed: dict[str, dict[str, str]], place: str, work: Workload, compression: Compression,
 ) -> Pool:  # fmt: skip
     group = _group(row, system, place)
     device, plan, where = group.device, table.plan, f"{place}: pool {_name_of(row)}"
@@ -215,8 +244,8 @@ def _pool(
     changes = {path.removeprefix(f"{device}."): text for path, text in meant.items()}
     unchanged = devices[device] if device in devices else load_device(device)
     spec = apply_overrides(unchanged, changes, f"{place}: system.set: device.")
-    weight = row.weight_dtype or plan.weight_dtype or shipped
-    formats = Formats(row.dtype or plan.dtype, weight, row.kv_dtype or plan.kv_dtype)
+    weight = row.weight_dtype or plan.weight_dtype or shipped_format(work)
+    formats = formats_of(work, compression, row.dtype or plan.dtype, weight, row.kv_dtype or plan.kv_dtype)
     runtime = row.runtime or table.runtime.name
     training = table.workload.kind == "training" or table.workload.train
     micro_batch = plan.micro_batch if row.micro_batch is None else row.micro_batch

@@ -105,6 +105,17 @@ class PlanTable(msgspec.Struct, frozen=True):
     place: tuple[Rule, ...] = ()
 
 
+class of data; left out: all may.
+
+    ``sites`` gives sets of pools, groups or devices a name: where they stand, or who runs them.
+    """
+
+    prompts: tuple[str, ...] | None = None
+    weights: tuple[str, ...] | None = None
+    kv: tuple[str, ...] | None = None
+    sites: dict[str, tuple[str, ...]] = {}
+
+
 class RuntimeTable(msgspec.Struct, frozen=True):
     """[runtime]: ``name`` for every device; default each device's usual one."""
 
@@ -115,6 +126,19 @@ class SiteTable(msgspec.Struct, frozen=True):
     """[site]: where the system stands."""
 
     name: str = DEFAULT_SITE
+
+
+class CompressTable(msgspec.Struct, frozen=True):
+    """[compress]: what is done to the model, see ``workloads.compression``; formats of weights and cache are in [plan].
+
+    ``prune`` maps a part to the share that is taken away, ``sparsity`` is "2:4" or a share of zeros.
+    """
+
+    prune: dict[str, float] = {}
+    low_rank: float = 0.0
+    sparsity: str | float = ""
+    activation_dtype: str = ""
+    quality: float = 0.0
 
 
 class ScenarioTable(msgspec.Struct, frozen=True):
@@ -128,4 +152,5 @@ class ScenarioTable(msgspec.Struct, frozen=True):
     runtime: RuntimeTable = RuntimeTable()
     plan: PlanTable = PlanTable()
     site: SiteTable = SiteTable()
+    compress: CompressTable = CompressTable()
     seed: int = 0

@@ -20,7 +20,9 @@ from hardware_specs.sites import DEFAULT_SITE, load_site
 from hardware_specs.systems import group_of, links_of, load_system, system_for
 from hardware_specs.units import parse_quantity
 from simulator.checks import check_count
-from simulator.scenario import Formats, Plan, Pool, Scenario, StaticBatch, TrainStep, Workload, trains
+from simulator.scenario import Formats, Plan, Pool, Scenario, StaticBatch, TrainStep, TrainThenInfer, Workload, trains
+from workloads.compression import Compression, cache_format, compression_of, derived
+from workloads.lowering.dataflow import Dataflow
 from workloads.models.architecture import Architecture
 from workloads.models.catalogue import load_model
 from workloads.runtimes.catalogue import default_runtime, load_runtime
@@ -79,7 +81,8 @@ def one_pool(
     site: str = DEFAULT_SITE, price: str = "", changes: Mapping[str, str] | None = None, micro_batch: int = 1,
     recompute: str = "none", cp: int = 1, vpp: int = 1, seq_parallel: bool = False, zero: int = -1,
     schedule: str = "", etp: int = 0, cp_comm: str = "p2p", shard: int = 0, overlap: str = "", offload: str = "",
-    stages: tuple[int, ...] = (), recipe: str = "",
+    stages: tuple[int, ...] = (), recipe: str = "", prune: str | Mapping[str, float] = "",
+    low_rank: str | float = "", sparsity: str | float = "", activation_dtype: str = "", quality: float = 0.0,
 ) -> Scenario:  # fmt: skip
     """``work`` on equal devices.
 
@@ -91,12 +94,15 @@ def one_pool(
         price: "2.5 USD/h" per device; default the catalogue's.
         micro_batch, recompute, cp, vpp, seq_parallel, zero, schedule, etp, cp_comm, shard, overlap, offload, stages: of
             training, as in ``Plan``; recipe as in ``Formats``.
+        prune, low_rank, sparsity, activation_dtype, quality: as ``workloads.compression.compression_of`` takes them.
         changes: what-if overrides by dotted path ("device.memory.bandwidth" = "6 TB/s" or "2x").
 
     Raises:
         InputError: an unknown name, or numbers that contradict each other.
     """
     check_whole({"--count": count, "--tp": tp, "--pp": pp, "--dp": dp, "--ep": ep, "--cp": cp, "--vpp": vpp})
+    compression = compression_of(prune, low_rank, activation_dtype, sparsity, quality)
+    work = compressed(work, compression)
     changed = split_changes(changes or {})
     spec = changed_device(device, changed["device"])
     rest = pp * dp * cp
@@ -108,7 +114,7 @@ def one_pool(
     devices = count if count is not None else plan.devices
     whole = load_system(system) if system else system_for(spec, devices)
     whole = apply_overrides(whole, changed["system"], "--set system.")
-    formats = Formats(dtype, weight_dtype or shipped_format(work), kv_dtype, recipe)
+    formats = formats_of(work, compression, dtype, weight_dtype or shipped_format(work), kv_dtype, recipe)
     pool = make_pool(
         spec.id,
         spec,
@@ -122,6 +128,34 @@ def one_pool(
         group=group_of(whole, spec.id).id,
     )
     return Scenario(work, whole, changed_links(whole, changed["link"]), (pool,), changed_site(site, changed["site"]))
+
+
+def compressed(work: Workload, how: Compression) -> Workload:
+    """``work`` with the model that compression leaves.
+
+    Raises:
+        InputError: a part that the model does not have; a dataflow, whose operators are written out.
+    """
+    if not how.prune and not how.low_rank:
+        return work
+    if isinstance(work, Dataflow):
+        raise InputError(f"{'--prune' if how.prune else '--low-rank'}: a dataflow has no model; write smaller sizes")
+    if isinstance(work, TrainThenInfer):
+        train, infer = (
+            msgspec.structs.replace(part, model=derived(part.model, how)) for part in (work.train, work.infer)
+        )
+        return msgspec.structs.replace(work, train=train, infer=infer)
+    return msgspec.structs.replace(work, model=derived(work.model, how))
+
+
+def formats_of(work: Workload, how: Compression, dtype: str, weight: str, kv: str, recipe: str = "") -> Formats:
+    """Number formats with what compression says of them.
+
+    Raises:
+        InputError: a cache with a scale for each head, of a model without attention.
+    """
+    cache = kv if isinstance(work, Dataflow) else cache_format(kv, work.model)
+    return Formats(dtype, weight, cache, recipe, how.activation, how.sparsity, how.quality)
 
 
 def changed_device(name: str, changes: Mapping[str, str]) -> DeviceSpec:

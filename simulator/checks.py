@@ -6,6 +6,7 @@ from hardware_specs.dtypes import PASSES
 from hardware_specs.errors import InputError, clipped
 from hardware_specs.records import DeviceSpec
 from simulator.devices.model import native_dtype
+from simulator.formats import no_sparsity, precision_of
 from simulator.scenario import Pool, Scenario, StaticBatch, TrainStep, TrainThenInfer, Workload
 from workloads.lowering.dataflow import Dataflow
 from workloads.runtimes.catalogue import check_numbers
@@ -49,6 +50,8 @@ def _check_step(work: TrainStep) -> None:
     for flag, count in sizes.items():
         check_count(flag, count)
     _check_tokens(f"--global-batch {work.global_batch} x --seq-len {work.seq_len}", work.global_batch * work.seq_len)
+    if work.lora_rank and work.model.low_rank:
+        raise InputError(f"--lora-rank {work.lora_rank}: adapters go beside whole matrices; leave --low-rank out")
     if work.lora_rank:
         check_count("--lora-rank", work.lora_rank, 100_000, "0 (all parameters), or a whole number from 1 to 100000")
 
@@ -96,6 +99,9 @@ def pool_warnings(pool: Pool, work: Workload) -> tuple[str, ...]:
         passes = PASSES.get((dtype, native), 1.0)
         how = f"{passes:g} {native} products each" if passes > 1.0 else native
         found.append(f"{dtype} runs as {how} on {spec.id}: {why}")
+    if pool.formats.sparsity:
+        why = no_sparsity(pool.formats, precision_of(pool.formats, spec), spec, pool.runtime)
+        found += [f"sparsity {pool.formats.sparsity} gains nothing, weights are stored dense: {why}"] if why else []
     batch = work.infer if isinstance(work, TrainThenInfer) else work
     if isinstance(batch, StaticBatch) and batch.batch < pool.plan.dp:
         idle = pool.plan.dp - batch.batch

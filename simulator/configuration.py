@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from simulator.formats import wide_dtype
-from simulator.scenario import Pool, Scenario, StaticBatch, TrainStep, TrainThenInfer, Workload
+from simulator.scenario import Formats, Pool, Scenario, StaticBatch, TrainStep, TrainThenInfer, Workload
 
 
 def kind_of(scenario: Scenario) -> str:
@@ -40,9 +40,16 @@ def _pool(pool: Pool, work: Workload) -> dict[str, Any]:
         "weight_dtype": pool.formats.weight or pool.formats.dtype,
         "kv_dtype": pool.formats.kv or wide_dtype(pool.formats.dtype, pool.device),
         **({"recipe": pool.formats.recipe} if pool.formats.recipe else {}),
+        **_compressed(pool.formats),
         "plan": msgspec.structs.asdict(pool.plan),
         **note,
     }  # fmt: skip
+
+
+def _compressed(formats: Formats) -> dict[str, Any]:
+    """What was asked of activations and zeros, and the user's own figure of quality, where there is any."""
+    given = {"activation_dtype": formats.activation, "sparsity": formats.sparsity, "quality": formats.quality}
+    return {name: value for name, value in given.items() if value}
 
 
 def _work(work: Workload) -> dict[str, Any]:

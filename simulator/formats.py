@@ -9,7 +9,8 @@ from hardware_specs.errors import InputError, UnknownName
 from hardware_specs.records import DeviceSpec
 from simulator.devices.model import native_dtype
 from simulator.scenario import Formats
-from workloads.formats import load_format
+from workloads.compression import TWO_OF_FOUR, parse_activation, sparse_bits
+from workloads.formats import StorageFormat, load_format
 from workloads.lowering.plan import Precision
 from workloads.recipes import PROMOTED, RECIPES, Recipe, Scaling, recipe_of, usual_recipe
 from workloads.runtimes.record import Runtime
@@ -21,12 +22,14 @@ def wide_dtype(dtype: str, spec: DeviceSpec) -> str:
     return "bf16" if BITS[dtype] < 16 and wide_exists else dtype
 
 
-def precision_of(formats: Formats, spec: DeviceSpec) -> Precision:
-    """The number formats of a run on ``spec``.
+def precision_of(formats: Formats, spec: DeviceSpec, runtime: Runtime | None = None) -> Precision:
+    """The number formats of a run on ``spec``, with the sparse weights that ``runtime`` has kernels for.
 
     A weight format that hardware can multiply (fp8, int8, nvfp4) runs at the device's own rate for it where the
     device has that dtype; otherwise, and for weight-only formats, weights are unpacked to ``formats.dtype``.
     Beside a narrow ``formats.dtype`` attention and activations stay in bf16, unless the device has nothing that wide.
+    Where ``formats.activation`` names a dtype, products run in that one: weights of fewer bits, or of another kind, are
+    unpacked to it, and weights without a format of their own are stored in it.
 
     Raises:
         InputError: unknown dtype or format, or a dtype that the device cannot compute in.
@@ -35,21 +38,75 @@ def precision_of(formats: Formats, spec: DeviceSpec) -> Precision:
         raise UnknownName("dtype", formats.dtype, COMPUTE_DTYPES, "one of " + ", ".join(COMPUTE_DTYPES))
     native_dtype(spec, formats.dtype)
     wide = wide_dtype(formats.dtype, spec)
-    weight = load_format(formats.weight or formats.dtype)
-    compute, dequantize = formats.dtype, 0
-    if weight.compute_dtype and weight.compute_dtype in spec.compute.peaks and BITS[weight.compute_dtype] < 16:
-        compute = weight.compute_dtype
-    elif weight.bits_per_weight < 16:
-        compute, dequantize = wide, 2 if weight.codebook else 1
+    weight = weight_format_of(formats)
+    compute, dequantize = _compute(formats, weight, wide, spec)
     kv_bits = load_format(formats.kv).bits_per_weight if formats.kv else float(BITS[wide])
-    return Precision(
+    activations = parse_activation(formats.activation)
+    plain = Precision(
         compute=compute,
         attention=wide,
         weight_bits=weight.bits_per_weight,
         dequantize=dequantize,
         kv_bits=kv_bits,
         head_bits=weight.bits_per_weight if weight.quantizes_head else float(BITS[wide]),
+        quantize=activations.scales if activations else "",
     )
+    if not formats.sparsity or runtime is None or no_sparsity(formats, plain, spec, runtime):
+        return plain
+    bits = sparse_bits(weight.id, formats.sparsity)
+    gain = spec.compute.sparse[compute].value if formats.sparsity == TWO_OF_FOUR else 1.0
+    return replace(plain, sparse_bits=bits, sparse_gain=gain)
+
+
+def weight_format_of(formats: Formats) -> StorageFormat:
+    """The storage format of weights: as asked, else as the dtype of quantised activations, else as the dtype.
+
+    Raises:
+        UnknownName: no such format.
+    """
+    activations = parse_activation(formats.activation)
+    narrow = activations.dtype if activations is not None and BITS[activations.dtype] < 16 else ""
+    return load_format(formats.weight or narrow or formats.dtype)
+
+
+def _compute(formats: Formats, weight: StorageFormat, wide: str, spec: DeviceSpec) -> tuple[str, int]:
+    """The dtype of products of weights, and how these are unpacked to it (0: not at all)."""
+    unpacked = 2 if weight.codebook else 1
+    activations = parse_activation(formats.activation)
+    if activations is None:
+        if weight.compute_dtype in spec.compute.peaks and BITS[weight.compute_dtype] < 16:
+            return weight.compute_dtype, 0
+        return (wide, unpacked) if weight.bits_per_weight < 16 else (formats.dtype, 0)
+    if BITS[activations.dtype] >= 16:
+        return formats.dtype if BITS[formats.dtype] >= 16 else wide, unpacked * (weight.bits_per_weight < 16)
+    if activations.dtype not in spec.compute.peaks:
+        has = ", ".join(spec.compute.peaks)
+        raise InputError(f"--activation-dtype {formats.activation}: {spec.id} has no such units; it has {has}", "dtype")
+    if weight.value_bits > BITS[activations.dtype]:
+        raise InputError(
+            f"--activation-dtype {formats.activation}: weights of {weight.value_bits:g} bits ({weight.id}) are not "
+            f"narrowed for a product in {activations.dtype}; store them in as many bits or fewer", "dtype",
+        )  # fmt: skip
+    own = weight.compute_dtype == activations.dtype and weight.value_bits == BITS[activations.dtype]
+    return activations.dtype, 0 if own else unpacked
+
+
+def no_sparsity(formats: Formats, precision: Precision, spec: DeviceSpec, runtime: Runtime) -> str:
+    """Why sparse weights gain nothing on ``spec`` under ``runtime``, in words; "" where they do."""
+    if not formats.sparsity:
+        return ""
+    stored, dtype = weight_format_of(formats), precision.compute
+    base = stored.id.partition(":")[0]
+    if formats.sparsity == TWO_OF_FOUR:
+        if dtype not in spec.compute.sparse:
+            return f"{spec.id} has no units for 2:4 sparse weights in {dtype}"
+        return "" if base in runtime.sparse else f"{runtime.id} has no kernels for 2:4 sparse {base} weights"
+    if base not in runtime.unpacks_zeros:
+        return f"{runtime.id} has no kernels that leave single zeros of {stored.id} weights out"
+    bits = sparse_bits(stored.id, formats.sparsity)
+    if bits < stored.bits_per_weight:
+        return ""
+    return f"a mask and the other values take {bits:g} bits a weight, {stored.id} {stored.bits_per_weight:g}"
 
 
 def training_precision(formats: Formats, spec: DeviceSpec, runtime: Runtime, frozen: bool = False) -> Precision:
@@ -62,6 +119,9 @@ def training_precision(formats: Formats, spec: DeviceSpec, runtime: Runtime, fro
     Raises:
         InputError: unknown names, a dtype or recipe that the device cannot run, trained weights in a packed format.
     """
+    if formats.activation or formats.sparsity:
+        flag = "--activation-dtype" if formats.activation else "--sparsity"
+        raise InputError(f"{flag}: is of inference; training in 8 bits is --precision, and trains all weights")
     recipe = _recipe(formats, spec, runtime, frozen)
     if recipe is not None and recipe.narrow:
         _check_recipe(recipe, spec)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple, TypeVar
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from workloads.lowering.plan import Precision, Sharding, part, stage_layers
 from workloads.lowering.recompute import policy_of, whole_layers
 from workloads.models.architecture import Architecture, Attention, Experts, FeedForward, LayerGroup, StateSpace
-from workloads.models.parameters import count_parameters
+from workloads.models.parameters import LayerCount, count_parameters
 
 LOGIT_BYTES: Final = 6.0
 """A logit in 16 bit and its fp32 copy in the loss [B]."""
@@ -60,22 +60,36 @@ def held_of(arch: Architecture, sharding: Sharding, layers: tuple[int, ...], fir
     """
     count = count_parameters(arch)
     attention = sum(
-        number * each.attention * _attention_share(group.attention, sharding.tp)
+        number
+        * (
+            (each.attention - each.whole_attention) * _attention_share(group.attention, sharding.tp)
+            + each.whole_attention
+        )
         for number, each, group in zip(layers, count.groups, arch.groups, strict=True)
         if group.attention is not None
     )
-    products = sum(number * (each.mlp + each.ssm) for number, each in zip(layers, count.groups, strict=True))
-    experts = sum(number * each.experts for number, each in zip(layers, count.groups, strict=True))
+    products, experts, whole, whole_experts = (
+        sum(number * size(each) for number, each in zip(layers, count.groups, strict=True)) for size in _SIZES
+    )
     norms = sum(number * each.norms for number, each in zip(layers, count.groups, strict=True))
     outside = count.norms - sum(each.layers * each.norms for each in count.groups)
     copied = tied_parameters(arch) if last and not first else 0
     return Held(
-        stack=attention + products / sharding.tp,
-        experts=experts / (sharding.ep * sharding.expert_tp),
+        stack=attention + products / sharding.tp + whole,
+        experts=(experts / sharding.expert_tp + whole_experts) / sharding.ep,
         norms=float(norms + (outside if last else 0)),
         ends=((count.embedding if first else 0) + (count.head + copied if last else 0)) / sharding.tp,
         extra=float(count.extra if first else 0),
     )
+
+
+_SIZES: Final[tuple[Callable[[LayerCount], int], ...]] = (
+    lambda each: each.mlp + each.ssm - each.whole_products,
+    lambda each: each.experts - each.whole_experts,
+    lambda each: each.whole_products,
+    lambda each: each.whole_experts,
+)
+"""Of a layer: products and experts that ranks cut, and those that they do not."""
 
 
 def tied_parameters(arch: Architecture) -> int:
@@ -94,13 +108,14 @@ def _attention_share(a: Attention, tp: int) -> float:
 
 def weight_bytes(arch: Architecture, precision: Precision, sharding: Sharding) -> float:
     """Weights on the fullest device [B]: embedding and head in ``head_bits``, products of the stack in
-    ``weight_bits``, norms in the format of activations."""
+    ``stack_bits``, experts in ``weight_bits``, norms in the format of activations."""
     return max(held_bytes(held, precision) for held in held_by_stage(arch, sharding))
 
 
 def held_bytes(held: Held, precision: Precision) -> float:
     """Some parameters in their formats [B]."""
-    packed = precision.weight_bits * (held.stack + held.experts + held.extra) + precision.head_bits * held.ends
+    packed = precision.stack_bits * held.stack + precision.weight_bits * (held.experts + held.extra)
+    packed += precision.head_bits * held.ends
     return packed / 8.0 + precision.activation_bytes * held.norms
 
 

@@ -93,7 +93,7 @@ def prepare_pool(scenario: Scenario, pool: Pool) -> Prepared:
     return Prepared(
         scenario,
         pool,
-        compile_device(pool.device, pool.runtime if precision.scaling is None else _casting(pool.runtime)),
+        compile_device(pool.device, _casting(pool.runtime) if precision.scaling or precision.quantize else pool.runtime),
         precision,
         Lowering(precision, sharding, frozenset(pool.runtime.fusions)),
         network,
@@ -106,7 +106,7 @@ def _precision(scenario: Scenario, pool: Pool) -> Precision:
     work = scenario.workload
     if isinstance(work, TrainStep):
         return training_precision(pool.formats, pool.device, pool.runtime, work.lora_rank > 0)
-    return precision_of(pool.formats, pool.device)
+    return precision_of(pool.formats, pool.device, pool.runtime)
 
 
 @lru_cache(maxsize=64)

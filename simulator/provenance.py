@@ -18,6 +18,7 @@ def provenance_of(prepared: Sequence[Prepared]) -> tuple[Provenance, ...]:
     if isinstance(scenario.workload, (StaticBatch, TrainStep, TrainThenInfer)):
         model = scenario.workload.model
         rows.append(Provenance(f"model {model.id}", "architecture", "sourced", model.source or "given by the user"))
+        rows += [Provenance(f"compression of {model.id}", each, "assumed", "asked for") for each in model.derived]
     for each in prepared:
         own = (*each.model.provenance, *_pool_rows(each.pool))
         rows += [_of_device(row, each.pool.device.id) for row in own] if scenario.mixed else own
@@ -83,6 +84,9 @@ def _pool_rows(pool: Pool) -> list[Provenance]:
         note(f"{runtime.id} memory utilisation", runtime.memory_utilisation, "runtime.memory_utilisation"),
         note(f"{runtime.id} context", runtime.context, "runtime.context"),
     ]
+    if pool.formats.quality:
+        said = "the user's own figure; nothing is computed from it"
+        rows.append(Provenance("quality of the compressed model", f"{pool.formats.quality:g}", "assumed", said))
     if pool.usd_per_device_s is not None:
         rows.append(note(f"price of {spec.id} ({pool.price_origin})", pool.usd_per_device_s))
     return rows

@@ -33,13 +33,17 @@ class Formats(msgspec.Struct, frozen=True):
 
     ``dtype`` is the compute dtype; ``weight`` a storage format ("" = as dtype); ``kv`` that of the cache
     ("" = that of activations: 16 bit, or fp32 where that is computed in); ``recipe`` how training scales what it
-    computes in 8 bits, see ``workloads.recipes`` ("": as the runtime does).
+    computes in 8 bits, see ``workloads.recipes`` ("": as the runtime does). ``activation``, ``sparsity`` and ``quality``
+    are as in ``workloads.compression.Compression``.
     """
 
     dtype: str = "bf16"
     weight: str = ""
     kv: str = ""
     recipe: str = ""
+    activation: str = ""
+    sparsity: str = ""
+    quality: float = 0.0
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -200,9 +204,11 @@ class Scenario(msgspec.Struct, frozen=True):
         Raises:
             UnknownName: a storage format that does not exist.
         """
-        names = {name for pool in self.pools for name in (pool.formats.dtype, pool.formats.weight, pool.formats.kv)} - {
-            ""
-        }
+        named = (
+            (each.dtype, each.weight, each.kv, each.activation.partition(":")[0])
+            for each in (pool.formats for pool in self.pools)
+        )
+        names = {name for names in named for name in names} - {""}
         formats = [load_format(name) for name in sorted(names)]
         devices = [pool.device for pool in self.pools]
         fitted = [

@@ -1,7 +1,8 @@
 """Storage formats: in how many bits a weight or a cached key lies in memory, and what can multiply it as it is.
 
-The formats are data (``data/formats.toml``). A dtype that a device computes in is another thing:
-see ``hardware_specs.dtypes``.
+The formats are data (``data/formats.toml``). Of those that list their ``parts`` a user may choose the group and its
+scale and zero point, behind colons: "int4:group=64:zero=0", "int8:group=128:scale=16", "nvfp4:group=32". A dtype that a
+device computes in is another thing: see ``hardware_specs.dtypes``.
 """
 
 from __future__ import annotations
@@ -9,10 +10,16 @@ from __future__ import annotations
 import tomllib
 from functools import cache
 from importlib import resources
+from typing import Final
 
 import msgspec
 
-from hardware_specs.errors import UnknownName
+from hardware_specs.errors import InputError, UnknownName, clipped, nearest
+
+_CHOICES: Final = {"group": (1, 1 << 20), "scale": (0, 32), "zero": (0, 32)}
+"""What may be chosen of a format with parts: values that share a scale; bits of the scale, and of the zero point."""
+HEAD: Final = "head"
+"""The group of a cache that has one scale for each token and head (``workloads.compression.cache_format``)."""
 
 
 class StorageFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -29,6 +36,8 @@ class StorageFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         quantizes_head: embedding and head are in this format too; otherwise they stay in the 16-bit dtype.
             Norms and biases always do.
         codebook: weights are numbers of entries of a table too large for registers, so that unpacking gathers them.
+        parts: bits of a value, of the scale of its group and of the group's zero point; none where they are not equal
+            for all groups, or there are none.
         double: the scales of groups are quantised themselves (of bitsandbytes' formats).
         aliases: other names, lower case.
     """
@@ -40,6 +49,7 @@ class StorageFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     group_size: int = 0
     compute_dtype: str = ""
     quantizes_head: bool = False
+    parts: tuple[int, ...] = ()
     double: bool = False
     codebook: bool = False
     aliases: tuple[str, ...] = ()
@@ -48,6 +58,11 @@ class StorageFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def weight_only(self) -> bool:
         """True where weights must be unpacked before a product."""
         return not self.compute_dtype
+
+    @property
+    def value_bits(self) -> float:
+        """Bits of a value without what its group shares [bit]; all of them where nothing else is known."""
+        return float(self.parts[0]) if self.parts else self.bits_per_weight
 
     @property
     def bytes_per_weight(self) -> float:
@@ -74,14 +89,54 @@ def format_names() -> tuple[str, ...]:
     return tuple(_catalogue())
 
 
+@cache
 def load_format(name: str) -> StorageFormat:
-    """The format called ``name``, by id or alias; case and "-" for "_" do not matter.
+    """The format called ``name``, by id or alias, with what is chosen of its groups behind colons.
+
+    Case and "-" for "_" do not matter.
 
     Raises:
         UnknownName: no such format; carries the nearest ones.
+        InputError: a choice that the format does not have, or a number out of range.
     """
-    names = _names()
-    key = name.strip().lower().replace("-", "_")
+    base, *choices = (part.strip() for part in name.strip().lower().split(":"))
+    names, key = _names(), base.replace("-", "_")
     if key not in names:
-        raise UnknownName("storage format", name, names, "for example bf16, fp8, int8, int4, nvfp4, q4_k_m")
-    return _catalogue()[names[key]]
+        raise UnknownName("storage format", name, names, "for example bf16, fp8, int8, int4:group=64, nvfp4, q4_k_m")
+    found = _catalogue()[names[key]]
+    return _chosen(found, name, choices) if choices else found
+
+
+def _chosen(base: StorageFormat, name: str, choices: list[str]) -> StorageFormat:
+    """``base`` with another group, scale or zero point."""
+    place = f"format {clipped(name)}"
+    if not base.parts:
+        able = ", ".join(f.id for f in _catalogue().values() if f.parts)
+        raise InputError(f"{place}: {base.id} has no groups to choose; those that have: {able}")
+    value, scale, zero = base.parts
+    own = {"group": base.group_size, "scale": scale, "zero": zero}
+    for choice in choices:
+        key, _, text = choice.partition("=")
+        if key not in own:
+            close = nearest(key, own)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise InputError(f"{place}: {clipped(choice)!r}: unknown{hint} (allowed: group=N, scale=BITS, zero=BITS)")
+        own[key] = _number(place, key, text)
+    group = own["group"]
+    bits = value + ((own["scale"] + own["zero"]) / group if group else 0.0)
+    words = ":".join(f"{key}={number}" for key, number in own.items())
+    shared = f"{own['scale']}-bit scale, {own['zero']}-bit zero point" if own["zero"] else f"{own['scale']}-bit scale"
+    layout = f"{base.id} in groups of {group}: {value} bits, {shared}: {bits:g} bits" if group else base.layout
+    return msgspec.structs.replace(
+        base, id=f"{base.id}:{words}", bits_per_weight=bits, group_size=group, layout=layout, aliases=(),
+        parts=(value, own["scale"], own["zero"]), double=False,
+    )  # fmt: skip
+
+
+def _number(place: str, key: str, text: str) -> int:
+    low, high = _CHOICES[key]
+    if text == HEAD and key == "group":
+        raise InputError(f"{place}: group={HEAD} is of a KV cache alone: one scale for each token and head")
+    if not text.isdecimal() or len(text) > 9 or not low <= int(text) <= high:
+        raise InputError(f"{place}: {key}={clipped(text)}: must be a whole number from {low} to {high}")
+    return int(text)

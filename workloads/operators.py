@@ -29,6 +29,7 @@ from workloads.vector_operators import (
     embedding,
     norm,
     optimizer_update,
+    quantisation,
     rope,
     sampling,
     softmax,
@@ -40,8 +41,8 @@ __all__ = [
     "COLLECTIVES", "FAMILIES", "FAMILY", "FAMILY_CODES", "OpKind", "Operator", "activation",
     "activation_bytes", "active_experts",
     "attention", "attention_backward", "causal_convolution", "collective", "convolution", "element_bytes",
-    "elementwise", "embedding", "gemm", "mla_decode", "moe_gemm", "norm", "optimizer_update", "rope", "sampling",
-    "softmax", "ssm_scan", "stream_copy", "transfer", "vector_search", "visible_pairs",
+    "elementwise", "embedding", "gemm", "mla_decode", "moe_gemm", "norm", "optimizer_update", "quantisation", "rope",
+    "sampling", "skipping", "softmax", "ssm_scan", "stream_copy", "transfer", "vector_search", "visible_pairs",
 ]  # fmt: skip
 
 
@@ -77,6 +78,18 @@ def gemm(
         read_bytes=batch * m * k * width + (0.0 if weights else w_bytes),
         write_bytes=batch * m * n * width,
         weight_bits=bits, dequantize=dequantize,
+    )  # fmt: skip
+
+
+def skipping(product: Operator, gain: float) -> Operator:
+    """``product`` with sparse weights whose zeros the matrix units pass over: 1/``gain`` of its depth is multiplied.
+
+    With two of every four weights zero that is half (Mishra et al., arXiv:2104.08378, section 3). Bytes stay as they
+    are: those of the weights are counted as stored, those of activations whole.
+    """
+    return replace(
+        product, k=product.k / gain, flops=product.flops / gain, vector_flops=product.vector_flops / gain,
+        weight_bits=product.weight_bits * gain,
     )  # fmt: skip
 
 
@@ -168,7 +181,8 @@ def attention(
     """Fused (flash) attention of ``batch`` sequences: ``q_len`` new tokens against ``kv_len`` in all.
 
     q_len = 1 is decode; the keys and values of the visible context are read from the cache, the scores
-    never leave the chip. FLOPs: 2 (d_qk + d_v) per visible pair and head; the softmax about 5 vector FLOPs.
+    never leave the chip. FLOPs: 2 (d_qk + d_v) per visible pair and head; the softmax about 5 vector FLOPs. In decode a
+    cached value of fewer bits than the math takes one more to unpack.
     """
     d_v = value_dim or head_dim
     pairs = visible_pairs(q_len, kv_len, causal, window)
@@ -176,11 +190,12 @@ def attention(
     seen = min(kv_len, reach + q_len - 1.0) if window else kv_len
     e = activation_bytes(dtype)
     decode = q_len == 1 and causal
+    unpacked = batch * seen * kv_heads * (head_dim + d_v) if decode and kv_bits < 8.0 * e else 0.0
     return Operator(
         name, OpKind.ATTENTION_DECODE if decode else OpKind.ATTENTION_PREFILL, dtype,
         q_len, seen, head_dim, batch, heads, kv_heads, d_v,
         flops=2.0 * batch * heads * pairs * (head_dim + d_v),
-        vector_flops=5.0 * batch * heads * pairs,
+        vector_flops=5.0 * batch * heads * pairs + unpacked,
         read_bytes=batch * (q_len * heads * head_dim * e + seen * kv_heads * (head_dim + d_v) * kv_bits / 8.0),
         write_bytes=batch * q_len * heads * d_v * e,
     )  # fmt: skip
@@ -211,10 +226,11 @@ def mla_decode(
     """
     e = activation_bytes(dtype)
     pairs = visible_pairs(q_len, kv_len)
+    unpacked = batch * kv_len * (kv_lora + rope_dim) if kv_bits < 8.0 * e else 0.0
     return Operator(
         name, OpKind.MLA_DECODE, dtype, q_len, kv_len, kv_lora + rope_dim, batch, heads, 1.0, kv_lora,
         flops=2.0 * batch * heads * pairs * (2.0 * kv_lora + rope_dim),
-        vector_flops=5.0 * batch * heads * pairs,
+        vector_flops=5.0 * batch * heads * pairs + unpacked,
         read_bytes=batch * (kv_len * (kv_lora + rope_dim) * kv_bits / 8.0 + q_len * heads * (kv_lora + rope_dim) * e),
         write_bytes=batch * q_len * heads * kv_lora * e,
     )  # fmt: skip

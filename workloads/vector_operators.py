@@ -5,6 +5,8 @@ All take rows x columns of activations; bytes count each tensor once. Re-exporte
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from workloads.operator_record import Operator, OpKind, element_bytes
 
 _CHUNK = 256.0
@@ -45,6 +47,15 @@ def activation(name: str, rows: float, cols: float, dtype: str = "bf16", *, gate
 def elementwise(name: str, rows: float, cols: float, dtype: str = "bf16", *, inputs: int = 2) -> Operator:
     """Add or multiply ``inputs`` tensors of rows x cols into one (one input: scale it)."""
     return _vector(name, OpKind.ELEMENTWISE, rows, cols, dtype, float(max(inputs - 1, 1)), float(inputs), 1.0)
+
+
+def quantisation(
+    name: str, rows: float, cols: float, dtype: str = "bf16", *, bits: float = 8.0, dynamic: bool = True
+) -> Operator:
+    """Activations of ``cols`` values per row in ``bits``; ``dynamic`` finds the largest value of each row first, on the
+    way, and writes the row's fp32 scale (Yao et al., ZeroQuant, arXiv:2206.01861, section 4.1)."""
+    whole = _vector(name, OpKind.ELEMENTWISE, rows, cols, dtype, 4.0 if dynamic else 2.0, 1.0, 0.0)
+    return replace(whole, write_bytes=rows * (cols * bits / 8.0 + (4.0 if dynamic else 0.0)))
 
 
 def softmax(name: str, rows: float, cols: float, dtype: str = "bf16") -> Operator:

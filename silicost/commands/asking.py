@@ -54,7 +54,12 @@ def _scenario_flags(
     runtime: flags.Runtime = "",
     dtype: flags.Dtype = "bf16",
     weight_dtype: flags.WeightDtype = "",
-    kv_dtype: Annotated[str, typer.Option("--kv-dtype", help="KV cache format; default that of activations.")] = "",
+    kv_dtype: flags.KvDtype = "",
+    activation_dtype: flags.ActivationDtype = "",
+    prune: flags.Prune = "",
+    low_rank: flags.LowRank = "",
+    sparsity: flags.Sparsity = "",
+    quality: flags.Quality = 0.0,
     system: flags.System = "",
     site: flags.Site = "us-average",
     price: flags.Price = "",
@@ -70,7 +75,7 @@ def _scenario_flags(
     from silicost.questions import asked_of
     from silicost.studies.cells import KEYS, trains
 
-    asked = {name: values[name] for name in KEYS if values[name] not in ("", None)}
+    asked = {name: values[name] for name in KEYS if values[name] not in ("", None, 0.0)}
     if trains(asked):
         asked.pop("batch")
     changes = flags.parse_changes(set)

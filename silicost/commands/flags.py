@@ -76,7 +76,32 @@ Runtime = Annotated[str, typer.Option("--runtime", help="Software runtime; defau
 Dtype = Annotated[str, typer.Option("--dtype", help="Compute dtype: bf16, fp16, fp8, fp32 ...")]
 WeightDtype = Annotated[
     str,
-    typer.Option("--weight-dtype", help="Weight format: fp8, int4, q4_k_m ...; default the model's own, else dtype."),
+    typer.Option(
+        "--weight-dtype", help="Weight format: fp8, int4:group=64, q4_k_m ...; default the model's own, else dtype."
+    ),
+]
+KvDtype = Annotated[
+    str,
+    typer.Option("--kv-dtype", help="KV cache format: fp8, int4:group=head ...; default that of activations."),
+]
+ActivationDtype = Annotated[
+    str,
+    typer.Option(
+        "--activation-dtype",
+        help="Activations in products: fp8, int8, with :static or :dynamic scales; default as the weight format says.",
+    ),
+]
+Prune = Annotated[
+    str, typer.Option("--prune", help="Parts taken away: layers=0.25,ffn=0.3; also heads, width, experts.")
+]
+LowRank = Annotated[
+    str, typer.Option("--low-rank", help="Two factors for each matrix: 0.25 of its smaller side, or a rank.")
+]
+Sparsity = Annotated[
+    str, typer.Option("--sparsity", help="Zeros of weights: 2:4, or their share anywhere (0.7), where that gains.")
+]
+Quality = Annotated[
+    float, typer.Option("--quality", help="Your figure for what compression leaves of quality; carried along.")
 ]
 System = Annotated[str, typer.Option("--system", help="System name or TOML; default the device's usual host.")]
 Site = Annotated[str, typer.Option("--site", help="Site: electricity price, PUE, carbon intensity.")]
@@ -120,6 +145,7 @@ def hardware_of(values: dict[str, Any]) -> dict[str, Any]:
     names = (
         "count", "tp", "pp", "dp", "ep", "micro_batch", "recompute", "cp", "vpp", "seq_parallel", "zero", "schedule",
         "etp", "cp_comm", "shard", "overlap", "offload", "stages", "recipe", "runtime",
-        "dtype", "weight_dtype", "kv_dtype", "system", "site", "price",
+        "dtype", "weight_dtype", "kv_dtype", "system", "site", "price", "prune", "low_rank", "sparsity",
+        "activation_dtype", "quality",
     )  # fmt: skip
     return {name: values[name] for name in names if name in values} | {"changes": parse_changes(values.get("set"))}

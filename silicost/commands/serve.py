@@ -100,6 +100,9 @@ def serve(
     draft: Annotated[
         str, typer.Option("--draft", help="Speculative decoding: draft model, eagle or ngram; --depth, --acceptance.")
     ] = "",
+    draft_prune: Annotated[
+        str, typer.Option("--draft-prune", help="Parts taken away from the draft model: layers=0.75 ...")
+    ] = "",
     depth: Annotated[int, flags.number("--depth", "Drafted tokens of an iteration.")] = DEPTH,
     acceptance: Annotated[
         float,
@@ -112,7 +115,11 @@ def serve(
     runtime: flags.Runtime = "",
     dtype: flags.Dtype = "bf16",
     weight_dtype: flags.WeightDtype = "",
-    kv_dtype: Annotated[str, typer.Option("--kv-dtype", help="Cache format.")] = "",
+    kv_dtype: flags.KvDtype = "",
+    activation_dtype: flags.ActivationDtype = "",
+    prune: flags.Prune = "",
+    low_rank: flags.LowRank = "",
+    sparsity: flags.Sparsity = "",
     system: flags.System = "",
     site: flags.Site = DEFAULT_SITE,
     price: flags.Price = "",
@@ -186,7 +193,8 @@ _TRAFFIC = (
     "rate", "arrivals", "burstiness", "concurrency", "trace", "trace_format", "speedup", "requests", "isl", "osl",
 )  # fmt: skip
 _POOL = (
-    "model", "count", "tp", "pp", "ep", "runtime", "dtype", "weight_dtype", "kv_dtype", "system", "price", "scheduler",
+    "model", "count", "tp", "pp", "ep", "runtime", "dtype", "weight_dtype", "kv_dtype",
+    "activation_dtype", "prune", "sparsity", "system", "price", "scheduler",
     "router", "max_num_seqs", "max_batched_tokens", "block_size", "kv_blocks", "memory_utilization", "swap", "replicas",
 )  # fmt: skip
 
@@ -198,17 +206,19 @@ def fleet_of_flags(given: dict[str, Any]) -> FleetTable:
         InputError: no model or no device.
     """
     from silicost.serving.tables import FleetTable, PoolTable, SpeculationTable, StageTable
+    from workloads.compression import compression_of
 
     if not given["model"]:
         raise InputError("--model: which model is served? (or --fleet FILE.toml)")
     apart = bool(given["prefill_device"] or given["decode_device"])
     own = {name: given[name] for name in _POOL} | {"set": flags.parse_changes(given["set"])}
     own["prefix_caching"] = given["prefix_caching"]
+    own["low_rank"] = compression_of(low_rank=given["low_rank"]).low_rank
     if given["draft"]:
         named = "" if given["draft"] == "ngram" else given["draft"]
-        own["speculation"] = SpeculationTable(given["depth"], given["acceptance"], named)
-    elif (given["depth"], given["acceptance"]) != (DEPTH, ACCEPTANCE):
-        raise InputError("--depth and --acceptance: only drafts have them; give --draft as well")
+        own["speculation"] = SpeculationTable(given["depth"], given["acceptance"], named, prune=given["draft_prune"])
+    elif (given["depth"], given["acceptance"], given["draft_prune"]) != (DEPTH, ACCEPTANCE, ""):
+        raise InputError("--depth, --acceptance, --draft-prune: only drafts have them; give --draft as well")
     if given["prefill_device"] and given["decode_device"] and given["device"]:
         raise InputError("--device: --prefill-device and --decode-device are the devices already; leave one out")
     devices = {"prefill": given["prefill_device"], "decode": given["decode_device"]} if apart else {"": given["device"]}
@@ -269,7 +279,8 @@ def _changed(table: FleetTable, given: dict[str, Any]) -> FleetTable:
         "replicas": 1, "router": "round-robin", "block_size": 16, "dtype": "bf16", "pp": 1, "ep": 1, "depth": DEPTH,
         "acceptance": ACCEPTANCE,
     }  # fmt: skip
-    of_pools = ("device", "set", "prefill_device", "decode_device", "draft", "depth", "acceptance", "prefix_caching")
+    of_pools = ("device", "set", "prefill_device", "decode_device", "draft", "depth", "acceptance", "prefix_caching",
+                "draft_prune", "low_rank")  # fmt: skip
     for name in (*_POOL, *of_pools, "turns", "think"):
         said = given[name] is not None if name == "prefix_caching" else given[name]
         if said and given[name] != usual.get(name):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from silicost.commands import flags
 from silicost.output import Format
 
@@ -24,7 +22,12 @@ def simulate(
     runtime: flags.Runtime = "",
     dtype: flags.Dtype = "bf16",
     weight_dtype: flags.WeightDtype = "",
-    kv_dtype: Annotated[str, typer.Option("--kv-dtype", help="KV cache format; default that of activations.")] = "",
+    kv_dtype: flags.KvDtype = "",
+    activation_dtype: flags.ActivationDtype = "",
+    prune: flags.Prune = "",
+    low_rank: flags.LowRank = "",
+    sparsity: flags.Sparsity = "",
+    quality: flags.Quality = 0.0,
     system: flags.System = "",
     site: flags.Site = "us-average",
     price: flags.Price = "",

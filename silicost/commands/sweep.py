@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 KEYS: Final = (
     "model", "device", "runtime", "dtype", "weight_dtype", "kv_dtype", "system", "site", "price", "count", "tp", "pp",
     "dp", "ep", "batch", "isl", "osl", "global_batch", "seq_len", "micro_batch", "recompute", "lora_rank",
+    "activation_dtype", "prune", "low_rank", "sparsity", "quality",
 )  # fmt: skip
 MOST_LINES: Final = 20
 """Rows of a table; the folder has all."""
@@ -52,6 +53,7 @@ def sweep(
     kv_dtype: Axis = "", system: Axis = "", site: Axis = "", price: Axis = "", count: Axis = "", tp: Axis = "",
     pp: Axis = "", dp: Axis = "", ep: Axis = "", batch: Axis = "", isl: Axis = "", osl: Axis = "",
     global_batch: Axis = "", seq_len: Axis = "", micro_batch: Axis = "", recompute: Axis = "", lora_rank: Axis = "",
+    activation_dtype: Axis = "", prune: Axis = "", low_rank: Axis = "", sparsity: Axis = "", quality: Axis = "",
     set: Annotated[
         list[str] | None,
         typer.Option("--set", help="A number of a spec: device.memory.bandwidth=1x,2x,4x.", metavar="PATH=VALUES"),

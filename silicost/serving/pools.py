@@ -18,6 +18,7 @@ from silicost.serving.drafts import EAGLE, acceptance_of, eagle
 from silicost.serving.runtime_defaults import as_served
 from silicost.serving.tables import PoolTable, ScalingTable
 from simulator import memory
+from simulator.bulk.metrics import model_of
 from simulator.checks import LARGEST, check_count
 from simulator.prepared import Prepared, prepare
 from simulator.serving.adapters import Adapters, adapters_of
@@ -27,7 +28,6 @@ from simulator.serving.search_tables import search_tables
 from simulator.serving.speculation import draft_bytes, speculative_tables
 from simulator.serving.step_tables import StepTables, step_tables
 from workloads.models.architecture import Architecture
-from workloads.models.catalogue import load_model
 from workloads.retrieval.index_words import parse_index
 from workloads.retrieval.indexes import Index
 
@@ -131,7 +131,7 @@ def pool_of(
         prepared = _prepared(table, site)
         if table.index:
             return _searching(table, prepared, place)
-        asked = as_served(table, prepared, load_model(table.model), repeats, place)
+        asked = as_served(table, prepared, model_of(prepared), repeats, place)
         return _running(asked, prepared, longest, unit, place)
 
 
@@ -143,7 +143,8 @@ def _prepared(table: PoolTable, site: str) -> Prepared:
     scenario = inference_scenario(
         table.model or _SEARCHES, table.device, batch=1, isl=1, osl=1, runtime=runtime, dtype=dtype,
         weight_dtype=table.weight_dtype, kv_dtype=table.kv_dtype, system=table.system, site=site, price=table.price,
-        changes=table.set, **ways,
+        changes=table.set, prune=table.prune, low_rank=table.low_rank, sparsity=table.sparsity,
+        activation_dtype=table.activation_dtype, **ways,
     )  # fmt: skip
     return utilised(prepare(scenario), table.memory_utilization)
 
@@ -176,13 +177,17 @@ def _searching(table: PoolTable, prepared: Prepared, place: str) -> Pool:
 
 
 def _check_only(table: PoolTable, place: str) -> None:
-    for key in ("speculation", "adapters", "prefix_cache", "swap", "max_batched_tokens", "kv_blocks", "context"):
+    keys = (
+        "speculation", "adapters", "prefix_cache", "swap", "max_batched_tokens", "kv_blocks", "context", "prune",
+        "low_rank", "sparsity", "activation_dtype",
+    )  # fmt: skip
+    for key in keys:
         if getattr(table, key):
             raise InputError(f"{place}: {key}: belongs to pools that run a model")
 
 
 def _running(table: PoolTable, prepared: Prepared, longest: int, named: int, place: str) -> Pool:
-    arch = load_model(table.model)
+    arch = model_of(prepared)
     scheduler = table.scheduler
     if scheduler not in SCHEDULES:
         raise UnknownName("scheduler", scheduler, tuple(SCHEDULES), f"allowed: {', '.join(SCHEDULES)}", place)
@@ -406,9 +411,12 @@ def _tables(
         draft = prepared
         model, takes = eagle(prepared, arch)
     elif spec.draft:
-        model = load_model(spec.draft)
-        draft = _prepared(msgspec.structs.replace(table, model=spec.draft, weight_dtype="", speculation=None),
-                          prepared.scenario.site.id)  # fmt: skip
+        asked = msgspec.structs.replace(
+            table, model=spec.draft, weight_dtype="", speculation=None, prune=spec.prune, low_rank=0.0, sparsity="",
+            activation_dtype="",
+        )  # fmt: skip
+        draft = _prepared(asked, prepared.scenario.site.id)
+        model = model_of(draft)
         takes = draft_bytes(draft, model)
     if takes:
         held, each = takes.weights + limits.sequences * takes.state, takes.token

@@ -58,12 +58,14 @@ class SpeculationTable(msgspec.Struct, frozen=True):
 
     ``acceptance`` is the probability that a drafted token is accepted given that those before it were (Leviathan et
     al., arXiv:2211.17192); in its place ``accepted_share`` gives accepted over drafted tokens, as servers report it.
+    ``prune`` is what is taken away from ``draft`` before (``workloads.compression``): a draft made of its target.
     """
 
     depth: int
     acceptance: float | None = None
     draft: str = ""
     accepted_share: float | None = None
+    prune: str = ""
 
 
 class AdaptersTable(msgspec.Struct, frozen=True):
@@ -123,6 +125,10 @@ class PoolTable(msgspec.Struct, frozen=True):
     adapters: AdaptersTable | None = None
     prefix_cache: PrefixTable | None = None
     prefix_caching: bool | None = None
+    prune: str = ""
+    low_rank: float = 0.0
+    sparsity: str | float = ""
+    activation_dtype: str = ""
 
 
 class StageTable(msgspec.Struct, frozen=True):

@@ -20,10 +20,13 @@ TRAFFIC: Final = ("batch", "isl", "osl")
 TRAINING: Final = ("global_batch", "seq_len", "lora_rank", "micro_batch", "recompute")
 """Keys of training alone."""
 WORDS: Final = (
-    "model", "device", "runtime", "dtype", "weight_dtype", "kv_dtype", "system", "site", "price", "recompute",
+    "model", "device", "runtime", "dtype", "weight_dtype", "kv_dtype", "activation_dtype", "prune", "system", "site",
+    "price", "recompute",
 )  # fmt: skip
 NUMBERS: Final = ("count", "tp", "pp", "dp", "ep", *TRAFFIC, "global_batch", "seq_len", "lora_rank", "micro_batch")
-KEYS: Final = (*WORDS, *NUMBERS)
+SHARES: Final = ("low_rank", "sparsity", "quality")
+"""Keys that are numbers and need not be whole, or have a name for some values."""
+KEYS: Final = (*WORDS, *NUMBERS, *SHARES)
 
 Value = str | int | float | bool
 

@@ -22,6 +22,9 @@ Homes = Mapping[tuple[str, int | None], frozenset[str]]
 """Pools that need what an operator of a layer keeps, by operator and layer."""
 
 
+Cut = Literal["tp", "experts", "expert factors", "whole", "norms"]
+
+
 class Piece(NamedTuple):
     """Parameters that lie where ``operator`` of ``layer`` runs; ``cut`` says over which ways, ``end`` marks the
     embedding and the head."""
@@ -29,16 +32,17 @@ class Piece(NamedTuple):
     operator: str
     layer: int | None
     parameters: float
-    cut: Literal["tp", "experts", "whole", "norms"] = "tp"
+    cut: Cut = "tp"
     end: bool = False
 
 
 class Held(NamedTuple):
-    """Parameters on one device of a pool: of the stack, experts included, of its norms, of embedding and head."""
+    """Parameters on one device of a pool: of products in the stack, of its norms, of embedding and head, of experts."""
 
     stack: float
     norms: float
     ends: float
+    experts: float
 
 
 def pieces_of(arch: Architecture) -> list[Piece]:
@@ -47,9 +51,12 @@ def pieces_of(arch: Architecture) -> list[Piece]:
     layer = 0
     found = []
     for group in count.groups:
-        parts: list[tuple[str, float, Literal["tp", "experts"]]] = [
-            ("attention.out", group.attention, "tp"), ("ssm.out", group.ssm, "tp"), ("mlp.down", group.mlp, "tp"),
-            ("moe.experts", group.experts, "experts"),
+        parts: list[tuple[str, float, Cut]] = [
+            ("attention.out", group.attention - group.whole_attention, "tp"), ("ssm.out", group.ssm, "tp"),
+            ("mlp.down", group.mlp - group.whole_products * (group.mlp > 0), "tp"),
+            ("moe.experts", group.experts - group.whole_experts, "experts"),
+            ("attention.out", group.whole_attention, "whole"), ("moe.experts", group.whole_experts, "expert factors"),
+            ("mlp.down" if group.mlp else "ssm.out", group.whole_products, "whole"),
         ]  # fmt: skip
         there = [part for part in parts if part[1] > 0]
         for _ in range(group.layers):
@@ -77,14 +84,17 @@ def homes_of(arch: Architecture, placer: Placer, phases: tuple[str, ...]) -> Hom
 
 def ways_of(sharding: Sharding) -> dict[str, int]:
     """Ways that pieces are cut, by ``Piece.cut``."""
-    return {"tp": sharding.tp, "experts": sharding.ep * sharding.expert_tp, "whole": 1, "norms": 1}
+    return {
+        "tp": sharding.tp, "experts": sharding.ep * sharding.expert_tp, "expert factors": sharding.ep, "whole": 1,
+        "norms": 1,
+    }  # fmt: skip
 
 
 def held_parameters(prepared: Prepared, arch: Architecture, homes: Homes) -> Held:
     """What one device of a pool holds of the model, cut by its plan. A tied head elsewhere needs the embedding too."""
     sharding, name = prepared.how.sharding, prepared.pool.name
     ways = ways_of(sharding)
-    stack = norms = ends = embedding = 0.0
+    stack = norms = ends = embedding = experts = 0.0
     for piece in pieces_of(arch):
         if name not in homes[piece.operator, piece.layer]:
             continue
@@ -93,17 +103,20 @@ def held_parameters(prepared: Prepared, arch: Architecture, homes: Homes) -> Hel
             ends += size
         elif piece.cut == "norms":
             norms += size
+        elif piece.cut in ("experts", "expert factors"):
+            experts += size
         else:
             stack += size
     count = count_parameters(arch)
     if not count.head and name in homes["head.logits", None] - homes["embedding", None]:
         embedding = count.embedding / sharding.tp
-    return Held(stack, norms, ends + embedding)
+    return Held(stack, norms, ends + embedding, experts)
 
 
 def held_bytes(held: Held, precision: Precision) -> float:
     """Weights in their formats, norms in that of activations [B]."""
-    packed = precision.weight_bits * held.stack + precision.head_bits * held.ends
+    packed = precision.stack_bits * held.stack + precision.weight_bits * held.experts
+    packed += precision.head_bits * held.ends
     return packed / 8.0 + precision.activation_bytes * held.norms
 
 

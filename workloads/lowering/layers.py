@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from hardware_specs.dtypes import BITS
 from workloads import operators as op
 from workloads.graph import GraphBuilder
 from workloads.lowering.plan import Lowering, part
 from workloads.models.architecture import Architecture, Attention, Experts, FeedForward, LayerGroup, StateSpace
+from workloads.models.parameters import rank_of
 from workloads.operators import Operator, OpKind
 
 
@@ -92,15 +95,61 @@ class LayerWriter:
     def _add(self, operator: Operator) -> int:
         return self.builder.add(operator)
 
-    def gemm(self, name: str, n: float, k: float, *, rows: float | None = None, batch: float = 1.0) -> None:
-        """A product of activations with a weight matrix [n, k] in the run's weight format."""
-        p = self.how.precision
-        self._add(
-            op.gemm(
-                name, self.tokens.rows if rows is None else rows, n, k, p.compute, batch=batch,
-                weight_bits=p.weight_bits, dequantize=p.dequantize, activation_dtype=p.attention,
-            )
+    def gemm(
+        self, name: str, n: float, k: float, *, rows: float | None = None, batch: float = 1.0, again: bool = False,
+        whole_rows: bool = True,
+    ) -> None:  # fmt: skip
+        """A product of activations with a weight matrix [n, k] in the run's weight format.
+
+        Args:
+            again: the product before has the same input.
+            whole_rows: the input comes from a kernel that has each row at once, and so its largest value.
+        """
+        p, m = self.how.precision, self.tokens.rows if rows is None else rows
+        if p.quantize and not again:
+            self._quantise(name, m, k * batch, whole_rows)
+        product = op.gemm(
+            name, m, n, k, p.compute, batch=batch, weight_bits=p.stack_bits, dequantize=p.stack_dequantize,
+            activation_dtype=p.attention,
         )  # fmt: skip
+        if p.sparse_gain > 1.0:
+            product = op.skipping(product, p.sparse_gain)
+        if p.quantize:
+            product = replace(product, read_bytes=product.read_bytes * BITS[p.compute] / BITS[p.attention])
+        self._add(product)
+
+    def _quantise(self, name: str, rows: float, cols: float, whole_rows: bool) -> None:
+        """Quantisation of the input of a product, unless the kernel that makes the input does it on the way.
+
+        Scales that are known before can be applied anywhere, those of a row only by a kernel that has all of it.
+        """
+        p = self.how.precision
+        dynamic = p.quantize == "dynamic"
+        if self.how.fused("quantize") and (whole_rows or not dynamic):
+            return
+        bits = float(BITS[p.compute])
+        self._add(op.quantisation(f"{name}.quantize", rows, cols, self.dtype, bits=bits, dynamic=dynamic))
+
+    def linear(
+        self, name: str, parts: Mapping[str, tuple[float, int]], k: float, whole: int, *, again: bool = False,
+        whole_rows: bool = True,
+    ) -> None:  # fmt: skip
+        """Matrices of ``k`` columns that multiply one input, as one product; of low rank a product with all first
+        factors (and what stays whole), then one with each second factor.
+
+        Args:
+            parts: rows of each matrix on this device, and in the model.
+            whole: columns in the model.
+        """
+        ranks = {key: rank_of(rows, whole, self.arch.low_rank) for key, (_, rows) in parts.items()}
+        first = sum(float(ranks[key]) or own for key, (own, _) in parts.items())
+        if not any(ranks.values()):
+            self.gemm(name, first, k, again=again, whole_rows=whole_rows)
+            return
+        self.gemm(f"{name}.first", first, k, again=again, whole_rows=whole_rows)
+        for key, rank in ranks.items():
+            if rank:
+                self.gemm(f"{name}.second{f'.{key}' if len(parts) > 1 else ''}", parts[key][0], rank, whole_rows=False)
 
     def _norm(self, name: str) -> None:
         """A norm that a residual addition goes before, fused into it or an operator of its own."""
@@ -156,12 +205,15 @@ class LayerWriter:
         q, kv = heads * a.head_dim, kv_heads * a.head_dim
         v = kv_heads * a.value_dim
         gate = heads * a.value_dim if a.out_gate else 0.0
+        parts = {
+            "q": (q + gate, a.heads * (a.head_dim + (a.value_dim if a.out_gate else 0))),
+            "k": (kv, a.kv_heads * a.head_dim), "v": (v, a.kv_heads * a.value_dim),
+        }  # fmt: skip
         if self.how.fused("qkv"):
-            self.gemm("attention.qkv", q + kv + v + gate, hidden)
+            self.linear("attention.qkv", parts, hidden, hidden)
         else:
-            self.gemm("attention.q", q + gate, hidden)
-            self.gemm("attention.k", kv, hidden)
-            self.gemm("attention.v", v, hidden)
+            for key, own in parts.items():
+                self.linear(f"attention.{key}", {key: own}, hidden, hidden, again=key != "q")
         rows = self.tokens.rows
         if a.qk_norm:
             self._add(op.norm("attention.qk_norm", rows * (heads + kv_heads), a.head_dim, self.dtype))
@@ -170,7 +222,14 @@ class LayerWriter:
         self.scores(a)
         if a.out_gate:
             self._add(op.activation("attention.gate", rows, gate, self.dtype, gated=True))
-        self.gemm("attention.out", hidden, heads * a.value_dim)
+        self._attention_out(a, heads)
+
+    def _attention_out(self, a: Attention, heads: float) -> None:
+        hidden = self.arch.hidden
+        self.linear(
+            "attention.out", {"": (float(hidden), hidden)}, heads * a.value_dim, a.heads * a.value_dim,
+            whole_rows=False,
+        )  # fmt: skip
 
     def _context(self) -> Tokens:
         """The tokens that attention sees on this rank: all of a sequence where ranks have exchanged them for heads."""
@@ -213,8 +272,10 @@ class LayerWriter:
         if a.q_lora:
             self.gemm("attention.q_a", a.q_lora, hidden)
             self._add(op.norm("attention.q_a_norm", t.rows, a.q_lora, self.dtype))
-        self.gemm("attention.q_b", heads * a.head_dim, a.q_lora or hidden)
-        self.gemm("attention.kv_a", a.kv_lora + a.rope_dim, hidden)
+            self.gemm("attention.q_b", heads * a.head_dim, a.q_lora)
+        else:
+            self.linear("attention.q_b", {"": (heads * a.head_dim, a.heads * a.head_dim)}, hidden, hidden)
+        self.gemm("attention.kv_a", a.kv_lora + a.rope_dim, hidden, again=True)
         self._add(op.norm("attention.kv_a_norm", t.rows, a.kv_lora, self.dtype))
         if not self.how.fused("rope"):
             self._add(op.rope("attention.rope", t.rows, (heads + 1) * a.rope_dim, self.dtype))
@@ -232,20 +293,21 @@ class LayerWriter:
                 value_dim=a.value_dim, dtype=p.attention, kv_bits=8.0 * p.activation_bytes, causal=a.causal,
             )  # fmt: skip
             self._add(replace(wide, kind=OpKind.MLA_PREFILL))
-        self.gemm("attention.out", hidden, heads * a.value_dim)
+        self._attention_out(a, heads)
 
     def _mlp(self, mlp: FeedForward, name: str = "mlp") -> None:
         hidden, rows = self.arch.hidden, self.tokens.rows
         inner = part(mlp.width, self.how.sharding.tp)
+        part_of = {"gate": (inner, mlp.width), "up": (inner, mlp.width)} if mlp.gated else {"up": (inner, mlp.width)}
         if mlp.gated and self.how.fused("gate_up"):
-            self.gemm(f"{name}.gate_up", 2 * inner, hidden)
+            self.linear(f"{name}.gate_up", part_of, hidden, hidden)
         else:
-            if mlp.gated:
-                self.gemm(f"{name}.gate", inner, hidden)
-            self.gemm(f"{name}.up", inner, hidden)
+            for key, own in part_of.items():
+                self.linear(f"{name}.{key}", {key: own}, hidden, hidden, again=mlp.gated and key == "up")
         if not self.how.fused("activation"):
             self._add(op.activation(f"{name}.activation", rows, inner, self.dtype, gated=mlp.gated))
-        self.gemm(f"{name}.down", hidden, inner)
+        made = not self.how.fused("activation")
+        self.linear(f"{name}.down", {"": (float(hidden), hidden)}, inner, mlp.width, whole_rows=made)
 
     def _experts(self, e: Experts) -> None:
         """Router, dispatch, experts, combination, and what runs beside the experts; not yet reduced over tp.
@@ -265,16 +327,7 @@ class LayerWriter:
             self._add(op.collective("moe.dispatch", OpKind.ALL_TO_ALL, size, s.ep, "ep"))
         if joined > 1:
             self._add(op.collective("moe.all_gather.experts", OpKind.ALL_GATHER, size * joined, joined, "etp"))
-        routed, projections = own * s.ep * joined, 3 if e.gated else 2
-        kernels = projections - 1 if e.gated and self.how.fused("gate_up") else projections
-        loops = op.active_experts(routed, e.count, e.top_k) / s.ep
-        self._add(
-            op.moe_gemm(
-                "moe.experts", routed, part(e.width, s.expert_tp), hidden, e.count, e.top_k, p.compute,
-                projections=projections, weight_bits=p.weight_bits, dequantize=p.dequantize,
-                local_share=1.0 / s.ep, calls=1.0 if self.how.fused("experts") else kernels * loops,
-            )
-        )  # fmt: skip
+        self._routed(e, own * s.ep * joined)
         if joined > 1:
             self._add(op.collective("moe.reduce_scatter.experts", OpKind.REDUCE_SCATTER, size * joined, joined, "etp"))
         if s.ep > 1:
@@ -287,6 +340,39 @@ class LayerWriter:
                 self._add(op.gemm("moe.shared.scale", rows, 1.0, hidden, p.attention))
             self._add(op.elementwise("moe.shared.add", rows, hidden, self.dtype))
 
+    def _routed(self, e: Experts, routed: float) -> None:
+        """The experts of one device for ``routed`` tokens of its group: one grouped call, or of low rank several."""
+        p, s, hidden = self.how.precision, self.how.sharding, self.arch.hidden
+        projections, width = 3 if e.gated else 2, part(e.width, s.expert_tp)
+        loops = op.active_experts(routed, e.count, e.top_k) / s.ep
+
+        def call(name: str, width: float, hidden: float, projections: int, kernels: int, copies: float) -> Operator:
+            product = op.moe_gemm(
+                name, routed, width, hidden, e.count, e.top_k, p.compute, projections=projections,
+                weight_bits=p.weight_bits, dequantize=p.dequantize, local_share=1.0 / s.ep,
+                calls=1.0 if self.how.fused("experts") else kernels * loops,
+            )  # fmt: skip
+            return replace(product, copies=copies)
+
+        fused = e.gated and self.how.fused("gate_up")
+        into, back = rank_of(e.width, hidden, self.arch.low_rank), rank_of(hidden, e.width, self.arch.low_rank)
+        rows = routed * e.top_k / s.ep
+        if p.quantize:
+            self._quantise("moe.experts", routed, hidden, True)
+            self._quantise("moe.experts.inner", rows, width, not self.how.fused("experts"))
+        if not into and not back:
+            whole = call("moe.experts", width, hidden, projections, projections - int(fused), e.top_k)
+            narrow = (1.0 - BITS[p.compute] / BITS[p.attention]) if p.quantize else 0.0
+            self._add(replace(whole, read_bytes=whole.read_bytes - narrow * rows * hidden * p.activation_bytes))
+            return
+        ins = projections - 1
+        self._add(call("moe.experts.in.first", ins * float(into), hidden, 1, 1, e.top_k))
+        for number in range(ins):
+            self._add(call(f"moe.experts.in.second{number}", width, into, 1, 1, 1.0))
+        self._add(op.activation("moe.experts.activation", rows, width, self.dtype, gated=e.gated))
+        self._add(call("moe.experts.out.first", back, width, 1, 1, 1.0))
+        self._add(call("moe.experts.out.second", hidden, back, 1, 1, 1.0))
+
     def _ssm(self, s: StateSpace) -> None:
         """Mamba 1 where ``dt_rank`` is set, else Mamba 2 or the gated delta rule, which has a gate per head more.
 
@@ -297,7 +383,8 @@ class LayerWriter:
         mamba2 = s.dt_rank == 0
         heads, groups = part(s.heads, tp) if mamba2 else 0.0, part(s.groups, tp)
         mixed = inner + (2.0 * groups * s.state if mamba2 else 0.0)
-        self.gemm("ssm.in", inner + (mixed + heads * (2.0 if s.delta else 1.0) if mamba2 else inner), hidden)
+        own = inner + (mixed + heads * (2.0 if s.delta else 1.0) if mamba2 else inner)
+        self.linear("ssm.in", {"": (own, _ssm_rows(s))}, hidden, hidden)
         self._add(op.causal_convolution("ssm.conv", t.q_len, mixed, s.conv, self.dtype, batch=t.batch))
         if not mamba2:
             narrow = s.dt_rank + 2.0 * s.state
@@ -314,4 +401,11 @@ class LayerWriter:
             self._add(op.activation("ssm.gate", t.rows, inner, self.dtype, gated=True))
         if mamba2:
             self._add(op.norm("ssm.gate_norm", t.rows, inner, self.dtype))
-        self.gemm("ssm.out", hidden, inner)
+        self.linear("ssm.out", {"": (float(hidden), hidden)}, inner, s.inner)
+
+
+def _ssm_rows(s: StateSpace) -> int:
+    """Rows of the first matrix of a state space mixer in the model."""
+    if s.dt_rank:
+        return 2 * s.inner
+    return 2 * (s.inner + s.groups * s.state) + s.heads * (2 if s.delta else 1)

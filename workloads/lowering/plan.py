@@ -16,11 +16,12 @@ from workloads.recipes import Scaling
 class Precision:
     """Number formats of a run.
 
-    ``compute`` is the dtype of matrix products of weights; ``attention`` that of attention and of activations
-    in memory (never below 16 bit unless asked); ``weight_bits`` counts scales; ``dequantize`` says that weights
-    are unpacked to ``compute`` before the product (2: by look-ups in a codebook); ``head_bits`` is what the embedding and head are stored in.
-    ``scaling`` is how training casts the operands of 8-bit products, whose weights are kept in ``weight_bits`` all the
-    same (None: nothing is cast); ``scale_group`` how many packed weights share a scale that is packed itself (0: none).
+    ``compute`` is the dtype of matrix products of weights; ``attention`` that of attention and of activations in memory
+    (never below 16 bit unless asked); ``weight_bits`` counts scales; ``dequantize`` says that weights are unpacked to
+    ``compute`` before the product (2: by look-ups in a codebook); ``head_bits`` is what the embedding and head are
+    stored in. ``scaling`` is how training casts the operands of 8-bit products, whose weights are kept in
+    ``weight_bits`` all the same (None: nothing is cast); ``scale_group`` how many packed weights share a scale that is
+    packed itself (0: none).
     """
 
     compute: str = "bf16"
@@ -31,6 +32,19 @@ class Precision:
     head_bits: float = 16.0
     scaling: Scaling | None = None
     scale_group: float = 0.0
+    sparse_bits: float = 0.0
+    sparse_gain: float = 1.0
+    quantize: str = ""
+
+    @property
+    def stack_bits(self) -> float:
+        """Bits per weight of products in the stack, experts aside."""
+        return self.sparse_bits or self.weight_bits
+
+    @property
+    def stack_dequantize(self) -> int:
+        """As ``dequantize``, of products in the stack: zeros that were left out are put back as well."""
+        return int(self.dequantize) or int(self.sparse_bits > 0.0 and self.sparse_gain == 1.0)
 
     @property
     def activation_bytes(self) -> float:

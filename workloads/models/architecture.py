@@ -139,6 +139,9 @@ class Architecture(msgspec.Struct, frozen=True):
         norm_weight: false where the normalisations have no weights at all (OLMo 1).
         default_dtype: compute dtype the checkpoint is stored in ("": not said).
         quantization: storage format of a quantised checkpoint, a name of ``workloads.formats`` ("": none).
+        low_rank: rank of the two factors in place of each matrix of the layers: a number of at least 1, or below that
+            a share of the smaller side (0: whole matrices). See ``workloads.models.parameters.rank_of``.
+        derived: what was done to the model that it was made from, in words (``workloads.compression``).
     """
 
     id: str
@@ -166,6 +169,8 @@ class Architecture(msgspec.Struct, frozen=True):
     norm_weight: bool = True
     default_dtype: str = ""
     quantization: str = ""
+    low_rank: float = 0.0
+    derived: tuple[str, ...] = ()
 
     @property
     def layers(self) -> int:

@@ -14,7 +14,9 @@ class LayerCount(msgspec.Struct, frozen=True):
 
     ``mlp`` holds every feed-forward weight that each token passes (dense MLP, shared experts, router);
     ``experts`` the routed experts, of which a token uses ``active_experts`` parameters. ``norms`` holds all
-    normalisation weights, those of queries, keys and latents included.
+    normalisation weights, those of queries, keys and latents included. Of low-rank factors ``whole_attention``,
+    ``whole_products`` (of mlp and ssm) and ``whole_experts`` lie beside the uncut side of a matrix: every rank that
+    cuts the other side holds them whole.
     """
 
     layers: int
@@ -24,6 +26,9 @@ class LayerCount(msgspec.Struct, frozen=True):
     active_experts: int = 0
     ssm: int = 0
     norms: int = 0
+    whole_attention: int = 0
+    whole_products: int = 0
+    whole_experts: int = 0
 
     @property
     def total(self) -> int:
@@ -82,23 +87,57 @@ def count_parameters(arch: Architecture) -> ParameterCount:
     )
 
 
+def rank_of(rows: int, cols: int, low_rank: float) -> int:
+    """Rank of the two factors in place of a matrix; 0 where it stays whole, as two would not be smaller.
+
+    A rank r takes r (rows + cols) numbers in place of rows x cols.
+
+    Args:
+        low_rank: as ``Architecture.low_rank``.
+    """
+    rank = round(low_rank) if low_rank >= 1.0 else round(low_rank * min(rows, cols))
+    return rank if 0 < rank * (rows + cols) < rows * cols else 0
+
+
+class _Matrices:
+    """Adds up the matrices of one layer, each whole or as two factors.
+
+    ``whole`` counts factors beside the uncut side: of a matrix whose rows (outputs) are cut its r x cols factor, of
+    one whose columns (inputs) are cut its rows x r one.
+    """
+
+    def __init__(self, low_rank: float) -> None:
+        self.low_rank, self.whole = low_rank, 0
+
+    def __call__(self, rows: int, cols: int, cut_rows: bool = True, times: int = 1) -> int:
+        """Parameters of ``times`` matrices of rows x cols."""
+        rank = rank_of(rows, cols, self.low_rank)
+        if not rank:
+            return times * rows * cols
+        self.whole += times * rank * (cols if cut_rows else rows)
+        return times * rank * (rows + cols)
+
+
 def _layer(arch: Architecture, group: LayerGroup) -> LayerCount:
     norms = group.norms * _norm(arch, arch.hidden)
     attention = mlp = experts = active = ssm = 0
+    mixers, products, routed = (_Matrices(arch.low_rank) for _ in range(3))
     if group.attention is not None:
         a = group.attention
-        attention = _mla(arch.hidden, a) if a.kind == "mla" else _attention(arch.hidden, a)
+        attention = (_mla if a.kind == "mla" else _attention)(arch.hidden, a, mixers)
         norms += _inner_norms(a)
     if isinstance(group.mlp, FeedForward):
-        mlp = _mlp(arch.hidden, group.mlp.width, group.mlp.gated, group.mlp.bias)
+        mlp = _mlp(arch.hidden, group.mlp.width, group.mlp.gated, group.mlp.bias, products)
     elif isinstance(group.mlp, Experts):
-        mlp = _beside_experts(arch.hidden, group.mlp)
-        each = _mlp(arch.hidden, group.mlp.width, group.mlp.gated, group.mlp.bias)
+        mlp = _beside_experts(arch.hidden, group.mlp, products)
+        each = _mlp(arch.hidden, group.mlp.width, group.mlp.gated, group.mlp.bias, routed)
         experts, active = group.mlp.count * each, group.mlp.top_k * each
+        routed.whole *= group.mlp.count
     if group.ssm is not None:
-        ssm = _ssm(arch.hidden, group.ssm)
+        ssm = _ssm(arch.hidden, group.ssm, products)
         norms += _ssm_norm(group.ssm)
-    return LayerCount(group.count, attention, mlp, experts, active, ssm, norms)
+    whole = (mixers.whole, products.whole, routed.whole)
+    return LayerCount(group.count, attention, mlp, experts, active, ssm, norms, *whole)
 
 
 def _norm(arch: Architecture, width: int) -> int:
@@ -107,25 +146,26 @@ def _norm(arch: Architecture, width: int) -> int:
     return width * (2 if arch.norm == "layernorm" and arch.norm_bias else 1)
 
 
-def _attention(hidden: int, a: Attention) -> int:
-    qkv = a.heads * a.head_dim + a.kv_heads * (a.head_dim + a.value_dim)
+def _attention(hidden: int, a: Attention, matrix: _Matrices) -> int:
     out = a.heads * a.value_dim
-    gate = a.out_gate * out
-    biases = a.qkv_bias * (qkv + gate) + a.out_bias * hidden
-    return hidden * (qkv + gate + out) + biases + a.sinks * a.heads
+    queries = a.heads * a.head_dim + a.out_gate * out
+    keys, values = a.kv_heads * a.head_dim, a.kv_heads * a.value_dim
+    weights = sum(matrix(rows, hidden) for rows in (queries, keys, values)) + matrix(hidden, out, cut_rows=False)
+    return weights + a.qkv_bias * (queries + keys + values) + a.out_bias * hidden + a.sinks * a.heads
 
 
-def _mla(hidden: int, a: Attention) -> int:
+def _mla(hidden: int, a: Attention, matrix: _Matrices) -> int:
     """Latent attention: queries through ``q_lora`` or at full rank, keys and values through ``kv_lora``.
 
     A bias, where there is one, is on the down-projections and the output only (DeepSeek V2, arXiv:2405.04434).
+    Matrices that go through a latent are factors already.
     """
     queries = a.heads * a.head_dim
-    q = a.q_lora * (hidden + queries) if a.q_lora else hidden * queries
+    q = a.q_lora * (hidden + queries) if a.q_lora else matrix(queries, hidden)
     kv_a = hidden * (a.kv_lora + a.rope_dim)
     kv_b = a.kv_lora * a.heads * (a.head_dim - a.rope_dim + a.value_dim)
     biases = a.qkv_bias * (a.q_lora + a.kv_lora + a.rope_dim) + a.out_bias * hidden
-    return q + kv_a + kv_b + a.heads * a.value_dim * hidden + biases
+    return q + kv_a + kv_b + matrix(hidden, a.heads * a.value_dim, cut_rows=False) + biases
 
 
 def _inner_norms(a: Attention) -> int:
@@ -137,19 +177,22 @@ def _inner_norms(a: Attention) -> int:
     return 0
 
 
-def _mlp(hidden: int, width: int, gated: bool, bias: bool) -> int:
+def _mlp(hidden: int, width: int, gated: bool, bias: bool, matrix: _Matrices) -> int:
     ins = 2 if gated else 1
-    return hidden * width * (ins + 1) + bias * (ins * width + hidden)
+    weights = matrix(width, hidden, times=ins) + matrix(hidden, width, cut_rows=False)
+    return weights + bias * (ins * width + hidden)
 
 
-def _beside_experts(hidden: int, e: Experts) -> int:
+def _beside_experts(hidden: int, e: Experts, matrix: _Matrices) -> int:
     """Router, shared experts and dense MLP of a mixture-of-experts layer: what every token uses."""
     router = hidden * e.count + e.router_bias * e.count
-    shared = _mlp(hidden, e.shared_width, e.gated, False) + e.shared_gate * hidden
-    return router + shared + (_mlp(hidden, e.dense_width, e.gated, e.bias) if e.dense_width else 0)
+    # What runs beside the experts is lowered as one MLP of both widths, and factored as one.
+    beside = _mlp(hidden, e.shared_width + e.dense_width, e.gated, False, matrix)
+    biases = e.bias * ((2 if e.gated else 1) * e.dense_width + hidden) if e.dense_width else 0
+    return router + beside + e.shared_gate * hidden + biases
 
 
-def _ssm(hidden: int, s: StateSpace) -> int:
+def _ssm(hidden: int, s: StateSpace, matrix: _Matrices) -> int:
     """Mamba 1 (arXiv:2312.00752) where ``dt_rank`` is set, else Mamba 2 (arXiv:2405.21060) or the gated delta rule
     (arXiv:2412.06464), which has a second gate per head and no skip weight."""
     if s.dt_rank:
@@ -161,7 +204,8 @@ def _ssm(hidden: int, s: StateSpace) -> int:
         wide = s.inner + mixed + s.heads * (2 if s.delta else 1)
         own = s.heads * (2 if s.delta else 3)
     convolution = mixed * (s.conv + s.conv_bias)
-    return hidden * (wide + s.inner) + s.bias * (wide + hidden) + convolution + own
+    weights = matrix(wide, hidden) + matrix(hidden, s.inner, cut_rows=False)
+    return weights + s.bias * (wide + hidden) + convolution + own
 
 
 def _ssm_norm(s: StateSpace) -> int:

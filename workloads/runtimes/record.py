@@ -61,6 +61,9 @@ class Factors(msgspec.Struct, frozen=True):
 class Runtime(msgspec.Struct, frozen=True):
     """One software stack at one version.
 
+    ``sparse`` lists the storage formats of weights that it has kernels for where they are 2:4 sparse, ``unpacks_zeros``
+    those whose single zeros it leaves out of memory and puts back before the product.
+
     ``launch`` is the time to dispatch one operator when ``graph_mode`` is off [s]; ``graph_launch`` the gap between
     operators inside a captured graph or compiled program; ``host_step`` what the host adds to each iteration
     (scheduler, sampling, detokenisation), and ``host_sequence`` what it adds for each sequence of the batch (0 where
@@ -140,4 +143,6 @@ class Runtime(msgspec.Struct, frozen=True):
     prefix_caching: bool = False
     max_num_seqs: int = 0
     max_num_seqs_large: int = 0
+    sparse: tuple[str, ...] = ()
+    unpacks_zeros: tuple[str, ...] = ()
     notes: str = ""
