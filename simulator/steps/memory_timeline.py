@@ -23,8 +23,8 @@ from simulator.schedules.registry import program, schedule_of
 from simulator.schedules.timeline import Memory, Timeline, run, seconds_of
 from simulator.steps.offload import kept_activations, offloads_of
 from simulator.steps.ranks import Rank, ranks_of
-from simulator.steps.train_step import micro_batches, parts_of_stages, price_step, recomputed, send_seconds
-from simulator.steps.training_result import loss_bytes, rank_memory
+from simulator.steps.train_step import micro_batches, parts_of_stages, price_step, send_seconds
+from simulator.steps.training_result import activations_of, loss_bytes, rank_memory
 
 Floats = npt.NDArray[np.float64]
 
@@ -107,7 +107,7 @@ class MemoryTimeline:
 def rank_parts(prepared: Prepared, work: TrainStep, rank: Rank) -> RankMemory:
     """Parts of the memory of a rank; they sum to ``rank_memory``."""
     plan, runtime = prepared.pool.plan, prepared.pool.runtime
-    use, stage = rank_memory(prepared, work, rank), _of_micro_batch(prepared, work, rank)
+    use, stage = rank_memory(prepared, work, rank), activations_of(prepared, work, rank)
     logits = 0.0
     if rank.heads:
         each = loss_bytes(runtime, plan.tp)
@@ -115,14 +115,6 @@ def rank_parts(prepared: Prepared, work: TrainStep, rank: Rank) -> RankMemory:
     kept = use.activations - max(stage.again, logits)
     return RankMemory(
         rank.number, use.weights, use.gradients, use.optimizer, kept, stage.again, logits, use.overhead
-    )  # fmt: skip
-
-
-def _of_micro_batch(prepared: Prepared, work: TrainStep, rank: Rank) -> memory.LayerTraining:
-    plan = prepared.pool.plan
-    return memory.stage_training_bytes(
-        work.model, rank.kept, plan.micro_batch, work.seq_len, recomputed(plan, prepared.pool.runtime),
-        prepared.how.fused("flash"), prepared.how.sharding, prepared.precision.activation_bytes,
     )  # fmt: skip
 
 
@@ -139,7 +131,7 @@ def memory_timeline(prepared: Prepared, work: TrainStep) -> MemoryTimeline:
     send_s = 0.0
     if plan.pp > 1:
         send_s = send_seconds(work, plan, prepared.how, prepared.model, prepared.communicators)
-    kept = np.array([_of_micro_batch(prepared, work, rank).kept for rank in ranks])
+    kept = np.array([activations_of(prepared, work, rank).kept for rank in ranks])
     chunks, copies = shown.stage_of.shape[1], schedule_of(shown.name).copies
     seconds = np.array(parts_of_stages(cost.micro, plan))
     if copies == 1:

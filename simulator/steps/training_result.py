@@ -79,7 +79,7 @@ def rank_memory(prepared: Prepared, work: TrainStep, rank: Rank) -> MemoryUse:
     state, where = state_bytes(work, prepared.precision.attention, runtime), offloads_of(plan)
     shared, experts = shards_of(work, plan, runtime), shards_of(work, plan, runtime, experts=True)
     trained, held = trained_of(work, plan, rank), _held(prepared, work, rank)
-    stage = _activations(prepared, work, rank)
+    stage = activations_of(prepared, work, rank)
     own, states = on_device(held, shared.weights, experts.weights), state.states
     # Of weights that come layer by layer, one layer is in use and the next under way; stages keep what they gathered.
     some = LAYERS / sum(rank.layers) if plan.pp == 1 or where.weights else 1.0
@@ -106,7 +106,7 @@ def _held(prepared: Prepared, work: TrainStep, rank: Rank) -> Trained:
     return held_weights(held, prepared.precision)
 
 
-def _activations(prepared: Prepared, work: TrainStep, rank: Rank) -> memory.LayerTraining:
+def activations_of(prepared: Prepared, work: TrainStep, rank: Rank) -> memory.LayerTraining:
     """What one micro-batch leaves on a rank, and what is held beside while a layer is computed again [B]."""
     plan = prepared.pool.plan
     return memory.stage_training_bytes(
@@ -142,7 +142,7 @@ def _sizes(prepared: Prepared, work: TrainStep, rank: Rank) -> Sizes:
         weights, states = MASTER_BYTES, states - MASTER_BYTES
         own = on_device(trained, shared.weights, experts.weights) * MASTER_BYTES
     return Sizes(
-        sum(held), own, _activations(prepared, work, rank).kept, in_flight(plan, count, rank.number),
+        sum(held), own, activations_of(prepared, work, rank).kept, in_flight(plan, count, rank.number),
         updated * state.gradients, updated * states, updated * weights, float(sum(rank.layers)),
     )  # fmt: skip
 
