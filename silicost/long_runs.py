@@ -19,7 +19,7 @@ from simulator.result import Result
 from simulator.scenario import Plan, Scenario, TrainStep
 from simulator.schedules.closed import closed_bubble_s
 from simulator.schedules.registry import code_of, schedule_of
-from simulator.steps.replicas import adapter_parameters, shards_of, state_bytes
+from simulator.steps.replicas import adapter_parameters, keeps_masters, shards_of, state_bytes
 from workloads.models.parameters import count_parameters
 
 NODE_BYTES_PER_S: Final = 2e9
@@ -90,7 +90,7 @@ def checkpoint_bytes(prepared: Prepared, work: TrainStep) -> float:
     each = state_bytes(work, prepared.precision.attention, runtime)
     if work.lora_rank:
         return adapter_parameters(work) * (each.weights + each.states)
-    masters = runtime.master_shards and shards_of(work, plan, runtime).weights > 1 and each.weights < 4.0
+    masters = keeps_masters(work, runtime, each, shards_of(work, plan, runtime))
     return count_parameters(work.model).total * (each.states + (0.0 if masters else each.weights))
 
 

@@ -231,7 +231,8 @@ def _precision(s: Settings) -> tuple[TrainedIn, str]:
                     "quantize.linear.mx.recipe_name")  # fmt: skip
     base = s.word({"bfloat16": "bf16", "float32": "fp32"}, "training.mixed_precision_param", default="bfloat16")
     if eight:
-        return "fp8", recipe or "tensorwise"
+        blocks = any(word.endswith("mx") for word in converters)
+        return "fp8", recipe or ("mxfp8_cublas" if blocks else "tensorwise")
     return ("fp32", "") if base == "fp32" else ("bf16", "")
 
 

@@ -211,3 +211,11 @@ def test_another_model_may_stand_in(folder: Path) -> None:
     assert read(folder, NEW.replace('"70B"', '"71B"'), model="llama-2-70b").model == "llama-2-70b"
     with pytest.raises(InputError, match="unknown model"):
         read(folder, NEW, model="llama-99")
+
+
+def test_the_recipe_of_each_converter(folder: Path) -> None:
+    for converter, recipe in (("float8", "tensorwise"), ("mx", "mxfp8_cublas"), ("quantize.linear.mx", "mxfp8_cublas")):
+        file = folder / "run.toml"
+        text = NEW.replace('["float8"]', f'["{converter}"]').replace('recipe_name = "rowwise"\n', "")
+        file.write_text(text)
+        assert read_config(file).fp8_recipe == recipe
