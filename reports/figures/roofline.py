@@ -133,6 +133,8 @@ def draw(results: Sequence[Result]) -> Markup:
 
 
 def _draw_panel(panel: Panel, limits: Limits, key: str) -> Markup:
+    from matplotlib.ticker import NullFormatter
+
     with drawing(*_SIZE_IN) as figure:
         axes = figure.add_axes(_BOX)
         axes.set(xscale="log", yscale="log", xlim=limits[:2], ylim=limits[2:])
@@ -140,6 +142,10 @@ def _draw_panel(panel: Panel, limits: Limits, key: str) -> Markup:
         axes.set_ylabel("attained [FLOP/s]")
         axes.yaxis.set_major_formatter(lambda value, _: _decade(value))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        # Axes of less than a decade may have no major tick at all.
+        narrow = limits[1] < 10.0 * limits[0]
+        axes.xaxis.set_minor_formatter((lambda value, _: f"{value:g}") if narrow else NullFormatter())
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.tick_params(which="minor", length=0)
         axes.tick_params(which="major", length=3)
         axes.grid(color=colour("line"), linewidth=0.6, alpha=0.6)

@@ -316,8 +316,8 @@ def counted_flops(work: TrainStep, how: Lowering, recompute: str) -> tuple[float
         backward = operator.kind == OpKind.ATTENTION_BACKWARD
         model += operator.flops * (0.8 if backward else 1.0) * repeat
         hardware += _full_flops(operator) * (2.0 if backward else 1.0) * repeat
-    if recompute != "none":
-        # Selective recomputation is counted as that of scores, whether a fused kernel keeps them or not.
+    # Scores that a fused kernel never writes are not computed again by anybody's choice.
+    if recompute != "none" and not (recompute == "selective" and how.fused("flash")):
         policy = "modules:core_attn" if recompute == "selective" else recompute
         again = lower_micro_batch(
             work.model,
