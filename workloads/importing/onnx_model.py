@@ -68,6 +68,13 @@ def _parsed(onnx: Any, path: Path) -> Any:
         model.ParseFromString(data)
     except Exception as error:
         raise InputError(f"{path.name}: not an ONNX model ({clipped(str(error))})") from None
+    names = [
+        text for node in model.graph.node
+        for text in (node.name, node.op_type, node.domain, *node.input, *node.output, *(a.name for a in node.attribute))
+    ]  # fmt: skip
+    names += [each.name for part in ("input", "output", "initializer") for each in getattr(model.graph, part)]
+    if not all(isinstance(name, str) for name in names):
+        raise InputError(f"{path.name}: has names that are not UTF-8 text")
     return model
 
 

@@ -30,6 +30,12 @@ DTYPE_BYTES: Final[dict[str, float]] = {
 }  # fmt: skip
 """Bytes of one element by dtype [B]."""
 
+FEWEST_INPUTS: Final = {
+    "product": 2, "grouped_product": 2, "convolution": 2, "attention": 3, "embedding": 2, "gather": 2,
+    "constant": 0, "shape": 0, "none": 0, "unknown": 0,
+}  # fmt: skip
+"""Inputs that a node has at least, by what it is; all others 1."""
+
 MOST_NODES: Final = 500_000
 LARGEST_DIMENSION: Final = 2**40
 MOST_ELEMENTS: Final = 10**15
@@ -122,6 +128,7 @@ def check_program(program: Program, place: str) -> Program:
             )
     known = {*program.inputs, *program.weights, *program.buffers, ""}
     for node in program.nodes:
+        _check_arity(node, place)
         missing = next((name for name in node.inputs if name not in known), None)
         if missing is not None:
             raise InputError(
@@ -136,6 +143,17 @@ def check_program(program: Program, place: str) -> Program:
     if lost is not None:
         raise InputError(f"{place}: output {clipped(lost)!r} is made by no node")
     return program
+
+
+def _check_arity(node: Node, place: str) -> None:
+    """Refuse a node without what its kind needs."""
+    fewest = FEWEST_INPUTS.get(node.op, 1)
+    given = [name for name in node.inputs[:fewest] if name]
+    if len(given) < fewest or (not node.outputs and node.op not in ("none", "unknown", "shape", "constant")):
+        raise InputError(
+            f"{place}: node {clipped(node.name)!r}: {clipped(node.source)} needs at least {fewest} inputs and a result; "
+            f"it has {len(given)} and {len(node.outputs)}"
+        )
 
 
 def bind(names: Mapping[str, str], binding: Binding, place: str) -> dict[str, int]:
