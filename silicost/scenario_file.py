@@ -24,6 +24,7 @@ from silicost.scenario_tables import (
     TRAFFIC,
     CompressTable,
     PoolTable,
+    PrivacyTable,
     ScenarioTable,
     SystemTable,
     TrafficTable,
@@ -39,7 +40,7 @@ from silicost.scenarios import (
     shipped_format,
     split_changes,
 )
-from simulator.scenario import Plan, Pool, Scenario, StaticBatch, TrainStep, TrainThenInfer, Workload
+from simulator.scenario import Plan, Pool, Privacy, Scenario, StaticBatch, TrainStep, TrainThenInfer, Workload
 from workloads.compression import Compression, compression_of
 from workloads.lowering.dataflow import Dataflow
 from workloads.models.catalogue import load_model
@@ -88,7 +89,7 @@ def build(table: ScenarioTable, place: str, folder: Path) -> Scenario:
     return Scenario(
         work, system, changed_links(system, changed["link"], changes), pools,
         changed_site(table.site.name, changed["site"], changes), table.plan.place, table.title, table.seed,
-        table.plan.layers,
+        table.plan.layers, _privacy(table.privacy, pools, place),
     )  # fmt: skip
 
 
@@ -254,6 +255,32 @@ def _pool(
         _name_of(row), spec, count, runtime, formats, cut, row.price, changed,
         f"{place}: system.set: ", f"{where}: price", training, group.id,
     )  # fmt: skip
+
+
+def _privacy(table: PrivacyTable, pools: tuple[Pool, ...], place: str) -> Privacy:
+    """Who may see what, as names of pools.
+
+    Raises:
+        UnknownName: a name that is no pool, group, device or site here.
+    """
+    named: dict[str, dict[str, None]] = {}
+    for pool in pools:
+        for name in dict.fromkeys((pool.name, pool.group, pool.device.id)):
+            named.setdefault(name, {})[pool.name] = None
+
+    def found(names: tuple[str, ...], where: str) -> tuple[str, ...]:
+        for name in names:
+            if name not in named:
+                raise UnknownName("pool or site", name, named, "here are " + ", ".join(named), f"{place}: {where}")
+        return tuple(pool.name for pool in pools if any(pool.name in named[name] for name in names))
+
+    sites = {name: found(members, f"privacy.sites.{name}") for name, members in table.sites.items()}
+    for name, members in sites.items():
+        if name in named:
+            raise InputError(f"{place}: privacy.sites.{name}: a pool, group or device has this name too")
+        named[name] = dict.fromkeys(members)
+    given = {data: getattr(table, data) for data in ("prompts", "weights", "kv")}
+    return Privacy(**{data: found(names, f"privacy.{data}") for data, names in given.items() if names is not None})
 
 
 def _name_of(row: PoolTable) -> str:

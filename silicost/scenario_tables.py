@@ -105,7 +105,8 @@ class PlanTable(msgspec.Struct, frozen=True):
     place: tuple[Rule, ...] = ()
 
 
-class of data; left out: all may.
+class PrivacyTable(msgspec.Struct, frozen=True):
+    """[privacy]: names of pools, groups, devices or ``sites`` that may see a class of data; left out: all may.
 
     ``sites`` gives sets of pools, groups or devices a name: where they stand, or who runs them.
     """
@@ -153,4 +154,5 @@ class ScenarioTable(msgspec.Struct, frozen=True):
     plan: PlanTable = PlanTable()
     site: SiteTable = SiteTable()
     compress: CompressTable = CompressTable()
+    privacy: PrivacyTable = PrivacyTable()
     seed: int = 0

@@ -178,11 +178,31 @@ class Rule(msgspec.Struct, frozen=True):
     operator: str = ""
 
 
+class Privacy(msgspec.Struct, frozen=True):
+    """Names of the pools that may see prompts (and activations, which derive from them), weights, and the KV cache;
+    None: every pool may. See ``simulator.placement.privacy`` for what sees what."""
+
+    prompts: tuple[str, ...] | None = None
+    weights: tuple[str, ...] | None = None
+    kv: tuple[str, ...] | None = None
+
+    @property
+    def limits(self) -> bool:
+        """Whether anything is kept from any pool."""
+        return any(names is not None for names in (self.prompts, self.weights, self.kv))
+
+    def allowed(self, data: str) -> tuple[str, ...] | None:
+        """Pools that may see a class of data: "prompts", "weights" or "kv"."""
+        found: tuple[str, ...] | None = getattr(self, data)
+        return found
+
+
 class Scenario(msgspec.Struct, frozen=True):
     """One question: a workload on the pools of a system, placed by rules, at a site.
 
     ``layers`` "balanced" spreads the layers of a training step over all pools, bottom to top in their order, such that
-    it is fastest (``simulator.placement.balance``); "" leaves them to the rules.
+    it is fastest (``simulator.placement.balance``); "" leaves them to the rules. ``privacy`` says which pools may see
+    what: rules that violate it are refused.
     """
 
     workload: Workload
@@ -194,6 +214,7 @@ class Scenario(msgspec.Struct, frozen=True):
     title: str = ""
     seed: int = 0
     layers: str = ""
+    privacy: Privacy = Privacy()
 
     @property
     def hash(self) -> str:

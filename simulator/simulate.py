@@ -27,6 +27,10 @@ def simulate(scenario: Scenario, timeline: bool = False) -> Result:
         from simulator.fallback import check_placed
 
         check_placed(scenario)
+    if scenario.privacy.limits:
+        from simulator.placement.privacy import check_privacy
+
+        check_privacy(scenario)
     if isinstance(work, StaticBatch) and scenario.mixed:
         from simulator.placement.inference import placed_inference
 

@@ -32,7 +32,7 @@ from workloads.lowering.inference import Phase, lower_step
 
 
 @dataclass(frozen=True)
-class _Stage:
+class Stage:
     """A scenario with its pools prepared for one common structure of graphs."""
 
     work: StaticBatch
@@ -64,14 +64,23 @@ class _Stage:
         return tuple(writer.bring(product, unit, self.work.batch * TOKEN_ID_BYTES, "tokens") for product in drawn)
 
 
+def staged(scenario: Scenario, work: StaticBatch) -> Stage:
+    """The pools of a scenario, ready to write steps of ``work``.
+
+    Raises:
+        InputError: a plan that the engine does not run, or rules that contradict themselves.
+    """
+    prepared = common_structure(scenario)
+    return Stage(work, prepared, units_of(prepared), placer_of(scenario))
+
+
 def placed_inference(scenario: Scenario, work: StaticBatch) -> Result:
     """Run ``work`` on the pools of ``scenario``.
 
     Raises:
         InputError: a plan that the engine does not run, or rules that place nothing.
     """
-    stage = _Stage(work, common_structure(scenario), {}, placer_of(scenario))
-    stage = replace(stage, units=units_of(stage.prepared))
+    stage = staged(scenario, work)
     prompt = prompt_phase(work.model)
     chunks = stage.prefill_steps()
     prefills = [stage.graph(prompt, chunk.batch, chunk.q_len, chunk.kv_len) for chunk in chunks]
@@ -118,36 +127,36 @@ def placed_inference(scenario: Scenario, work: StaticBatch) -> Result:
 
 
 def _main_program(
-    stage: _Stage, chunk: PrefillStep, prefill: SharedGraph, decodes: Sequence[SharedGraph]
+    stage: Stage, chunk: PrefillStep, prefill: SharedGraph, decodes: Sequence[SharedGraph]
 ) -> tuple[Execution, int, list[Placed]]:
     """Last prefill step, cache moves, first decode step; the number of tasks of the prefill; what was placed."""
     writer = ProgramWriter(stage.units)
     placed = [stage.step(writer, prompt_phase(stage.work.model), chunk.batch, prefill, ())]
     boundary = len(writer)
     for graph in decodes:
-        caches = _move_caches(stage, writer, placed[0], chunk)
+        caches = move_caches(stage, writer, placed[0], chunk)
         tokens = stage.hand_tokens(writer, placed[0].last)
         placed.append(stage.step(writer, "decode", stage.work.batch, graph, tokens, caches))
     return execute(writer.build()), boundary, placed
 
 
-def _prefill_program(stage: _Stage, chunk: PrefillStep, graph: SharedGraph) -> tuple[Execution, Placed]:
+def _prefill_program(stage: Stage, chunk: PrefillStep, graph: SharedGraph) -> tuple[Execution, Placed]:
     """One prefill step before the last one, and the move of the cache that it has made; also what was placed."""
     writer = ProgramWriter(stage.units)
     placed = stage.step(writer, prompt_phase(stage.work.model), chunk.batch, graph, ())
     if stage.work.osl > 1:
-        _move_caches(stage, writer, placed, chunk)
+        move_caches(stage, writer, placed, chunk)
     return execute(writer.build()), placed
 
 
-def _decode_program(stage: _Stage, graph: SharedGraph) -> Execution:
+def _decode_program(stage: Stage, graph: SharedGraph) -> Execution:
     """One decode step, and the way of its tokens to the next one."""
     writer = ProgramWriter(stage.units)
     stage.hand_tokens(writer, stage.step(writer, "decode", stage.work.batch, graph, ()).last)
     return execute(writer.build())
 
 
-def _move_caches(stage: _Stage, writer: ProgramWriter, prefill: Placed, chunk: PrefillStep) -> Inputs:
+def move_caches(stage: Stage, writer: ProgramWriter, prefill: Placed, chunk: PrefillStep) -> Inputs:
     """Bring what a prefill step adds to the cache of each layer to where its decode reads it, as soon as it is made."""
     moved: dict[tuple[int | None, str], tuple[Product, ...]] = {}
     layers = [group for group in stage.work.model.groups for _ in range(group.count)]
@@ -167,13 +176,13 @@ def _move_caches(stage: _Stage, writer: ProgramWriter, prefill: Placed, chunk: P
     return moved
 
 
-def _memory(stage: _Stage, each: Prepared, batch: int) -> MemoryUse:
+def _memory(stage: Stage, each: Prepared, batch: int) -> MemoryUse:
     """Memory of one device of a pool for a batch of this length."""
     homes = homes_of(stage.work.model, stage.placer, _phases_of(stage.work))
     return pool_memory(each, stage.work, homes, batch)
 
 
-def _largest(stage: _Stage, each: Prepared) -> int:
+def _largest(stage: Stage, each: Prepared) -> int:
     """Largest batch that fits a pool."""
     return largest_batch(lambda batch: _memory(stage, each, batch).total, each.usable_bytes)
 
@@ -185,7 +194,7 @@ def _phases_of(work: StaticBatch) -> tuple[str, ...]:
 
 
 def _metrics(
-    stage: _Stage, totals: Account, ttft_s: float, placed: Sequence[Placed]
+    stage: Stage, totals: Account, ttft_s: float, placed: Sequence[Placed]
 ) -> tuple[dict[str, float | None], dict[str, str]]:
     work, steps = stage.work, max(stage.work.osl - 1, 0)
     tpot = (totals.duration_s - ttft_s) / steps if steps else None
@@ -198,7 +207,7 @@ def _metrics(
     return batch_metrics(stage.prepared, work, batch, None, "several pools have no one peak bandwidth", idle)
 
 
-def _own_parts(stage: _Stage, prefill: Sequence[Run], decode: Sequence[Run]) -> dict[str, tuple[Part, ...]]:
+def _own_parts(stage: Stage, prefill: Sequence[Run], decode: Sequence[Run]) -> dict[str, tuple[Part, ...]]:
     """What the time of each phase consists of, for the metrics that depend on it."""
     windows = {"prefill": prefill, "decode": decode}
     return {
@@ -208,7 +217,7 @@ def _own_parts(stage: _Stage, prefill: Sequence[Run], decode: Sequence[Run]) -> 
     }
 
 
-def _phases(stage: _Stage, phase: str, steps: Sequence[tuple[SharedGraph, Placed, float]]) -> list[PhaseCost]:
+def _phases(stage: Stage, phase: str, steps: Sequence[tuple[SharedGraph, Placed, float]]) -> list[PhaseCost]:
     """Operators of a phase on each pool that takes part in it: of graphs, as they were placed, each so many times."""
     found = []
     for each in stage.prepared:
