@@ -81,15 +81,19 @@ def gemm(
     )  # fmt: skip
 
 
-def skipping(product: Operator, gain: float) -> Operator:
-    """``product`` with sparse weights whose zeros the matrix units pass over: 1/``gain`` of its depth is multiplied.
+def skipping(product: Operator, gain: float, reached: float = 1.0) -> Operator:
+    """``product`` with sparse weights whose zeros the matrix units pass over: 1/``gain`` of its FLOPs are done.
 
     With two of every four weights zero that is half (Mishra et al., arXiv:2104.08378, section 3). Bytes stay as they
     are: those of the weights are counted as stored, those of activations whole.
+
+    Args:
+        reached: part of the gain by which blocks walk through the depth faster, for they load activations whole.
     """
+    depth = product.k / (gain * reached)
     return replace(
-        product, k=product.k / gain, flops=product.flops / gain, vector_flops=product.vector_flops / gain,
-        weight_bits=product.weight_bits * gain,
+        product, k=depth, flops=product.flops / gain, vector_flops=product.vector_flops / gain,
+        weight_bits=product.weight_bits * gain * reached,
     )  # fmt: skip
 
 

@@ -37,7 +37,7 @@ def llama(hidden: int = HIDDEN, width: int = WIDTH, kv_heads: int = KV_HEADS, la
     return 2 * VOCAB * hidden + layers * (attention + 3 * hidden * width + 2 * hidden) + hidden
 
 
-def pruned(model: str = LLAMA, **shares: float) -> Architecture:
+def pruned(model: str = LLAMA, /, **shares: float) -> Architecture:
     return derived(load_model(model), Compression(shares))
 
 

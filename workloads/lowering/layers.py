@@ -113,7 +113,7 @@ class LayerWriter:
             activation_dtype=p.attention,
         )  # fmt: skip
         if p.sparse_gain > 1.0:
-            product = op.skipping(product, p.sparse_gain)
+            product = op.skipping(product, p.sparse_gain, p.sparse_reached)
         if p.quantize:
             product = replace(product, read_bytes=product.read_bytes * BITS[p.compute] / BITS[p.attention])
         self._add(product)

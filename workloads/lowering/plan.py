@@ -22,6 +22,12 @@ class Precision:
     stored in. ``scaling`` is how training casts the operands of 8-bit products, whose weights are kept in
     ``weight_bits`` all the same (None: nothing is cast); ``scale_group`` how many packed weights share a scale that is
     packed itself (0: none).
+
+    Of sparse weights of products in the stack (experts, embedding and head stay dense) ``sparse_bits`` are the bits per
+    weight with zeros left out (0: none are), and ``sparse_gain`` how many weights the matrix units pass for each that
+    they multiply, of which products reach the part ``sparse_reached``; at 1 the zeros are put back before the product.
+    ``quantize`` "static" or "dynamic" says that activations are quantised to ``compute`` by operators, with scales
+    known before or of their own largest values ("": the device law has it in its products).
     """
 
     compute: str = "bf16"
@@ -34,6 +40,7 @@ class Precision:
     scale_group: float = 0.0
     sparse_bits: float = 0.0
     sparse_gain: float = 1.0
+    sparse_reached: float = 1.0
     quantize: str = ""
 
     @property
