@@ -28,6 +28,7 @@ from silicost.commands import (
     explain,
     import_model,
     own,
+    recommend,
     require,
     run,
     sensitivity,
@@ -67,6 +68,7 @@ app.command("validate")(validate.validate)
 app.command("sensitivity")(sensitivity.sensitivity)
 app.command("upgrades")(upgrades.upgrades)
 app.command("own")(own.own)
+app.command("recommend")(recommend.recommend)
 app.command("break-even")(break_even.break_even)
 app.command("require")(require.require)
 app.command("delta")(delta.delta)

@@ -1,0 +1,166 @@
+"""A recommendation as people read it, and its files."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from hardware_specs.files import write_texts
+from reports.numbers import quantity
+from silicost.output import json_text, print_table, write_out
+from silicost.recommend.answer import Recommendation, json_of
+from silicost.recommend.candidates import Candidate, against_first, headroom
+from simulator.metrics import BY_NAME
+
+SHOWN: Final = 10
+"""Candidates and losers that a table has; JSON and CSV have all."""
+_WORDS: Final = {
+    "dtype": "cannot compute in the format", "runtime": "no runtime", "memory": "does not fit", "slo": "breaks the SLO",
+    "budget": "beyond the budget", "price": "no price", "bound": "too slow at its peak rate",
+    "screened": "not among the finalists", "plan": "no plan", "compatibility": "does not run there",
+}  # fmt: skip
+_DIMENSIONS: Final = {"device_j": "j"}
+
+
+def verdict(found: Recommendation) -> str:
+    """The answer in one sentence."""
+    asked = found.asked
+    name = f"{asked.name}: " if asked.name else ""
+    if not found.ranked:
+        nearest = found.losers[0] if found.losers else None
+        said = f"; nearest is {nearest.device}: {nearest.why}" if nearest is not None else ""
+        return f"{name}no device does it{said}"
+    first = found.ranked[0]
+    text = f"{name}{_devices(first)} ({first.device.device_class}): {_value(found, first)}"
+    if found.chance is not None:
+        text += f"; beats {found.ranked[1].device.id} with a chance of {found.chance:.0%}"
+    return text
+
+
+def show(found: Recommendation) -> None:
+    """Print the verdict, the ranking, and why others lose."""
+    write_out(f"{verdict(found)}\n\n")
+    if found.ranked:
+        print_table([_line(found, place) for place in range(min(SHOWN, len(found.ranked)))], _asked(found))
+        more = len(found.ranked) - SHOWN
+        write_out(f"(and {more} more: see --format json)\n\n" if more > 0 else "\n")
+        lines = [
+            {"device": each.device.id, "why not first": against_first(found.asked, found.ranked[0], each)}
+            for each in found.ranked[1:SHOWN]
+        ]
+        if lines:
+            print_table(lines)
+            write_out("\n")
+    counts = Counter(each.code for each in found.losers)
+    rows = [
+        {"left out": count, "because": _WORDS.get(code, code), "nearest": f"{each.device}: {each.why}"}
+        for code, count in counts.most_common()
+        for each in [next(loser for loser in found.losers if loser.code == code)]
+    ]
+    if rows:
+        print_table(rows)
+    write_out(f"\n{found.questions:,} designs were priced\n")
+
+
+def rows_of(found: Recommendation) -> list[dict[str, Any]]:
+    """Lines of CSV: candidates and losers."""
+    keys = ("rank", "device", "device_class", "count", "value", "usd_per_hour", "rated_w", "chance_best", "bound")
+    rows = []
+    for row in json_of(found)["ranked"]:
+        ends = row["interval_80"] or {}
+        words = {"name": found.asked.name, "metric": row["metric"], "reason": "", "why": row["why_not_first"] or ""}
+        plan = " ".join(f"{key}={value}" for key, value in row["plan"].items())
+        rows.append({**{key: row[key] for key in keys}, "p10": ends.get("p10"), "p90": ends.get("p90"), "plan": plan,
+                     **words})  # fmt: skip
+    blank = dict.fromkeys((*keys, "p10", "p90", "plan"))
+    for each in found.losers:
+        own = {"device": each.device, "device_class": each.device_class, "name": found.asked.name,
+               "metric": found.asked.metric, "reason": each.code, "why": each.why}  # fmt: skip
+        rows.append({**blank, **own})
+    return rows
+
+
+def write_files(folder: Path, found: Sequence[Recommendation], title: str) -> None:
+    """``recommendation.json``; of the winners ``result.json``, which ``silicost deploy`` reads; ``report.html``.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    from reports.page import render_report
+
+    whole = [json_of(each) for each in found]
+    winners = [each.ranked[0].result for each in found if each.ranked and each.ranked[0].result is not None]
+    texts = {folder / "recommendation.json": json_text(whole if len(whole) > 1 else whole[0])}
+    if winners:
+        plain = [result.as_json() for result in winners]
+        texts[folder / "result.json"] = json_text(plain if len(plain) > 1 else plain[0])
+        if len(found) == 1:
+            shown = [each.result for each in found[0].ranked[: found[0].asked.top] if each.result is not None]
+        else:
+            shown = winners
+        texts[folder / "report.html"] = render_report(shown, title, "; ".join(verdict(each) for each in found))
+    write_texts(texts)
+
+
+def _devices(each: Candidate) -> str:
+    return f"{each.count} x {each.device.id}" if each.count > 1 else each.device.id
+
+
+def _dimension(metric: str) -> str:
+    return BY_NAME[metric].dimension if metric in BY_NAME else _DIMENSIONS.get(metric, "")
+
+
+def _value(found: Recommendation, each: Candidate) -> str:
+    metric = found.asked.metric
+    value = each.metrics[metric]
+    assert value is not None
+    text = f"{metric} {quantity(value, _dimension(metric))}"
+    if each.interval is None:
+        return text
+    low, high = (quantity(end, _dimension(metric)) for end in each.interval)
+    return f"{text} (80% from {low} to {high})"
+
+
+def _asked(found: Recommendation) -> str:
+    asked = found.asked
+    work = {
+        "inference": f"{asked.isl} tokens in, {asked.osl} out",
+        "traffic": f"{asked.rate:g} requests/s of {asked.isl} tokens in, {asked.osl} out",
+        "training": f"steps of {asked.global_batch} x {asked.seq_len} tokens",
+    }[asked.kind]
+    return f"{asked.model}, {work}{f', {asked.slo}' if asked.slo else ''}: by {asked.metric}"
+
+
+def _line(found: Recommendation, place: int) -> dict[str, str]:
+    asked, each = found.asked, found.ranked[place]
+    metric, value = asked.metric, each.metrics[asked.metric]
+    assert value is not None
+    ends = each.interval
+    chances = found.chances
+    left = headroom(asked.limits, each)
+    compared = chances is not None and place < len(chances.best)
+    return {
+        "": str(place + 1), "device": each.device.id, "class": each.device.device_class, "devices": str(each.count),
+        "plan": _plan(each), metric: quantity(value, _dimension(metric)),
+        "80% from": quantity(ends[0], _dimension(metric)) if ends else "-",
+        "80% to": quantity(ends[1], _dimension(metric)) if ends else "-",
+        "best with": f"{chances.best[place]:.0%}" if chances is not None and compared else "-",
+        "USD/h": "-" if each.usd_per_hour is None else f"{each.usd_per_hour:.4g}", "price": each.price_origin or "-",
+        "rated": quantity(each.rated_w, "w"), "memory": f"{each.memory_bytes / each.usable_bytes:.0%}",
+        "left to the SLO": ", ".join(f"{name} {share:.0%}" for name, share in left.items()) or "-",
+    }  # fmt: skip
+
+
+def _plan(each: Candidate) -> str:
+    plan = each.plan
+    words = [f"{key} {plan[key]}" for key in ("tp", "pp", "dp", "cp", "ep") if plan.get(key, 1) != 1]
+    words += [f"zero {plan['zero']}"] if "zero" in plan else []
+    words += [f"micro {plan['micro_batch']}"] if "micro_batch" in plan else []
+    words += [f"recompute {plan['recompute']}"] if plan.get("recompute", "none") != "none" else []
+    if "replicas" in each.more:
+        words.insert(0, f"{each.more['replicas']} replicas")
+    elif "batch" in plan:
+        words.append(f"batch {plan['batch']}")
+    return ", ".join(words) or "-"
