@@ -71,6 +71,13 @@ LARGE_VLLM, LARGE_MEMORY_BYTES = 1024, 70 * 2**30
 """vLLM from 0.8.3 on takes 1024 on devices of at least so much memory (its default of usage contexts)."""
 SMALL_VLLM: Final = ("vllm-2023", "vllm-0.6", "vllm-rocm-2024", "vllm-xpu")
 
+ONE_BY_ONE: Final = ("tt-metal",)
+"""Engines that prefill users one after the other and report the first token of one (tt_transformers, PERF.md)."""
+
+PADS_PROMPTS: Final = ("optimum-neuron",)
+COMPILED: Final = Requests("what its programs are compiled for", "", 4096, UNKNOWN.osl, 2.0, "usual sequence_length")
+"""Programs of a fixed length take every prompt at it."""
+
 CACHE_PART: Final = 1.0 / 3.0
 """Part of a replica's memory that a tuned layout leaves to the cache at the least."""
 CAPPED: Final = ("max", "max_concurrency", "max_num_seqs")
@@ -196,6 +203,8 @@ def _cache(row: Row, spec: DeviceSpec, runtime: Runtime, model: Architecture) ->
 def _lengths(row: Row, spec: DeviceSpec, runtime: Runtime, model: Architecture) -> list[Assumption]:
     metric = row.get("metric", "")
     named = requests_named(text_of(row)) or _unnamed(metric)
+    if runtime.id.startswith(PADS_PROMPTS) and not row.get("input_len"):
+        named = COMPILED
     found = []
     if not row.get("input_len"):
         found.append(_length("input_len", named.isl, named, row))
@@ -218,7 +227,8 @@ def _length(column: str, tokens: int, named: Requests, row: Row) -> Assumption:
 def _batch(row: Row, spec: DeviceSpec, runtime: Runtime, model: Architecture) -> list[Assumption]:
     kind = row.get("batch_kind", "")
     if row.get("batch"):
-        if row.get("metric") == "ttft_s" and "per user" in text_of(row) and row["batch"] not in ("1", "1.0"):
+        alone = "per user" in text_of(row) or runtime.id.startswith(ONE_BY_ONE)
+        if row.get("metric") == "ttft_s" and alone and row["batch"] not in ("1", "1.0"):
             return [Assumption("batch", "batch 1, prompts one after another", {"batch": "1"})]
         if kind in CAPPED:
             return [Assumption("batch", f"batch {row['batch']}, the {kind}", {}, batches=(0.5,))]

@@ -33,6 +33,7 @@ PUBLISHED: Final = {
     "argonne_llm_inference_bench": "2024-10",  # arXiv:2411.00136, runs of 2024
     "openvino": "2025-04",
     "optimum_habana_gaudi": "2024-12",
+    "tenstorrent": "2024-07",  # models as seen from the host; those of later demos are named so
     "gaudi_intel_page": "2024-10",
 }
 """Month of the measurements of a source whose engine text has no version, for the choice of the runtime."""

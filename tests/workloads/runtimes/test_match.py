@@ -84,7 +84,7 @@ NAMED = [
     ("Deepspeed", NVIDIA, "deepspeed-2024"),
     ("Deepspeed-MII", NVIDIA, "deepspeed-mii-2024"),
     ("transformers-neuronx / NxD (AWS)", AWS, "neuron-2.20"),
-    ("optimum-neuron vLLM, guidellm", AWS, "neuron-2.20"),
+    ("optimum-neuron vLLM, guidellm", AWS, "optimum-neuron-0.3"),
     ("Neuron (NxD / NeMo-Megatron)", AWS, "neuronx-distributed-2.21"),
     ("PyTorch 2.1/2.4 eager", NVIDIA, "torch-eager-2.4"),
     ("PyTorch 2.1/2.4 compile fusion", NVIDIA, "torch-compile-2.4"),
