@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Final, Literal
 
 from hardware_specs.dtypes import BITS, COMPUTE_DTYPES, FALLBACKS, PASSES
@@ -20,7 +21,7 @@ from simulator.scenario import Pool, StaticBatch, TrainStep, TrainThenInfer, Wor
 from workloads.lowering.dataflow import Dataflow
 from workloads.models.architecture import Architecture, Experts
 from workloads.runtimes.catalogue import default_runtime, load_all_runtimes, runs_on
-from workloads.runtimes.kernels import WORDS, KernelRule, inference_only, kernel_rules
+from workloads.runtimes.kernels import WORDS, InferenceOnly, KernelRule, inference_only, kernel_rules
 from workloads.runtimes.record import Runtime
 
 Level = Literal["native", "emulated", "weights only", "none"]
@@ -150,9 +151,15 @@ def _peak_origin(spec: DeviceSpec, dtype: str) -> str:
     return f"Assumed: {fact.origin}" if fact.mark.value == "assumed" else fact.origin
 
 
+@lru_cache(maxsize=1024)
+def _only_infers(device: str) -> InferenceOnly | None:
+    """The record that says that a device only infers."""
+    return next((r for r in inference_only() if any(fnmatchcase(device, p) for p in r.devices)), None)
+
+
 def _training(spec: DeviceSpec, runtime: Runtime, dtype: str, units: Support) -> Support:
     """Whether a training step runs."""
-    only = next((r for r in inference_only() if any(fnmatchcase(spec.id, p) for p in r.devices)), None)
+    only = _only_infers(spec.id)
     if only is not None:
         return Support(
             spec.id, runtime.id, "training", dtype, "none", how="the device only infers", origin=only.origin,
@@ -223,9 +230,12 @@ def _of_model(model: Architecture, decodes: bool) -> set[str]:
 
 def missing(pool: Pool, words: Iterable[str]) -> tuple[Support, ...]:
     """What of ``words`` does not run on a pool at all. Dtypes that a device has no units for are refused elsewhere."""
-    if pool.formats.dtype not in COMPUTE_DTYPES:
+    spec, runtime, dtype = pool.device, pool.runtime, pool.formats.dtype
+    if dtype not in COMPUTE_DTYPES:
         return ()
-    cells = (support(pool.device, pool.runtime, word, pool.formats.dtype) for word in words)
+    lacks = any(rule.level == "none" for rule in kernel_rules(runtime.id))
+    doubtful = [word for word in words if lacks or word == "training"]
+    cells = (support(spec, runtime, word, dtype) for word in doubtful)
     return tuple(cell for cell in cells if cell.level == "none" and not cell.origin.startswith("units"))
 
 

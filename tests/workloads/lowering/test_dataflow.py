@@ -275,3 +275,46 @@ def test_phases_and_replicas_must_make_sense() -> None:
         lower_dataflow(BRANCHES, (X,), 10, TRAINING, dp=3)
     with pytest.raises(InputError, match=r"phases backward: allowed are forward alone"):
         lower_dataflow(BRANCHES, (X,), 10, ("backward",))
+
+
+SIZED = DataflowOperator(
+    "scores", "attention", ("x",), dtype="bf16",
+    sizes={"q_len": 16.0, "kv_len": 16.0, "heads": 8.0, "kv_heads": 2.0, "head_dim": 64.0, "causal": 1.0},
+)  # fmt: skip
+
+
+def test_sizes_are_of_one_sample() -> None:
+    flow = (SIZED, DataflowOperator("out", "gemm", ("scores",), n=32))
+    attention, product = lower_dataflow(flow, (DataflowInput("x", cols=8),), 6).operators
+    assert (attention.m, attention.n, attention.k, attention.batch) == (16, 16, 64, 6)
+    assert attention.flops == 4.0 * 6 * 8 * 64 * (16 * 17 / 2)
+    # What follows reads the rows and columns of the result.
+    assert (product.m, product.k) == (6 * 16, 8 * 64)
+
+
+def test_sizes_of_a_step_do_not_grow() -> None:
+    (attention,) = lower_dataflow(
+        (msgspec.structs.replace(SIZED, per_step=True),), (DataflowInput("x", cols=8),), 6
+    ).operators
+    assert attention.batch == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "sizes", "words"),
+    [
+        ("attention", {"q_len": 1.0}, "missing 'kv_len'"), ("norm", {}, "missing 'rows'"),
+        ("norm", {"rows": 1.0, "cols": 1.0, "bas": 1.0}, "did you mean 'bias'"),
+        ("norm", {"rows": 0.0, "cols": 1.0}, "must be from 1"), ("add", {"rows": 1.0}, "takes no sizes"),
+        ("attention", {**SIZED.sizes, "kv_heads": 3.0}, "must divide heads"),
+    ],
+)  # fmt: skip
+def test_wrong_sizes_are_refused(kind: str, sizes: dict[str, float], words: str) -> None:
+    operator = DataflowOperator("o", kind, ("x",), sizes=sizes)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=words):
+        lower_dataflow((operator,), (DataflowInput("x", cols=8),), 1)
+
+
+def test_sized_operators_do_not_train() -> None:
+    flow = Dataflow((SIZED, DataflowOperator("out", "gemm", ("scores",), n=8)), (DataflowInput("x", cols=8),), 1, True)
+    with pytest.raises(InputError, match="has sizes of its own and no backward"):
+        check_dataflow(flow)
