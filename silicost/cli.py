@@ -24,6 +24,7 @@ from silicost.commands import (
     compat,
     delta,
     demo,
+    deploy,
     design,
     explain,
     import_model,
@@ -69,6 +70,7 @@ app.command("sensitivity")(sensitivity.sensitivity)
 app.command("upgrades")(upgrades.upgrades)
 app.command("own")(own.own)
 app.command("recommend")(recommend.recommend)
+app.command("deploy")(deploy.deploy)
 app.command("break-even")(break_even.break_even)
 app.command("require")(require.require)
 app.command("delta")(delta.delta)
