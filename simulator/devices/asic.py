@@ -87,6 +87,11 @@ def repack_bytes_per_s(spec: DeviceSpec) -> float:
     return 5.0e9 if "LPDDR" in spec.memory.kind else 0.0
 
 
+def unpack_share(spec: DeviceSpec) -> float:
+    """Share of the vector rate at which weights are unpacked; beside each unit of SRAM-resident parts it is wired."""
+    return 1e3 if is_sram_resident(spec) else 0.25
+
+
 def shape_of(parameter: Parameter) -> Parameter:
     """Array shape of HBM parts; SRAM-resident parts hold every weight beside the unit that multiplies it.
 
@@ -140,12 +145,12 @@ LAW = register(
             *(parameter for parameter in COMMON if parameter.name != "units"),
             *map(shape_of, array_parameters(64.0, 64.0)),
             constant("gemm_share", "number", 0.72, "share of the dense peak that large products sustain"),
-            constant("row_tile", "number", 8.0, "rows are padded to the lanes"),
+            shape_of(constant("row_tile", "number", 8.0, "rows are padded to the lanes")),
             constant("attention_share", "number", 0.30, "share of the dense peak that fused attention sustains"),
             constant("stream_share", "number", 0.85, "share of the bandwidth that weights stream at"),
             constant("kv_share", "number", 0.70, "share of the bandwidth that decode attention reads the cache at"),
             constant("vector_share", "number", 0.60, "share of bandwidth and vector rate of elementwise operators"),
-            constant("dequantize_share", "number", 0.25, "share of the vector rate that weight unpacking reaches"),
+            Parameter("dequantize_share", "number", unpack_share, "share of the vector rate of weight unpacking"),
             constant("scan_share", "number", 5e-3, "share of the vector rate of state space scans without a kernel"),
             constant("overlap_exponent", "number", 3.0, "how well compute hides memory time"),
             Parameter("floor_s", "s", issue_s, "shortest operator: issue, DMA and hops"),
