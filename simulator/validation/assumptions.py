@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from hardware_specs.records import DeviceSpec
+from simulator.devices.priors import is_sram_resident
 from simulator.formats import precision_of
 from simulator.memory import weight_bytes
 from simulator.scenario import Formats
@@ -77,6 +78,9 @@ ONE_BY_ONE: Final = ("tt-metal",)
 PADS_PROMPTS: Final = ("optimum-neuron",)
 COMPILED: Final = Requests("what its programs are compiled for", "", 4096, UNKNOWN.osl, 2.0, "usual sequence_length")
 """Programs of a fixed length take every prompt at it."""
+
+SPATIAL_GROUP: Final = 8
+"""Chips of a group that shares a layer where weights stay in SRAM (a node of LPUs); layers follow over the groups."""
 
 CACHE_PART: Final = 1.0 / 3.0
 """Part of a replica's memory that a tuned layout leaves to the cache at the least."""
@@ -269,10 +273,16 @@ def _layout(row: Row, spec: DeviceSpec, runtime: Runtime, model: Architecture) -
         need = _least_devices(row, spec, runtime, model, 0.0)
         heads = max((group.attention.heads for group in model.groups if group.attention), default=1)
         cut = math.gcd(need, heads)
+        if is_sram_resident(spec):
+            least = -(-need // model.layers)
+            cut = math.gcd(cut, max(SPATIAL_GROUP, 1 << (least - 1).bit_length()))
         cells = {"n_devices": str(need), "tp": str(cut), "pp": str(need // cut), "dp": "1"}
         words = f"{need} devices, the fewest that hold it"
         return [Assumption("n_devices", words, cells, log_sd=0.3)] if need > 1 else []
     stated = any(row.get(name) for name in ("tp", "pp", "dp"))
+    if count > 1 and not stated and is_sram_resident(spec):
+        cells = {"tp": "1", "pp": str(count), "dp": "1"}
+        return [Assumption("tp", f"layers over {count} chips", cells, ({"tp": str(count), "pp": "1"},))]
     group = count if stated or not is_tuned(text_of(row)) else _least_devices(row, spec, runtime, model, CACHE_PART)
     if group < count and count % group == 0:
         cells, one = {"tp": str(group), "pp": "1", "dp": str(count // group)}, {"tp": str(count), "dp": "1"}

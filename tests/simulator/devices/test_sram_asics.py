@@ -1,4 +1,4 @@
-"""Published speeds of one user on SRAM-resident and tiered ASICs: within 1.5 times, or above what the memory delivers."""
+"""Published speeds of one user on SRAM and tiered ASICs: within 1.5 times, or above what their memory delivers."""
 
 from __future__ import annotations
 
