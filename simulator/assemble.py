@@ -60,7 +60,7 @@ def assemble(prepared: Sequence[Prepared], answer: Answer) -> Result:
     powers = {**answer.powers, **_energy_powers(prepared, answer, energy)}
     metrics = {**answer.metrics, "carbon_g": costs.carbon_g(energy.facility, scenario.site.carbon.value)}
     quality = next((pool.formats.quality for pool in scenario.pools if pool.formats.quality), None)
-    metrics |= {"quality": quality} if quality else {}
+    metrics |= {"model_quality": quality} if quality else {}
     _check_finite(metrics)
     several = {id(parts): parts for parts in (answer.parts, *answer.own_parts.values())}
     sd_of_parts = step_sd if answer.step else run_sd

@@ -46,7 +46,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("usd_per_million_output_tokens", "Cost per million output tokens", "usd", "lower",
            "Device-hours at the stated price (and the electricity of owned devices) divided by output tokens, times "
            "one million; null without a price."),
-    Metric("quality", "Quality", "number", "higher",
+    Metric("model_quality", "Quality of the model", "number", "higher",
            "The user's own figure for what a compressed model is worth (--quality); carried along, never computed."),
     Metric("carbon_g", "Carbon", "g", "lower", "Facility energy times the carbon intensity of the site's grid."),
     Metric("step_time_s", "Training step time", "s", "lower",

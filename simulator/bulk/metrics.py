@@ -23,7 +23,7 @@ METRICS: Final = (
     "ttft_s", "tpot_s", "e2e_s", "prefill_tokens_per_s", "decode_tokens_per_s", "output_tokens_per_s",
     "total_tokens_per_s", "tokens_per_s_per_device", "mfu_prefill", "mfu_decode", "mbu_decode", "max_batch",
     "j_per_output_token", "usd_per_million_output_tokens", "carbon_g", "memory_bytes", "device_j", "facility_j",
-    "quality",
+    "model_quality",
 )  # fmt: skip
 """Columns that ``batch_columns`` can give: metrics, bytes on the fullest device, energy at two boundaries."""
 _SHARES: Final = ("mfu_prefill", "mfu_decode", "mbu_decode")
@@ -79,7 +79,7 @@ def batch_columns(
         "memory_bytes": needs.bytes,
         "device_j": device_j,
         "facility_j": facility_j,
-        "quality": np.full(len(batch), pool.formats.quality or np.nan),
+        "model_quality": np.full(len(batch), pool.formats.quality or np.nan),
     }
     if any(name in wanted for name in _SHARES):
         found |= _shares(prepared, arch, work, prefill.total_s, tpot_s)

@@ -16,7 +16,8 @@ STUDIES = tuple(shipped_studies())
 Run = Callable[..., Any]
 
 KNOBS = {
-    "batch-under-slo": ("batch",), "cpu-small-models": ("device",), "expert-parallel": ("ep",),
+    "batch-under-slo": ("batch",), "compression": ("weight_dtype", "sparsity", "prune", "low_rank"),
+    "cpu-small-models": ("device",), "expert-parallel": ("ep",),
     "faster-memory": ("device.memory.bandwidth",), "gpu-for-70b": ("device",), "gpu-or-tpu": ("device",),
     "long-context": ("isl",), "lora-on-one-gpu": ("lora_rank",), "narrow-formats": ("weight_dtype",),
     "old-gpus": ("device", "price"), "power-cap": ("device.parameters.cap_w",), "price-break-even": ("device",),

@@ -216,8 +216,8 @@ def test_low_rank_takes_fewer_bytes_and_more_kernels() -> None:
 
 def test_quality_is_carried_and_changes_nothing() -> None:
     plain, rated = run(prune="layers=0.25"), run(prune="layers=0.25", quality=0.93)
-    assert rated.metrics["quality"] == 0.93 and "quality" not in plain.metrics
-    assert {k: v for k, v in rated.metrics.items() if k != "quality"} == plain.metrics
+    assert rated.metrics["model_quality"] == 0.93 and "model_quality" not in plain.metrics
+    assert {k: v for k, v in rated.metrics.items() if k != "model_quality"} == plain.metrics
     assert rated.configuration["quality"] == 0.93
     assert any(row.what == "quality of the compressed model" for row in rated.provenance)
     assert any(row.value == "layers 32 -> 24" for row in rated.provenance), "what was done is said"
