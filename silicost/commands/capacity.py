@@ -47,6 +47,7 @@ def capacity(
     kv_dtype: Axis = "", system: Axis = "", price: Axis = "", scheduler: Axis = "", router: Axis = "",
     count: Axis = "", tp: Axis = "", pp: Axis = "", ep: Axis = "", max_num_seqs: Axis = "",
     max_batched_tokens: Axis = "", block_size: Axis = "", kv_blocks: Axis = "", memory_utilization: Axis = "",
+    activation_dtype: Axis = "", prune: Axis = "", sparsity: Axis = "", low_rank: Axis = "",
     set: Annotated[
         list[str] | None,
         typer.Option("--set", help="A number of a spec: device.memory.bandwidth=1x,2x.", metavar="PATH=VALUES"),

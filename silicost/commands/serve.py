@@ -216,9 +216,13 @@ def fleet_of_flags(given: dict[str, Any]) -> FleetTable:
     own["low_rank"] = compression_of(low_rank=given["low_rank"]).low_rank
     if given["draft"]:
         named = "" if given["draft"] == "ngram" else given["draft"]
-        own["speculation"] = SpeculationTable(given["depth"], given["acceptance"], named, prune=given["draft_prune"])
-    elif (given["depth"], given["acceptance"], given["draft_prune"]) != (DEPTH, ACCEPTANCE, ""):
-        raise InputError("--depth, --acceptance, --draft-prune: only drafts have them; give --draft as well")
+        own["speculation"] = SpeculationTable(
+            given["depth"], given["acceptance"], named, prune=given.get("draft_prune", "")
+        )
+    elif (given["depth"], given["acceptance"]) != (DEPTH, ACCEPTANCE):
+        raise InputError("--depth and --acceptance: only drafts have them; give --draft as well")
+    elif given.get("draft_prune"):
+        raise InputError("--draft-prune: only drafts have it; give --draft as well")
     if given["prefill_device"] and given["decode_device"] and given["device"]:
         raise InputError("--device: --prefill-device and --decode-device are the devices already; leave one out")
     devices = {"prefill": given["prefill_device"], "decode": given["decode_device"]} if apart else {"": given["device"]}

@@ -43,9 +43,10 @@ PART_POINTS: Final = 4
 """Designs of a part: seconds of one core."""
 TEXTS: Final = (
     "model", "device", "runtime", "dtype", "weight_dtype", "kv_dtype", "system", "price", "scheduler", "router",
+    "activation_dtype", "prune", "sparsity",
 )  # fmt: skip
 NUMBERS: Final = ("count", "tp", "pp", "ep", "max_num_seqs", "max_batched_tokens", "block_size", "kv_blocks")
-SHARES: Final = ("memory_utilization",)
+SHARES: Final = ("memory_utilization", "low_rank")
 AXES: Final = (*TEXTS, *NUMBERS, *SHARES)
 """Keys of a pool that may be axes; paths of specs (``--set``) may as well."""
 COLUMNS: Final = (
