@@ -87,6 +87,7 @@ def server_launch(name: str, chosen: Chosen, model: str = "") -> Launch:
     settings = tuple(each for each in items if isinstance(each, Setting))
     unsaid = (*(each for each in items if isinstance(each, Unsaid)), *_unknown(chosen))
     doubts = tuple(_doubts(server, chosen))
+    doubts += tuple(f"{each.value}: {each.note}" for each in settings if "--checkpoint" in each.note)
     words = [" ".join(server.command)]
     for each in settings:
         words.append(" ".join(filter(None, (each.flag, shlex.quote(each.value) if each.value else ""))))

@@ -89,6 +89,16 @@ def test_formats(tmp_path: Path) -> None:
     assert any("already" in each.why for each in own.unsaid) and "--quantization" not in flags(own)
 
 
+def test_a_model_without_a_checkpoint_is_a_doubt(tmp_path: Path) -> None:
+    path = saved(tmp_path, inference_scenario("llama-3.1-8b", "l4", batch=1, isl=8, osl=8))
+    whole = json.loads(path.read_text())
+    whole["configuration"]["model"] = "mine (ffn=0.3)"
+    path.write_text(json.dumps(whole))
+    chosen = read_chosen(path, 1, {})
+    assert "--checkpoint" in server_launch("vllm", chosen).doubts[0]
+    assert not server_launch("vllm", chosen, "me/mine").doubts
+
+
 def test_experts(tmp_path: Path) -> None:
     whole = served(tmp_path, model="mixtral-8x7b", tp=4, ep=4)
     assert flags(whole)["--enable-expert-parallel"] == ""
@@ -206,7 +216,9 @@ def test_stages_of_unequal_length(tmp_path: Path) -> None:
 def test_rows_of_a_search_and_of_a_recommendation(silicost: Run, refused: Callable[..., str], tmp_path: Path) -> None:
     path = tmp_path / "search.json"
     asked = "--model llama-3.2-1b --device h100-sxm-80gb --global-batch 16 --seq-len 1024"
-    path.write_text(silicost(f"train {asked} --count 2 --tp 1 --micro-batch 1 --recompute full --search --format json").out)
+    path.write_text(
+        silicost(f"train {asked} --count 2 --tp 1 --micro-batch 1 --recompute full --search --format json").out
+    )
     ran = silicost("deploy", str(path), *f"--runtime torchrun {asked} --format json".split())
     front = json.loads(path.read_text())["front"][0]
     values = {each["flag"]: each["value"] for each in ran.json["settings"]}
