@@ -148,7 +148,7 @@ def main() -> None:
     parser.add_argument("--groups", action="store_true", help="print each (source, device) group")
     parser.add_argument("--skipped", action="store_true", help="print why rows are skipped")
     parser.add_argument("--rows", type=Path, help="CSV file for all rows with their predictions")
-    parser.add_argument("--where", default="", help="only rows whose columns have these values: device=a,b")
+    parser.add_argument("--where", default="", help="only rows whose columns have these values: device=t4|l40")
     arguments = parser.parse_args()
     try:
         cases = [case for case in judged(arguments.points, arguments.where) if not arguments.only or

@@ -127,8 +127,9 @@ def packed_s(p: Any, dequantize: int, bits: float, weights: float, rows: float) 
     lane_s = 2.0 / p.dot_peak
     if p.unpack_rows < 0.0:
         return float(weights * rows * bits * p.table_bit_ops * lane_s)
-    unpacked = np.ceil(rows / p.unpack_rows) * unpack_ops(p, dequantize, bits)
-    dots = p.dot_row_ops if p.unpack_rows == 1.0 else p.dot_tile_ops
+    shared = max(p.unpack_rows, 1.0)
+    unpacked = np.ceil(rows / shared) * unpack_ops(p, dequantize, bits)
+    dots = p.dot_row_ops if shared == 1.0 else p.dot_tile_ops
     return float(weights * (rows * dots + unpacked) * lane_s)
 
 

@@ -23,6 +23,11 @@ Few rows run as matrix-vector products on the vector units, eight columns to a b
 of 16 bit that are multiplied in 8 or fewer are quantised in kernels of their own: so many bytes of memory traffic for
 each, and ``prepare_s`` more of the host where the rows are not few enough to be quantised on the way.
 
+Software for personal use multiplies packed weights as they are (llama.cpp, ggml/src/ggml-cuda/mmq.cuh, mmvq.cu): by
+dot products of int8, on matrix units or vector lanes, whose sums over blocks of 32 are scaled in fp32::
+
+    1 / P = dot / P_int8 + scale / P_fp32
+
 Reference: NVIDIA, "Matrix Multiplication Background User's Guide", DU-09799-001 (tile and wave quantisation); NVIDIA,
 CUTLASS, docs/efficient_gemm.md (tiles, splits along k); Osama et al., "Stream-K", PPoPP 2023,
 doi:10.1145/3572848.3577479.
@@ -35,7 +40,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from hardware_specs.dtypes import BITS, COMPUTE_DTYPES
+from hardware_specs.dtypes import BITS, CODE, COMPUTE_DTYPES
 from hardware_specs.records import DeviceSpec
 from simulator.devices.registry import Parameter
 from simulator.kernels.jit import law_kernel
@@ -66,6 +71,25 @@ _QUANTISED_ROWS: Final = 24.0
 _ABOVE_BASE: Final = 0.45
 """How far above its base clock a GPU runs under load, as a share of boost. Assumed: parts whose base is 0.54 of boost
 (A100-PCIe) are not throttled by long fp32 products, the T4 (0.37) is."""
+
+
+_INT8: Final = CODE["int8"]
+_LANES_GAIN: Final = 4.0
+"""What vector lanes gain over fp32 in dot products of four int8 (dp4a, v_dot4)."""
+_DOT_TIME, _SCALE_TIME = 1.45, 0.17
+"""Time of packed products over that of their flops at the int8 peak, and over that at the fp32 rate for the scales of
+their blocks: of two numbers fitted to Llama 2 7B in q4_0 on 31 boards of NVIDIA's, GTX 1070 Ti to RTX PRO 6000."""
+_DOT_HALF: Final = 0.5
+"""Share of these dot products that matrix-vector products of packed weights issue beside unpacking."""
+
+
+@law_kernel
+def packed_peak(p: Any, dtype: int) -> float:
+    """Rate of products of packed weights [FLOP/s]: dot products of int8 and the scaling of their sums, one after the
+    other, where the device has int8 units; else that of ``dtype``, to which weights are unpacked."""
+    if p.peaks[_INT8] <= p.peaks[dtype]:
+        return float(p.peaks[dtype])
+    return float(p.factors[GEMM] ** -1.0 / (_DOT_TIME / p.peaks[_INT8] + _SCALE_TIME / p.vector_peak))
 
 
 @law_kernel
@@ -103,7 +127,7 @@ def rooted(power: float, squarings: int) -> float:
 
 @law_kernel
 def tiled(
-    p: Any, dtype: int, m: float, n: float, k: float, batch: float, stream_s: float, weight_bytes: float
+    p: Any, dtype: int, peak: float, m: float, n: float, k: float, batch: float, stream_s: float, weight_bytes: float
 ) -> tuple[float, float, float, float]:
     """Seconds of the best tiles: of blocks, of the cache, of memory and of adding pieces up.
 
@@ -116,7 +140,7 @@ def tiled(
     """
     wide, half, credit, fill = _BYTES[dtype], p.gemm_feed_half, p.gemm_wave_credit, p.gemm_fill_depth
     units, streaming = p.units, 1.0 / p.gemm_stream_units
-    pair_s, byte_s = 2.0 * units / p.peaks[dtype], 1.0 / (p.cache_bandwidth * p.gemm_cache_share)
+    pair_s, byte_s = 2.0 * units / peak, 1.0 / (p.cache_bandwidth * p.gemm_cache_share)
     depth = np.ceil(k / _DEPTH_STEP) * _DEPTH_STEP
     sums_s, most_pieces = m * n * batch * 8.0 * byte_s, min(depth / _LEAST_DEPTH, _MOST_PIECES)
     order, matrix, stream = nearest_order(p.gemm_overlap), 1.0 / p.factors[GEMM], 1.0 / p.weight_factor
@@ -164,11 +188,15 @@ def gemm(p: Any, ops: Any, i: int) -> tuple[float, float, float, float]:
     weight_bytes = ops.weight_bits[i] / 8.0 if ops.weight_bytes[i] > 0.0 else _BYTES[dtype]
     moved = (ops.weight_bytes[i] + ops.read_bytes[i] + ops.write_bytes[i]) / calls
     stream_s = moved / (p.bandwidth * p.gemm_stream_share)
-    useful_s = ops.flops[i] / (calls * p.peaks[dtype] * p.gemm_sustained)
-    blocks_s, cache_s, memory_s, split_s = tiled(p, dtype, m, n, k, batch, stream_s, weight_bytes)
+    peak, vector_peak = p.peaks[dtype], p.vector_peak
+    if ops.dequantize[i] > 0 and p.unpack_rows > 0.0:
+        peak = packed_peak(p, dtype) if p.unpack_rows >= 1.0 else peak
+        vector_peak = max(vector_peak, _DOT_HALF * min(p.peaks[_INT8], _LANES_GAIN * p.vector_peak))
+    useful_s = ops.flops[i] / (calls * peak * p.gemm_sustained)
+    blocks_s, cache_s, memory_s, split_s = tiled(p, dtype, peak, m, n, k, batch, stream_s, weight_bytes)
     if m <= _VECTOR_ROWS:
         blocks = np.ceil(n / _VECTOR_COLUMNS) * batch
-        rate = p.vector_peak * p.gemm_vector_share / p.units
+        rate = vector_peak * p.gemm_vector_share / p.units
         alone_s = np.ceil(blocks / p.units) * 2.0 * m * _VECTOR_COLUMNS * (k + p.gemm_fill_depth) / rate
         # Matrix-vector kernels are as good as they stream weights, whatever the runtime's matrix kernels are.
         matrix, stream = p.factors[GEMM], p.weight_factor

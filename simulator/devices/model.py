@@ -266,7 +266,7 @@ def _fill_runtime(runtime: Runtime, row: Any) -> list[Provenance]:
     row["graph_mode"] = float(runtime.graph_mode)
     row["factors"][:] = 1.0
     row["vector_decode"] = float(runtime.vector_decode)
-    row["unpack_rows"] = float(PACKED_KERNELS[runtime.packed_kernel])
+    row["unpack_rows"] = PACKED_KERNELS[runtime.packed_kernel]
     row["weight_factor"] = runtime.factors.weight_stream
     notes = [
         _fact_note(f"{runtime.id} {name}", getattr(runtime, name), f"runtime.{name}")

@@ -72,6 +72,7 @@ LAW_DTYPE: Final = np.dtype(
 )  # fmt: skip
 """Parameters of a law as one record: an array of it prices a graph on many devices at once."""
 
+_INT8: Final = COMPUTE_DTYPES.index("int8")
 TIME, COMPUTE, MEMORY, OVERHEAD, ENERGY = range(5)
 """Rows of a cost array [devices, 5, operators]: seconds (overhead included), parts [s], energy [J]."""
 
@@ -137,6 +138,14 @@ def joined(one_s: float, other_s: float, overlap: float) -> float:
 
 
 @law_kernel
+def roof(ops: Any, i: int, p: Any) -> float:
+    """Peak of the math of operator ``i`` [FLOP/s]: of its dtype, or of int8 where packed weights are multiplied so."""
+    peak = p.peaks[ops.dtype[i]]
+    packed = ops.dequantize[i] > 0 and p.unpack_rows != 0.0
+    return float(max(peak, p.peaks[_INT8]) if packed else peak)
+
+
+@law_kernel
 def settle(
     ops: Any,
     i: int,
@@ -162,7 +171,7 @@ def settle(
     memory_s /= p.weight_factor if family in (GEMM, MOE) else p.factors[family]
     kernel_s = max(
         joined(compute_s, memory_s, overlap) + calls * fixed_s,
-        flops / p.peaks[ops.dtype[i]] if flops > 0.0 else 0.0,
+        flops / roof(ops, i, p) if flops > 0.0 else 0.0,
         bytes_s,
     )
     dynamic_j = dynamic_energy(p, ops, i, kernel_s, bytes_s)

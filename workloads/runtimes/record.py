@@ -30,10 +30,10 @@ OVERLAPS: dict[str, str] = {
 """What a training step may move beside its math."""
 
 
-PACKED_KERNELS: dict[str, int] = {"": 0, "row": 1, "tile": 8, "table": -1}
-"""How kernels of CPUs multiply packed weights by activations, and how many rows share one unpacking: "" unpacks them
-once for all rows; "row" and "tile" take dot products in int8 with the packed weights of one row, or of 8; "table" adds
-up table entries, one look-up for each bit of a group of weights (T-MAC, arXiv:2407.00088)."""
+PACKED_KERNELS: dict[str, float] = {"": 0.0, "few": 0.5, "row": 1.0, "tile": 8.0, "table": -1.0}
+"""How kernels multiply packed weights by activations, as laws read it: "" unpacks them once for all rows; "row" and
+"tile" take dot products in int8 with the packed weights, which one row, or 8, share; "few" does so for single rows on
+GPUs alone; "table" adds up table entries, one look-up for each bit of a group of weights (T-MAC, arXiv:2407.00088)."""
 
 
 class Factors(msgspec.Struct, frozen=True):

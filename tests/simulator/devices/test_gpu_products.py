@@ -14,14 +14,14 @@ from scipy.optimize import least_squares
 from hardware_specs.devices import load_device
 from hardware_specs.dtypes import CODE, COMPUTE_DTYPES
 from simulator.devices import priors
-from simulator.devices.gpu_products import PARAMETERS, feed_half, gemm, sustained, tiled, wave_count
+from simulator.devices.gpu_products import PARAMETERS, feed_half, gemm, packed_peak, sustained, tiled, wave_count
 from workloads import operators as op
 from workloads.graph import columns_of
 from workloads.operators import FAMILIES, Operator
 
 Floats = npt.NDArray[np.float64]
 
-FACTS = ("bandwidth", "units", "vector_peak", "cache_bandwidth", "timed_alone", "weight_factor")
+FACTS = ("bandwidth", "units", "vector_peak", "cache_bandwidth", "timed_alone", "weight_factor", "unpack_rows")
 RECORD = np.dtype(
     [
         ("peaks", "f8", (len(COMPUTE_DTYPES),)),
@@ -124,7 +124,9 @@ def test_waves_lie_between_shares_and_whole_ones(blocks: int, credit: float) -> 
 def test_rows_inside_a_tile_cost_no_more_math() -> None:
     """Blocks compute whole tiles: 961 rows take as long as 1024, and one more a tile more."""
     bf16 = CODE["bf16"]
-    parts = [tiled(PLAIN, bf16, m, 16384.0, 8192.0, 1.0, 1e-9, 2.0)[0] for m in (961.0, 1024.0, 1025.0)]
+    parts = [
+        tiled(PLAIN, bf16, PLAIN["peaks"][bf16], m, 16384.0, 8192.0, 1.0, 1e-9, 2.0)[0] for m in (961.0, 1024.0, 1025.0)
+    ]
     assert parts[0] == parts[1]
     assert parts[2] > parts[1]
 
@@ -202,7 +204,10 @@ def test_vector_units_of_fp32_have_small_tiles() -> None:
     """132 tiles of 32 x 32 fill an H100 in one wave; matrix units at the same peak would pad them to 32 x 64."""
     p = record(gemm_feed_half=1.0, gemm_fill_depth=0.0)
     p["peaks"][CODE["bf16"]] = p["peaks"][CODE["fp32"]]
-    both = [tiled(p, CODE[dtype], 32.0 * UNITS, 32.0, 256.0, 1.0, 1e-9, 4.0)[0] for dtype in ("fp32", "bf16")]
+    both = [
+        tiled(p, CODE[dtype], p["peaks"][CODE[dtype]], 32.0 * UNITS, 32.0, 256.0, 1.0, 1e-9, 4.0)[0]
+        for dtype in ("fp32", "bf16")
+    ]
     assert both[0] == pytest.approx(2.0 * 32 * 32 * 256 * UNITS / H100.compute.peaks["fp32"].value, rel=0.01)
     assert both[1] > 1.5 * both[0]
 
@@ -235,3 +240,37 @@ def test_parameters_come_back(name: str) -> None:
 
     found = least_squares(residuals, [np.log(prior)], diff_step=1e-2, loss="soft_l1", f_scale=0.02).x[0]
     assert np.exp(found) == pytest.approx(true, rel=0.02)
+
+
+def packed(rows: int) -> Operator:
+    return op.gemm("x", rows, 4096, 4096, weight_bits=4.5, dequantize=1)
+
+
+def test_packed_products_take_int8_units_and_time_for_scales() -> None:
+    p = record()
+    rate = float(packed_peak(p, CODE["bf16"]))
+    assert rate < float(p["peaks"][CODE["int8"]])
+    assert float(packed_peak(record(vector_peak=2.0 * float(p["vector_peak"])), CODE["bf16"])) > rate
+
+
+def test_without_int8_units_packed_weights_are_unpacked() -> None:
+    p = record()
+    p["peaks"][CODE["int8"]] = p["peaks"][CODE["bf16"]]
+    assert packed_peak(p, CODE["bf16"]) == p["peaks"][CODE["bf16"]]
+
+
+def test_a_factor_of_plain_products_does_not_touch_packed_ones() -> None:
+    quick, slow = record(unpack_rows=1.0), record(unpack_rows=1.0)
+    slow["factors"][FAMILIES.index("gemm")] = 0.5
+    times = [gemm(p, columns_of([packed(512)]), 0)[0] / p["factors"][FAMILIES.index("gemm")] for p in (quick, slow)]
+    assert times[1] == pytest.approx(times[0], rel=0.05)
+
+
+def test_few_kernels_change_single_rows_alone() -> None:
+    weak = 0.1 * priors.vector_peak(H100)
+    plain, few, row = (record(unpack_rows=mode, vector_peak=weak) for mode in (0.0, 0.5, 1.0))
+    assert seconds([packed(512)], few)[0] == seconds([packed(512)], plain)[0]
+    assert seconds([packed(512)], row)[0] != seconds([packed(512)], plain)[0]
+    for p in (plain, few):
+        p["factors"][FAMILIES.index("gemm")] = 0.01
+    assert seconds([packed(1)], few)[0] < seconds([packed(1)], plain)[0]

@@ -73,7 +73,7 @@ NAMED = [
     ("llama.cpp Metal 8e672ef (rows added later: newer builds)", APPLE, "llamacpp-metal-2024"),
     ("llama.cpp-vulkan_radv Vulkan fa=True hipblaslt= b=", AMD, "llamacpp-vulkan-2025"),
     ("llama.cpp Vulkan", NVIDIA, "llamacpp-vulkan-nvidia-2025"),
-    ("llama.cpp-hip ROCm fa=False hipblaslt= b=", AMD, "llamacpp-hip-2025"),
+    ("llama.cpp-hip ROCm fa=False hipblaslt= b=", AMD, "llamacpp-hip-gfx1151-2025"),
     ("llama.cpp-rocwmma ROCm fa=True hipblaslt=1 b=", AMD, "llamacpp-hipblaslt-2025"),
     ("llama.cpp b4384 CPU", EPYC, "llamacpp-cpu"),
     ("llama.cpp", XEON, "llamacpp-cpu"),
