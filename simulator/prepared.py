@@ -90,10 +90,11 @@ def prepare_pool(scenario: Scenario, pool: Pool) -> Prepared:
     runtime = on_host(pool.runtime, scenario.system)
     if runtime is not pool.runtime:
         pool = msgspec.structs.replace(pool, runtime=runtime)
+    casts = precision.scaling is not None or bool(precision.quantize)
     return Prepared(
         scenario,
         pool,
-        compile_device(pool.device, _casting(pool.runtime) if precision.scaling or precision.quantize else pool.runtime),
+        compile_device(pool.device, _casting(pool.runtime) if casts else pool.runtime),
         precision,
         Lowering(precision, sharding, frozenset(pool.runtime.fusions)),
         network,

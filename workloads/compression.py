@@ -76,7 +76,8 @@ class Activations(NamedTuple):
 
 
 def compression_of(
-    prune: str | Mapping[str, float] = "", low_rank: str | float = "", activation_dtype: str = "", sparsity: object = "",
+    prune: str | Mapping[str, float] = "", low_rank: str | float = "", activation_dtype: str = "",
+    sparsity: object = "",
     quality: float = 0.0,
 ) -> Compression:  # fmt: skip
     """The compression that flags describe.

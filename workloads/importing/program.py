@@ -151,7 +151,7 @@ def _check_arity(node: Node, place: str) -> None:
     given = [name for name in node.inputs[:fewest] if name]
     if len(given) < fewest or (not node.outputs and node.op not in ("none", "unknown", "shape", "constant")):
         raise InputError(
-            f"{place}: node {clipped(node.name)!r}: {clipped(node.source)} needs at least {fewest} inputs and a result; "
+            f"{place}: node {clipped(node.name)!r}: {clipped(node.source)} needs {fewest} inputs and a result; "
             f"it has {len(given)} and {len(node.outputs)}"
         )
 

@@ -37,7 +37,8 @@ def check_architecture(arch: Architecture, place: str) -> Architecture:
     if not 0.0 <= arch.extra_params <= 1e15:
         raise InputError(f"{place}: extra_params is {arch.extra_params}; allowed: 0 to 1e15")
     if not 0.0 <= arch.low_rank <= LARGEST or (arch.low_rank > 1.0 and arch.low_rank % 1.0):
-        raise InputError(f"{place}: low_rank is {arch.low_rank}; allowed: 0 to 1 of the smaller side, or a whole number")
+        allowed = "0 to 1 of the smaller side, or a whole number"
+        raise InputError(f"{place}: low_rank is {arch.low_rank}; allowed: {allowed}")
     for index, group in enumerate(arch.groups):
         _check_group(group, f"{place}: groups[{index}]")
     _check_words(arch, place)
