@@ -15,6 +15,8 @@ groups. Joules per token are a class of their own. Views:
 - devices: as datasheet, and calibrated numbers of runtimes are fitted anew to rows of other devices, by ``FOLDS`` folds
   of devices.
 
+With ``--law NAME`` views with folds also fit these parameters of the law of one class (``--only``) to the other folds.
+
 A runtime that has rows in one fold only cannot be fitted without it: the column ``unrefitted`` counts its rows, which
 are predicted with the shipped numbers. Classes: see ``CLASSES``.
 """
@@ -40,7 +42,7 @@ from msgspec.structs import replace
 from hardware_specs.calibrations import calibrations_of, use_calibration
 from hardware_specs.devices import load_device
 from hardware_specs.errors import InputError
-from hardware_specs.facts import Mark
+from hardware_specs.facts import Fact, Mark
 from hardware_specs.files import write_text
 from hardware_specs.records import DeviceSpec
 from hardware_specs.threads import with_threads
@@ -48,6 +50,7 @@ from simulator.calibration.runtimes import Number, fit_numbers, numbers_of, valu
 from simulator.calibration.split import folds_of, spread_over
 from simulator.calibration.write import calibrations_text
 from simulator.devices.priors import is_sram_resident
+from simulator.devices.registry import law_of
 from simulator.scenario import Scenario
 from simulator.validation.assumptions import complete
 from simulator.validation.cells import Row, Unpredictable, measured_value, reason_of
@@ -62,6 +65,7 @@ from workloads.runtimes.match import match_runtime
 from workloads.runtimes.record import Runtime
 
 Floats = npt.NDArray[np.float64]
+Values = Mapping[str, float]
 
 CLASSES: Final = ("gpu-servers", "gpu-others", "asic", "cpu", "tpu", "fpga", "sram-asic", "joules")
 """NVIDIA GPUs under server software; GPUs of others, and all under software for personal use (llama.cpp, MLX) ...;
@@ -77,6 +81,10 @@ CONSUMER: Final = ("rtx-", "gtx-", "titan-", "quadro-", "jetson-")
 ENERGY: Final = "j_per_output_token"
 SHIPPED: Final = Path("hardware_specs/data/calibrations").resolve()
 FOLDS: Final = 4
+MOST_OF_DEVICE: Final = 24
+"""Runs of a device that fits of law parameters take at most."""
+LAW_RANGE: Final = 4.0
+"""How far, as a factor, they move them."""
 MOST_RUNS: Final = 120
 """Runs that a fit of a runtime to other folds takes at most."""
 FEWEST_RUNS: Final = 4
@@ -145,6 +153,7 @@ def main() -> None:
     parser.add_argument("points", nargs="+", type=Path)
     parser.add_argument("--only", choices=CLASSES, action="append", default=[])
     parser.add_argument("--view", choices=VIEWS, action="append", default=[])
+    parser.add_argument("--law", action="append", default=[], help="law parameters that views with folds fit anew too")
     parser.add_argument("--groups", action="store_true", help="print each (source, device) group")
     parser.add_argument("--skipped", action="store_true", help="print why rows are skipped")
     parser.add_argument("--rows", type=Path, help="CSV file for all rows with their predictions")
@@ -159,7 +168,7 @@ def main() -> None:
     print("class        view        groups   rows skipped unrefitted   mean  median row   asked")
     kept = []
     for view in views:
-        guesses = predicted(cases, view)
+        guesses = predicted(cases, view, arguments.law)
         kept.append(frame_of(cases, guesses, view))
         for line in table(cases, guesses, view, arguments.groups, arguments.skipped):
             print(line, flush=True)
@@ -212,7 +221,7 @@ def class_of(spec: DeviceSpec, runtime: str, metric: str) -> str:
     return "gpu-others" if personal else "gpu-servers"
 
 
-def predicted(cases: Sequence[Case], view: str) -> list[Guess | None]:
+def predicted(cases: Sequence[Case], view: str, law: Sequence[str] = ()) -> list[Guess | None]:
     """A guess for each case; None for those that are no part of ``view``."""
     if view == "shipped":
         return list(_shared_out(cases, False, [{}] * len(cases)))
@@ -223,8 +232,9 @@ def predicted(cases: Sequence[Case], view: str) -> list[Guess | None]:
     if view == "datasheet":
         return list(_shared_out(cases, True, [{}] * len(cases)))
     spared = view == "devices"
-    runtimes, honest = refitted(cases, "device" if spared else "model")
-    guesses = _shared_out(cases, spared, runtimes)
+    by = "device" if spared else "model"
+    runtimes, honest = refitted(cases, by)
+    guesses = _shared_out(cases, spared, runtimes, law_values(cases, by, law) if law else ())
     return [guess._replace(refitted=fair) for guess, fair in zip(guesses, honest, strict=True)]
 
 
@@ -235,13 +245,19 @@ def _seen(case: Case) -> bool:
     return is_fitted(case.runtime, case.device, *words, model=case.model, tp=case.row.get("tp", ""))
 
 
-def _shared_out(cases: Sequence[Case], spared: bool, runtimes: Sequence[Mapping[str, Runtime]]) -> list[Guess]:
-    """Guesses of all cases, device by device on all cores."""
+def _shared_out(
+    cases: Sequence[Case], spared: bool, runtimes: Sequence[Mapping[str, Runtime]], laws: Sequence[Values] = ()
+) -> list[Guess]:
+    """Guesses of all cases, device by device on all cores; ``laws`` are parameters for each case."""
     parts: dict[str, list[int]] = defaultdict(list)
     for number, case in enumerate(cases):
         parts[case.device].append(number)
     found: list[Guess] = [Guess(np.nan)] * len(cases)
-    jobs = [([cases[i] for i in rows], spared, [runtimes[i] for i in rows]) for rows in parts.values()]
+    laws = laws or [{}] * len(cases)
+    jobs = [
+        ([cases[i] for i in rows], spared, [runtimes[i] for i in rows], [laws[i] for i in rows])
+        for rows in parts.values()
+    ]
     with ProcessPoolExecutor(mp_context=get_context("fork")) as pool:
         for rows, guesses in zip(parts.values(), pool.map(_of_device, *zip(*jobs, strict=True)), strict=True):
             for place, guess in zip(rows, guesses, strict=True):
@@ -249,25 +265,79 @@ def _shared_out(cases: Sequence[Case], spared: bool, runtimes: Sequence[Mapping[
     return found
 
 
-def _of_device(cases: Sequence[Case], spared: bool, runtimes: Sequence[Mapping[str, Runtime]]) -> list[Guess]:
+def _of_device(
+    cases: Sequence[Case], spared: bool, runtimes: Sequence[Mapping[str, Runtime]], laws: Sequence[Values]
+) -> list[Guess]:
     """Guesses of cases of one device; ``spared``: from its datasheet."""
     device = cases[0].device
     if not spared or cases[0].reason:
-        return _guesses(cases, runtimes, {})
+        return _guesses(cases, runtimes, laws, {})
     with hidden(device):
-        return _guesses(cases, runtimes, {device: datasheet(load_device(device))})
+        return _guesses(cases, runtimes, laws, {device: datasheet(load_device(device))})
 
 
 def _guesses(
-    cases: Sequence[Case], runtimes: Sequence[Mapping[str, Runtime]], specs: Mapping[str, DeviceSpec]
+    cases: Sequence[Case],
+    runtimes: Sequence[Mapping[str, Runtime]],
+    laws: Sequence[Values],
+    specs: Mapping[str, DeviceSpec],
 ) -> list[Guess]:
-    known: dict[int, Spared] = {}
+    known: dict[tuple[int, int], Spared] = {}
     found = []
-    for case, own in zip(cases, runtimes, strict=True):
-        if id(own) not in known:
-            known[id(own)] = Spared(own, specs)
-        found.append(guess_of(case, known[id(own)]))
+    for case, own, law in zip(cases, runtimes, laws, strict=True):
+        key = id(own), id(law)
+        if key not in known:
+            spec = specs.get(case.device)
+            if law and not case.reason:
+                spec = under_law(spec or load_device(case.device), law)
+            known[key] = Spared(own, {case.device: spec} if spec else {})
+        found.append(guess_of(case, known[key]))
     return found
+
+
+def under_law(spec: DeviceSpec, values: Values) -> DeviceSpec:
+    """``spec`` with other values of law parameters."""
+    known = {parameter.name: parameter.dimension for parameter in law_of(spec.device_class).parameters}
+    facts = {name: Fact(value, known[name], f"{value:.4g}", Mark.CALIBRATED, "folds") for name, value in values.items()}
+    return replace(spec, parameters={**spec.parameters, **facts})
+
+
+def law_values(cases: Sequence[Case], by: str, names: Sequence[str]) -> list[Values]:
+    """For each case law parameters as fitted to the cases of its class in other folds, under shipped runtimes."""
+    folds = folds_of([getattr(case, by) for case in cases], FOLDS)
+    jobs = []
+    for fold in range(FOLDS):
+        others = [case for case, own in zip(cases, folds, strict=True) if own != fold and not case.reason]
+        jobs.append([case for case in others if case.metric != ENERGY])
+    with ProcessPoolExecutor(mp_context=get_context("fork")) as pool:
+        found = list(pool.map(_law_fitted, jobs, [list(names)] * FOLDS))
+    return [found[int(fold)] for fold in folds]
+
+
+def _law_fitted(cases: Sequence[Case], names: Sequence[str]) -> dict[str, float]:
+    spec = load_device(cases[0].device)
+    start = {each.name: each.prior(spec) for each in law_of(spec.device_class).parameters if each.name in names}
+    kept = _evenly(cases)
+
+    def ratios(values: Mapping[str, float]) -> Floats:
+        specs = {case.device: under_law(load_device(case.device), values) for case in kept}
+        return _log_ratios(Spared({}, specs), kept)
+
+    numbers = [Number(name, value / LAW_RANGE, value * LAW_RANGE) for name, value in start.items()]
+    usable = np.isfinite(ratios(start))
+    kept = [case for case, use in zip(kept, usable, strict=True) if use]
+    sizes = Counter(case.device for case in kept)
+    weights = np.array([sizes[case.device] ** -0.5 for case in kept])
+    groups = len({case.key for case in kept})
+    return start | fit_numbers(ratios, np.array(list(start.values())), numbers, groups, weights).values
+
+
+def _evenly(cases: Sequence[Case]) -> list[Case]:
+    """At most ``MOST_OF_DEVICE`` cases of each device, evenly spread over what was measured."""
+    parts: dict[str, list[Case]] = defaultdict(list)
+    for case in cases:
+        parts[case.device].append(case)
+    return [own[i] for own in parts.values() for i in spread_over(np.array([c.observed for c in own]), MOST_OF_DEVICE)]
 
 
 def datasheet(spec: DeviceSpec) -> DeviceSpec:
@@ -353,7 +423,7 @@ def _fitted(name: str, others: Sequence[Case]) -> Runtime | None:
     weights = np.array([metrics[case.metric] ** -0.5 for case in usable])
 
     def ratios(values: Mapping[str, float]) -> Floats:
-        return _log_ratios(with_values(start, values), usable)
+        return _log_ratios(Spared({start.id: with_values(start, values)}), usable)
 
     groups = len({case.key for case in usable})
     found = fit_numbers(ratios, values_of(start, numbers), numbers, groups, weights)
@@ -366,12 +436,11 @@ def _is_calibrated(runtime: Runtime, number: Number) -> bool:
 
 
 def _usable(runtime: Runtime, cases: Sequence[Case]) -> list[Case]:
-    ratios = _log_ratios(runtime, cases)
+    ratios = _log_ratios(Spared({runtime.id: runtime}), cases)
     return [case for case, ratio in zip(cases, ratios, strict=True) if np.isfinite(ratio)]
 
 
-def _log_ratios(runtime: Runtime, cases: Sequence[Case]) -> Floats:
-    predictor = Spared({runtime.id: runtime})
+def _log_ratios(predictor: Predictor, cases: Sequence[Case]) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.log([guess_of(case, predictor).predicted / case.observed for case in cases])
 

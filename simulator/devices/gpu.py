@@ -77,6 +77,18 @@ FITS = tuple(
     for source, devices in _LOOKED_AT.items()
 )  # fmt: skip
 """Measured rows that class priors of this law were set from."""
+PACKED_FIT = Fit(
+    "gpu-packed-products", ("llamacpp_scoreboards_via_willitrun",),
+    "time of dot products and of scales in products of packed weights: two numbers through all rows of prompts",
+    "2026-11-26", (
+        "a100-pcie-80gb", "a30", "a40", "gtx-1070-ti", "gtx-1080-ti", "gtx-1660", "h100-pcie-80gb",
+        "jetson-agx-orin-64gb", "l40", "quadro-rtx-4000", "quadro-rtx-6000", "quadro-rtx-8000", "rtx-2060-super",
+        "rtx-2070-super", "rtx-2080-ti", "rtx-3060", "rtx-3080", "rtx-3090-ti", "rtx-4060-ti", "rtx-4070-ti-super",
+        "rtx-4080", "rtx-4080-super", "rtx-4090-d", "rtx-6000-ada", "rtx-a4000", "rtx-a4500", "rtx-a5000", "rtx-a6000",
+        "rtx-pro-6000-workstation", "t4", "tesla-p40", "titan-xp",
+    ),
+)  # fmt: skip
+"""What the numbers of ``gpu_products.packed_peak`` were set from."""
 
 LAW = register(
     Law(
@@ -93,6 +105,6 @@ LAW = register(
         ),
         cost,
         "tile and wave quantisation, flash attention, pieces of caches, rows in turns",
-        FITS,
+        (*FITS, PACKED_FIT),
     )
 )
