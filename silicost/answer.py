@@ -50,9 +50,10 @@ def answer(
         InputError: the scenario contradicts itself, or ``out`` cannot be written.
     """
     result, remarks = noted(simulate(scenario, timeline=bool(out)), scenario)
+    follows = more(result) if more else None
     if out:
-        write_files(Path(out), [result], result.title, lead)
-    show(result, how, more(result) if more else None)
+        write_files(Path(out), [result], result.title, lead, follows)
+    show(result, how, follows)
     warn(result)
     tell(remarks)
     if not result.fits:
@@ -117,12 +118,19 @@ def warn(result: Result) -> None:
         sys.stderr.write(f"silicost: warning: {warning}\n")
 
 
-def write_files(folder: Path, results: list[Result], title: str, lead: str) -> None:
-    """``result.json`` (an array if there are several) and ``report.html`` in ``folder``, both or none."""
+def write_files(
+    folder: Path, results: list[Result], title: str, lead: str, more: tuple[str, dict[str, Any]] | None = None
+) -> None:  # fmt: skip
+    """``result.json`` (an array if there are several) and ``report.html`` in ``folder``, both or none.
+
+    Args:
+        more: what follows from the results, as ``show`` has it: a key of the JSON form, the lead of the page.
+    """
     from reports.page import render_report
     from silicost.output import json_text
 
-    whole = [result.as_json() for result in results]
+    whole = [{**result.as_json(), **({more[0]: more[1]} if more else {})} for result in results]
+    lead = f"{lead} {_in_words(*more)}".strip() if more else lead
     data, page = json_text(whole if len(whole) > 1 else whole[0]), render_report(results, title, lead)
     write_texts({folder / "result.json": data, folder / "report.html": page})
 
@@ -141,6 +149,11 @@ def show(result: Result, how: Format, more: tuple[str, dict[str, Any]] | None = 
         if more:
             write_out("\n")
             print_table([{more[0]: name, "value": _plainly(value)} for name, value in more[1].items()])
+
+
+def _in_words(name: str, values: Mapping[str, Any]) -> str:
+    """``more`` as one paragraph."""
+    return f"{name.capitalize()}: " + "; ".join(f"{key} {_plainly(value)}" for key, value in values.items()) + "."
 
 
 def _plainly(value: Any) -> str:

@@ -6,14 +6,17 @@ from dataclasses import dataclass
 from math import isfinite, lcm
 from typing import Any, Final
 
-from hardware_specs.errors import InputError
+from hardware_specs.errors import DoesNotFit, InputError, UnitError, clipped
 from hardware_specs.reliability import reliability_of
 from hardware_specs.units import parse_quantity
+from reports.numbers import quantity, whole
 from simulator.checks import check_count
 from simulator.goodput.checkpoints import Checkpoint
-from simulator.goodput.goodput import Recovery, goodput_of, parse_interval
+from simulator.goodput.goodput import Goodput, Recovery, goodput_of, parse_interval
 from simulator.goodput.pipelines import Pipelines
+from simulator.goodput.simulated import LONGEST
 from simulator.goodput.slowdown_words import parse_slowdown
+from simulator.goodput.slowdowns import Straggler
 from simulator.prepared import Prepared, prepare
 from simulator.result import Result
 from simulator.scenario import Plan, Scenario, TrainStep
@@ -46,6 +49,7 @@ class LongRun:
 
         Raises:
             InputError: numbers that cannot be.
+            DoesNotFit: failures come so often that the run does not end.
         """
         work, pool = scenario.workload, scenario.pools[0]
         step_s = result.metrics["step_time_s"]
@@ -56,18 +60,19 @@ class LongRun:
             raise InputError(f"--spares {self.spares}: must be at least 0")
         prepared, reliability = prepare(scenario), reliability_of(pool.device)
         written = checkpoint_bytes(prepared, work)
-        rate = parse_quantity(self.bandwidth, "bytes_per_s", "--checkpoint-bandwidth") if self.bandwidth else 0.0
+        rate = _above_zero(self.bandwidth, "bytes_per_s", "--checkpoint-bandwidth", "2 GB/s") or NODE_BYTES_PER_S
         copied = min(reliability.devices, pool.count) * _host_bytes_per_s(prepared)
         saved = Checkpoint(
-            written, rate or NODE_BYTES_PER_S, asynchronous=self.asynchronous, copy_bytes_per_s=copied
+            written, rate, asynchronous=self.asynchronous, copy_bytes_per_s=copied
         )  # fmt: skip
         found = goodput_of(
             step_s, pool.count, reliability, steps=self.steps, checkpoint=saved,
             interval_s=parse_interval(self.interval) if self.interval else None,
-            mtbf_s=parse_quantity(self.mtbf, "s", "--mtbf") if self.mtbf else None,
-            straggler=parse_slowdown(self.straggler) if self.straggler else None,
+            mtbf_s=_above_zero(self.mtbf, "s", "--mtbf", "5 year"), straggler=self._straggler(pool.count),
             layout=layout_of(work, pool.plan), recovery=Recovery(spares=self.spares), seed=scenario.seed,
         )  # fmt: skip
+        if not found.ends:
+            raise DoesNotFit(_endless(found))
         lost = {f"lost_{name}": value for name, value in vars(found.lost).items()}
         return "run", {
             "steps": found.steps, "wall_s": found.wall_s, "wall_p10_s": found.wall_p10_s,
@@ -78,6 +83,41 @@ class LongRun:
             "checkpoint_young_s": found.young_s, "checkpoint_stall_s": found.stall_s, **lost,
             "rates_known": found.rates_known,
         }  # fmt: skip
+
+    def _straggler(self, devices: int) -> Straggler | None:
+        """The slow devices, which the job must have."""
+        found = parse_slowdown(self.straggler) if self.straggler else None
+        for device, _ in found.known if found else ():
+            if device >= devices:
+                raise InputError(
+                    f"--straggler {clipped(self.straggler)}: device {device}; the job has devices 0 to {devices - 1}"
+                )
+        return found
+
+
+def _above_zero(text: str, dimension: str, flag: str, sample: str) -> float | None:
+    """A quantity of a flag [SI]; None where it is not given."""
+    if not text:
+        return None
+    try:
+        value = parse_quantity(text, dimension, flag)
+    except UnitError as error:
+        why = str(error).partition("; write for example")[0]
+        raise InputError(f"{why}; write for example {sample!r}") from None
+    if value <= 0.0:
+        raise InputError(f"{flag} {clipped(text)!r}: must be above 0, for example {sample!r}")
+    return value
+
+
+def _endless(run: Goodput) -> str:
+    """Why a run does not end, in one line."""
+    return (
+        f"the run does not end: the {whole(run.devices)} devices are interrupted every "
+        f"{quantity(run.job_mtbf_s, 's')}, and {whole(run.steps)} steps of {quantity(run.slowed_step_s, 's')} with a "
+        f"checkpoint of {quantity(run.stall_s + run.unsafe_s, 's')} every {quantity(run.interval_s, 's')} would take "
+        f"more than {LONGEST:,.0f} times their own time; use --mtbf, --checkpoint-bandwidth, --checkpoint-async or "
+        "fewer devices"
+    )
 
 
 def checkpoint_bytes(prepared: Prepared, work: TrainStep) -> float:

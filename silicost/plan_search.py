@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from hardware_specs.errors import DoesNotFit, InputError, UnknownName
+from hardware_specs.errors import DoesNotFit, InputError
 from simulator.assemble import paid_usd
 from simulator.bulk.lookup import looked_up
 from simulator.bulk.plan_steps import PlanCosts, price_plans
@@ -18,10 +18,12 @@ from simulator.bulk.plans import OFFLOAD, Bounds, Plans, plan_of, plan_space
 from simulator.explore.pareto import non_dominated
 from simulator.prepared import Prepared, prepare
 from simulator.scenario import RECOMPUTE, Scenario, TrainStep, check_plan
-from simulator.schedules.registry import code_of
+from simulator.schedules.registry import code_of, names, schedule_of
+from simulator.simulate import simulate
 from simulator.steps.offload import KINDS, Offloads, offloads_of, store_of
 from simulator.steps.overlap import overlapped
 from workloads.lowering.plan import check_sharding
+from workloads.lowering.recompute import policy_of
 
 Bools = npt.NDArray[np.bool_]
 NEAR: Final = 1.25
@@ -120,6 +122,7 @@ def search_plans(
     prepared, work = prepare(scenario), scenario.workload
     if not isinstance(work, TrainStep):
         raise InputError("--search: plans are searched for training steps")
+    _check_pinned(pinned)
     plans = plan_space(
         work, prepared.pool.count, bounds or bounds_of(prepared, held, pinned), prepared.pool.runtime.pads_heads
     )
@@ -127,11 +130,7 @@ def search_plans(
     plans = plans.take(_possible(prepared, work, plans))
     costs = price_plans(prepared, work, plans)
     if not costs.fits.any():
-        least = float(costs.memory_bytes.min()) if len(costs.memory_bytes) else 0.0
-        raise DoesNotFit(
-            f"none of {len(plans.tp):,} plans fits: the smallest needs {least / 1e9:.3g} GB of "
-            f"{prepared.usable_bytes / 1e9:.3g} GB a device; use more devices, --recompute full or --zero 3"
-        )
+        raise DoesNotFit(_why_none(prepared, plans, costs))
     rows = np.flatnonzero(costs.fits)
     table = np.stack([costs.step_s, costs.memory_bytes, costs.device_j], axis=1)[rows]
     front = rows[non_dominated(table)]
@@ -143,6 +142,57 @@ def search_plans(
     faster = faster[np.argsort(missed.step_s[faster], kind="stable")]
     whole = _spread(missed, near, len(plans.tp))
     return Found(prepared, plans, costs, front.tolist(), _distinct(near[faster], whole)[:MISSES].tolist(), whole)
+
+
+def _check_pinned(pinned: Mapping[str, Any]) -> None:
+    """Refuse words of flags that no search tries.
+
+    Raises:
+        InputError: a way to recompute that is none, or that has no column; a schedule of stages on one stage.
+        UnknownName: no such schedule.
+    """
+    asked = pinned.get("recompute", "none")
+    if asked not in RECOMPUTE:
+        policy_of(asked, inner=False)
+        raise InputError(
+            f"--recompute {asked}: a search tries {', '.join(RECOMPUTE)} only; run a plan with it without --search"
+        )
+    schedule = pinned.get("schedule", "")
+    if schedule:
+        schedule_of(schedule, "--schedule")
+    if schedule not in ("", "1f1b") and pinned.get("pp") == 1:
+        raise InputError(f"--schedule {schedule}: it is of pipeline stages, and --pp is 1; use --pp above 1")
+
+
+def _why_none(prepared: Prepared, plans: Plans, costs: PlanCosts) -> str:
+    """Why no plan fits: the memory of devices, or what else binds those that it can hold."""
+    count, usable = f"none of {len(plans.tp):,} plans fits", prepared.usable_bytes
+    if not len(plans.tp):
+        return count
+    order = np.argsort(costs.memory_bytes, kind="stable")
+    inside = order[costs.memory_bytes[order] <= usable]
+    if not len(inside):
+        return (
+            f"{count}: the smallest needs {costs.memory_bytes[order[0]] / 1e9:.3g} GB of {usable / 1e9:.3g} GB a "
+            "device; use more devices, --recompute full or --zero 3"
+        )
+    outside = order[len(inside) :]
+    more = f"; of others the smallest needs {costs.memory_bytes[outside[0]] / 1e9:.3g} GB" if len(outside) else ""
+    return (
+        f"{count}: {len(inside):,} need no more than the {usable / 1e9:.3g} GB of a device, but cannot run: "
+        f"{_refusal(prepared, plans, int(inside[0]))}{more}"
+    )
+
+
+def _refusal(prepared: Prepared, plans: Plans, row: int) -> str:
+    """What ``simulate`` says against a plan."""
+    pool = prepared.pool
+    own = msgspec.structs.replace(pool, plan=plan_of(pool.plan, plans, row))
+    try:
+        simulate(msgspec.structs.replace(prepared.scenario, pools=(own,)))
+    except InputError as error:
+        return str(error)
+    return "their network, host or schedule cannot carry them"
 
 
 def _distinct(rows: npt.NDArray[np.int64], costs: PlanCosts) -> npt.NDArray[np.int64]:
@@ -168,20 +218,17 @@ def _kept(plans: Plans, pinned: Mapping[str, Any]) -> Bools:
     """
     kept = np.ones(len(plans.tp), np.bool_)
     for name, value in pinned.items():
+        words: Sequence[str] = ()
         if name == "recompute":
-            if value not in RECOMPUTE:
-                raise UnknownName("recompute", value, RECOMPUTE, f"allowed: {', '.join(RECOMPUTE)}", "--recompute")
-            column, code = plans.recompute, RECOMPUTE.index(value)
+            column, code, words = plans.recompute, RECOMPUTE.index(value), RECOMPUTE
         elif name == "schedule":
-            column, code = plans.schedule, code_of(value)
-            kept &= (column == code) | (plans.pp == 1)
-            continue
+            column, code, words = plans.schedule, code_of(value), names()
         else:
             column, code = getattr(plans, "sequence" if name == "seq_parallel" else name), int(value)
-        kept &= column == code
+        before, kept = kept, kept & (column == code)
         if not kept.any():
             flag = f"--{name.replace('_', '-')}"
-            there = ", ".join(map(str, np.unique(column)[:12].tolist()))
+            there = ", ".join(words[k] if words else str(k) for k in np.unique(column[before])[:12].tolist())
             raise InputError(f"{flag} {value}: no plan has it together with what stands before; plans have {there}")
     return kept
 

@@ -87,8 +87,8 @@ class PoolTable(msgspec.Struct, frozen=True):
 class PlanTable(msgspec.Struct, frozen=True):
     """[plan]: parallelism and number formats of every pool, the pools, and who does what.
 
-    ``micro_batch`` and ``recompute`` are for workloads that train a model; ``layers`` "balanced" spreads the layers of
-    a model that several pools train.
+    ``micro_batch`` and ``recompute`` are for workloads that train a model; ``layers`` "balanced", the only word that a
+    file may give it, spreads the layers of a model that several pools train; "" is that it is left out.
     """
 
     dtype: str = "bf16"
@@ -100,7 +100,7 @@ class PlanTable(msgspec.Struct, frozen=True):
     ep: int = 1
     micro_batch: int | None = None
     recompute: str | None = None
-    layers: Literal["", "balanced"] = ""
+    layers: Literal["balanced"] | str = ""
     pools: tuple[PoolTable, ...] = ()
     place: tuple[Rule, ...] = ()
 

@@ -16,6 +16,8 @@ from simulator.steps.split import balanced_stages
 from workloads.recipes import training_formats
 
 BALANCED: Final = "balanced"
+KEPT: Final = "bf16"
+"""What weights are kept in where products run in 8 bits (Micikevicius et al., arXiv:2209.05433, section 3)."""
 LARGE: Final = 4096
 """Devices of a system in which a node is as full as its host allows."""
 
@@ -35,6 +37,8 @@ def with_options(given: Mapping[str, Any]) -> dict[str, Any]:
         found["count"] = count_of_nodes(given)
     found["stages"] = () if given["stages"] == BALANCED else _stages(given["stages"])
     found["dtype"], found["recipe"] = training_formats(given["precision"], given["dtype"])
+    if found["dtype"] == "fp8" and not given["weight_dtype"]:
+        found["weight_dtype"] = KEPT
     return found
 
 

@@ -33,7 +33,7 @@ class Formats(msgspec.Struct, frozen=True):
 
     ``dtype`` is the compute dtype; ``weight`` a storage format ("" = as dtype); ``kv`` that of the cache
     ("" = that of activations: 16 bit, or fp32 where that is computed in); ``recipe`` how training scales what it
-    computes in 8 bits, see ``workloads.recipes`` ("": as the runtime does). ``activation``, ``sparsity`` and ``quality``
+    computes in 8 bits, see ``workloads.recipes`` ("": as the runtime does). ``activation``, ``sparsity``, ``quality``
     are as in ``workloads.compression.Compression``.
     """
 
@@ -274,7 +274,7 @@ def check_plan(plan: Plan, count: int) -> None:
         if not ways >= 1:
             raise InputError(f"--{flag} {ways}: must be at least 1")
     if not -1 <= plan.zero <= 3:
-        raise InputError(f"--zero {plan.zero}: must be 0 to 3")
+        raise InputError(f"--zero {plan.zero}: must be 0 to 3, or -1 for what the runtime does")
     if plan.vpp > 1 and plan.pp == 1:
         raise InputError(f"--vpp {plan.vpp}: pieces of pipeline stages need --pp above 1")
     if plan.sequence and plan.tp == 1:
@@ -288,7 +288,9 @@ def check_plan(plan: Plan, count: int) -> None:
     ranks = plan.tp * plan.dp * plan.cp
     if ranks % plan.ep:
         raise InputError(f"--ep {plan.ep}: must divide tp x dp = {ranks}")
-    if plan.etp < 0 or ranks % (plan.ep * max(plan.etp, 1)):
+    if plan.etp < 0:
+        raise InputError(f"--etp {plan.etp}: must be at least 1, or 0 for tp where ep is 1, else 1")
+    if ranks % (plan.ep * max(plan.etp, 1)):
         raise InputError(f"--etp {plan.etp}: ep x etp must divide tp x dp = {ranks}")
     replicas = plan.dp * plan.cp
     if plan.shard < 0 or (plan.shard and replicas % plan.shard):

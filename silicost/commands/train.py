@@ -162,7 +162,7 @@ def _configured(given: dict[str, Any], typed: set[str]) -> dict[str, Any]:
     read = read_config(Path(file), model=given["model"])
     devices = count_of_nodes(given) if given["nodes"] is not None else given["count"] or read.devices
     if devices is None:
-        raise InputError(f"--count: {file} does not say how many devices there are")
+        raise InputError(f"{file} does not say how many devices there are; give --count or --nodes")
     found = priced(read, devices, {name: given[name] for name in typed}, Path(file).name)
     tell([f"note: {file}: {what}" for what in (*read.assumed, *found.notes)])
     tell([f"note: {each.place}: {each.key} {each.value}: {each.why}" for each in read.left_out if each.why])
@@ -201,13 +201,17 @@ def _tell(found: Found, how: Format) -> None:
     from silicost.output import write_out
     from simulator.scenario import Plan
 
+    if how is Format.CSV:
+        print_rows([found.row(row) for row in found.front], how)
+        return
+
     def line(row: dict[str, Any]) -> dict[str, str]:
         ways = ("tp", "pp", "dp", "cp", "ep", "vpp", "micro_batch", "zero")
         return {
             "step": quantity(row["step_time_s"], "s"), "memory": quantity(row["memory_bytes"], "bytes"),
             "energy": quantity(row["device_j"], "j"),
             "usd": "-" if row["usd_per_step"] is None else quantity(row["usd_per_step"], "usd"),
-            **{name: str(row[name]) for name in ways}, "seq_parallel": "yes" if row["sequence"] else "no",
+            **{name: str(row[name]) for name in ways}, "sequence": "yes" if row["sequence"] else "no",
             "recompute": row["recompute"], "schedule": row["schedule"], "overlap": row["overlap"] or "-",
             "offload": row["offload"] or "-", **{name: str(row[name]) for name in held},
         }  # fmt: skip
@@ -216,8 +220,6 @@ def _tell(found: Found, how: Format) -> None:
     held = [name for name in ("etp", "cp_comm", "shard") if getattr(base, name) != getattr(usual, name)]
     front = [line(found.row(row)) for row in found.front]
     print_rows(front[:SHOWN], how)
-    if how is not Format.TABLE:
-        return
     feasible = int(found.costs.fits.sum())
     write_out(f"\n{whole(len(found.plans.tp))} plans, {whole(feasible)} fit; {len(front)} are beaten by none in time,")
     write_out(f" memory and energy{f', of which {SHOWN} are shown' if len(front) > SHOWN else ''}\n")

@@ -226,12 +226,3 @@ def plan_of(base: Plan, plans: Plans, row: int) -> Plan:
         zero=each["zero"], schedule=names()[each["schedule"]], overlap=OVERLAP[each["overlap"]] or base.overlap,
         offload=OFFLOAD[each["offload"]] or base.offload,
     )  # fmt: skip
-
-
-def columns_of(plans: Plans) -> dict[str, Any]:
-    """Plans as columns that people read: names of recomputation, schedules and options."""
-    said = {"recompute": RECOMPUTE, "schedule": names(), "overlap": OVERLAP, "offload": OFFLOAD}
-    return {
-        **{name: np.array(said[name])[column] if name in said else column for name, column in plans._asdict().items()},
-        "sequence": plans.sequence > 0,
-    }  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import numpy as np
 
@@ -22,9 +23,14 @@ from simulator.goodput.failures import FailureRates, expected_wait_s, job_rates
 from simulator.goodput.maxima import LEVELS
 from simulator.goodput.pipelines import Pipelines, StepSlowdown, step_slowdown
 from simulator.goodput.representatives import known_slowdown
-from simulator.goodput.simulated import Process, percentiles, simulated_runs
+from simulator.goodput.simulated import LONGEST, Process, percentiles, simulated_runs
 from simulator.goodput.slowdowns import Straggler
 from workloads.traffic.streams import counted, stream
+
+FEWEST_RUNS: Final = 64
+"""Runs that are drawn at least."""
+MOST_INTERRUPTIONS: Final = 5e7
+"""Interruptions that are drawn in all, of more than ``FEWEST_RUNS`` runs."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,8 @@ class Goodput:
     steps advanced that were not lost later, stragglers' steps included (effective training time, ETTR);
     ``useful_s`` = ``steps`` x ``step_s`` and ``lost`` sum to ``wall_s``. Intervals are of steps' time between
     checkpoints: the one used, and the optima by Young, by Daly and exactly. ``rates_known`` is False where an MTBF that
-    was used is assumed.
+    was used is assumed. Of a run that is interrupted very often fewer ``runs`` are drawn than were asked for, and none
+    of one that does not ``end``.
     """
 
     steps: int
@@ -117,6 +124,11 @@ class Goodput:
     rates_known: bool
     seed: int
     runs: int
+
+    @property
+    def ends(self) -> bool:
+        """Whether the run takes up to ``LONGEST`` times the time of its steps."""
+        return self.wall_s <= LONGEST * self.steps * self.slowed_step_s
 
     @property
     def useful_s(self) -> float:
@@ -247,7 +259,11 @@ def _steps_between(job: _Job, interval_s: float | None) -> int:
 
 def _record(job: _Job, devices: int, between: int, seed: int, runs: int) -> Goodput:
     expected, step = job.expected(between), job.slowed_step_s
-    drawn = _drawn(job, between, seed, runs)
+    if expected.wall_s > LONGEST * job.steps * step:
+        drawn = np.full(runs, math.inf)
+    else:
+        runs = min(runs, max(FEWEST_RUNS, int(MOST_INTERRUPTIONS / max(expected.interruptions, 1.0))))
+        drawn = _drawn(job, between, seed, runs)
     low, high = percentiles(drawn)
     lost = LostTime(job.steps * (step - job.step_s), expected.checkpoint_s, expected.rework_s, expected.restart_s,
                     expected.waiting_s)  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from simulator.goodput.run_kernel import PARTS, simulate_runs
 from simulator.goodput.slowdowns import Floats
 from workloads.traffic.streams import counted, stream
 
-_LONGEST = 1e3
+LONGEST: Final = 1e3
 """A run is given up after so many times its work."""
 
 
@@ -57,7 +58,7 @@ def simulated_runs(
     simulate_runs(
         np.ascontiguousarray(work_s, np.float64), np.ascontiguousarray(interval_s, np.float64), times.stall_s,
         times.unsafe_s, process.per_s, max(process.hardware_share, 1e-300), process.detect_s, process.restart_s,
-        max(process.repair_s, 1e-300), limited, _LONGEST * float(np.max(work_s)), state, back, parts,
+        max(process.repair_s, 1e-300), limited, LONGEST * float(np.max(work_s)), state, back, parts,
     )  # fmt: skip
     return {name: parts[:, k] for k, name in enumerate(PARTS)}
 

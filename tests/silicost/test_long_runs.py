@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from reports.numbers import number
 from silicost.long_runs import LongRun, layout_of
 from silicost.scenarios import training_scenario
 from simulator.scenario import Plan, TrainStep
@@ -127,3 +130,33 @@ def test_the_run_of_a_step(silicost: Run) -> None:
 )  # fmt: skip
 def test_what_is_refused(refused: Run, flags: str, said: str) -> None:
     assert said in refused(f"{ASKED} {flags}")
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ("--checkpoint-bandwidth 0GB/s", "--checkpoint-bandwidth '0GB/s': must be above 0, for example '2 GB/s'"),
+        ("--checkpoint-bandwidth 2GB", "--checkpoint-bandwidth: '2GB' is a size, not a bandwidth; write"),
+        ("--mtbf -5h", "--mtbf '-5h': must be above 0, for example '5 year'"),
+        ("--mtbf 0", "--mtbf: '0' has no unit; write for example '5 year'"),
+        ("--straggler known:devices=9,factor=1.3", "--straggler known:devices=9,factor=1.3: device 9; the job has"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_names_its_flag(refused: Callable[..., str], flags: str, said: str) -> None:
+    assert said in refused(f"{ASKED} --steps 1000 {flags}")
+
+
+def test_a_run_that_does_not_end_says_why(silicost: Run) -> None:
+    ran = silicost(f"{ASKED} --steps 100000 --mtbf 1s")
+    assert (ran.status, ran.out) == (3, "")
+    assert "the run does not end: the 8 devices are interrupted every 125 ms" in ran.err
+    assert ran.err.count("\n") == 1
+
+
+def test_files_hold_the_run_too(silicost: Run, tmp_path: Path) -> None:
+    ran = silicost(f"{ASKED} --steps 1000 --straggler lognormal:sigma=0.03 --format json --out {tmp_path}")
+    written = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
+    assert written == ran.json
+    assert written["run"]["goodput"] < 1.0
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert f"Run: steps 1,000; wall_s {number(written['run']['wall_s'])};" in page

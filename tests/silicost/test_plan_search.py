@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable
 from typing import Any
 
@@ -92,10 +94,44 @@ def test_what_misses_says_why(silicost: Run) -> None:
         assert plan["step_time_s"] < found["front"][0]["step_time_s"]
 
 
+@pytest.mark.parametrize(("schedule", "stages"), [("zb-v", {2, 4, 8}), ("1f1b", {1, 2, 4, 8})])
+def test_a_schedule_is_held(silicost: Run, schedule: str, stages: set[int]) -> None:
+    """Plans of one stage have no other schedule than the usual one."""
+    front = silicost(f"{S} --schedule {schedule}").json["front"]
+    assert {plan["schedule"] for plan in front} == {schedule}
+    assert {plan["pp"] for plan in front} <= stages
+
+
+def test_what_binds_a_search_that_finds_nothing_is_the_host(silicost: Run) -> None:
+    asked = "train --search --model llama-3.1-405b --device a40 --count 2 --global-batch 2 --seq-len 8192"
+    ran = silicost(f"{asked} --tp 2 --pp 1 --micro-batch 1 --zero 0")
+    assert ran.status == 3
+    assert "need no more than the 49 GB of a device, but cannot run: --offload: needs " in ran.err
+    assert "of host for each device, there are " in ran.err
+    ran = silicost(f"{asked} --tp 2 --pp 1 --micro-batch 1 --zero 0 --offload optimizer")
+    assert "plans fits: the smallest needs" in ran.err
+
+
+def test_csv_is_whole_and_raw(silicost: Run) -> None:
+    front = silicost(S).json["front"]
+    rows = list(csv.DictReader(io.StringIO(silicost(S.replace("json", "csv")).out)))
+    assert len(rows) == len(front) > 12
+    for row, plan in zip(rows, front, strict=True):
+        assert list(row) == list(plan)
+        assert {name: float(row[name]) for name in ("step_time_s", "memory_bytes", "device_j")} == {
+            name: plan[name] for name in ("step_time_s", "memory_bytes", "device_j")
+        }
+    assert " sequence " in silicost(S.replace("json", "table")).out.splitlines()[0]
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ("--tp 3", "--tp 3: no plan has it"), ("--recompute every:2", "none, selective, full"),
+        ("--tp 3", "--tp 3: no plan has it"),
+        ("--recompute every:2", "--recompute every:2: a search tries none, selective, full only"),
+        ("--recompute evry:2", "did you mean 'every:N'?"), ("--schedule zb-x", "did you mean 'zb-v'"),
+        ("--schedule zb-v --pp 1", "--schedule zb-v: it is of pipeline stages, and --pp is 1"),
+        ("--schedule zb-v --global-batch 1", "--schedule zb-v: no plan has it together with what stands before"),
         ("--fsdp 3", "must divide"), ("--out x", "writes no page"),
         ("--overlap gradient", "did you mean 'gradients'"), ("--offload disk", "allowed: all, weights"),
         ("--stages balanced", "--stages: a search does not hold it"),
@@ -143,6 +179,14 @@ def test_optimizers_and_precisions(silicost: Run) -> None:
     assert narrow["configuration"]["recipe"] == "fp8-tensorwise"
 
 
+@pytest.mark.parametrize("precision", ["fp8", "fp8-blockwise"])
+def test_weights_are_wide_where_products_are_narrow(silicost: Run, precision: str) -> None:
+    narrow, wide = (silicost(f"{T} --precision {precision}{more}").json for more in ("", " --weight-dtype bf16"))
+    assert (narrow["configuration"]["dtype"], narrow["configuration"]["weight_dtype"]) == ("fp8", "bf16")
+    assert narrow["memory_bytes"]["weights"] == pytest.approx(2.0 * count_parameters(load_model("llama-3.2-1b")).total)
+    assert narrow["step_time_s"] == wide["step_time_s"]
+
+
 def test_muon_multiplies_matrices_and_keeps_one_moment_of_them(silicost: Run) -> None:
     """Five iterations of 4 m^2 n FLOPs at least for each of 48 matrices of 2,048 x 8,192; moments of 8 B for ends."""
     adam, muon = (silicost(f"{T} --optimizer {name}").json for name in ("adamw", "muon"))
@@ -165,6 +209,8 @@ def test_muon_multiplies_matrices_and_keeps_one_moment_of_them(silicost: Run) ->
         ("--cp 2 --cp-comm ring", "allowed: p2p"), ("--etp 2 --tp 2", "has no experts"),
         ("--overlap pipeline --runtime fsdp-2024 --dp 2", "does not"), ("--precision fp9", "fp8"),
         ("--offload all --device tpu-v5p --runtime maxtext-2024", "is not known"),
+        ("--zero -2", "--zero -2: must be 0 to 3, or -1 for what the runtime does"),
+        ("--etp -1", "--etp -1: must be at least 1, or 0 for tp where ep is 1, else 1"),
     ],
 )  # fmt: skip
 def test_flags_that_cannot_be(silicost: Run, flags: str, words: str) -> None:

@@ -13,10 +13,10 @@ import pytest
 from hardware_specs.errors import InputError
 from silicost.scenarios import training_scenario
 from simulator.bulk.plan_steps import _Maker, price_plans
-from simulator.bulk.plans import Bounds, columns_of, plan_of, plan_space
+from simulator.bulk.plans import Bounds, plan_of, plan_space
 from simulator.network.contention import EXCHANGES
 from simulator.prepared import Prepared, prepare
-from simulator.scenario import Plan, Scenario, TrainStep
+from simulator.scenario import RECOMPUTE, Plan, Scenario, TrainStep
 from simulator.schedules.registry import names, refusal, schedule_of
 from simulator.simulate import simulate
 from workloads.models.catalogue import load_model
@@ -136,8 +136,7 @@ def test_every_plan_is_one_that_scenarios_allow() -> None:
     wider = price_plans(prepared, work, plans, 4.0)
     assert wider.fits.sum() >= costs.fits.sum()
     assert np.array_equal(wider.step_s[costs.fits], costs.step_s[costs.fits])
-    names_ = columns_of(plans)
-    assert set(names_["recompute"]) == {"none", "selective", "full"}
+    assert {RECOMPUTE[code] for code in plans.recompute} == {"none", "selective", "full"}
 
 
 def test_more_sharding_takes_less_memory() -> None:

@@ -191,3 +191,21 @@ def test_a_restart_is_detection_start_reading_and_warm_up() -> None:
     found = job(8, steps=1_000_000, mtbf_s=1e8, recovery=back)
     reading = SAVED.bytes / SAVED.node_bytes_per_s
     assert found.lost.restart_s / found.interruptions == pytest.approx(7.0 + 11.0 + 13.0 + reading, rel=1e-3)
+
+
+def test_runs_that_are_interrupted_very_often_are_drawn_in_smaller_numbers() -> None:
+    often, seldom = (
+        goodput_of(6.0, 8, "gpu", steps=10_000_000, checkpoint=Checkpoint(1e11, 2e9), mtbf_s=mtbf_s, runs=1000)
+        for mtbf_s in (4_000.0, 4e6)
+    )
+    assert often.ends
+    assert seldom.runs == 1000
+    assert 64 <= often.runs < 1000
+    assert often.runs * often.interruptions <= 5e7
+    assert often.wall_drawn_s == pytest.approx(often.wall_s, rel=0.02)
+
+
+def test_no_runs_are_drawn_of_one_that_does_not_end() -> None:
+    run = goodput_of(6.0, 8, "gpu", steps=1_000_000_000, checkpoint=SAVED, mtbf_s=1.0)
+    assert not run.ends
+    assert (run.wall_s, run.wall_p10_s, run.goodput) == (math.inf, math.inf, 0.0)
