@@ -49,7 +49,8 @@ def priced(config: TrainingConfig, devices: int, typed: Mapping[str, Any], file:
         InputError: ways that do not go with the devices, layers that cannot be spread over the stages, a recipe of 8
             bits that is not known.
     """
-    read = for_devices(_with_typed(config, typed), devices)
+    batch_place = "--global-batch" if "global_batch" in typed else ""
+    read = for_devices(_with_typed(config, typed), devices, file, batch_place)
     runtime = load_runtime(typed.get("runtime") or read.runtime)
     notes: list[str] = []
     found = {

@@ -226,3 +226,29 @@ def test_layers_that_cannot_be_spread(megatron: Run, arguments: str, said: str) 
     ran = megatron(f"{DENSE} --pipeline-model-parallel-size 4 {arguments}")
     assert ran.status == 2
     assert said in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "flags", "said"),
+    [
+        (DENSE, "--count 32 --tp 3", "run.sh: 32 devices: tp 3 x pp 1 x cp 1 = 3 does not divide them"),
+        (DENSE.replace("32 --bf16", "33 --bf16"), "--count 16", "run.sh: --global-batch-size 33: must be a multi"),
+        (DENSE, "--count 16 --global-batch 33", "silicost: --global-batch 33: must be a multiple of dp 16 x"),
+        (DENSE.replace("heads 16", "heads 31"), "", "run.sh: line 1: --num-attention-heads: 31 attention heads do not"),
+        (DENSE, "", "run.sh does not say how many devices there are; give --count or --nodes"),
+    ],
+)  # fmt: skip
+def test_errors_have_a_place(megatron: Run, arguments: str, flags: str, said: str) -> None:
+    ran = megatron(arguments, flags)
+    assert ran.status == 2
+    assert said in ran.err
+
+
+def test_a_batch_of_nemo_has_a_place(silicost: Run, tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    model = "num_layers: 2\n  hidden_size: 64\n  num_attention_heads: 4\n  encoder_seq_length: 64"
+    model += "\n  global_batch_size: 63\n  micro_batch_size: 1"
+    file.write_text(f"trainer:\n  devices: 8\n  num_nodes: 1\nmodel:\n  {model}\n")
+    ran = silicost(f"train --config {file} {H100}")
+    assert (ran.status, ran.out) == (2, "")
+    assert "run.yaml: global_batch_size 63: must be a multiple of dp 8 x micro-batch 1 = 8" in ran.err

@@ -96,7 +96,11 @@ def _attention(s: Settings, hidden: int, bias: bool, causal: bool) -> Attention:
         )  # fmt: skip
     kv_heads = s.whole("num_query_groups", default=1 if s.flag("group_query_attention") else heads)
     if hidden % heads and not s.has("kv_channels"):
-        raise InputError(f"{s.file}: {heads} attention heads do not divide the hidden size {hidden}; allowed: divisors")
+        place, key = s.given["num_attention_heads"].place, s.given["num_attention_heads"].key
+        raise InputError(
+            f"{place}: {key}: {heads} attention heads do not divide the hidden size {hidden}; allowed: divisors of it, "
+            f"or {s.spelt('kv_channels')}"
+        )
     kind: AttentionKind = "mha" if kv_heads == heads else "mqa" if kv_heads == 1 else "gqa"
     return Attention(
         kind, heads, kv_heads, s.whole("kv_channels", default=max(hidden // heads, 1)), causal=causal, rotary=rotary,

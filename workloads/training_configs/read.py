@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hardware_specs.errors import InputError, UnknownName, clipped
-from hardware_specs.files import is_file
+from hardware_specs.files import is_file, is_folder
 from hardware_specs.reader import read_toml
 from workloads.training_configs.record import FORMS, Form, TrainingConfig
 
@@ -79,11 +79,22 @@ def _tables(path: Path) -> dict[str, Any]:
         return {}
 
 
+def _no_file(path: Path) -> str:
+    """What stands where a file should."""
+    if is_folder(path):
+        return "is a folder; give the file"
+    try:
+        there = path.exists()
+    except (OSError, ValueError):
+        there = False
+    return "is no ordinary file" if there else "no such file"
+
+
 def _text(path: Path) -> str:
     """The text of a file of sensible size."""
     place = clipped(str(path))
     if not is_file(path):
-        raise InputError(f"{place}: no such file")
+        raise InputError(f"{place}: {_no_file(path)}")
     try:
         size = path.stat().st_size
         if size > LARGEST:

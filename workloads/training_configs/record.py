@@ -20,6 +20,10 @@ ContextExchange = Literal["ring", "all-to-all", "all-gather", "hierarchical"]
 
 FORMS: Final[tuple[Form, ...]] = get_args(Form)
 OPTIMIZERS: Final[tuple[Optimizer, ...]] = get_args(Optimizer)
+BATCH_KEYS: Final[dict[Form, str]] = {
+    "megatron": "--global-batch-size", "nemo": "global_batch_size", "torchtitan": "training.global_batch_size",
+}  # fmt: skip
+"""What each framework calls the sequences of an optimizer step."""
 
 
 class LeftOut(msgspec.Struct, frozen=True):
@@ -201,32 +205,37 @@ class TrainingConfig(msgspec.Struct, frozen=True, kw_only=True):
         return load_model(self.model) if isinstance(self.model, str) else self.model
 
 
-def for_devices(config: TrainingConfig, devices: int) -> TrainingConfig:
+def for_devices(config: TrainingConfig, devices: int, place: str = "", batch_place: str = "") -> TrainingConfig:
     """``config`` on so many devices: replicas, those that share a copy, and the global batch are filled in.
+
+    Args:
+        place: where the configuration stands, for errors.
+        batch_place: where the global batch stands, if not there.
 
     Raises:
         InputError: the ways do not divide the devices, or give another number of replicas than the file says; the
             replicas do not divide into copies, or the global batch into micro-batches on all of them.
     """
+    at = f"{place}: " if place else ""
     model_ways = config.tp * config.pp * config.cp
     if devices < 1 or devices % model_ways:
         raise InputError(
-            f"{devices} devices: tp {config.tp} x pp {config.pp} x cp {config.cp} = {model_ways} does not divide them; "
-            f"allowed: multiples of {model_ways}"
+            f"{at}{devices} devices: tp {config.tp} x pp {config.pp} x cp {config.cp} = {model_ways} does not divide "
+            f"them; allowed: multiples of {model_ways}"
         )
     dp = devices // model_ways
     if config.dp not in (None, dp):
         raise InputError(
-            f"{devices} devices: the configuration has dp {config.dp} x tp {config.tp} x pp {config.pp} x cp "
+            f"{at}{devices} devices: the configuration has dp {config.dp} x tp {config.tp} x pp {config.pp} x cp "
             f"{config.cp}; allowed: {(config.dp or 1) * model_ways} devices"
         )
     batch = config.global_batch or dp * (config.replica_batch or config.micro_batch)
     if batch % (dp * config.micro_batch):
         raise InputError(
-            f"global batch {batch}: must be a multiple of dp {dp} x micro-batch {config.micro_batch} = "
-            f"{dp * config.micro_batch}"
+            f"{batch_place or at + BATCH_KEYS[config.form]} {batch}: must be a multiple of dp {dp} x micro-batch "
+            f"{config.micro_batch} = {dp * config.micro_batch}"
         )
     shard = config.shard or -(-dp // config.copies)
     if dp % shard:
-        raise InputError(f"dp {dp}: must be a multiple of the {shard} replicas that share a copy")
+        raise InputError(f"{at}dp {dp}: must be a multiple of the {shard} replicas that share a copy")
     return msgspec.structs.replace(config, devices=devices, dp=dp, global_batch=batch, shard=shard, copies=dp // shard)

@@ -78,7 +78,7 @@ def test_files_that_are_none(content: bytes, message: str, tmp_path: Path) -> No
 
 
 def test_paths(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "none.sh", Path("x" * 5000), Path("a\0b")):
+    for path in (tmp_path / "none.sh", Path("x" * 5000), Path("a\0b")):
         with pytest.raises(InputError, match="no such file"):
             read_config(path)
     with pytest.raises(UnknownName, match="unknown form of configuration 'nemoo'; did you mean 'nemo'"):
@@ -126,3 +126,10 @@ def test_fields_of_the_page() -> None:
     named = {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
     assert named <= {"field", *TrainingConfig.__struct_fields__}
     assert {"model", "tp", "zero", "recompute", "offload", "runtime"} <= named
+
+
+def test_what_is_no_file_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"{tmp_path}: is a folder; give the file"):
+        read_config(tmp_path)
+    with pytest.raises(InputError, match="/dev/null: is no ordinary file"):
+        read_config("/dev/null")
