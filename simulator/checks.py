@@ -9,6 +9,9 @@ from simulator.devices.model import native_dtype
 from simulator.formats import no_sparsity, precision_of
 from simulator.scenario import Pool, Scenario, StaticBatch, TrainStep, TrainThenInfer, Workload
 from workloads.lowering.dataflow import Dataflow
+from workloads.lowering.plan import stage_lengths
+from workloads.lowering.recompute import policy_of, without_effect
+from workloads.recipes import recipe_of
 from workloads.runtimes.catalogue import check_numbers
 
 LARGEST = 100_000_000
@@ -17,6 +20,8 @@ COUNTS = {
     "compute": ("units", "arrays", "array_rows", "array_cols"), "ports": ("scaleup_domain", "pcie_lanes"),
 }  # fmt: skip
 """Facts of a device that count things, by table."""
+MOST_RANK = 100_000
+"""Upper bound of the rank of adapters, whatever the model."""
 MOST_TOKENS = 10**12
 """Upper bound of the tokens of one batch: a thousand times what the largest systems hold."""
 
@@ -50,10 +55,15 @@ def _check_step(work: TrainStep) -> None:
     for flag, count in sizes.items():
         check_count(flag, count)
     _check_tokens(f"--global-batch {work.global_batch} x --seq-len {work.seq_len}", work.global_batch * work.seq_len)
+    if work.model.hidden < work.lora_rank <= MOST_RANK:
+        raise InputError(
+            f"--lora-rank {work.lora_rank}: must be at most {work.model.hidden}, the hidden size of {work.model.id}; "
+            "no matrix of it has a higher rank"
+        )
     if work.lora_rank and work.model.low_rank:
         raise InputError(f"--lora-rank {work.lora_rank}: adapters go beside whole matrices; leave --low-rank out")
     if work.lora_rank:
-        check_count("--lora-rank", work.lora_rank, 100_000, "0 (all parameters), or a whole number from 1 to 100000")
+        check_count("--lora-rank", work.lora_rank, MOST_RANK, "0 (all parameters), or a whole number from 1 to 100000")
 
 
 def check_count(flag: str, count: object, most: int = LARGEST, allowed: str = "") -> None:
@@ -102,6 +112,9 @@ def pool_warnings(pool: Pool, work: Workload) -> tuple[str, ...]:
     if pool.formats.sparsity:
         why = no_sparsity(pool.formats, precision_of(pool.formats, spec), spec, pool.runtime)
         found += [f"sparsity {pool.formats.sparsity} gains nothing, weights are stored dense: {why}"] if why else []
+    step = work.train if isinstance(work, TrainThenInfer) else work
+    if isinstance(step, TrainStep):
+        found += _training_warnings(pool, step)
     batch = work.infer if isinstance(work, TrainThenInfer) else work
     if isinstance(batch, StaticBatch) and batch.batch < pool.plan.dp:
         idle = pool.plan.dp - batch.batch
@@ -110,6 +123,24 @@ def pool_warnings(pool: Pool, work: Workload) -> tuple[str, ...]:
             f"dp {pool.plan.dp}"
         )
     return tuple(found)
+
+
+def _training_warnings(pool: Pool, work: TrainStep) -> list[str]:
+    """Settings of training that mean nothing to a plan, or to a model."""
+    plan, found, layers = pool.plan, [], work.model.layers
+    stages = plan.stages or stage_lengths(layers, plan.pp)
+    if why := without_effect(policy_of(plan.recompute), work.model, stages, plan.vpp):
+        found.append(f"recompute {plan.recompute}: {why}")
+    ends = recipe_of(pool.formats.recipe).wide_ends if pool.formats.recipe else 0
+    if 2 * ends >= layers:
+        found.append(f"precision {pool.formats.recipe}: {work.model.id} has {layers} layers; all stay in 16 bits")
+    if plan.pp == 1 and plan.schedule not in ("", "1f1b"):
+        found.append(f"schedule {plan.schedule} means nothing to one pipeline stage (pp 1)")
+    if plan.cp == 1 and plan.cp_comm != "p2p":
+        found.append(f"cp-comm {plan.cp_comm} means nothing without context parallelism (cp 1)")
+    if plan.zero > 0 and plan.dp * plan.cp == 1 and plan.expert_replicas == 1:
+        found.append(f"zero {plan.zero} cuts nothing: there is one replica (dp 1)")
+    return found
 
 
 def check_pools(scenario: Scenario) -> None:

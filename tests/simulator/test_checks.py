@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import pytest
 
 from hardware_specs.errors import InputError
-from silicost.scenarios import inference_scenario
+from silicost.scenarios import inference_scenario, training_scenario
 from simulator.assemble import host_w
 from simulator.prepared import prepare_pool
 from simulator.scenario import Plan, Rule, Scenario, StaticBatch
@@ -94,3 +95,44 @@ def test_math_in_another_dtype_than_asked_is_said(device: str, dtype: str, warne
 def test_replicas_without_work_are_said(batch: int, idle: int) -> None:
     result = simulate(inference_scenario("llama-3.2-1b", H100, batch=batch, isl=64, osl=2, dp=3))
     assert (f"{idle} of 3 replicas" in " ".join(result.warnings)) == bool(idle)
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "warned"),
+    [
+        ("llama-3.2-1b", {"recompute": "every:17"}, "recompute every:17: a stage has at most 16 layers; nothing is"),
+        ("llama-3.2-1b", {"recompute": "every:16"}, ""),
+        ("llama-3.2-1b", {"recompute": "every:9", "pp": 2}, "recompute every:9: a stage has at most 8 layers"),
+        ("llama-3.2-1b", {"recompute": "layers:99"}, "recompute layers:99: a stage has at most 16 layers; all are"),
+        ("llama-3.2-1b", {"recompute": "layers:5", "pp": 2, "vpp": 2}, "a piece of a stage has at most 4 layers"),
+        ("llama-3.2-1b", {"recompute": "uniform:17"}, "recompute uniform:17: a stage has at most 16 layers; they keep"),
+        ("llama-3.2-1b", {"recompute": "modules:moe,mlp"}, "recompute modules:moe,mlp: llama-3.2-1b has no moe"),
+        ("llama-3.2-1b", {"recompute": "modules:mlp,core_attn,layernorm"}, ""),
+        ("mixtral-8x7b", {"recompute": "modules:mlp"}, "recompute modules:mlp: mixtral-8x7b has no mlp"),
+        (
+            "mixtral-8x7b", {"recompute": "modules:shared_experts,mla_up_proj"},
+            "mixtral-8x7b has no shared_experts, mla_up_proj",
+        ),
+        ("mixtral-8x7b", {"recompute": "modules:moe,moe_act"}, ""),
+        ("llama-3.2-1b", {"dtype": "fp8", "recipe": "fp8-rowwise:ends=8"}, "has 16 layers; all stay in 16 bits"),
+        ("llama-3.2-1b", {"dtype": "fp8", "recipe": "fp8-rowwise:ends=7"}, ""),
+        ("llama-3.2-1b", {"schedule": "zb-v"}, "schedule zb-v means nothing to one pipeline stage (pp 1)"),
+        ("llama-3.2-1b", {"schedule": "1f1b"}, ""),
+        ("llama-3.2-1b", {"cp_comm": "a2a"}, "cp-comm a2a means nothing without context parallelism (cp 1)"),
+        ("llama-3.2-1b", {"cp_comm": "a2a", "cp": 2, "dp": 4}, ""),
+        ("llama-3.2-1b", {"tp": 8, "dp": 1, "zero": 3}, "zero 3 cuts nothing: there is one replica (dp 1)"),
+        ("llama-3.2-1b", {"zero": 3}, ""),
+        ("mixtral-8x7b", {"tp": 8, "dp": 1, "ep": 4, "zero": 1}, ""),
+    ],
+)  # fmt: skip
+def test_settings_of_training_that_mean_nothing_are_said(model: str, asked: dict[str, Any], warned: str) -> None:
+    scenario = training_scenario(model, H100, global_batch=64, seq_len=512, **{"dp": 8, "tp": 1, **asked})
+    said = simulate(scenario).warnings
+    assert len(said) == bool(warned), said
+    assert warned in " ".join(said)
+
+
+def test_adapters_have_no_higher_rank_than_their_model() -> None:
+    with pytest.raises(InputError, match="--lora-rank 2049: must be at most 2048, the hidden size"):
+        simulate(training_scenario("llama-3.2-1b", H100, global_batch=8, seq_len=64, lora_rank=2049))
+    assert simulate(training_scenario("llama-3.2-1b", H100, global_batch=8, seq_len=64, lora_rank=2048)).metrics

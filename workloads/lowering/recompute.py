@@ -20,6 +20,7 @@ from typing import Final, NamedTuple
 
 from hardware_specs.errors import InputError, UnknownName, clipped, nearest
 from workloads.lowering.plan import stage_layers
+from workloads.models.architecture import Architecture, Experts, FeedForward
 
 WORDS: Final = ("none", "selective", "full")
 """Policies of one word."""
@@ -176,6 +177,37 @@ def pieces_of(policy: Policy, counts: Sequence[int], stages: Sequence[int] = ())
                 else:
                     found.append(Piece(group, layers, text))
     return tuple(found)
+
+
+def without_effect(policy: Policy, arch: Architecture, stages: Sequence[int], vpp: int = 1) -> str:
+    """Why a policy, or a part of it, does nothing for a model, in words; "" where all of it does something.
+
+    Args:
+        stages: layers of each pipeline stage.
+        vpp: pieces of the model on a stage.
+    """
+    if policy.kind == "modules":
+        absent = [name for name in policy.modules if not _has(arch, name)]
+        return f"{arch.id} has no {', '.join(absent)}" if absent else ""
+    most = -(-max(stages) // vpp) if policy.kind == "layers" else max(stages)
+    if policy.kind not in NUMBERED or policy.number <= most:
+        return ""
+    what = {"every": "nothing is computed again", "layers": "all are computed again", "uniform": "they keep one input"}
+    of = "a piece of a stage" if policy.kind == "layers" and vpp > 1 else "a stage"
+    return f"{of} has at most {most} layers; {what[policy.kind]}"
+
+
+def _has(arch: Architecture, module: str) -> bool:
+    """Whether some layer has a part."""
+    attentions = [group.attention for group in arch.groups if group.attention]
+    experts = [group.mlp for group in arch.groups if isinstance(group.mlp, Experts)]
+    dense = any(isinstance(group.mlp, FeedForward) for group in arch.groups)
+    return {
+        "core_attn": bool(attentions), "mlp": dense or any(each.dense_width for each in experts),
+        "moe": bool(experts), "moe_act": bool(experts), "shared_experts": any(each.shared_width for each in experts),
+        "layernorm": any(group.norms for group in arch.groups),
+        "mla_up_proj": any(each.kind == "mla" for each in attentions),
+    }[module]  # fmt: skip
 
 
 def running_again(modules: Sequence[str], names: Collection[str]) -> set[str]:

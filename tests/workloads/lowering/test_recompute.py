@@ -20,6 +20,7 @@ from workloads.lowering.recompute import (
     policy_of,
     running_again,
     whole_layers,
+    without_effect,
 )
 from workloads.lowering.training import lower_micro_batch
 from workloads.models.catalogue import load_model
@@ -184,3 +185,13 @@ def test_every_part_has_operators_somewhere() -> None:
     known = {o.name for arch in (DENSE, MOE, MLA) for o in lower_micro_batch(arch, 1, 64, UNFUSED).operators}
     for module in MODULES:
         assert module == "moe_act" or running_again((module,), known), module
+
+
+@pytest.mark.parametrize("model", ["llama-3.2-1b", "mixtral-8x7b", "deepseek-v3", "mamba2-2.7b", "llama-4-scout"])
+def test_parts_that_have_no_effect_are_those_without_operators(model: str) -> None:
+    arch = load_model(model)
+    graph = lower_micro_batch(arch, 1, 64, Lowering(fusions=frozenset()))
+    forward = {o.name for o in graph.operators if not o.name.endswith((".backward", ".dgrad", ".wgrad"))}
+    for module in MODULES:
+        there = running_again(["moe" if module == "moe_act" else module], forward)
+        assert bool(without_effect(policy_of(f"modules:{module}"), arch, (arch.layers,))) != bool(there), module
