@@ -8,7 +8,8 @@ Products run on systolic arrays (``simulator.devices.systolic``), with what sets
   chips as hold it, see ``chips_needed``; layers follow each other over them.
 - Parts that multiply narrow weights at full width lay them out again before a product of many rows, once a call, at
   ``repack_bytes_per_s`` of the packed bytes: 0 where they do not. A product of few rows unpacks them on the way.
-- Stacks that capture the steps of decode alone launch each operator of a prompt from the host, ``prompt_launch_s``.
+- Stacks that capture the steps of decode alone launch each operator of a prompt from the host, ``prompt_launch_s``;
+  kernels that are timed alone, with no gap between them, leave that out.
 - State space scans have no kernel of their own: elementwise passes over the state, ``scan_share`` of the vector rate.
 
 Reference: Lie, "Cerebras Architecture Deep Dive", IEEE Micro 2023, doi:10.1109/MM.2023.3256384; Abts et al., "Think
@@ -60,7 +61,7 @@ def cost(ops: Any, which: Any, records: Any, out: Any) -> None:
             p = records[which[d, i]]
             family = family_of(ops.kind[i])
             share, stream, fixed_s = p.gemm_share, p.stream_share, p.floor_s
-            if ops.flops[i] > 0.0 and ops.m[i] > PROMPT_ROWS:
+            if ops.flops[i] > 0.0 and ops.m[i] > PROMPT_ROWS and p.gap_s > 0.0:
                 fixed_s += p.prompt_launch_s
             if family == ATTENTION_PREFILL:
                 share = attention_share(p, ops.m[i], ops.n[i], ops.k[i])
