@@ -109,6 +109,7 @@ BROKEN = [
     (INFERENCE, ("[plan]", "[[plan]]"), "plan: must be a table"),
     (INFERENCE, ("[plan]", "[plan]\npools = 3"), "plan.pools: must be a list, not 3"),
     (TRAINING, ("[plan]", '[plan]\nrecompute = "all"'), "--recompute 'all': allowed are none, selective"),
+    (TRAINING, ("[plan]", '[plan]\nlayers = "bogus"'), "plan.layers: 'bogus' is not allowed (allowed: balanced)"),
     (TRAINING, ("[workload]", "[workload]\nlora_rank = -1"), "--lora-rank -1: must be 0"),
     (INFERENCE, ("[workload]", "[workload]\nlora_rank = 8"), "workload.lora_rank does not belong to workload kind"),
     (INFERENCE, ("[plan]", "[plan]\nmicro_batch = 1"), "plan.micro_batch does not belong to workload kind 'inference'"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -57,3 +59,13 @@ def test_other_architectures_train(silicost: Run, model: str) -> None:
     ran = silicost(f"train --model {model} --device h100-sxm-80gb --global-batch 8 --seq-len 256 --format json")
     assert ran.status in (0, 3), ran.err
     assert ran.json["step_time_s"] > 0.0
+
+
+@pytest.mark.parametrize("page", ["training.md", "goodput.md", "training_precision.md"])
+def test_commands_of_the_docs_fit(silicost: Run, page: str) -> None:
+    text = (Path(__file__).parents[2] / "docs" / page).read_text(encoding="utf-8").replace("\\\n", " ")
+    commands = re.findall(r"^ *silicost (train (?!--config).*)$", text, re.MULTILINE)
+    assert commands
+    for command in commands:
+        ran = silicost(command)
+        assert (ran.status, "means nothing" in ran.err) == (0, False), (command, ran.err)
