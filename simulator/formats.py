@@ -145,7 +145,7 @@ def training_precision(formats: Formats, spec: DeviceSpec, runtime: Runtime, fro
             "bits; use bf16, an 8-bit recipe (--precision), or --lora-rank for adapters beside them"
         )
     return replace(
-        plain, weight_bits=weight.bits_per_weight, dequantize=True,
+        plain, weight_bits=weight.bits_per_weight, dequantize=1,
         head_bits=weight.bits_per_weight if weight.quantizes_head else plain.head_bits,
         scale_group=float(weight.group_size) if weight.double else 0.0,
     )  # fmt: skip

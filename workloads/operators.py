@@ -77,7 +77,7 @@ def gemm(
         weight_bytes=w_bytes if weights else 0.0,
         read_bytes=batch * m * k * width + (0.0 if weights else w_bytes),
         write_bytes=batch * m * n * width,
-        weight_bits=bits, dequantize=dequantize,
+        weight_bits=bits, dequantize=int(dequantize),
     )  # fmt: skip
 
 
@@ -143,7 +143,7 @@ def moe_gemm(
         weight_bytes=weights * bits / 8.0,
         read_bytes=rows * (hidden + inner) * each,
         write_bytes=rows * (width if alone else hidden + inner) * each,
-        weight_bits=bits, dequantize=dequantize, calls=max(calls, 1.0), copies=top_k,
+        weight_bits=bits, dequantize=int(dequantize), calls=max(calls, 1.0), copies=top_k,
         experts=experts * local_share, imbalance=load.imbalance,
     )  # fmt: skip
 

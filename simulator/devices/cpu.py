@@ -121,6 +121,10 @@ def unpack_ops(p: Any, dequantize: int, bits: float) -> float:
     return float(p.unpack_field_ops if 4.2 < bits < 5.2 else p.unpack_split_ops)
 
 
+USUAL_SHARE: Final = 0.70
+"""Share of the dense peak that large products reach on CPUs without a calibration."""
+
+
 @law_kernel
 def packed_s(p: Any, dequantize: int, bits: float, weights: float, rows: float) -> float:
     """Seconds of math of ``rows`` rows with packed weights that are multiplied as they are."""
@@ -158,8 +162,9 @@ def product(ops: Any, i: int, p: Any, out: Any) -> None:
     if ops.dequantize[i] > 0 and p.unpack_rows != 0.0:
         weights = 8.0 * ops.weight_bytes[i] / ops.weight_bits[i]
         compute_s = packed_s(p, ops.dequantize[i], ops.weight_bits[i], weights, max(rows, 1.0))
-        # The runtime's factor says how good its products of plain weights are.
-        compute_s *= p.factors[family_of(ops.kind[i])]
+        # The runtime's factor says how good its products of plain weights are; a machine whose products reach another
+        # share of its peak than the class does has dot products so much faster or slower.
+        compute_s *= p.factors[family_of(ops.kind[i])] * USUAL_SHARE / p.gemm_share
     settle(ops, i, p, compute_s, memory_s, p.gemm_floor_s, p.gemm_overlap, bytes_s(ops, i, p), out)
 
 
@@ -271,7 +276,9 @@ LAW = register(
         "cpu",
         (
             *COMMON,
-            free("gemm_share", "number", 0.70, 0.01, 1.0, _PRODUCTS, "share of the dense peak of large products"),
+            free(
+                "gemm_share", "number", USUAL_SHARE, 0.01, 1.0, _PRODUCTS, "share of the dense peak of large products"
+            ),
             constant("tile_share", "number", 0.40, "the same in dtypes whose peak is that of matrix tiles"),
             free("depth_half", "number", 64.0, 0.0, 600.0, _PRODUCTS, "k at which a product reaches half its rate"),
             constant("row_tile", "number", 4.0, "rows of a register tile"),

@@ -149,7 +149,7 @@ def narrowed(operator: Operator, how: Lowering) -> Operator:
             operator,
             weight_bytes=_weights_of(operator) * BITS[operator.dtype] / 8.0,
             weight_bits=float(BITS[operator.dtype]),
-            dequantize=False,
+            dequantize=0,
             vector_flops=flops,
         )
     if scaling is None:

@@ -315,7 +315,7 @@ def _weight_gradient(operator: Operator, gradients: Gradients) -> list[Operator]
     whole = gradients.bytes_each * operator.weight_bytes * 8.0 / operator.weight_bits
     product = replace(
         operator, name=operator.name + ".wgrad", m=operator.n * experts, n=operator.k, k=operator.m / experts,
-        weight_bytes=0.0, vector_flops=0.0, dequantize=False,
+        weight_bytes=0.0, vector_flops=0.0, dequantize=0,
         read_bytes=operator.read_bytes + operator.write_bytes, write_bytes=whole,
     )  # fmt: skip
     if not gradients.added:

@@ -22,7 +22,7 @@ from workloads.operators import Operator, OpKind
 THIRD = 1.0 / 3.0
 ODD = Operator(
     "odd ⊗ name", OpKind.MOE_GEMM, "fp8", 1.5, THIRD, 7e22, 3.0, 5.0, 2.0, 65.0, 1e-3 * THIRD, 11.0, 0.1, 0.2, 0.3,
-    17.5, 9, "ep", 4.25, True, 6.0, 2.5, 8.0, 1.75,
+    17.5, 9, "ep", 4.25, 2, 6.0, 2.5, 8.0, 1.75,
 )  # fmt: skip
 """Every field is another than its default."""
 ALL = (
