@@ -97,7 +97,7 @@ def problem_of(
 
     Args:
         apart: attention, FFN and experts of a layer may part: pools are priced with the fusions that all have.
-        chunks: steps of the prefill; the embedding lies on a pool that cuts it so. Default: those of the first pool.
+        chunks: steps of the prefill, whose embedding lies on a pool that cuts it so. Default: those of the first pool.
         flying: batches on their way at once, whose caches all have their place.
     """
     if apart:
@@ -167,7 +167,7 @@ class _Writer:
         self._bar(parts, layer, seconds)
         if index == 0:
             others = [pool for pool in range(shape[2]) if pool not in self.starters]
-            seconds[:, :, others] = np.inf
+            seconds[0, :, others] = np.inf
         held = np.array([[self._held(pool, block.label, part, first) for pool in range(shape[2])] for part in parts])
         return Group(
             block.label, block.repeat, parts, seconds, joules, self._waits() if index == 0 else np.zeros(shape[::2]),

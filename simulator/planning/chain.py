@@ -121,13 +121,15 @@ class _Chain:
         """0 for runs that a pool of a kind has room for and may run, else inf, [kinds, layers + 1, layers + 1]."""
         problem, first = self.problem, [m[0] for m in self.members]
         ends = np.arange(self.layers + 1)
-        held = self._by_layer([g.held_bytes[:, first].sum(axis=0) for g in problem.groups])
+        held = self._by_layer([np.asarray(g.held_bytes[:, first].sum(axis=0)) for g in problem.groups])
         need = held[:, None, :] - held[:, :, None]
         for shared in problem.shared:
             at = [problem.starts[g] for g in shared.groups]
             has = np.any([(ends[:, None] <= a) & (a < ends[None, :]) for a in at], axis=0)
             need = need + has * shared.held_bytes[first][:, None, None]
-        banned = self._by_layer([~np.isfinite(g.seconds[:, :, first]).all(axis=(0, 1)) * 1.0 for g in problem.groups])
+        banned = self._by_layer(
+            [np.where(np.isfinite(g.seconds[:, :, first]).all(axis=(0, 1)), 0.0, 1.0) for g in problem.groups]
+        )
         room = need <= (problem.capacity_bytes[first] * (1.0 + ROOM))[:, None, None]
         allowed = room & (banned[:, None, :] == banned[:, :, None]) & (ends[:, None] < ends[None, :])
         return np.where(allowed, 0.0, np.inf)

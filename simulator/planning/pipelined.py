@@ -1,8 +1,8 @@
 """Several batches in a pipeline over pools, on the engine: the time between them when the pipeline is full.
 
 As many batches are in flight as there are pools, and one more; a new one begins when one is done. What one pool has
-done for a batch it begins for the next, and links are shared by all. The time is that of the middle third of three times
-as many batches, in which the pipeline is full, and at least what the busiest pool needs for a batch.
+done for a batch it begins for the next, and links are shared by all. The time is that of the middle third of 3 times as
+many batches, in which the pipeline is full, and at least what the busiest pool needs for a batch.
 All equal steps of a phase of a batch pass as one (its decode steps at the middle context), with their seconds and bytes
 added up: loads of pools and links are those of all steps, the order among steps of different batches is not looked at.
 """

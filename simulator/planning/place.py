@@ -35,12 +35,17 @@ from simulator.scenario import Rule, Scenario, StaticBatch
 from simulator.steps.inference_result import inference_result
 from simulator.timeline import Timeline
 
-SIMULATED: Final = 6
-"""Candidates that run on the engine."""
-MOVES: Final = 16
-"""Changes of the best one that run on the engine."""
+SIMULATED: Final = (6, 16)
+"""Candidates that run on the engine; of pipelines, whose queues no sum foresees, more."""
+MOVED_LAYERS: Final = 500
+"""Changes of the best one run on the engine: as many as together have so many layers, within ``MOVES``."""
+MOVES: Final = (12, 96)
+FEWER: Final = (1.5, 2.0)
+"""Requests on their way, for which a pipeline is also planned: fewer, so that each is through sooner."""
 SECONDS: Final = 3.0
 """Time of the solver for one shape [s]."""
+PINNED: Final = 1.0
+"""The same for shapes that are pinned [s]."""
 WITHIN: Final = 1e-3
 """Share above its bound at which a candidate is good enough."""
 SLACK: Final = 0.005
@@ -229,13 +234,15 @@ def _mixtures(
                     by_rules.setdefault(key_of(own), candidate)
     ranked = sorted(by_rules.values(), key=lambda each: each.estimate)
     first_whole = [c for c in ranked if c.problem is problems[0]][:2]
-    tried = list({id(c): c for c in (*ranked[:SIMULATED], *first_whole)}.values())
+    tried = list({id(c): c for c in (*ranked[: SIMULATED[aim.slowest]], *first_whole)}.values())
     ran = [simulated(candidate, work, objective) for candidate in tried]
     fitting = [candidate for candidate in ran if candidate.result is not None and candidate.result.fits]
     if not fitting:
         return None, tuple(ran), bound
-    best, more = _moved(min(fitting, key=lambda each: each.value), scenario, work, objective, aim)
-    return best, (*ran, *more), bound
+    more = _moved(fitting, scenario, work, objective, aim, {key_of(each.scenario) for each in ran})
+    fitting += [candidate for candidate in more if candidate.result is not None and candidate.result.fits]
+    ran += more
+    return min(fitting, key=lambda each: each.value), tuple(ran), bound
 
 
 def _solutions(problem: Problem, aim: Aim) -> Iterator[Solution]:
@@ -244,7 +251,7 @@ def _solutions(problem: Problem, aim: Aim) -> Iterator[Solution]:
     pools = len(problem.pools)
 
     def solved(of: Problem, shapes: Shapes) -> Solution:
-        found = solve(of, aim, shapes, SECONDS, within=WITHIN)
+        found = solve(of, aim, shapes, PINNED if shapes.phase or shapes.part else SECONDS, within=WITHIN)
         if found.placement is None:
             return found
         return replace(found, value=aim.value(totals_of(problem, found.placement)))
@@ -253,11 +260,25 @@ def _solutions(problem: Problem, aim: Aim) -> Iterator[Solution]:
     if pools > MANY:
         return
     yield solved(problem, Shapes(mixed=True))
+    for shapes in _pinned(problem) if aim.slowest else ():
+        yield solved(problem, shapes)
+    for flying in FEWER if aim.slowest else ():
+        found = solve(problem, replace(aim, flying=flying), Shapes(mixed=True), SECONDS, within=WITHIN)
+        yield found if found.placement is None else replace(found, value=aim.value(totals_of(problem, found.placement)))
     if len(problem.phases) > 1:
         yield solved(hidden(problem), Shapes(mixed=True))
     for size in range(2, pools):
         for some in combinations(range(pools), size):
             yield solved(problem, Shapes(pools=some, mixed=True))
+
+
+def _pinned(problem: Problem) -> Iterator[Shapes]:
+    """A phase, or all attention, on one pool: usual ways to part a pipeline."""
+    for pool in range(len(problem.pools)):
+        for phase in range(len(problem.phases)) if len(problem.phases) > 1 else ():
+            yield Shapes(mixed=True, phase=(phase, pool))
+        if any(len(group.parts) > 1 for group in problem.groups):
+            yield Shapes(mixed=True, part=(0, pool))
 
 
 def hidden(problem: Problem) -> Problem:
@@ -281,43 +302,53 @@ def simulated(candidate: Candidate, work: StaticBatch, objective: str) -> Candid
 
 
 def _moved(
-    best: Candidate, scenario: Scenario, work: StaticBatch, objective: str, aim: Aim
-) -> tuple[Candidate, list[Candidate]]:
-    """Move borders of the best placement while the engine says that it is better, ``MOVES`` tries in all."""
-    tried = {key_of(best.scenario)}
+    starts: Sequence[Candidate], scenario: Scenario, work: StaticBatch, objective: str, aim: Aim, tried: set[Key]
+) -> list[Candidate]:  # fmt: skip
+    """Neighbours of the best placements that the engine has seen, best first; what is in ``tried`` ran already.
+
+    A neighbour that is better than all before is the next whose neighbours run; else the best of the others is.
+    """
+    most = min(max(MOVED_LAYERS // starts[0].problem.layers, MOVES[0]), MOVES[1])
     ran: list[Candidate] = []
-    while len(ran) < MOVES:
-        near = []
-        for placement in neighbours(best.problem, best.placement):
-            estimate = aim.value(totals_of(best.problem, placement))
-            own = placed(scenario, best.problem, placement)
-            if key_of(own) not in tried and own.mixed and np.isfinite(estimate):
-                near.append(Candidate(best.problem, placement, own, estimate))
-        better = None
-        for candidate in sorted(near, key=lambda each: each.estimate)[: MOVES - len(ran)]:
+    waiting = sorted(starts, key=lambda each: each.value)
+    best = waiting[0].value
+    while waiting and len(ran) < most:
+        for candidate in _near(waiting.pop(0), scenario, aim, tried)[: most - len(ran)]:
             tried.add(key_of(candidate.scenario))
             ran.append(simulated(candidate, work, objective))
             result = ran[-1].result
-            if result is not None and result.fits and ran[-1].value < best.value * (1.0 - 1e-9):
-                better = ran[-1]
+            if result is not None and result.fits:
+                waiting.append(ran[-1])
+            if waiting and waiting[-1].value < best * (1.0 - 1e-9):
+                best = waiting[-1].value
                 break
-        if better is None:
-            break
-        best = better
-    return best, ran
+        waiting.sort(key=lambda each: each.value)
+    return ran
+
+
+def _near(start: Candidate, scenario: Scenario, aim: Aim, tried: set[Key]) -> list[Candidate]:
+    """Neighbours that did not run yet, by their estimates."""
+    near: dict[Key, Candidate] = {}
+    for placement in neighbours(start.problem, start.placement):
+        estimate = aim.value(totals_of(start.problem, placement))
+        own = placed(scenario, start.problem, placement)
+        if key_of(own) not in tried and own.mixed and np.isfinite(estimate):
+            near.setdefault(key_of(own), Candidate(start.problem, placement, own, estimate))
+    return sorted(near.values(), key=lambda each: each.estimate)
 
 
 def neighbours(problem: Problem, placement: Placement) -> Iterator[Placement]:
-    """Placements with one layer as its neighbour across a border, in one phase or in all; ends on another pool."""
+    """Placements with one layer at a border as its neighbour, or on another pool, in one phase or in all."""
     phases = range(len(problem.phases))
     for layer, index in enumerate(problem.group_of_layer):
         own = placement[layer]
-        others = []
+        others = [np.full_like(own, pool) for pool in range(len(problem.pools))]
+        inner = 0 < layer < problem.layers - 1
+        if inner and all(np.array_equal(placement[beside], own) for beside in (layer - 1, layer + 1)):
+            continue
         for beside in (layer - 1, layer + 1):
             if 0 <= beside < problem.layers and problem.group_of_layer[beside] == index:
                 others.append(placement[beside])
-        if problem.groups[index].count == 1:
-            others = [np.full_like(own, pool) for pool in range(len(problem.pools))]
         for other in others:
             for chosen in (*((phase,) for phase in phases), tuple(phases)):
                 changed = own.copy()

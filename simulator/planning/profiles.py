@@ -18,12 +18,15 @@ MOST: Final = 1500
 @dataclass(frozen=True)
 class Shapes:
     """Which placements are looked at: ``together``: all phases of a part on one pool; ``whole``: all parts of a layer
-    on one pool in each phase; ``pools``: on these alone (none: all); ``mixed``: no pool does everything."""
+    on one pool in each phase; ``pools``: on these alone (none: all); ``mixed``: no pool does everything; ``phase`` and
+    ``part``: (a, b): all of phase a, or part a of all layers that have several, on pool b."""
 
     together: bool = False
     whole: bool = False
     pools: tuple[int, ...] = ()
     mixed: bool = False
+    phase: tuple[int, int] | None = None
+    part: tuple[int, int] | None = None
 
 
 def profiles_of(problem: Problem, group: Group, shapes: Shapes) -> Ints:
@@ -39,9 +42,17 @@ def profiles_of(problem: Problem, group: Group, shapes: Shapes) -> Ints:
             wide, ways = 1, _on_two(pools, deep)
     chosen = np.array(sorted(set(ways)), np.int64).reshape(-1, wide, deep)
     chosen = np.ascontiguousarray(np.broadcast_to(chosen, (len(chosen), phases, parts)))
-    allowed = [bool(np.isfinite(_seconds(group, one)).all()) for one in chosen]
+    allowed = [bool(np.isfinite(_seconds(group, one)).all()) and _pinned(shapes, one) for one in chosen]
     found: Ints = chosen[np.array(allowed, np.bool_)] if len(chosen) else chosen
     return found
+
+
+def _pinned(shapes: Shapes, profile: Ints) -> bool:
+    """Whether a profile has the phase and the part where they have to be."""
+    rows = [] if shapes.phase is None else [profile[shapes.phase[0]] == shapes.phase[1]]
+    if shapes.part is not None and profile.shape[1] > 1:
+        rows.append(profile[:, shapes.part[0]] == shapes.part[1])
+    return all(bool(row.all()) for row in rows)
 
 
 def _on_two(pools: tuple[int, ...], free: int) -> Iterable[tuple[int, ...]]:
