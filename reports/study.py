@@ -24,6 +24,8 @@ Configuration = tuple[tuple[str, str], ...]
 _TITLES = {
     "memory_bytes": ("Memory of a device", "bytes"), "device_j": ("Energy of the devices", "j"),
     "facility_j": ("Energy of the facility", "j"),
+    "facility_j_per_output_token": ("Facility energy per output token", "j"), "usd": ("Cost of everything", "usd"),
+    "waiting_share": ("Paid for waiting", "fraction"), "transfer_share": ("Time of transfers", "fraction"),
 }  # fmt: skip
 
 
@@ -164,6 +166,43 @@ class Cloud:
         return len(self.x_values) + sum(each.points for each in self.bins)
 
 
+class Curve(NamedTuple):
+    """One alternative along the axis: its values, NaN where it is not feasible."""
+
+    name: str
+    values: tuple[float, ...]
+
+
+class Crossing(NamedTuple):
+    """Where the better of the mixture and another alternative changes: between two neighbours of the axis, and at which
+    number by a line through both in logarithms; ``pays`` says that the mixture is better behind it."""
+
+    other: str
+    low: float
+    high: float
+    at: float
+    pays: bool
+
+
+class Contest(NamedTuple):
+    """A metric along the axis: the mixture first, its crossings, in a sentence where it pays and why not elsewhere, and
+    in words how it does against each of the others."""
+
+    measure: int
+    curves: tuple[Curve, ...]
+    crossings: tuple[Crossing, ...]
+    verdict: str
+    against: tuple[tuple[str, str], ...] = ()
+
+
+class Mixture(NamedTuple):
+    """A mixture beside what its devices would do alone, along one axis of numbers at one value of each other axis."""
+
+    axis: Factor
+    others: Configuration
+    contests: tuple[Contest, ...]
+
+
 class Reason(NamedTuple):
     """Why points have no answer: a code, how many they are, and one of the messages."""
 
@@ -181,6 +220,7 @@ class StudyCard:
         rows, feasible: points.
         metrics: the first one ranks.
         best: the best point of each metric, None where no point has a value.
+        mixtures: of a study with a mixture; one for each combination of the other axes.
         factors: in the order of the study; only those with two levels or more.
         gains: one for each level of the first factor; () where points have no partners that differ in it alone.
         shares: by metric.
@@ -202,6 +242,7 @@ class StudyCard:
     heat: Heat | None = None
     cloud: Cloud | None = None
     reasons: tuple[Reason, ...] = ()
+    mixtures: tuple[Mixture, ...] = ()
     asked: tuple[Group, ...] = ()
     provenance: tuple[Group, ...] = ()
     sample: str = ""

@@ -8,12 +8,12 @@ from typing import Final
 from hardware_specs.files import write_text
 from reports.figure import Figure
 from reports.study import StudyCard
-from reports.study_figures import asked, bars, gains, heat, lines, pareto, provenance, reasons, shares
+from reports.study_figures import asked, bars, gains, heat, lines, mixtures, pareto, provenance, reasons, shares
 from reports.templating import render
 
 FIGURES: Final[tuple[Figure[StudyCard], ...]] = tuple(
     sorted(
-        (each.FIGURE for each in (asked, bars, gains, heat, lines, pareto, provenance, reasons, shares)),
+        (each.FIGURE for each in (asked, bars, gains, heat, lines, mixtures, pareto, provenance, reasons, shares)),
         key=lambda figure: figure.order,
     )
 )

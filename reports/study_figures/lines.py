@@ -53,8 +53,8 @@ def numeric(card: StudyCard) -> list[int]:
 
 
 def applies(card: StudyCard) -> bool:
-    """Whether there is an axis of numbers."""
-    return bool(numeric(card))
+    """Whether there is an axis of numbers; medians over a mixture and its alternatives would say nothing."""
+    return not card.mixtures and bool(numeric(card))
 
 
 def draw(card: StudyCard) -> Markup:

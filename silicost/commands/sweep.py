@@ -302,6 +302,7 @@ def tell(
         InputError: the page cannot be written.
         DoesNotFit: no point is feasible.
     """
+    from silicost.studies.crossovers import contests_of
     from silicost.studies.refine import refine
     from silicost.studies.summary import summarise
     from simulator.explore.reading import open_study
@@ -309,13 +310,16 @@ def tell(
     stored = open_study(folder)
     found = summarise(stored, asked.metrics, asked.objectives)
     again = refine(asked, stored, top) if top else None
+    contests = contests_of(asked, stored) if asked.mixed else None
     if how is Format.JSON:
-        print_json(as_json(asked, folder, found, again, searched))
+        print_json(as_json(asked, folder, found, again, searched, contests))
     elif how is Format.CSV:
         for number, batch in enumerate(stored.batches()):
             write_out(batch.to_pandas().to_csv(index=False, header=number == 0, lineterminator="\n"))
     else:
         _tables(asked, folder, found, again)
+        if contests is not None:
+            _verdicts(contests)
         if searched is not None:
             _told(asked, searched)
     if report != "none":
@@ -337,6 +341,20 @@ def _write_page(asked: Study, stored: reading.Study, found: Summary, report: str
     sys.stderr.write(f"silicost: report: {report}\n")
 
 
+def _verdicts(contests: list[dict[str, Any]]) -> None:
+    """Where a mixture pays, and the crossovers."""
+    for block in contests:
+        fixed = ", ".join(f"{name} {value}" for name, value in block["others"].items())
+        write_out(f"\nthe mixture along {block['axis']}{f', {fixed}' if fixed else ''}\n")
+        for contest in block["contests"]:
+            write_out(f"  {contest['metric']}: {contest['verdict']}\n")
+            for name, words in contest["against"].items():
+                write_out(f"    against {name}: {words}\n")
+            for each in contest["crossings"]:
+                verb = "begins" if each["pays"] else "ceases"
+                write_out(f"    {verb} to pay against {each['other']} at about {each['at']:,.3g}\n")
+
+
 def _told(asked: Study, searched: Searched) -> None:
     """How the search went, in a line."""
     last = searched.progress[-1] if searched.progress else None
@@ -348,8 +366,9 @@ def _told(asked: Study, searched: Searched) -> None:
 
 
 def as_json(
-    asked: Study, folder: Path, found: Summary, again: Refined | None, searched: Searched | None = None
-) -> dict[str, Any]:
+    asked: Study, folder: Path, found: Summary, again: Refined | None, searched: Searched | None = None,
+    contests: list[dict[str, Any]] | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """What a study found, for programs."""
     whole: dict[str, Any] = {
         "title": asked.title, "folder": str(folder), "rows": found.rows, "feasible": found.feasible,
@@ -360,6 +379,8 @@ def as_json(
         "best": found.best, "objectives": [f"{each.metric}:{each.better}" for each in found.objectives],
         "pareto": found.front,
     }  # fmt: skip
+    if contests is not None:
+        whole["mixture"] = contests
     if searched is not None:
         whole["search"] = {
             "ended": searched.ended, "progress": [each._asdict() for each in searched.progress],

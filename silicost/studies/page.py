@@ -14,10 +14,11 @@ from reports.study import Best, Gain, Heat, Measure, Reason, Shares, StudyCard, 
 from reports.study_page import write_study
 from silicost import __version__
 from silicost.studies.cells import scenario_of
+from silicost.studies.crossovers import mixtures_of
 from silicost.studies.page_cloud import cloud_of
 from silicost.studies.page_effects import heat_of, ratios_of, shares_of, spreads_of
 from silicost.studies.page_points import MOST_DRAWN, MOST_KEPT, Axes, Kept, axes_of, best_of, read_rows, value_of
-from silicost.studies.page_words import SEARCHED, answer_of, asked_of, provenance_of
+from silicost.studies.page_words import SEARCHED, answer_of, asked_of, mixture_answer, provenance_of
 from silicost.studies.study import Study, better_of
 from silicost.studies.summary import Row, Summary
 from simulator.explore import reading
@@ -60,9 +61,11 @@ def card_of(asked: Study, stored: reading.Study, found: Summary, command: str = 
     best = tuple(_with_interval(asked, found.best.get(name), name, units) for name in names)
     gains = _gains(asked, axes, kept, metrics, units)
     facts = stored.manifest.definition.facts
+    mixtures = mixtures_of(asked, kept.frame, metrics) if kept.is_whole else ()
     reasons = tuple(Reason(code, count, found.details[code]) for code, count in found.reasons.most_common())
     return StudyCard(
-        title=asked.title, question=asked.question, answer=answer_of(metrics, best, gains, axes.factors, reasons),
+        title=asked.title, question=asked.question,
+        answer=mixture_answer(metrics, mixtures) or answer_of(metrics, best, gains, axes.factors, reasons),
         rows=found.rows, feasible=found.feasible, metrics=metrics, best=best, factors=axes.factors, gains=gains,
         shares=shares,
         spreads=tuple(
@@ -71,7 +74,7 @@ def card_of(asked: Study, stored: reading.Study, found: Summary, command: str = 
         ),
         heat=_heat(axes, shares, values[0], feasible) if values else None,
         cloud=cloud_of(found, kept, axes, names, shares, units),
-        reasons=reasons, asked=asked_of(asked), provenance=provenance_of(stored, command),
+        reasons=reasons, mixtures=mixtures, asked=asked_of(asked), provenance=provenance_of(stored, command),
         sample=kept.sample or (SEARCHED if asked.search else ""),
         silicost_version=__version__, laws_hash=str(facts.get("laws", "")),
     )  # fmt: skip
@@ -82,6 +85,8 @@ def _with_interval(asked: Study, row: Row | None, metric: str, units: Mapping[st
     if row is None:
         return None
     best = best_of(row, metric, asked.space.names, units)
+    if asked.mixed is not None:
+        return best
     question = {name: value_of(row[name], units.get(name, "")) for name in asked.space.names}
     try:
         interval = simulate(scenario_of({**asked.fixed, **question})).intervals.get(metric)

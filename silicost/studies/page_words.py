@@ -11,7 +11,8 @@ from hardware_specs.errors import InputError
 from hardware_specs.prices import price_of
 from reports.calibration import Group
 from reports.numbers import number, whole
-from reports.study import Best, Factor, Gain, Measure, Reason, better_first
+from reports.study import Best, Factor, Gain, Measure, Mixture, Reason, better_first
+from silicost.studies.mixed import Mixed
 from silicost.studies.page_points import words_of
 from silicost.studies.study import Study
 from simulator.explore import reading
@@ -55,6 +56,13 @@ def _against(first: Measure, top: Best, gains: Sequence[Gain], factors: Sequence
     return f"; like for like, {said} ({pairs} in nothing else)"
 
 
+def mixture_answer(metrics: Sequence[Measure], mixtures: Sequence[Mixture]) -> str:
+    """Where a mixture pays, metric by metric, at the first value of the other axes; "" of other studies."""
+    if not mixtures:
+        return ""
+    return " ".join(f"{metrics[each.measure].title}: {each.verdict}" for each in mixtures[0].contests)
+
+
 def _inside(title: str) -> str:
     """A title inside a sentence."""
     return title if title[1:2].isupper() else title[:1].lower() + title[1:]
@@ -70,7 +78,7 @@ def asked_of(asked: Study) -> tuple[Group, ...]:
     fixed = [(name, words_of(value)) for name, value in asked.fixed.items()]
     groups = [
         Group("all points share", tuple(fixed)), Group("axes", tuple(axes)), Group("points", tuple(points)),
-        Group("prices", tuple(_prices(asked))),
+        Group("alternatives", tuple(_alternatives(asked))), Group("prices", tuple(_prices(asked))),
     ]  # fmt: skip
     return tuple(group for group in groups if group.rows)
 
@@ -99,11 +107,26 @@ def _prices(asked: Study) -> list[tuple[str, str]]:
     """What an hour of each device costs where no price was given, of studies with a metric in dollars."""
     if not any("usd" in name for name in asked.metrics) or "price" in {*asked.fixed, *asked.space.names}:
         return []
-    devices = [asked.fixed.get("device", "")]
+    devices = [asked.fixed.get("device", "")] if asked.mixed is None else list(_devices(asked.mixed))
     for axis in asked.space.axes:
         if isinstance(axis, Axis) and "device" in axis.names:
             devices = [choice[axis.names.index("device")] for choice in axis.values]
     return [(str(device), price_words(str(device))) for device in dict.fromkeys(devices) if device]
+
+
+def _alternatives(asked: Study) -> list[tuple[str, str]]:
+    """The devices of each alternative, of a study of a mixture."""
+    if asked.mixed is None:
+        return []
+    return [
+        (each.name, " + ".join(f"{count} × {device}" if count > 1 else device for device, count in each.devices))
+        for each in asked.mixed.alternatives
+    ]
+
+
+def _devices(mixed: Mixed) -> dict[str, None]:
+    """Devices of all alternatives, each once."""
+    return dict.fromkeys(device for each in mixed.alternatives for device, _ in each.devices)
 
 
 def price_words(device: str) -> str:

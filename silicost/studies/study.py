@@ -42,6 +42,7 @@ from hardware_specs.files import beside
 from hardware_specs.reader import read_toml
 from hardware_specs.units import parse_quantity
 from silicost.studies.cells import NUMBERS, TRAINING, WORDS, Value, check_key, trains
+from silicost.studies.mixed import ALTERNATIVE, Mixed, anchored_base, mixed_of
 from simulator.bulk.metrics import METRICS
 from simulator.explore.conditions import parse_condition
 from simulator.explore.objectives import Constraint, Objective, parse_constraint
@@ -55,7 +56,7 @@ METHODS: Final = ("gp", "nsga2", "tpe", "random")
 """Methods of search (``explore.search``)."""
 TABLES: Final = (
     "title", "question", "metrics", "intervals", "engine", "conditions", "constraints", "scenario", "axes",
-    "linked", "sample", "objectives", "search",
+    "linked", "sample", "objectives", "search", "base", "alternatives",
 )  # fmt: skip
 INFERENCE: Final = (
     "ttft_s", "tpot_s", "output_tokens_per_s", "j_per_output_token", "usd_per_million_output_tokens", "memory_bytes",
@@ -65,6 +66,16 @@ STEP: Final = ("step_time_s", "tokens_per_s_per_device", "mfu", "usd_per_step", 
 """Metrics of a study of training that names none."""
 BESIDE: Final = {"memory_bytes": "lower", "device_j": "lower", "facility_j": "lower"}
 """Columns that are no metrics of ``simulator.metrics``, and which way is good."""
+MIXED: Final = {
+    **BESIDE, "usd": "lower", "facility_j_per_output_token": "lower", "waiting_share": "lower",
+    "transfer_share": "lower",
+}  # fmt: skip
+"""The same of studies of mixtures."""
+COMPARED: Final = ("e2e_s", "usd_per_million_output_tokens", "facility_j_per_output_token")
+"""Metrics of a study of mixtures that names none."""
+_DIMENSIONS: Final = {
+    "memory_bytes": "bytes", "usd": "usd", "waiting_share": "fraction", "transfer_share": "fraction",
+}  # fmt: skip
 _PATHS: Final = ("model", "device", "runtime", "system", "site")
 """Keys that may name a file, which lies beside the study."""
 _SIZED: Final = ("s", "j", "usd", "bytes")
@@ -107,12 +118,13 @@ class Study:
     engine: bool = False
     intervals: bool = False
     search: Searching | None = None
+    mixed: Mixed | None = None
     table: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def trains(self) -> bool:
         """Whether it is about training."""
-        return trains({**self.fixed, **dict.fromkeys(self.space.names)})
+        return self.mixed is None and trains({**self.fixed, **dict.fromkeys(self.space.names)})
 
     @property
     def text(self) -> str:
@@ -155,11 +167,15 @@ def study_of(table: Mapping[str, Any], place: str, folder: Path) -> Study:
     """
     for key in table:
         _check_known(key, TABLES, place)
+    mixed = mixed_of(table, place, folder) if "base" in table else None
+    if mixed is None and "alternatives" in table:
+        raise InputError(f"{place}: alternatives: need a [base], the mixture that they stand beside")
     fixed = {key: _fixed(key, value, f"{place}: scenario", folder) for key, value in _flat(table, "scenario", place)}
     axes = [_axis(key, given, f"{place}: axes.{key}", folder) for key, given in _flat(table, "axes", place)]
     axes += [_linked(row, f"{place}: linked[{number}]", folder) for number, row in enumerate(_rows(table, place))]
     if not axes:
         raise InputError(f'{place}: nothing varies; give at least one axis, for example batch = "1:64:*2"')
+    axes[:0] = [mixed.axis] if mixed else []
     for axis in axes:
         for name in axis.names:
             if name in fixed:
@@ -167,21 +183,25 @@ def study_of(table: Mapping[str, Any], place: str, folder: Path) -> Study:
     conditions = tuple(parse_condition(text, f"{place}: conditions") for text in _texts(table, "conditions", place))
     space = Space(tuple(axes), conditions)
     names = {**fixed, **dict.fromkeys(space.names)}
-    for name in names:
-        check_key(name, place)
-    if not trains(names) and "batch" not in names:
-        fixed["batch"] = names["batch"] = 1
+    if mixed is None:
+        for name in names:
+            check_key(name, place)
+        if not trains(names) and "batch" not in names:
+            fixed["batch"] = names["batch"] = 1
     for key, values in _given(fixed, space):
-        if key in NUMBERS and not all(_is_number(value) for value in values):
+        if key in (mixed.keys if mixed else NUMBERS) and not all(_is_number(value) for value in values):
             wrong = next(value for value in values if not _is_number(value))
             raise InputError(f"{place}: {key}: {wrong!r} is no number")
-    metrics = _texts(table, "metrics", place) or (STEP if trains(names) else INFERENCE)
-    _check_belongs(names, place)
+    metrics = _texts(table, "metrics", place) or (COMPARED if mixed else STEP if trains(names) else INFERENCE)
+    if mixed is None:
+        _check_belongs(names, place)
+    else:
+        _check_mixed(mixed, space, names, table, place)
     constraints = tuple(constraint_of(text, f"{place}: constraints") for text in _texts(table, "constraints", place))
     _check_together(constraints, f"{place}: constraints")
-    objectives = _objectives(table, metrics, trains(names), place)
+    objectives = _objectives(table, metrics, trains(names), place, mixed is not None)
     for name in (*metrics, *(each.metric for each in constraints), *(each.metric for each in objectives)):
-        check_metric(name, trains(names), f"{place}: metrics")
+        check_metric(name, trains(names), f"{place}: metrics", mixed is not None)
     return Study(
         title=str(table.get("title", "")) or place.removesuffix(".toml"),
         question=str(table.get("question", "")),
@@ -191,15 +211,30 @@ def study_of(table: Mapping[str, Any], place: str, folder: Path) -> Study:
         sample=_sample(table, place),
         constraints=constraints,
         objectives=objectives,
-        engine=_switch(table, "engine", place),
+        engine=_switch(table, "engine", place) or mixed is not None,
         intervals=_switch(table, "intervals", place),
         search=_search(table, place),
+        mixed=mixed,
         table={**_anchored(table, folder), "scenario": fixed},
     )
 
 
-def check_metric(name: str, training: bool, place: str) -> None:
-    """Refuse a metric that points of this kind do not have.
+def _check_mixed(mixed: Mixed, space: Space, names: Mapping[str, Any], table: Mapping[str, Any], place: str) -> None:
+    """Refuse what a study of mixtures cannot be asked."""
+    for name in names:
+        if name != ALTERNATIVE:
+            _check_known(name, mixed.keys, f"{place}: {mixed.mixture.work}")
+    for key in ("search", "intervals"):
+        if table.get(key):
+            raise InputError(f"{place}: {key}: not of a study with a [base]")
+    if len(space.names) < 2:
+        raise InputError(
+            f"{place}: axes: a mixture needs an axis along which it may pay (one of {', '.join(mixed.keys)})"
+        )
+
+
+def check_metric(name: str, training: bool, place: str, mixed: bool = False) -> None:
+    """Refuse a metric that points of this kind do not have; a ``mixed`` study has those of both kinds.
 
     Raises:
         InputError: with the nearest and all that are allowed.
@@ -209,6 +244,8 @@ def check_metric(name: str, training: bool, place: str) -> None:
         if training
         else METRICS
     )
+    if mixed:
+        known = (*BY_NAME, *MIXED)
     if name not in known:
         close = nearest(name, known, 1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
@@ -217,7 +254,7 @@ def check_metric(name: str, training: bool, place: str) -> None:
 
 def better_of(metric: str) -> Literal["lower", "higher"]:
     """Which way of a metric is good: "lower" or "higher"."""
-    way = BESIDE.get(metric) or BY_NAME[metric].better
+    way = MIXED.get(metric) or BY_NAME[metric].better
     return "higher" if way == "higher" else "lower"
 
 
@@ -232,12 +269,17 @@ def constraint_of(text: str, place: str) -> Constraint:
     if not op:
         return parse_constraint(text)
     name, _, bound = (part.strip() for part in text.partition(op))
-    if name not in (*BY_NAME, *BESIDE):
-        raise UnknownName("metric", name, (*BY_NAME, *BESIDE), place=place)
-    dimension = BY_NAME[name].dimension if name in BY_NAME else "bytes" if name == "memory_bytes" else "j"
+    if name not in (*BY_NAME, *MIXED):
+        raise UnknownName("metric", name, (*BY_NAME, *MIXED), place=place)
+    dimension = dimension_of(name)
     if dimension in _SIZED:
         bound = repr(parse_quantity(bound, dimension, f"{place}: {clipped(text)!r}"))
     return parse_constraint(f"{name} {op} {bound}")
+
+
+def dimension_of(metric: str) -> str:
+    """The dimension of a column."""
+    return BY_NAME[metric].dimension if metric in BY_NAME else _DIMENSIONS.get(metric, "j")
 
 
 def _given(fixed: Mapping[str, Value], space: Space) -> list[tuple[str, list[Value]]]:
@@ -272,18 +314,21 @@ def _check_together(constraints: Iterable[Constraint], place: str) -> None:
                 )
 
 
-def _objectives(table: Mapping[str, Any], metrics: Iterable[str], training: bool, place: str) -> tuple[Objective, ...]:
+def _objectives(
+    table: Mapping[str, Any], metrics: Iterable[str], training: bool, place: str, mixed: bool = False
+) -> tuple[Objective, ...]:
     given = table.get("objectives")
     if given is None and tuple(metrics) == INFERENCE:
         given = ["tpot_s", "usd_per_million_output_tokens"]
     if given is None:
-        return tuple(Objective(name, better_of(name)) for name in list(metrics)[:2] if name in BY_NAME)
+        known = (*BY_NAME, *MIXED) if mixed else tuple(BY_NAME)
+        return tuple(Objective(name, better_of(name)) for name in list(metrics)[:2] if name in known)
     if not isinstance(given, list) or not given:
         raise InputError(f'{place}: objectives: must be a list of metrics, for example ["tpot_s", "ttft_s"]')
     found = []
     for text in given:
         name, _, way = str(text).partition(":")
-        check_metric(name.strip(), training, f"{place}: objectives")
+        check_metric(name.strip(), training, f"{place}: objectives", mixed)
         wanted = way.strip() or better_of(name.strip())
         if wanted not in ("lower", "higher"):
             raise InputError(f"{place}: objectives: {text!r}: must be METRIC, METRIC:lower or METRIC:higher")
@@ -422,6 +467,8 @@ def _anchored(table: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         return value
 
     found = dict(table)
+    if "base" in found:
+        found["base"] = anchored_base(found["base"], folder)
     if "axes" in found:
         found["axes"] = {key: moved(key, value) for key, value in found["axes"].items()}
     if "linked" in found:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from reports.numbers import quantity
-from silicost.studies.study import better_of
+from silicost.studies.study import MIXED, better_of, dimension_of
 from simulator.explore import reading
 from simulator.explore.objectives import Objective
 from simulator.explore.pareto import non_dominated
@@ -113,7 +113,5 @@ def shown(name: str, value: Any) -> Any:
     """A value as people read it: metrics with their unit."""
     if value is None or not isinstance(value, float):
         return value
-    dimension = "bytes" if name == "memory_bytes" else "j" if name in ("device_j", "facility_j") else ""
-    if name in BY_NAME:
-        dimension = BY_NAME[name].dimension
+    dimension = dimension_of(name) if name in (*BY_NAME, *MIXED) else ""
     return quantity(value, dimension) if dimension else value

@@ -22,6 +22,7 @@ from hardware_specs.systems import load_system
 from silicost.scenarios import changed_device
 from silicost.studies.cells import Value
 from silicost.studies.evaluator import StudyEvaluator
+from silicost.studies.mixed_evaluator import MixedEvaluator
 from silicost.studies.study import Study, study_of
 from simulator.explore.manifest import Definition
 from simulator.explore.samplers import Grid
@@ -63,7 +64,8 @@ def prepare_study(study: Study, calibrations: tuple[str, ...] = (), part_points:
     Raises:
         InputError: no points or too many.
     """
-    check_names(study)
+    if study.mixed is None:
+        check_names(study)
     text = msgspec.json.encode(_Order(dict(study.table), calibrations)).decode()
     work = _work(study, calibrations)
     sample = study.sample
@@ -134,13 +136,16 @@ def work_from_text(text: str) -> Work:
 def _work(study: Study, calibrations: Sequence[str]) -> Work:
     sought = [each.metric for each in study.objectives] + [each.metric for each in study.constraints]
     metrics = tuple(dict.fromkeys((*study.metrics, *sought)))
+    fingerprint = fingerprint_of(study, calibrations)
+    if study.mixed is not None:
+        return Work(study.sampler(), MixedEvaluator(study.mixed, study.fixed, metrics, study.constraints, fingerprint))
     evaluator = StudyEvaluator(
         study.fixed,
         metrics,
         study.constraints,
         study.engine,
         study.intervals,
-        fingerprint_of(study, calibrations),
+        fingerprint,
     )
     return Work(Grid(study.space) if study.search else study.sampler(), evaluator)
 
@@ -158,7 +163,8 @@ def fingerprint_of(study: Study, calibrations: Sequence[str]) -> str:
     own = [hashlib.sha256(Path(name).read_bytes()).hexdigest() for name in files if Path(name).is_file()]
     constraints = [f"{each.metric}{each.op}{each.bound!r}" for each in study.constraints]
     asked = [dict(study.fixed), list(study.metrics), [each.metric for each in study.objectives], constraints]
-    return content_hash(asked, study.engine, study.intervals, _catalogues(user_directory()), own)
+    mixed = [[each.name, each.table] for each in study.mixed.alternatives] if study.mixed else []
+    return content_hash(asked, study.engine, study.intervals, _catalogues(user_directory()), own, *mixed)
 
 
 def _axis_content(axis: Axis | Range) -> list[object]:
