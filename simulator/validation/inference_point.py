@@ -76,9 +76,9 @@ def point_of(row: Row, device: str, runtime: str) -> Point:
     else:
         raise Unpredictable("batch unpublished")
     isl, osl = _lengths(row)
+    device = design_for(device, row.get("engine", ""))
     dtype, weights = weight_format(row.get("weight_dtype", ""), number(row, "weight_bytes_per_param"))
     dtype = dtype_on(load_device(device), dtype, weights)
-    device = design_for(device, row.get("engine", ""))
     kv = row.get("kv_dtype", "")
     kv = "" if kv.lower() in ("", *PLAIN) else load_format(kv).id
     plan = plan_of(row)

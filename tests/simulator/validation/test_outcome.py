@@ -31,7 +31,7 @@ def test_fits_are_found_at_any_depth() -> None:
     [
         ("llamacpp-cpu", "ryzen-9-7950x", ("cpu_edge_misc",), True),
         ("llamacpp-cpu", "ryzen-9-7950x", ("my source", "cpu_edge_misc"), True),
-        ("llamacpp-cpu", "raspberry-pi-5", ("cpu_edge_misc",), False),
+        ("llamacpp-cpu", "raspberry-pi-5", ("cpu_edge_misc",), True),
         ("llamacpp-cpu", "ryzen-9-7950x", ("openvino",), False),
         ("vllm-2023", "h100-sxm-80gb", ("splitwise-sim",), True),
         ("vllm-2023", "a100-sxm-40gb", ("splitwise-sim",), False),
