@@ -119,7 +119,7 @@ def test_every_block_is_toml(block: Block) -> None:
 @pytest.mark.parametrize("command", RUNNABLE, ids=key)
 def test_every_command_runs(shell: Run, command: str) -> None:
     ran = shell(command)
-    assert ran.status == (3 if "llama-3.1-70b --device h100" in command else 0), ran.err
+    assert ran.status == (3 if "simulate --model llama-3.1-70b --device h100" in command else 0), ran.err
     assert ran.out
     warned = [line for line in ran.err.splitlines() if "warning" in line]
     assert warned == []
@@ -164,7 +164,7 @@ def test_all_what_ifs_are_read() -> None:
 
 
 def test_the_message_of_the_readme(shell: Run) -> None:
-    command = next(command for command in COMMANDS if "llama-3.1-70b --device h100" in command)
+    command = next(command for command in COMMANDS if "simulate --model llama-3.1-70b --device h100" in command)
     quoted = " ".join(README[README.index("silicost: does not fit") :].split("\n\n")[0].split())
     assert shell(command).err.strip() == quoted
 
