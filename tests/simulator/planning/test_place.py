@@ -60,17 +60,16 @@ def test_additive_values_are_those_of_the_engine(mixture: Scenario, objective: s
     assert value_of(objective, own, work, simulate(own)) == pytest.approx(estimate, rel=1e-9)
 
 
-def test_what_is_chosen_is_close_to_the_best_of_all(mixture: Scenario) -> None:
-    """Every placement of whole layers on the engine: regret at most 2%."""
-    work = mixture.workload
-    assert isinstance(work, StaticBatch)
-    tight = msgspec.structs.replace(mixture, rules=())
+def test_what_is_chosen_is_close_to_the_best_of_all(pools: Make) -> None:
+    """Every placement of two whole layers on the engine: regret at most 2%."""
+    work = StaticBatch(short("llama-3.1-8b", 2), 4, 512, 32)
+    tight = pools(work, "gpu-tpu-lab", [("h100-sxm-80gb", 1), ("tpu-v5e", 1)])
     prepared = [prepare_pool(tight, pool) for pool in tight.pools]
     problem = problem_of(work, prepared, tight.privacy)
     for objective in ("latency", "throughput"):
         best = math.inf
         for ends in product((0, 1), repeat=2):
-            for layers in product(product((0, 1), repeat=2), repeat=3):
+            for layers in product(product((0, 1), repeat=2), repeat=2):
                 rows = [(ends[0], ends[0]), *layers, (ends[1], ends[1])]
                 placement = tuple(np.array(row).reshape(2, 1) for row in rows)
                 own = placed(tight, problem, placement)
@@ -109,12 +108,13 @@ def test_placement_obeys_privacy(mixture: Scenario) -> None:
     work = mixture.workload
     assert isinstance(work, StaticBatch)
     kept = msgspec.structs.replace(mixture, privacy=Privacy(kv=("tpu-v5e",)))
-    free, own = place(mixture, work, "throughput"), place(kept, work, "throughput")
-    assert own.value > free.value
-    assert own.best is not None
-    layers = [rule.pool for rule in own.best.scenario.rules if rule.layers and rule.operator in ("", "attention.*")]
-    assert set(layers) == {"tpu-v5e"}
-    assert simulate(own.scenario).fits
+    assert place(kept, work, "latency").value > place(mixture, work, "latency").value
+    for objective in ("latency", "throughput"):
+        own = place(kept, work, objective)
+        assert own.best is not None
+        layers = [rule.pool for rule in own.best.scenario.rules if rule.layers and rule.operator in ("", "attention.*")]
+        assert set(layers) == {"tpu-v5e"}
+        assert simulate(own.scenario).fits
 
 
 def test_words_and_errors(mixture: Scenario, pools: Make) -> None:
