@@ -54,8 +54,8 @@ def test_json(silicost: Run, command: str) -> None:
     assert type(result["max_batch"]) is int
     asked = result["configuration"]
     assert asked["plan"].keys() == {
-        "tp", "pp", "dp", "ep", "micro_batch", "recompute", "cp", "vpp", "sequence", "zero", "schedule", "etp", "cp_comm",
-        "shard", "overlap", "offload", "stages",
+        "tp", "pp", "dp", "ep", "micro_batch", "recompute", "cp", "vpp", "sequence", "zero", "schedule", "etp",
+        "cp_comm", "shard", "overlap", "offload", "stages",
     }  # fmt: skip
     assert {type(asked[key]) for key in ("batch", "isl", "osl", "count")} == {int}
     (pool,) = result["pools"]
