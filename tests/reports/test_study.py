@@ -27,11 +27,15 @@ from reports.study import (
     Best,
     Bin,
     Cloud,
+    Contest,
+    Crossing,
+    Curve,
     Factor,
     FrontPoint,
     Gain,
     Heat,
     Measure,
+    Mixture,
     Ratio,
     Reason,
     Shares,
@@ -106,6 +110,15 @@ def card_of(**changes: Any) -> StudyCard:
     return dataclasses.replace(card, **changes)
 
 
+def mixture_of(other: str = "alone") -> Mixture:
+    """A mixture that begins to pay between the second and the third value of its axis."""
+    axis = Factor("batch", ("1", "4", "16"), (1.0, 4.0, 16.0))
+    curves = (Curve("both", (0.02, 0.01, 0.002)), Curve(other, (0.01, 0.008, NAN)))
+    crossing = Crossing(other, 4.0, 16.0, 7.0, True)
+    contest = Contest(0, curves, (crossing,), "It pays in batch at 16.", ((other, "better in batch at 16"),))
+    return Mixture(axis, (("rate", "2"),), (contest,))
+
+
 NOTHING = StudyCard("Nothing", "", "No point has an answer.", 0, 0, (), ())
 
 
@@ -128,6 +141,8 @@ def page(text: str, parse: Parse) -> Any:
 def test_conformance(figure: Figure[StudyCard], card: StudyCard) -> None:
     assert re.fullmatch(r"[a-z-]+", figure.name)
     assert figure.reading.endswith(".")
+    if figure.name == "mixture":
+        card = dataclasses.replace(card, mixtures=(mixture_of(),))
     assert figure.applies(card)
     drawn = figure.draw(card)
     assert isinstance(drawn, Markup)
@@ -234,9 +249,20 @@ PARTS: dict[str, Any] = {
 def test_what_is_missing_leaves_the_rest(card: StudyCard, part: str, parse: Parse) -> None:
     without = dataclasses.replace(card, **{part: PARTS[part]})
     page = parse(render_study(without))
-    left_out = {figure.title for figure in FIGURES if not figure.applies(without)}
+    left_out = {figure.title for figure in FIGURES if figure.applies(card) and not figure.applies(without)}
     assert len(left_out) == 1
     assert not left_out & set(page.shown)
+
+
+def test_a_mixture_stands_in_place_of_medians(card: StudyCard, parse: Parse) -> None:
+    other = "<img src=x>"
+    page = parse(render_study(dataclasses.replace(card, mixtures=(mixture_of(other),) * 8)))
+    assert "Where the mixture pays" in page.shown
+    assert "Along each axis of numbers" not in page.shown
+    assert "begins to pay" in page.shown
+    assert "4 and 16" in page.shown
+    assert "img" not in page.tags
+    assert any("Not drawn: 2 further values" in shown for shown in page.shown)
 
 
 def test_the_file_is_written_whole(tmp_path: Path, card: StudyCard, text: str) -> None:
