@@ -122,22 +122,33 @@ def columns_of(asked: Question, question: dict[str, Value]) -> tuple[Prepared, B
     return prepared, work, found, fits
 
 
-def _of_cell(
+def fitting(
     asked: Question, spec: DeviceSpec, question: dict[str, Value]
-) -> tuple[tuple[float, Candidate] | Loser, int]:  # fmt: skip
+) -> tuple[tuple[Prepared, Batches, dict[str, Floats], Any] | Loser, int]:  # fmt: skip
+    """``columns_of`` of a cell of which some batch fits, or why there is none; and how many batches were priced."""
     answered = columns_of(asked, question)
     if isinstance(answered, Loser):
         return answered._replace(device_class=spec.device_class), 0
     prepared, work, found, fits = answered
-    count, many = prepared.pool.count, len(work.batch)
+    if fits.any():
+        return answered, len(work.batch)
+    needed, usable = float(found["memory_bytes"].min()), prepared.usable_bytes
+    why = does_not_fit(needed, usable, prepared.pool.count)
+    return Loser(spec.id, spec.device_class, "memory", why, math.log(needed / usable)), len(work.batch)
+
+
+def _of_cell(
+    asked: Question, spec: DeviceSpec, question: dict[str, Value]
+) -> tuple[tuple[float, Candidate] | Loser, int]:  # fmt: skip
+    answered, many = fitting(asked, spec, question)
+    if isinstance(answered, Loser):
+        return answered, many
+    prepared, work, found, fits = answered
+    count = prepared.pool.count
 
     def lost(code: str, why: str, off: float) -> tuple[Loser, int]:
         return Loser(spec.id, spec.device_class, code, why, off), many
 
-    if not fits.any():
-        needed = float(found["memory_bytes"].min())
-        usable = prepared.usable_bytes
-        return lost("memory", does_not_fit(needed, usable, count), math.log(needed / usable))
     rate = rate_of(asked, prepared)
     usd_per_s = np.full(many, np.nan)
     if rate is not None:

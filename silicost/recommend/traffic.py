@@ -20,7 +20,7 @@ from hardware_specs.records import DeviceSpec
 from reports.numbers import quantity
 from silicost.recommend.batches import (
     bound_of,
-    columns_of,
+    fitting,
     nearest_miss,
     plans_of,
     questions_of,
@@ -29,7 +29,6 @@ from silicost.recommend.batches import (
 from silicost.recommend.candidates import (
     Candidate,
     Loser,
-    does_not_fit,
     loss,
     over_budget,
     over_hourly,
@@ -67,19 +66,15 @@ def screened(asked: Question, spec: DeviceSpec) -> tuple[Candidate | Loser, int]
 
 
 def _of_cell(asked: Question, spec: DeviceSpec, question: dict[str, Value]) -> tuple[Candidate | Loser, int]:
-    answered = columns_of(asked, question)
+    answered, many = fitting(asked, spec, question)
     if isinstance(answered, Loser):
-        return answered._replace(device_class=spec.device_class), 0
+        return answered, many
     prepared, work, found, fits = answered
-    count, many = prepared.pool.count, len(work.batch)
+    count = prepared.pool.count
 
     def lost(code: str, why: str, off: float) -> tuple[Loser, int]:
         return Loser(spec.id, spec.device_class, code, why, off), many
 
-    if not fits.any():
-        needed = float(found["memory_bytes"].min())
-        usable = prepared.usable_bytes
-        return lost("memory", does_not_fit(needed, usable, count), math.log(needed / usable))
     first_s, each_s, whole_s = found["ttft_s"][0], found["tpot_s"], found["e2e_s"]
     holds, margins = fits.copy(), np.zeros(many)
     for limit in asked.limits:

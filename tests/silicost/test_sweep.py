@@ -262,8 +262,8 @@ def test_the_readme_quotes_what_is_printed(silicost: Run) -> None:
     lines = [line.split() for line in quoted.splitlines() if line.startswith("    ") and "silicost" not in line]
     assert len(lines) == 6
     assert all(line in printed for line in lines)
-    assert "Sixteen such studies" in readme
-    assert len(shipped_studies()) == 16
+    assert "Twenty-one such studies" in readme
+    assert len(shipped_studies()) == 21
 
 
 def test_a_search_looks_at_some_points(silicost: Run) -> None:
@@ -278,7 +278,9 @@ def test_a_search_looks_at_some_points(silicost: Run) -> None:
 def test_the_list_names_what_each_study_asks(silicost: Run) -> None:
     rows = silicost("sweep --list --format json").json
     assert {row["name"] for row in rows} == set(shipped_studies())
-    assert all(row["question"].endswith("?") and row["title"] and row["points"] >= 100 for row in rows)
+    assert all(row["question"].endswith("?") and row["title"] for row in rows)
+    # Mixtures are simulated point by point: theirs are few.
+    assert all(row["points"] >= (20 if row["name"].startswith("mixed-") else 100) for row in rows)
     assert "old-gpus" in silicost("sweep --list").out
     assert not Path("runs").exists()
 

@@ -30,10 +30,11 @@ PATIENCE_S = 60.0
 
 
 def start(folder: Path, toy: Toy) -> subprocess.Popen[bytes]:
-    """A study in a process group of its own."""
+    """A study in a process group of its own, which heeds Ctrl-C even where jobs in the background do not."""
     return subprocess.Popen(
         [sys.executable, str(HERE / "toy_run.py"), str(folder), toy.text, "local", str(WORKERS)],
         env={**os.environ, "PYTHONPATH": PATHS}, start_new_session=True, stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 
