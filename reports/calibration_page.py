@@ -6,20 +6,20 @@ from pathlib import Path
 
 from hardware_specs.files import write_text
 from reports.calibration import MachineCard
-from reports.figure import calibration_figures
-from reports.templating import render
+from reports.figure import calibration_figures, drawn
+from reports.templating import render_page
 
 
-def write_calibration(path: Path, card: MachineCard) -> None:
+def write_calibration(path: Path, card: MachineCard, static: bool = False) -> None:
     """Write the page of ``card`` to ``path``, whole or not at all.
 
     Raises:
         InputError: the place cannot be written.
     """
-    write_text(path, render_calibration(card))
+    write_text(path, render_calibration(card, static))
 
 
-def render_calibration(card: MachineCard) -> str:
+def render_calibration(card: MachineCard, static: bool = False) -> str:
     """The page of ``card`` as one HTML document; the same card gives the same bytes."""
-    figures = [(figure, figure.draw(card)) for figure in calibration_figures() if figure.applies(card)]
-    return render("calibration.html", title=card.title, lead=card.lead, figures=figures, card=card)
+    figures = drawn(calibration_figures(), card, static)
+    return render_page("calibration.html", static, title=card.title, lead=card.lead, figures=figures, card=card)

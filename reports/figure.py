@@ -26,7 +26,8 @@ class Figure(Generic[Subject]):
 
     ``name`` is its anchor, ``order`` its place on the page, ``reading`` one sentence that says how to read it.
     ``applies`` says whether the subject holds what it shows; ``draw`` returns HTML or SVG and is called only then.
-    It returns ``Markup``: whatever else it returned would be shown as text.
+    It returns ``Markup``: whatever else it returned would be shown as text. ``draw_static`` is for pages without
+    scripts; None where ``draw`` is good without them.
     """
 
     name: str
@@ -35,6 +36,22 @@ class Figure(Generic[Subject]):
     reading: str
     applies: Callable[[Subject], bool]
     draw: Callable[[Subject], Markup]
+    draw_static: Callable[[Subject], Markup] | None = None
+
+
+def drawn(
+    figures: Sequence[Figure[Subject]], subject: Subject, static: bool = False
+) -> list[tuple[Figure[Subject], Markup]]:
+    """Those of ``figures`` that apply to ``subject``, each with what it draws.
+
+    Args:
+        static: whether the page will have no scripts.
+    """
+    return [
+        (figure, (figure.draw_static if static and figure.draw_static else figure.draw)(subject))
+        for figure in figures
+        if figure.applies(subject)
+    ]
 
 
 def all_figures() -> tuple[Figure[Results], ...]:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from hardware_specs.files import write_text
-from reports.figure import all_figures
+from reports.figure import all_figures, drawn
 from reports.headline import device_class, headlines_of, kind_name, metrics_of
 from reports.numbers import Cell, cell_of, metric_of
 from reports.palette import role
-from reports.templating import render
+from reports.templating import render_page
 from reports.text import labels_of
 from simulator.result import OperatorCost, Result
 
@@ -46,30 +46,32 @@ class Section(NamedTuple):
     shown_share: float
 
 
-def write_report(path: Path | str, results: Sequence[Result], title: str, lead: str = "") -> None:
+def write_report(path: Path | str, results: Sequence[Result], title: str, lead: str = "", static: bool = False) -> None:
     """Write the page of ``results`` to ``path``, whole or not at all.
 
     Raises:
         InputError: the place cannot be written.
     """
-    write_text(Path(path), render_report(results, title, lead))
+    write_text(Path(path), render_report(results, title, lead, static))
 
 
-def render_report(results: Sequence[Result], title: str, lead: str = "") -> str:
+def render_report(results: Sequence[Result], title: str, lead: str = "", static: bool = False) -> str:
     """The page of ``results`` as one HTML document.
 
     Args:
         results: in the order of their sections; tables rank them by themselves.
         title: heading of the page.
         lead: one paragraph below it.
+        static: without scripts.
     """
-    figures = [(figure, figure.draw(results)) for figure in all_figures() if figure.applies(results)]
+    figures = drawn(all_figures(), results, static)
     labels = labels_of(results)
     sections = [
         _section(place, label, result) for place, (label, result) in enumerate(zip(labels, results, strict=True))
     ]
-    return render(
+    return render_page(
         "page.html",
+        static,
         title=title,
         lead=lead,
         figures=figures,

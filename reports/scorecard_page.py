@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from hardware_specs.files import write_text
-from reports.figure import score_figures
+from reports.figure import drawn, score_figures
 from reports.numbers import number, whole
 from reports.score_figures.scores import COLUMNS, written
 from reports.scorecard import KINDS, Figures, KindScores, Scorecard
-from reports.templating import render
+from reports.templating import render_page
 
 _SHOWN_TABLES: Final = 60
 
@@ -24,20 +24,21 @@ class Card(NamedTuple):
     lines: list[tuple[str, str]]
 
 
-def write_scorecard(path: Path, card: Scorecard) -> None:
+def write_scorecard(path: Path, card: Scorecard, static: bool = False) -> None:
     """Write the page of ``card`` to ``path``, whole or not at all.
 
     Raises:
         InputError: the place cannot be written.
     """
-    write_text(path, render_scorecard(card))
+    write_text(path, render_scorecard(card, static))
 
 
-def render_scorecard(card: Scorecard) -> str:
+def render_scorecard(card: Scorecard, static: bool = False) -> str:
     """The page of ``card`` as one HTML document; the same card gives the same bytes."""
-    figures = [(figure, figure.draw(card)) for figure in score_figures() if figure.applies(card)]
-    return render(
+    figures = drawn(score_figures(), card, static)
+    return render_page(
         "scorecard.html",
+        static,
         title=card.title,
         lead="",
         figures=figures,

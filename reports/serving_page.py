@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from reports.axis import Axis, Tick, axis_of
-from reports.figure import Figure
+from reports.figure import Figure, drawn
 from reports.numbers import Cell, quantity, share
 from reports.serving import Measured, Objective, ServedCard
 from reports.serving_figures import latency, links, over_time, pipeline, pools, prediction, splits, tenants
-from reports.templating import render
+from reports.templating import render_page
 from reports.whatif_axis import fine_ticks
 
 FIGURES: Final[tuple[Figure[ServedCard], ...]] = tuple(
@@ -43,13 +43,13 @@ class Shown(NamedTuple):
     ticks: list[Tick]
 
 
-def render_served(card: ServedCard) -> str:
+def render_served(card: ServedCard, static: bool = False) -> str:
     """The page of ``card`` as one HTML document; the same card gives the same bytes."""
-    figures = [(figure, figure.draw(card)) for figure in FIGURES if figure.applies(card)]
+    figures = drawn(FIGURES, card, static)
     shown = [shown_objective(each) for each in card.objectives[:MOST_OBJECTIVES]]
     left_out = len(card.objectives) - len(shown)
-    return render(
-        "serving.html", title=card.title, lead=card.lead, figures=figures, card=card, objectives=shown,
+    return render_page(
+        "serving.html", static, title=card.title, lead=card.lead, figures=figures, card=card, objectives=shown,
         left_out=left_out,
     )  # fmt: skip
 

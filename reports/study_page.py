@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Final
 
 from hardware_specs.files import write_text
-from reports.figure import Figure
+from reports.figure import Figure, drawn
 from reports.study import StudyCard
 from reports.study_figures import asked, bars, gains, heat, lines, mixtures, pareto, provenance, reasons, shares
-from reports.templating import render
+from reports.templating import render_page
 
 FIGURES: Final[tuple[Figure[StudyCard], ...]] = tuple(
     sorted(
@@ -20,16 +20,16 @@ FIGURES: Final[tuple[Figure[StudyCard], ...]] = tuple(
 """Every figure of ``reports.study_figures``, in the order of the page."""
 
 
-def write_study(path: Path, card: StudyCard) -> None:
+def write_study(path: Path, card: StudyCard, static: bool = False) -> None:
     """Write the page of ``card`` to ``path``, whole or not at all.
 
     Raises:
         InputError: the place cannot be written.
     """
-    write_text(path, render_study(card))
+    write_text(path, render_study(card, static))
 
 
-def render_study(card: StudyCard) -> str:
+def render_study(card: StudyCard, static: bool = False) -> str:
     """The page of ``card`` as one HTML document; the same card gives the same bytes."""
-    figures = [(figure, figure.draw(card)) for figure in FIGURES if figure.applies(card)]
-    return render("study.html", title=card.title, lead=card.question, figures=figures, card=card)
+    figures = drawn(FIGURES, card, static)
+    return render_page("study.html", static, title=card.title, lead=card.question, figures=figures, card=card)

@@ -9,12 +9,19 @@ import jinja2
 from markupsafe import Markup
 
 from reports import numbers, palette
+from reports.static import without_scripts
 from reports.text import plain, short
 
 
 def render(template: str, **values: Any) -> Markup:
     """The HTML of a template of ``reports/templates``."""
     return Markup(_environment().get_template(template).render(**values))
+
+
+def render_page(template: str, static: bool, **values: Any) -> str:
+    """A whole page; a ``static`` one has no scripts."""
+    page = render(template, **values)
+    return without_scripts(page) if static else page
 
 
 @cache
