@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hardware_specs.files import write_text
 from reports.calibration import MachineCard
 from reports.figure import calibration_figures, drawn
+from reports.page_data import Page, write_page
 from reports.templating import render_page
 
 
@@ -16,7 +16,7 @@ def write_calibration(path: Path, card: MachineCard, static: bool = False) -> No
     Raises:
         InputError: the place cannot be written.
     """
-    write_text(path, render_calibration(card, static))
+    write_page(path, render_calibration(card, static), Page("calibration", card))
 
 
 def render_calibration(card: MachineCard, static: bool = False) -> str:

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from hardware_specs.files import write_text
 from reports.figure import all_figures, drawn
 from reports.headline import device_class, headlines_of, kind_name, metrics_of
 from reports.numbers import Cell, cell_of, metric_of
+from reports.page_data import Page, write_page
 from reports.palette import role
 from reports.templating import render_page
 from reports.text import labels_of
@@ -52,7 +52,8 @@ def write_report(path: Path | str, results: Sequence[Result], title: str, lead: 
     Raises:
         InputError: the place cannot be written.
     """
-    write_text(Path(path), render_report(results, title, lead, static))
+    html = render_report(results, title, lead, static)
+    write_page(Path(path), html, Page("results", tuple(results), title, lead))
 
 
 def render_report(results: Sequence[Result], title: str, lead: str = "", static: bool = False) -> str:

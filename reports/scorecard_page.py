@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from hardware_specs.files import write_text
 from reports.figure import drawn, score_figures
 from reports.numbers import number, whole
+from reports.page_data import Page, write_page
 from reports.score_figures.scores import COLUMNS, written
 from reports.scorecard import KINDS, Figures, KindScores, Scorecard
 from reports.templating import render_page
@@ -30,7 +30,7 @@ def write_scorecard(path: Path, card: Scorecard, static: bool = False) -> None:
     Raises:
         InputError: the place cannot be written.
     """
-    write_text(path, render_scorecard(card, static))
+    write_page(path, render_scorecard(card, static), Page("scorecard", card))
 
 
 def render_scorecard(card: Scorecard, static: bool = False) -> str:

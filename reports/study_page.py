@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from hardware_specs.files import write_text
 from reports.figure import Figure, drawn
+from reports.page_data import Page, write_page
 from reports.study import StudyCard
 from reports.study_figures import asked, bars, gains, heat, lines, mixtures, pareto, provenance, reasons, shares
 from reports.templating import render_page
@@ -26,7 +26,7 @@ def write_study(path: Path, card: StudyCard, static: bool = False) -> None:
     Raises:
         InputError: the place cannot be written.
     """
-    write_text(path, render_study(card, static))
+    write_page(path, render_study(card, static), Page("study", card))
 
 
 def render_study(card: StudyCard, static: bool = False) -> str:

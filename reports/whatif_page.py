@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hardware_specs.files import write_text
 from reports.figure import drawn
+from reports.page_data import Page, write_page
 from reports.templating import render_page
 from reports.whatif import WhatIf
 from reports.whatif_figures import WHATIF_FIGURES
@@ -17,7 +17,7 @@ def write_whatif(path: Path, shown: WhatIf, static: bool = False) -> None:
     Raises:
         InputError: the place cannot be written.
     """
-    write_text(path, render_whatif(shown, static))
+    write_page(path, render_whatif(shown, static), Page("whatif", shown))
 
 
 def render_whatif(shown: WhatIf, static: bool = False) -> str:

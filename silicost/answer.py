@@ -121,18 +121,20 @@ def warn(result: Result) -> None:
 def write_files(
     folder: Path, results: list[Result], title: str, lead: str, more: tuple[str, dict[str, Any]] | None = None
 ) -> None:  # fmt: skip
-    """``result.json`` (an array if there are several) and ``report.html`` in ``folder``, both or none.
+    """``result.json`` (an array if there are several), ``report.html`` and its data in ``folder``, all or none.
 
     Args:
         more: what follows from the results, as ``show`` has it: a key of the JSON form, the lead of the page.
     """
     from reports.page import render_report
+    from reports.page_data import Page, page_texts
     from silicost.output import json_text
 
     whole = [{**result.as_json(), **({more[0]: more[1]} if more else {})} for result in results]
     lead = f"{lead} {_in_words(*more)}".strip() if more else lead
     data, page = json_text(whole if len(whole) > 1 else whole[0]), render_report(results, title, lead)
-    write_texts({folder / "result.json": data, folder / "report.html": page})
+    texts = page_texts(folder / "report.html", page, Page("results", tuple(results), title, lead))
+    write_texts({folder / "result.json": data, **texts})
 
 
 def show(result: Result, how: Format, more: tuple[str, dict[str, Any]] | None = None) -> None:

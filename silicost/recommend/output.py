@@ -89,10 +89,11 @@ def write_files(folder: Path, found: Sequence[Recommendation], title: str) -> No
         InputError: the folder cannot be written.
     """
     from reports.page import render_report
+    from reports.page_data import Page, page_texts
 
     whole = [json_of(each) for each in found]
     winners = [each.ranked[0].result for each in found if each.ranked and each.ranked[0].result is not None]
-    texts = {folder / "recommendation.json": json_text(whole if len(whole) > 1 else whole[0])}
+    texts: dict[Path, str | bytes] = {folder / "recommendation.json": json_text(whole if len(whole) > 1 else whole[0])}
     if winners:
         plain = [result.as_json() for result in winners]
         texts[folder / "result.json"] = json_text(plain if len(plain) > 1 else plain[0])
@@ -100,7 +101,9 @@ def write_files(folder: Path, found: Sequence[Recommendation], title: str) -> No
             shown = [each.result for each in found[0].ranked[: found[0].asked.top] if each.result is not None]
         else:
             shown = winners
-        texts[folder / "report.html"] = render_report(shown, title, "; ".join(verdict(each) for each in found))
+        lead = "; ".join(verdict(each) for each in found)
+        page = render_report(shown, title, lead)
+        texts |= page_texts(folder / "report.html", page, Page("results", tuple(shown), title, lead))
     write_texts(texts)
 
 

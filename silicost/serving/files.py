@@ -82,8 +82,7 @@ def write_files(places: Places, answer: Answer) -> None:
     if places.out:
         from silicost.serving.page import page_and_result
 
-        page, result = page_and_result(answer)
-        texts |= {Path(places.out) / REPORT: page, Path(places.out) / RESULT: result}
+        texts |= page_and_result(Path(places.out) / REPORT, Path(places.out) / RESULT, answer)
     write_texts(texts)
 
 

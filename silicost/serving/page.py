@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from reports.numbers import number
+from reports.page_data import Page, page_texts
 from reports.serving import Measured, Objective, ServedCard, ValueCard
 from reports.serving_page import render_served, verdict_of
 from silicost import __version__
@@ -30,9 +32,10 @@ _FEW = 100
 """Requests below which nothing is said about overload."""
 
 
-def page_and_result(answer: Answer) -> tuple[str, str]:
-    """The page of a served run, and its result as JSON."""
-    return render_served(card_of(answer)), json_text(json_of(answer))
+def page_and_result(page: Path, result: Path, answer: Answer) -> dict[Path, str | bytes]:
+    """The page of a served run with its data, and its result as JSON, by the places of their files."""
+    card = card_of(answer)
+    return {**page_texts(page, render_served(card), Page("served", card)), result: json_text(json_of(answer))}
 
 
 def card_of(answer: Answer) -> ServedCard:
