@@ -9,7 +9,7 @@ from functools import lru_cache
 import msgspec
 
 from hardware_specs.errors import InputError, about
-from hardware_specs.records import SystemSpec
+from hardware_specs.records import DeviceSpec, SystemSpec
 from simulator.checks import check_hardware, check_pools, check_workload
 from simulator.compatibility import check_kernels, words_of
 from simulator.devices.model import DeviceModel, compile_device
@@ -87,7 +87,8 @@ def prepare_pool(scenario: Scenario, pool: Pool) -> Prepared:
     with about("system"):
         group, ranks = scenario.group_of(pool), scenario.ranks_of(pool)
         network = Network(scenario.system, scenario.links, pool.device, group, ranks)
-    runtime = on_host(pool.runtime, scenario.system)
+    runtime = with_ranks(on_host(pool.runtime, scenario.system), plan.tp)
+    runtime = in_turn(runtime, plan.tp * plan.dp * chips_of(pool.device))
     if runtime is not pool.runtime:
         pool = msgspec.structs.replace(pool, runtime=runtime)
     casts = precision.scaling is not None or bool(precision.quantize)
@@ -96,7 +97,7 @@ def prepare_pool(scenario: Scenario, pool: Pool) -> Prepared:
         pool,
         compile_device(pool.device, _casting(pool.runtime) if casts else pool.runtime),
         precision,
-        Lowering(precision, sharding, frozenset(pool.runtime.fusions)),
+        Lowering(precision, sharding, frozenset(pool.runtime.fusions), pool.runtime.experts),
         network,
         communicators_of(network, pool.plan, pool.runtime.collectives),
     )
@@ -127,9 +128,37 @@ def on_host(runtime: Runtime, system: SystemSpec) -> Runtime:
 
 
 @lru_cache(maxsize=64)
+def with_ranks(runtime: Runtime, ways: int) -> Runtime:
+    """``runtime`` whose host step holds what it sends to ``ways`` tensor parallel ranks. Cached, as ``_slower``."""
+    if runtime.host_rank is None or ways == 1:
+        return runtime
+    step, each = runtime.host_step, runtime.host_rank
+    text = f"{step.text} + {ways - 1} x {each.text} (ranks)"
+    return msgspec.structs.replace(
+        runtime, host_step=msgspec.structs.replace(step, value=step.value + (ways - 1) * each.value, text=text)
+    )
+
+
+def chips_of(device: DeviceSpec) -> int:
+    """Chips of a card that is described as one device."""
+    compute = device.compute
+    return int(compute.units.value) if compute.unit_name == "chips" and compute.units else 1
+
+
+@lru_cache(maxsize=64)
+def in_turn(runtime: Runtime, chips: int) -> Runtime:
+    """``runtime`` whose one thread launches each operator on ``chips`` after another. Cached, as ``_slower``."""
+    if not runtime.launches_in_turn or chips == 1:
+        return runtime
+    one = runtime.launch
+    launch = msgspec.structs.replace(one, value=one.value * chips, text=f"{one.text} x {chips} (chips)")
+    return msgspec.structs.replace(runtime, launch=launch)
+
+
+@lru_cache(maxsize=64)
 def _slower(runtime: Runtime, speed: float) -> Runtime:
     """Cached, so that equal runtimes stay one object, by which compiled devices are known."""
-    facts = {name: getattr(runtime, name) for name in ("launch", "host_step", "host_sequence")}
+    facts = {name: getattr(runtime, name) for name in ("launch", "host_step", "host_sequence", "host_rank")}
     scaled = {
         name: msgspec.structs.replace(fact, value=fact.value / speed, text=f"{fact.text} / {speed:g} (host)")
         for name, fact in facts.items()

@@ -117,7 +117,7 @@ def ssm_scan(
         flops = rows * (2.0 * chunk * (state * groups + inner) + 4.0 * state * inner)
         vector = 3.0 * rows * chunk * heads
     return Operator(
-        name, OpKind.SSM_SCAN, dtype, rows, inner, state, flops=flops, vector_flops=vector,
+        name, OpKind.SSM_SCAN, dtype, rows, inner, state, batch=batch, flops=flops, vector_flops=vector,
         weight_bytes=4.0 * (2.0 * heads if heads else inner * (state + 1.0)),
         read_bytes=rows * (inner + steps + 2.0 * groups * state) * e + states,
         write_bytes=rows * inner * e + states,

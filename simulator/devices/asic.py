@@ -10,7 +10,8 @@ Products run on systolic arrays (``simulator.devices.systolic``), with what sets
   ``repack_bytes_per_s`` of the packed bytes: 0 where they do not. A product of few rows unpacks them on the way.
 - Stacks that capture the steps of decode alone launch each operator of a prompt from the host, ``prompt_launch_s``;
   kernels that are timed alone, with no gap between them, leave that out.
-- State space scans have no kernel of their own: elementwise passes over the state, ``scan_share`` of the vector rate.
+- Scans of prompts have a kernel (``ttnn.experimental.prefix_scan`` of tt-metal); a step of a state space is elementwise
+  passes over the state, ``scan_share`` of the vector rate.
 
 Reference: Lie, "Cerebras Architecture Deep Dive", IEEE Micro 2023, doi:10.1109/MM.2023.3256384; Abts et al., "Think
 Fast", ISCA 2020, doi:10.1109/ISCA45697.2020.00023, and ISCA 2022, doi:10.1145/3470496.3527405.
@@ -69,7 +70,7 @@ def cost(ops: Any, which: Any, records: Any, out: Any) -> None:
                 share, stream = p.attention_share * 0.25, p.kv_share
             elif family == VECTOR:
                 stream = p.vector_share
-                if ops.kind[i] == _SCAN:
+                if ops.kind[i] == _SCAN and ops.m[i] <= ops.batch[i]:
                     fixed_s += ops.vector_flops[i] / (p.vector_peak * p.scan_share)
             elif ops.flops[i] > 0.0:
                 rows = ops.m[i] / ops.batch[i] if family == MOE else ops.m[i]
@@ -128,7 +129,7 @@ def chips_needed(weight_bytes: float, cache_bytes: float, activation_bytes: floa
 FITS = (
     Fit(
         "asic-scans", ("tenstorrent",), date="2026-11-26",
-        rule="scan_share by hand, rounded: the Mamba rows of Wormhole run their scans at 7 thousandths",
+        rule="scan_share by hand, rounded: the steps of Mamba on Wormhole run their scans at 7 thousandths",
         devices=("wormhole-n150",), rows=2,
     ),
     Fit(
@@ -152,7 +153,7 @@ LAW = register(
             constant("kv_share", "number", 0.70, "share of the bandwidth that decode attention reads the cache at"),
             constant("vector_share", "number", 0.60, "share of bandwidth and vector rate of elementwise operators"),
             Parameter("dequantize_share", "number", unpack_share, "share of the vector rate of weight unpacking"),
-            constant("scan_share", "number", 5e-3, "share of the vector rate of state space scans without a kernel"),
+            constant("scan_share", "number", 7e-3, "share of the vector rate of steps of a state space"),
             constant("overlap_exponent", "number", 3.0, "how well compute hides memory time"),
             Parameter("floor_s", "s", issue_s, "shortest operator: issue, DMA and hops"),
             constant("prompt_launch_s", "s", 0.0, "launching an operator of a prompt, where those are not captured"),

@@ -332,7 +332,7 @@ class LayerWriter:
             self._add(op.collective("moe.reduce_scatter.experts", OpKind.REDUCE_SCATTER, size * joined, joined, "etp"))
         if s.ep > 1:
             self._add(op.collective("moe.combine", OpKind.ALL_TO_ALL, size, s.ep, "ep"))
-        self._add(op.elementwise("moe.weighted_sum", own, hidden, self.dtype, inputs=e.top_k))
+        self._add(op.elementwise("moe.weighted_sum", own, hidden, self.dtype, inputs=self._passed(e)))
         beside = e.shared_width + e.dense_width
         if beside:
             self._mlp(FeedForward(beside, e.gated), "moe.shared")
@@ -340,15 +340,21 @@ class LayerWriter:
                 self._add(op.gemm("moe.shared.scale", rows, 1.0, hidden, p.attention))
             self._add(op.elementwise("moe.shared.add", rows, hidden, self.dtype))
 
+    def _passed(self, e: Experts) -> float:
+        """Experts that each token passes."""
+        every = self.how.experts == "all" or (self.how.experts == "prompts" and self.tokens.q_len > 1)
+        return e.count if every else e.top_k
+
     def _routed(self, e: Experts, routed: float) -> None:
         """The experts of one device for ``routed`` tokens of its group: one grouped call, or of low rank several."""
         p, s, hidden = self.how.precision, self.how.sharding, self.arch.hidden
         projections, width = 3 if e.gated else 2, part(e.width, s.expert_tp)
-        loops = op.active_experts(routed, e.count, e.top_k) / s.ep
+        passed = self._passed(e)
+        loops = op.active_experts(routed, e.count, passed) / s.ep
 
         def call(name: str, width: float, hidden: float, projections: int, kernels: int, copies: float) -> Operator:
             product = op.moe_gemm(
-                name, routed, width, hidden, e.count, e.top_k, p.compute, projections=projections,
+                name, routed, width, hidden, e.count, passed, p.compute, projections=projections,
                 weight_bits=p.weight_bits, dequantize=p.dequantize, local_share=1.0 / s.ep,
                 calls=1.0 if self.how.fused("experts") else kernels * loops,
             )  # fmt: skip
@@ -356,17 +362,17 @@ class LayerWriter:
 
         fused = e.gated and self.how.fused("gate_up")
         into, back = rank_of(e.width, hidden, self.arch.low_rank), rank_of(hidden, e.width, self.arch.low_rank)
-        rows = routed * e.top_k / s.ep
+        rows = routed * passed / s.ep
         if p.quantize:
             self._quantise("moe.experts", routed, hidden, True)
             self._quantise("moe.experts.inner", rows, width, not self.how.fused("experts"))
         if not into and not back:
-            whole = call("moe.experts", width, hidden, projections, projections - int(fused), e.top_k)
+            whole = call("moe.experts", width, hidden, projections, projections - int(fused), passed)
             narrow = (1.0 - BITS[p.compute] / BITS[p.attention]) if p.quantize else 0.0
             self._add(replace(whole, read_bytes=whole.read_bytes - narrow * rows * hidden * p.activation_bytes))
             return
         ins = projections - 1
-        self._add(call("moe.experts.in.first", ins * float(into), hidden, 1, 1, e.top_k))
+        self._add(call("moe.experts.in.first", ins * float(into), hidden, 1, 1, passed))
         for number in range(ins):
             self._add(call(f"moe.experts.in.second{number}", width, into, 1, 1, 1.0))
         self._add(op.activation("moe.experts.activation", rows, width, self.dtype, gated=e.gated))

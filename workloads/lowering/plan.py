@@ -163,6 +163,8 @@ class Lowering:
     precision: Precision = field(default_factory=Precision)
     sharding: Sharding = field(default_factory=Sharding)
     fusions: frozenset[str] = frozenset()
+    experts: str = "routed"
+    """One of ``workloads.runtimes.record.EXPERT_RUNS``."""
 
     def fused(self, name: str) -> bool:
         """Whether the runtime fuses ``name`` (see ``workloads.runtimes.record.FUSIONS``)."""
@@ -228,11 +230,15 @@ def _check_exchange(model: str, attention: Attention, sharding: Sharding) -> Non
 
 
 def _check_heads(model: str, attention: Attention, tp: int, pads_heads: bool) -> None:
-    """Refuse a tp that leaves a rank a part of a head. Latents of MLA are not cut, so they have no say."""
+    """Refuse a tp that leaves a rank a part of a head. Latents of MLA are not cut, so they have no say.
+
+    Where heads are padded and all share one key, ranks beyond the heads take sequences of the batch (Pope et al.,
+    arXiv:2211.05102, section 3.3): a rank has at most the work of one head.
+    """
     heads = attention.heads
     shared = heads if attention.kind == "mla" else attention.kv_heads
     if pads_heads:
-        if tp > heads:
+        if tp > heads and shared > 1:
             raise InputError(f"--tp {tp}: {model} has only {heads} heads; use at most that")
         return
     if heads % tp == 0 and (shared % tp == 0 or tp % shared == 0):

@@ -9,7 +9,7 @@ from hardware_specs.errors import InputError, nearest
 from hardware_specs.facts import Fact
 from hardware_specs.records import DEVICE_CLASSES, DeviceSpec
 from workloads.collectives.catalogue import library_names
-from workloads.runtimes.record import FUSIONS, OVERLAPS, Runtime
+from workloads.runtimes.record import EXPERT_RUNS, FUSIONS, OVERLAPS, Runtime
 
 HIGHEST_FACTOR = 1.5
 """A kernel factor above this is a mistake: the device law describes a well-tuned vendor library."""
@@ -41,6 +41,7 @@ def load_runtime(name: str | Path) -> Runtime:
     runtime = _CATALOGUE.load(name)
     _check_words(runtime, "device_classes", runtime.device_classes, DEVICE_CLASSES)
     _check_words(runtime, "fusions", runtime.fusions, FUSIONS)
+    _check_words(runtime, "experts", (runtime.experts,), tuple(EXPERT_RUNS))
     _check_words(runtime, "can_overlap", runtime.can_overlap, tuple(OVERLAPS))
     _check_words(runtime, "collectives", (runtime.collectives,), library_names())
     check_numbers(runtime)

@@ -35,6 +35,13 @@ PACKED_KERNELS: dict[str, float] = {"": 0.0, "few": 0.5, "row": 1.0, "tile": 8.0
 "tile" take dot products in int8 with the packed weights, which one row, or 8, share; "few" does so for single rows on
 GPUs alone; "table" adds up table entries, one look-up for each bit of a group of weights (T-MAC, arXiv:2407.00088)."""
 
+EXPERT_RUNS: dict[str, str] = {
+    "routed": "the experts that tokens are routed to",
+    "prompts": "every expert for every token of a prompt, with weights of 0 where none is routed; steps as routed",
+    "all": "every expert for every token: a static graph holds a product for each",
+}
+"""Which experts a runtime computes."""
+
 
 class Factors(msgspec.Struct, frozen=True):
     """Speed of this runtime's kernels relative to the device law, by family (1 = as the law; 0.5 = half).
@@ -66,8 +73,9 @@ class Runtime(msgspec.Struct, frozen=True):
 
     ``launch`` is the time to dispatch one operator when ``graph_mode`` is off [s]; ``graph_launch`` the gap between
     operators inside a captured graph or compiled program; ``host_step`` what the host adds to each iteration
-    (scheduler, sampling, detokenisation), and ``host_sequence`` what it adds for each sequence of the batch (0 where
-    absent). ``memory_utilisation`` is the share of usable memory that weights, cache and activations may fill;
+    (scheduler, sampling, detokenisation), ``host_sequence`` what it adds for each sequence of the batch, and
+    ``host_rank`` what it adds for each tensor parallel rank but the first, which it sends each step (0 where absent).
+    ``memory_utilisation`` is the share of usable memory that weights, cache and activations may fill;
     ``free_memory_share`` the share of what weights, activations and the runtime leave free that the cache of a server
     takes, where the runtime sizes it so (then it goes before ``memory_utilisation``); ``context`` what the runtime
     itself holds on each device [B]. ``prefill_chunk`` is the most prompt tokens that one step takes (0: whole prompts),
@@ -75,10 +83,12 @@ class Runtime(msgspec.Struct, frozen=True):
     ``collectives`` names the library that its devices communicate with, see ``workloads.collectives``.
     ``half_accumulate`` says that 16-bit products accumulate in fp16; ``vector_decode`` that decode attention runs on
     the vector units, one query head at a time, so that many query heads on one key are bound by compute.
-    ``packed_kernel`` is one of ``PACKED_KERNELS``. ``pads_heads`` says that it pads heads so that any tp can cut them;
+    ``packed_kernel`` is one of ``PACKED_KERNELS``, ``experts`` one of ``EXPERT_RUNS``. ``pads_heads`` says that it pads
+    heads so that any tp can cut them (where all share one key, ranks beyond the heads share the sequences);
     ``reserves_answers`` that a server admits a request only with cache for its whole answer, and so never takes one out
     again; ``async_scheduling`` that the host prepares the next iteration of a server while the devices work on this
-    one; ``runs_ahead`` that the launches of a step queue up before the devices, so that a step takes all its launches
+    one; ``launches_in_turn`` that one thread launches an operator on all chips of a replica, one after the other;
+    ``runs_ahead`` that the launches of a step queue up before the devices, so that a step takes all its launches
     or all its kernels, whichever is longer, and not the longer of the two for each operator; ``trains`` that it can run
     a training step; ``shards_replicas`` that data-parallel replicas each hold a part of the weights, gradients and
     optimizer states (ZeRO stage 3, FSDP); ``half_gradients`` the 16-bit formats of training whose gradients are kept
@@ -112,6 +122,7 @@ class Runtime(msgspec.Struct, frozen=True):
     context: Bytes
     factors: Factors
     host_sequence: Seconds | None = None
+    host_rank: Seconds | None = None
     can_overlap: tuple[str, ...] = ()
     vendors: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
@@ -120,10 +131,12 @@ class Runtime(msgspec.Struct, frozen=True):
     collectives: str = "nccl"
     half_accumulate: bool = False
     packed_kernel: str = ""
+    experts: str = "routed"
     vector_decode: bool = False
     pads_heads: bool = False
     async_scheduling: bool = False
     runs_ahead: bool = False
+    launches_in_turn: bool = False
     reserves_answers: bool = False
     free_memory_share: Number | None = None
     trains: bool = False
