@@ -34,6 +34,12 @@ def colour(name: str) -> str:
     return f"#0101{_SLOTS.index(name):02x}"
 
 
+def variable_of(text: str) -> str:
+    """The CSS variable behind a placeholder colour, "var(--ink)"; any other text as it is."""
+    found = _COLOUR.fullmatch(text)
+    return f"var(--{_SLOTS[int(found[1], 16)]})" if found else text
+
+
 @contextmanager
 def drawing(width_in: float, height_in: float) -> Iterator[Drawing]:
     """A new empty figure of that size [in], under settings of its own: text stays text, the output is the same

@@ -9,6 +9,7 @@ import jinja2
 from markupsafe import Markup
 
 from reports import numbers, palette
+from reports.live import scripts_in
 from reports.static import without_scripts
 from reports.text import plain, short
 
@@ -19,8 +20,8 @@ def render(template: str, **values: Any) -> Markup:
 
 
 def render_page(template: str, static: bool, **values: Any) -> str:
-    """A whole page; a ``static`` one has no scripts."""
-    page = render(template, **values)
+    """A whole page; a ``static`` one has no scripts. ``values["figures"]`` are pairs of a figure and what it draws."""
+    page = render(template, live=scripts_in(drawn for _, drawn in values["figures"]), **values)
     return without_scripts(page) if static else page
 
 

@@ -1,0 +1,151 @@
+// Draws live figures: models of Bokeh from JSON, in the colours of the page. No text of the data is run or read as HTML.
+var live = (function () {
+  "use strict";
+  var drawn = [], behaviours = {};
+
+  function quantity(value, units, digits) {
+    if (!Number.isFinite(value)) { return "none"; }
+    var unit = units.find(function (each) { return Math.abs(value) >= 0.9995 * each[0]; }) || units[units.length - 1];
+    if (value === 0) { unit = [1, ""]; }
+    return ((value / unit[0]).toLocaleString("en-US", { maximumSignificantDigits: digits || 3 }) + " " + unit[1]).trim();
+  }
+  function current(text) {
+    var name = /^var\((--[\w-]+)\)$/.exec(text);
+    return name ? getComputedStyle(document.documentElement).getPropertyValue(name[1]).trim() || "#808080" : text;
+  }
+  function isColour(text) { return typeof text === "string" && text.startsWith("var(--"); }
+
+  // Colours are taken out of the JSON before Bokeh reads it; each place is kept, to be set again with the theme.
+  function place(node, places) {
+    if (Array.isArray(node)) { node.forEach(function (each) { place(each, places); }); return; }
+    if (!node || typeof node !== "object") { return; }
+    if (node.type === "object" && node.attributes) {
+      Object.keys(node.attributes).forEach(function (key) {
+        var value = node.attributes[key];
+        if (node.name === "ColumnDataSource" && key === "data") { return; }
+        if (isColour(value)) {
+          places.push([node.id, key, value, false]); node.attributes[key] = current(value);
+        } else if (Array.isArray(value) && value.length && value.every(isColour)) {
+          places.push([node.id, key, value, false]); node.attributes[key] = value.map(current);
+        } else if (value && value.type === "value" && isColour(value.value)) {
+          places.push([node.id, key, value.value, true]); value.value = current(value.value);
+        } else { place(value, places); }
+      });
+    } else { Object.keys(node).forEach(function (key) { place(node[key], places); }); }
+  }
+  function recolour() {
+    drawn.forEach(function (figure) {
+      figure.places.forEach(function (each) {
+        var model = figure.document.get_model_by_id(each[0]), value = each[2], now;
+        if (!model) { return; }
+        now = Array.isArray(value) ? value.map(current) : current(value);
+        model[each[1]] = each[3] ? { value: now } : now;
+      });
+    });
+  }
+
+  // As the still pictures have them: decades; of few decades 2 and 5 or 3 as well, of many every second or third.
+  function roundTicks(low, high) {
+    var from = Math.log10(low), to = Math.log10(high), span = to - from, major = [];
+    if (!(span > 0) || !Number.isFinite(span)) { return { major: [], minor: [] }; }
+    if (span < 0.5) {
+      var raw = (high - low) / 4, ten = Math.pow(10, Math.floor(Math.log10(raw))), step = ten * [1, 2, 5, 10].find(function (k) { return k * ten >= raw; });
+      for (var at = Math.ceil(low / step) * step; at <= high; at += step) { major.push(at); }
+      return { major: major, minor: [] };
+    }
+    var steps = span < 1.2 ? [1, 2, 5] : span < 2 ? [1, 3] : [1], stride = Math.max(1, Math.ceil(span / 5));
+    for (var e = Math.floor(from); e <= Math.ceil(to); e++) {
+      steps.forEach(function (k) { var tick = k * Math.pow(10, e); if (e % stride === 0 && tick >= low && tick <= high) { major.push(tick); } });
+    }
+    return { major: major, minor: [] };
+  }
+  function valueOf(row, source, index) {
+    var column = source.get_column(row[1]), value = column ? column[index] : undefined;
+    if (row[3].length) { return row[3][value]; }
+    return row[2] ? quantity(value, row[2], 3) : String(value);
+  }
+  function tooltip(rows, source, index) {
+    var box = document.createElement("div");
+    box.className = "said-rows";
+    rows.forEach(function (row, k) {
+      var line = document.createElement("div"), name = document.createElement("span"), value = document.createElement("b");
+      line.style.cssText = "display:flex;gap:12px;justify-content:space-between;max-width:320px;overflow-wrap:anywhere";
+      name.style.cssText = "opacity:.72;flex:none;max-width:45%"; value.style.cssText = "font-weight:" + (k < 2 ? 600 : 400) + ";text-align:right";
+      name.textContent = row[0]; value.textContent = valueOf(row, source, index);
+      if (!row[0]) { value.style.textAlign = "left"; }
+      line.append(name, value); box.append(line);
+    });
+    return box;
+  }
+  function spoken(rows, source, index) {
+    return rows.map(function (row) { return (row[0] + " " + valueOf(row, source, index)).trim(); }).join(", ");
+  }
+  function prepare(model) {
+    var tags = model.tags;
+    if (tags[0] === "quantity") {
+      model.doFormat = function (ticks) { return ticks.map(function (tick) { return quantity(tick, tags[1], 6); }); };
+    } else if (tags[0] === "round") {
+      model.get_ticks_no_defaults = function (low, high) { return roundTicks(low, high); };
+    } else if (tags[0] === "said") {
+      model.tooltips = function (source, vars) { return tooltip(tags[1], source, vars.image_index ? vars.image_index.flat_index : vars.index); };
+    }
+  }
+
+  // The keyboard does what the toolbar does, and goes from point to point where a figure says which those are.
+  function keys(stage, root, figure) {
+    if (!root.x_range) { return; }
+    var ranges = [root.x_range, root.y_range], start = ranges.map(function (range) { return [range.start, range.end]; });
+    function isLog(k) { return (k ? root.y_scale : root.x_scale).type === "LogScale"; }
+    function zoom(k, factor, shift) {
+      var range = ranges[k], ends = [range.start, range.end], log = isLog(k);
+      if (typeof ends[0] !== "number") { return; }
+      if (log) { ends = ends.map(Math.log); }
+      var middle = (ends[0] + ends[1]) / 2, half = (ends[1] - ends[0]) / 2;
+      middle += shift * half; half *= factor;
+      ends = [middle - half, middle + half];
+      if (log) { ends = ends.map(Math.exp); }
+      range.setv({ start: ends[0], end: ends[1] });
+    }
+    var pans = { ArrowLeft: [0, -0.2], ArrowRight: [0, 0.2], ArrowUp: [1, 0.2], ArrowDown: [1, -0.2] };
+    stage.addEventListener("keydown", function (event) {
+      if (event.target !== stage || event.ctrlKey || event.altKey || event.metaKey) { return; }
+      var pan = pans[event.key];
+      if (pan && figure.walk && !event.shiftKey) { figure.walk("xy"[pan[0]], Math.sign(pan[1])); }
+      else if (pan) { zoom(pan[0], 1, ranges[pan[0]].start < ranges[pan[0]].end ? pan[1] : -pan[1]); }
+      else if (event.key === "+" || event.key === "=") { zoom(0, 0.8, 0); if (!figure.settings.across) { zoom(1, 0.8, 0); } }
+      else if (event.key === "-") { zoom(0, 1.25, 0); if (!figure.settings.across) { zoom(1, 1.25, 0); } }
+      else if (event.key === "0" || event.key === "Escape") {
+        ranges.forEach(function (range, k) { if (typeof start[k][0] === "number") { range.setv({ start: start[k][0], end: start[k][1] }); } });
+        if (figure.clear) { figure.clear(); }
+      } else { return; }
+      event.preventDefault();
+    });
+  }
+
+  async function draw(place_of) {
+    var said = JSON.parse(place_of.querySelector("script").textContent), places = [];
+    place(said.models.roots, places);
+    var made = Bokeh.require("document").Document.from_json(said.models), stages = Array.from(place_of.querySelectorAll(".stage"));
+    made._all_models.forEach(prepare);
+    var figure = { element: place_of, document: made, roots: made.roots(), settings: said.settings, places: places,
+      named: function (name) { return made.get_model_by_name(name); } };
+    (behaviours[place_of.dataset.behaviour] || function () {})(figure);
+    await Bokeh.embed.add_document_standalone(made, place_of, stages);
+    stages.forEach(function (stage, k) { keys(stage, figure.roots[k], figure); });
+    drawn.push(figure);
+    place_of.dataset.drawn = "yes";
+  }
+  function start() {
+    var near = new IntersectionObserver(function (entries) {
+      entries.forEach(function (entry) {
+        if (!entry.isIntersecting) { return; }
+        near.unobserve(entry.target);
+        draw(entry.target).catch(function (error) { entry.target.classList.remove("is-live"); console.error(error); });
+      });
+    }, { rootMargin: "500px" });
+    document.querySelectorAll("[data-live]").forEach(function (each) { each.classList.add("is-live"); near.observe(each); });
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
+    new MutationObserver(recolour).observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
+  }
+  return { start: start, behaviours: behaviours, quantity: quantity, spoken: spoken, figures: drawn };
+})();
