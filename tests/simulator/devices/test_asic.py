@@ -78,9 +78,15 @@ def test_operators_of_prompts_are_launched_where_they_are_not_captured() -> None
     assert apart == pytest.approx([0.0, 200e-6])
 
 
-def test_scans_without_a_kernel_run_at_a_small_share() -> None:
+def test_steps_of_a_state_space_run_at_a_small_share() -> None:
     gaudi = load_device("gaudi-2")
     scan = op.ssm_scan("s", 1, 1536, 16, batch=64)
     slow = seconds(gaudi, scan)[0] - seconds(having(gaudi, "scan_share", 1e6), scan)[0]
     peak = gaudi.compute.peaks["bf16"].value / 16.0
     assert slow == pytest.approx(scan.vector_flops / (peak * 5e-4), rel=0.01)
+
+
+def test_scans_of_prompts_have_a_kernel() -> None:
+    gaudi = load_device("gaudi-2")
+    scan = op.ssm_scan("s", 64, 1536, 16, batch=2)
+    assert seconds(gaudi, scan) == seconds(having(gaudi, "scan_share", 1e6), scan)

@@ -97,6 +97,18 @@ def test_experts_in_a_loop_are_launched_one_by_one(models: Models) -> None:
     assert named(lower_step(arch, "decode", 1, 1, 9, EAGER), "moe.experts").calls == pytest.approx(2 * 3)
 
 
+def test_static_graphs_compute_every_expert(models: Models) -> None:
+    arch = models["mixtral-8x7b"]
+    one = 3 * 4096 * 14336
+    for run, in_prompt, in_step in (("routed", 2, 2), ("prompts", 8, 2), ("all", 8, 8)):
+        how = replace(FUSED, experts=run)
+        prompt = named(lower_step(arch, "prefill", 1, 64, 64, how), "moe.experts")
+        step = named(lower_step(arch, "decode", 1, 1, 64, how), "moe.experts")
+        assert (prompt.flops, step.flops) == (2 * 64 * in_prompt * one, 2 * in_step * one)
+        assert step.weight_bytes == pytest.approx(in_step * one * 2)
+        assert named(lower_step(arch, "decode", 1, 1, 64, how), "moe.weighted_sum").read_bytes == in_step * 4096 * 2
+
+
 def test_deepseek_decode_reads_576_values_per_token(models: Models) -> None:
     arch = models["deepseek-v3"]
     short, long = (lower_step(arch, "decode", 4, 1, n, FUSED) for n in (4000, 4001))

@@ -37,6 +37,12 @@ def test_software_that_pads_heads_takes_any_tp_up_to_their_number() -> None:
         check_sharding(model(32, 8), Sharding(tp=33), pads_heads=True)
 
 
+def test_of_many_queries_on_one_key_ranks_beyond_the_heads_share_sequences() -> None:
+    check_sharding(model(48, 1), Sharding(tp=64), pads_heads=True)
+    with pytest.raises(InputError, match="does not divide the 48 heads"):
+        check_sharding(model(48, 1), Sharding(tp=64))
+
+
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=4), st.data())
 def test_stages_hold_all_layers_in_order_as_evenly_as_can_be(counts: list[int], data: st.DataObject) -> None:
     layers = sum(counts)
