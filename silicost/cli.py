@@ -21,6 +21,7 @@ from silicost.commands import (
     capacity,
     catalogues,
     chance,
+    compare,
     compat,
     delta,
     demo,
@@ -30,6 +31,7 @@ from silicost.commands import (
     import_model,
     own,
     recommend,
+    report,
     require,
     run,
     sensitivity,
@@ -75,6 +77,8 @@ app.command("break-even")(break_even.break_even)
 app.command("require")(require.require)
 app.command("delta")(delta.delta)
 app.command("chance")(chance.chance)
+app.command("report")(report.report)
+app.command("compare")(compare.compare)
 app.command("explain")(explain.explain)
 app.command("compat")(compat.compat)
 app.command("import")(import_model.import_model)

@@ -24,7 +24,7 @@ def test_out_holds_what_is_printed(silicost: Run, tmp_path: Path) -> None:
     ran = silicost("run two-devices --format json", "--out", str(tmp_path / "deep" / "folder"))
     assert ran.status == 0, ran.err
     folder = tmp_path / "deep" / "folder"
-    assert {path.name for path in folder.iterdir()} == {"result.json", "report.html"}
+    assert {path.name for path in folder.iterdir()} == {"result.json", "report.html", "report.page.json"}
     assert json.loads((folder / "result.json").read_text()) == ran.json
     page = (folder / "report.html").read_text()
     assert ran.json["title"] in page
@@ -34,7 +34,7 @@ def test_out_holds_what_is_printed(silicost: Run, tmp_path: Path) -> None:
 def test_a_second_run_replaces_the_first(silicost: Run, tmp_path: Path) -> None:
     for _ in range(2):
         assert silicost("run two-devices", "--out", str(tmp_path)).status == 0
-    assert {path.name for path in tmp_path.iterdir()} == {"result.json", "report.html"}
+    assert {path.name for path in tmp_path.iterdir()} == {"result.json", "report.html", "report.page.json"}
 
 
 def test_metrics_of_each_kind(silicost: Run) -> None:

@@ -1,0 +1,31 @@
+"""The table of a comparison: every metric of all, ratios to the first, chances, and what differs."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from markupsafe import Markup
+
+from reports.compared import Comparison
+from reports.figure import Figure
+from reports.templating import render
+
+READING: Final = (
+    "Each value with its 80\u00a0% interval below it, then that value over the one of the first; where 80\u00a0% "
+    "intervals overlap, the difference may be an error of the predictions."
+)
+
+
+def draw(shown: Comparison) -> Markup:
+    """The table, its notes, and the differences of configuration."""
+    return render("differences.html", shown=shown, chance_text=chance_text)
+
+
+def chance_text(chance: float) -> str:
+    """A chance in percent, which no prediction has wholly: "97 %", "> 99 %"."""
+    if not 0.01 <= chance <= 0.99:
+        return "> 99 %" if chance > 0.5 else "< 1 %"
+    return f"{100.0 * chance:.0f} %"
+
+
+FIGURES: Final = (Figure("differences", "Beside the first", 10, READING, lambda shown: bool(shown.metrics), draw),)

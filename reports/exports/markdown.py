@@ -1,0 +1,124 @@
+"""Short summaries in Markdown: for a pull request, a ticket, a README."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from reports.compared import Compared, Comparison, MetricRow
+from reports.comparing import Entry, Value, entries_of
+from reports.comparison_figures import chance_text
+from reports.headline import headlines_of
+from reports.numbers import number, quantity
+from reports.page_data import Page
+from reports.text import short
+from simulator.result import Result
+
+MOST_ROWS: Final = 14
+"""Metrics of a summary of what is no result."""
+MOST_ASSUMED: Final = 5
+"""Assumptions that are named."""
+_SPECIAL: Final = re.compile(r"([\\`*_{}\[\]<>|#~&!])")
+
+
+def plain(text: str, most: int = 120) -> str:
+    """``text`` as Markdown shows it letter by letter, on one line.
+
+    >>> plain("a|b <i>")
+    'a\\\\|b \\\\<i\\\\>'
+    """
+    return _SPECIAL.sub(r"\\\1", short(text, most))
+
+
+def summary_text(name: str, page: Page) -> str:
+    """Headline numbers with intervals, what they rest on, warnings.
+
+    Raises:
+        InputError: a calibration or a what-if, which have no metrics.
+    """
+    if isinstance(page.subject, tuple):
+        return "\n".join(_result(result) for result in page.subject)
+    (entry,) = entries_of([(name, page)])
+    title = getattr(page.subject, "title", "") or name
+    answer = getattr(page.subject, "answer", "")
+    lead = f"{plain(answer, 400)}\n\n" if answer else ""
+    rows = [_value_row(value) for value in list(entry.values.values())[:MOST_ROWS]]
+    return f"### {plain(title)}\n\n{lead}{_HEAD}{''.join(rows)}\n{_origin(entry)}\n"
+
+
+_HEAD: Final = "| Metric | Median | 80 % interval |\n|---|---:|---:|\n"
+
+
+def _result(result: Result) -> str:
+    entry = next(iter(entries_of([(result.title, Page("results", (result,)))])))
+    rows = [_value_row(entry.values[name]) for name in headlines_of(result)]
+    size, there = (quantity(each, "bytes") for each in (result.memory.total, result.memory_capacity_bytes))
+    fits = "fits" if result.fits else "**does not fit**"
+    bounds = "".join(f", {plain(phase)} {plain(bound)}-bound" for phase, bound in result.bound.items())
+    asked = ", ".join(f"{key.replace('_', ' ')} {text}" for key, text in result.asked.items() if text)
+    parts = [
+        f"### {plain(result.title)}\n", f"{_HEAD}{''.join(rows)}", f"Memory: {size} of {there}, {fits}{bounds}.\n",
+        f"Asked: {plain(asked, 600)}.\n", _rests_on(result),
+        *(f"> **Warning:** {plain(warning, 400)}\n" for warning in dict.fromkeys(result.warnings)), _origin(entry),
+    ]  # fmt: skip
+    return "\n".join(parts) + "\n"
+
+
+def _value_row(value: Value) -> str:
+    if math.isnan(value.value):
+        return f"| {plain(value.title)} | none: {plain(value.reason)} | |\n"
+    known = math.isfinite(value.low) and math.isfinite(value.high)
+    ends = (quantity(end, value.dimension) for end in (value.low, value.high))
+    return (
+        f"| {plain(value.title)} | {quantity(value.value, value.dimension)} | {' – '.join(ends) if known else ''} |\n"
+    )
+
+
+def _rests_on(result: Result) -> str:
+    """How many inputs are sourced, assumed, calibrated; the first assumed ones by name."""
+    marks = Counter(row.mark for row in result.provenance)
+    counts = ", ".join(f"{count} {plain(mark)}" for mark, count in sorted(marks.items()))
+    assumed = [row.what for row in result.provenance if row.mark == "assumed"]
+    named = f" Assumed: {', '.join(plain(each, 60) for each in assumed[:MOST_ASSUMED])}" if assumed else ""
+    more = f" and {len(assumed) - MOST_ASSUMED} more" if len(assumed) > MOST_ASSUMED else ""
+    return f"Rests on {len(result.provenance)} inputs: {counts or 'none'}.{named}{more}{'.' if assumed else ''}\n"
+
+
+def _origin(entry: Entry) -> str:
+    same = f"scenario `{entry.same_as[:16]}`, " if entry.same_as else ""
+    return f"<sub>silicost {plain(entry.silicost_version)}, {same}laws `{plain(entry.laws_hash[:16])}`</sub>\n"
+
+
+def comparison_text(shown: Comparison) -> str:
+    """A comparison: a table of metrics, a table of differences, notes."""
+    head = [f"{plain(name)} | times the first" if place else plain(name) for place, name in enumerate(shown.names)]
+    columns = 2 * len(shown.names) - 1
+    rows = [f"| {plain(row.title)} | {' | '.join(_cells(row))} |\n" for row in shown.metrics]
+    text = f"### {plain(shown.title)}\n\n| Metric | {' | '.join(head)} |\n|---|{'---:|' * columns}\n{''.join(rows)}"
+    if shown.differences:
+        text += f"\n| What differs | {' | '.join(map(plain, shown.names))} |\n|---|{'---|' * len(shown.names)}\n"
+        text += "".join(_line(each.name, each.values) for each in shown.differences)
+    return text + "".join(f"\n> {plain(note, 400)}\n" for note in shown.notes)
+
+
+def _line(name: str, values: Sequence[str]) -> str:
+    return f"| {plain(name)} | {' | '.join(plain(value) for value in values)} |\n"
+
+
+def _cells(row: MetricRow) -> Iterable[str]:
+    for place, cell in enumerate(row.cells):
+        value = "none" if math.isnan(cell.value) else _with_ends(row, cell)
+        yield f"**{value}**" if place == row.best else value
+        if place:
+            chance = "" if math.isnan(cell.chance) else f" (better: {plain(chance_text(cell.chance))})"
+            yield "" if math.isnan(cell.ratio) else f"{number(cell.ratio)} ×{chance}"
+
+
+def _with_ends(row: MetricRow, cell: Compared) -> str:
+    text = quantity(cell.value, row.dimension)
+    if math.isnan(cell.low) or math.isnan(cell.high):
+        return text
+    return f"{text} ({quantity(cell.low, row.dimension)} – {quantity(cell.high, row.dimension)})"
