@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 BUNDLES: Final = {"core": "bokeh.min.js", "tables": "bokeh-tables.min.js"}
 """The parts of Bokeh that a page may hold, in the order in which they load."""
-_MARK: Final = re.compile(r'data-live="([a-z ]+)"')
+_MARK: Final = re.compile(r'data-live="([a-z ]*)"')
 _EXPONENTS: Final = range(-18, 25)
 _FONT: Final = "system-ui, -apple-system, Segoe UI, Roboto, Liberation Sans, Arial, sans-serif"
 
@@ -99,9 +99,11 @@ def escaped(said: Any) -> Markup:
 
 
 def scripts_in(drawn: Iterable[Markup]) -> list[Markup]:
-    """The parts of Bokeh that the live figures among ``drawn`` need."""
-    wanted = {bundle for each in drawn for mark in _MARK.findall(each) for bundle in mark.split()}
-    return [_bundle(name) for bundle, name in BUNDLES.items() if bundle in wanted]
+    """The parts of Bokeh that the live figures among ``drawn`` need: nothing without a live figure, one empty script
+    where none of them needs Bokeh."""
+    marks = [mark for each in drawn for mark in _MARK.findall(each)]
+    wanted = {bundle for mark in marks for bundle in mark.split()}
+    return [_bundle(name) for bundle, name in BUNDLES.items() if bundle in wanted] or [Markup("")] * bool(marks)
 
 
 @cache

@@ -1,31 +1,30 @@
 """Points by two objectives, the front drawn.
 
-Up to 20,000 points each is a dot; a script on the page says what a point has when the pointer or the keyboard is on it.
-Beyond, points are counted in cells.
+Up to 20,000 points each is a dot; beyond, points are counted in cells. Where scripts run the picture is live
+(``reports.study_figures.brushed``).
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-import numpy as np
 from markupsafe import Markup
 
 from reports.axis import Axis, axis_of
 from reports.figure import Figure
 from reports.log_axes import bare_dots
-from reports.numbers import unit_of, whole
+from reports.numbers import whole
 from reports.palette import SERIES, role
 from reports.parts import Key
 from reports.study import Cloud, Configuration, FrontPoint, Measure, StudyCard
+from reports.study_figures.brushed import live_front, points_of
 from reports.study_scales import label_of, quiet, set_metric
 from reports.svg import colour, drawing, inline
 from reports.templating import render
-from reports.text import plain, short
+from reports.text import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,7 +54,16 @@ def applies(card: StudyCard) -> bool:
 
 
 def draw(card: StudyCard) -> Markup:
-    """The points, the front, and a table of the front."""
+    """The points and the front, live, and a table of the front."""
+    return _page(card, live=True)
+
+
+def draw_static(card: StudyCard) -> Markup:
+    """The same as a still picture."""
+    return _page(card, live=False)
+
+
+def _page(card: StudyCard, live: bool) -> Markup:
     cloud = card.cloud
     assert cloud is not None
     x, y = card.metrics[cloud.x], card.metrics[cloud.y]
@@ -68,7 +76,8 @@ def draw(card: StudyCard) -> Markup:
     return render(
         "study_pareto.html", svg=_drawn(cloud, x, y, across, up), cloud=cloud, rows=rows, objectives=objectives,
         legend_keys=keys, in_front=len(cloud.front), names=[name for name, _ in cloud.front[0].configuration],
-        data=script_data(cloud, (x, y), (across, up)) if len(cloud.x_values) else "",
+        front=live_front(card, (across, up), _border(cloud, x, y)) if live else None,
+        brushes=points_of(cloud, card).brushes, pair=(x, y),
         counted=bool(cloud.bins), infeasible=card.rows - card.feasible,
         better=f"{'left' if x.better == 'lower' else 'right'} and {'below' if y.better == 'lower' else 'above'}",
         label=f"{x.title} and {y.title} of {whole(cloud.points)} points",
@@ -116,6 +125,14 @@ def steps_of(front: Sequence[FrontPoint], x_better: str, y_better: str) -> tuple
     return xs, ys
 
 
+def _border(cloud: Cloud, x: Measure, y: Measure) -> tuple[list[float], list[float]]:
+    """The steps of a front of two objectives that is small enough to be marked whole; else nothing."""
+    marked = [point for point in spread(cloud.front, MOST_MARKED) if point.x > 0.0 and point.y > 0.0]
+    if len(cloud.objectives) != 2 or not marked or len(marked) < len(cloud.front):
+        return [], []
+    return steps_of(marked, x.better, y.better)
+
+
 def _drawn(cloud: Cloud, x: Measure, y: Measure, across: Axis, up: Axis) -> Markup:
     with drawing(*_SIZE_IN) as figure:
         axes = figure.add_axes(_BOX)
@@ -140,8 +157,7 @@ def _draw_front(axes: Axes, cloud: Cloud, x: Measure, y: Measure) -> dict[str, S
     marked = [point for point in spread(cloud.front, MOST_MARKED) if point.x > 0.0 and point.y > 0.0]
     if not marked:
         return {}
-    if len(cloud.objectives) == 2 and len(marked) == len(cloud.front):
-        axes.plot(*steps_of(marked, x.better, y.better), color=colour("ink"), linewidth=1.2, zorder=4)
+    axes.plot(*_border(cloud, x, y), color=colour("ink"), linewidth=1.2, zorder=4)
     axes.scatter(
         [point.x for point in marked], [point.y for point in marked], s=26.0 if len(marked) <= _MANY else 11.0,
         c=colour("paper"), linewidths=1.3, edgecolors=colour("ink"), zorder=5, gid="front",
@@ -177,46 +193,13 @@ def words(configuration: Configuration) -> str:
     return ", ".join(f"{short(name, 40)} {short(value, 40)}" for name, value in configuration)
 
 
-def script_data(cloud: Cloud, measures: tuple[Measure, Measure], axes: tuple[Axis, Axis]) -> Markup:
-    """What the script needs to say what lies under the pointer, as JSON that may stand inside a page.
-
-    Values have four significant digits, places of values are numbers.
-    """
-    width, height = (72.0 * size for size in _SIZE_IN)
-    boxes = [(_BOX[0] * width, _BOX[2] * width), ((1.0 - _BOX[1] - _BOX[3]) * height, _BOX[3] * height)]
-    said: dict[str, Any] = {
-        "names": [plain(name) for name in cloud.names],
-        "labels": [[short(label, 60) for label in labels] for labels in cloud.labels],
-        "codes": [cloud.codes[:, k].tolist() for k in range(len(cloud.names))],
-    }
-    for letter, values, measure, axis, box in zip(
-        "xy", (cloud.x_values, cloud.y_values), measures, axes, boxes, strict=True
-    ):
-        said[letter] = {
-            "title": plain(measure.title), "low": round(axis.low, 6), "high": round(axis.high, 6),
-            "from": round(box[0], 2), "size": round(box[1], 2), "units": units_of(axis, measure.dimension),
-            "values": [float(f"{value:.4g}") for value in values.tolist()],
-        }  # fmt: skip
-    text = json.dumps(said, separators=(",", ":"))
-    for sign in "<>&":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return Markup(text)
-
-
-def units_of(axis: Axis, dimension: str) -> list[tuple[float, str]]:
-    """The factors and names of the units for values on an axis, the largest first."""
-    exponents = np.arange(math.floor(axis.low), math.ceil(axis.high) + 1)
-    found = dict(unit_of(10.0**exponent, dimension) for exponent in exponents.tolist())
-    return sorted(found.items(), reverse=True)
-
-
 FIGURE: Final = Figure(
     "front",
     "Pareto front",
     20,
     "Every feasible point by the first two objectives. Ringed points are the Pareto front: no point of the study is "
-    "better than them in every objective. Point at a dot to see what it has, or go there by Tab and step with the "
-    "arrow keys.",
+    "better than them in every objective.",
     applies,
     draw,
+    draw_static,
 )

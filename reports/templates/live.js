@@ -123,14 +123,17 @@ var live = (function () {
   }
 
   async function draw(place_of) {
-    var said = JSON.parse(place_of.querySelector("script").textContent), places = [];
-    place(said.models.roots, places);
-    var made = Bokeh.require("document").Document.from_json(said.models), stages = Array.from(place_of.querySelectorAll(".stage"));
-    made._all_models.forEach(prepare);
-    var figure = { element: place_of, document: made, roots: made.roots(), settings: said.settings, places: places,
-      named: function (name) { return made.get_model_by_name(name); } };
+    var said = JSON.parse(place_of.querySelector("script").textContent), stages = Array.from(place_of.querySelectorAll(".stage"));
+    var figure = { element: place_of, roots: [], settings: said.settings, places: [] };
+    if (said.models) {
+      place(said.models.roots, figure.places);
+      figure.document = Bokeh.require("document").Document.from_json(said.models);
+      figure.document._all_models.forEach(prepare);
+      figure.roots = figure.document.roots();
+      figure.named = function (name) { return figure.document.get_model_by_name(name); };
+    }
     (behaviours[place_of.dataset.behaviour] || function () {})(figure);
-    await Bokeh.embed.add_document_standalone(made, place_of, stages);
+    if (said.models) { await Bokeh.embed.add_document_standalone(figure.document, place_of, stages); }
     stages.forEach(function (stage, k) { keys(stage, figure.roots[k], figure); });
     drawn.push(figure);
     place_of.dataset.drawn = "yes";
