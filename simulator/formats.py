@@ -78,7 +78,7 @@ def weight_format_of(formats: Formats) -> StorageFormat:
 
 def _compute(formats: Formats, weight: StorageFormat, wide: str, spec: DeviceSpec) -> tuple[str, int]:
     """The dtype of products of weights, and how these are unpacked to it (0: not at all)."""
-    unpacked = 2 if weight.codebook else 1
+    unpacked = 2 if weight.codebook else 3 if weight.one_scale else 1
     activations = parse_activation(formats.activation)
     if activations is None:
         if weight.compute_dtype in spec.compute.peaks and BITS[weight.compute_dtype] < 16:

@@ -55,6 +55,11 @@ class StorageFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     aliases: tuple[str, ...] = ()
 
     @property
+    def one_scale(self) -> bool:
+        """True of blocks of a few weights with one scale and no more (q4_0), unlike blocks of blocks (q4_k)."""
+        return 0 < self.group_size <= 32 and not self.double
+
+    @property
     def weight_only(self) -> bool:
         """True where weights must be unpacked before a product."""
         return not self.compute_dtype

@@ -85,7 +85,7 @@ class Operator:
     ``message_bytes`` its message: the tensor on each rank
     (all-reduce, send/recv), the full gathered tensor (all-gather), the full input (reduce-scatter), the send
     buffer (all-to-all). ``weight_bits`` below 16 with ``dequantize`` means weights are unpacked to ``dtype``
-    (1: by shifts and masks, 2: by look-ups in a codebook).
+    (1: by shifts and masks, 2: by look-ups in a codebook, 3: as 1, of blocks with one scale and no more).
     ``calls`` is how many equal kernels the operator is launched as, one after the other (experts in a loop).
     ``copies`` is how many of the m rows stem from one row of activations (experts per token).
     ``experts`` is how many experts lie on the device (``batch`` of them are active), ``imbalance`` the rows of the

@@ -114,7 +114,7 @@ def pages_s(p: Any, written: float) -> float:
 def unpack_ops(p: Any, dequantize: int, bits: float) -> float:
     """Lanes that unpacking a weight of ``bits`` takes: none for whole bytes, few for halves of bytes; more where its
     bits lie in two places (3, 5 and 6), or every 16 weights have a scale (2)."""
-    if dequantize >= 2:
+    if dequantize == 2:
         return float(p.unpack_code_ops * bits)
     if bits >= 8.0:
         return 0.0

@@ -96,6 +96,7 @@ LAW = register(
         (
             *COMMON,
             *gpu_products.PARAMETERS,
+            gpu_products.DOT_PEAK,
             *gpu_experts.PARAMETERS,
             *gpu_attention.PREFILL_PARAMETERS,
             *gpu_attention.DECODE_PARAMETERS,

@@ -28,6 +28,9 @@ dot products of int8, on matrix units or vector lanes, whose sums over blocks of
 
     1 / P = dot / P_int8 + scale / P_fp32
 
+Shaders of its Vulkan backend take such dot products on vector lanes, of formats whose blocks have one scale and no
+more (ggml-vulkan.cpp, ``mul_mmq``: q4_0 to q8_0); other weights are unpacked.
+
 Reference: NVIDIA, "Matrix Multiplication Background User's Guide", DU-09799-001 (tile and wave quantisation); NVIDIA,
 CUTLASS, docs/efficient_gemm.md (tiles, splits along k); Osama et al., "Stream-K", PPoPP 2023,
 doi:10.1145/3572848.3577479.
@@ -79,6 +82,13 @@ _LANES_GAIN: Final = 4.0
 _DOT_TIME, _SCALE_TIME = 1.45, 0.17
 """Time of packed products over that of their flops at the int8 peak, and over that at the fp32 rate for the scales of
 their blocks: of two numbers fitted to Llama 2 7B in q4_0 on 31 boards of NVIDIA's, GTX 1070 Ti to RTX PRO 6000."""
+_LANE_DOT_TIME: Final = 3.0
+"""The same time of dot products on vector lanes by shaders, by hand: Llama 2 7B in q4_0 under Vulkan on ten boards of
+AMD's and Intel's, whose rates are 0.56 to 1.05 of the fp32 peak, but for one of 70 W."""
+_ONE_SCALE: Final = 3
+"""How operators say that packed weights are blocks with one scale and no more."""
+_SHADERS: Final = 0.25
+"""``unpack_rows`` of runtimes whose shaders multiply such blocks on vector lanes whatever else the device has."""
 _DOT_HALF: Final = 0.5
 """Share of these dot products that matrix-vector products of packed weights issue beside unpacking."""
 
@@ -86,10 +96,19 @@ _DOT_HALF: Final = 0.5
 @law_kernel
 def packed_peak(p: Any, dtype: int) -> float:
     """Rate of products of packed weights [FLOP/s]: dot products of int8 and the scaling of their sums, one after the
-    other, where the device has int8 units; else that of ``dtype``, to which weights are unpacked."""
-    if p.peaks[_INT8] <= p.peaks[dtype]:
+    other, where these gain over 16-bit math; else that of ``dtype``, to which weights are unpacked."""
+    if p.dot_peak <= 0.0:
         return float(p.peaks[dtype])
-    return float(p.factors[GEMM] ** -1.0 / (_DOT_TIME / p.peaks[_INT8] + _SCALE_TIME / p.vector_peak))
+    return float(p.factors[GEMM] ** -1.0 / (_DOT_TIME / p.dot_peak + _SCALE_TIME / p.vector_peak))
+
+
+@law_kernel
+def lane_peak(p: Any, dtype: int) -> float:
+    """Rate of the same on vector lanes by shaders [FLOP/s]; that of ``dtype`` where lanes have no dot products."""
+    lanes = min(p.peaks[_INT8], _LANES_GAIN * p.vector_peak)
+    if lanes <= 0.0:
+        return float(p.peaks[dtype])
+    return float(p.factors[GEMM] ** -1.0 / (_LANE_DOT_TIME / lanes + _SCALE_TIME / p.vector_peak))
 
 
 @law_kernel
@@ -190,8 +209,12 @@ def gemm(p: Any, ops: Any, i: int) -> tuple[float, float, float, float]:
     stream_s = moved / (p.bandwidth * p.gemm_stream_share)
     peak, vector_peak = p.peaks[dtype], p.vector_peak
     if ops.dequantize[i] > 0 and p.unpack_rows > 0.0:
-        peak = packed_peak(p, dtype) if p.unpack_rows >= 1.0 else peak
-        vector_peak = max(vector_peak, _DOT_HALF * min(p.peaks[_INT8], _LANES_GAIN * p.vector_peak))
+        if p.unpack_rows >= 1.0:
+            peak = packed_peak(p, dtype)
+        elif ops.dequantize[i] == _ONE_SCALE:
+            peak = lane_peak(p, dtype) if p.unpack_rows == _SHADERS else max(peak, lane_peak(p, dtype))
+        if p.unpack_rows > _SHADERS:
+            vector_peak = max(vector_peak, _DOT_HALF * min(p.peaks[_INT8], _LANES_GAIN * p.vector_peak))
     useful_s = ops.flops[i] / (calls * peak * p.gemm_sustained)
     blocks_s, cache_s, memory_s, split_s = tiled(p, dtype, peak, m, n, k, batch, stream_s, weight_bytes)
     if m <= _VECTOR_ROWS:
@@ -221,6 +244,15 @@ def sustained(spec: DeviceSpec) -> float:
     """
     base, boost = spec.compute.clock_base, spec.compute.clock_boost
     return min(1.0, base.value / boost.value + _ABOVE_BASE) if base and boost else 1.0
+
+
+def dot_peak(spec: DeviceSpec) -> float:
+    """Rate of dot products of int8 that packed weights are multiplied at [OP/s]: the int8 peak where it is above the
+    rate of 16-bit math; 0 where it is not, so that unpacking to 16 bits is as fast."""
+    peaks = spec.compute.peaks
+    int8 = peaks["int8"].value if "int8" in peaks else 0.0
+    wide = max((peaks[dtype].value for dtype in ("fp16", "bf16", "fp32") if dtype in peaks), default=0.0)
+    return int8 if int8 > wide else 0.0
 
 
 def _is(value: float, spec: DeviceSpec) -> float:
@@ -264,3 +296,7 @@ PARAMETERS: Final = (
 )  # fmt: skip
 """Priors: rounded values of one fit to 16-bit products of seven devices (A40, A100, A800, H100, H200, RTX 3090, RTX
 4090) in vidur, aiconfigurator, frontier and llmservingsim; quantisation from fp8 on H100 and H200."""
+
+DOT_PEAK: Final = Parameter(
+    "dot_peak", "flops", dot_peak, "rate of int8 dot products of packed weights; 0: 16-bit math is as fast"
+)

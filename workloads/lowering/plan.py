@@ -18,7 +18,7 @@ class Precision:
 
     ``compute`` is the dtype of matrix products of weights; ``attention`` that of attention and of activations in memory
     (never below 16 bit unless asked); ``weight_bits`` counts scales; ``dequantize`` says that weights are unpacked to
-    ``compute`` before the product (2: by look-ups in a codebook); ``head_bits`` is what the embedding and head are
+    ``compute`` before the product (as in ``Operator``); ``head_bits`` is what the embedding and head are
     stored in. ``scaling`` is how training casts the operands of 8-bit products, whose weights are kept in
     ``weight_bits`` all the same (None: nothing is cast); ``scale_group`` how many packed weights share a scale that is
     packed itself (0: none).

@@ -30,10 +30,12 @@ OVERLAPS: dict[str, str] = {
 """What a training step may move beside its math."""
 
 
-PACKED_KERNELS: dict[str, float] = {"": 0.0, "few": 0.5, "row": 1.0, "tile": 8.0, "table": -1.0}
+PACKED_KERNELS: dict[str, float] = {"": 0.0, "lanes": 0.25, "few": 0.5, "row": 1.0, "tile": 8.0, "table": -1.0}
 """How kernels multiply packed weights by activations, as laws read it: "" unpacks them once for all rows; "row" and
 "tile" take dot products in int8 with the packed weights, which one row, or 8, share; "few" does so for single rows on
-GPUs alone; "table" adds up table entries, one look-up for each bit of a group of weights (T-MAC, arXiv:2407.00088)."""
+GPUs alone, and for more where vector lanes are faster than 16-bit math; "lanes" are shaders that multiply blocks with
+one scale on vector lanes and unpack others; "table" adds up table entries, one look-up for each bit of a group of
+weights (T-MAC, arXiv:2407.00088)."""
 
 EXPERT_RUNS: dict[str, str] = {
     "routed": "the experts that tokens are routed to",

@@ -14,14 +14,34 @@ from scipy.optimize import least_squares
 from hardware_specs.devices import load_device
 from hardware_specs.dtypes import CODE, COMPUTE_DTYPES
 from simulator.devices import priors
-from simulator.devices.gpu_products import PARAMETERS, feed_half, gemm, packed_peak, sustained, tiled, wave_count
+from simulator.devices.gpu_products import (
+    PARAMETERS,
+    dot_peak,
+    feed_half,
+    gemm,
+    packed_peak,
+    sustained,
+    tiled,
+    wave_count,
+)
+from simulator.devices.model import compile_device
 from workloads import operators as op
 from workloads.graph import columns_of
 from workloads.operators import FAMILIES, Operator
+from workloads.runtimes.catalogue import load_runtime
 
 Floats = npt.NDArray[np.float64]
 
-FACTS = ("bandwidth", "units", "vector_peak", "cache_bandwidth", "timed_alone", "weight_factor", "unpack_rows")
+FACTS = (
+    "bandwidth",
+    "units",
+    "vector_peak",
+    "cache_bandwidth",
+    "timed_alone",
+    "weight_factor",
+    "unpack_rows",
+    "dot_peak",
+)
 RECORD = np.dtype(
     [
         ("peaks", "f8", (len(COMPUTE_DTYPES),)),
@@ -41,6 +61,7 @@ def record(**parameters: float) -> Any:
     made["bandwidth"], made["units"] = H100.memory.bandwidth.value, priors.units(H100)
     made["vector_peak"], made["cache_bandwidth"] = priors.vector_peak(H100), priors.cache_bandwidth(H100)
     made["timed_alone"] = made["weight_factor"] = 1.0
+    made["dot_peak"] = dot_peak(H100)
     made["factors"] = 1.0
     for parameter in PARAMETERS:
         made[parameter.name] = parameter.prior(H100)
@@ -254,8 +275,7 @@ def test_packed_products_take_int8_units_and_time_for_scales() -> None:
 
 
 def test_without_int8_units_packed_weights_are_unpacked() -> None:
-    p = record()
-    p["peaks"][CODE["int8"]] = p["peaks"][CODE["bf16"]]
+    p = record(dot_peak=dot_peak(load_device("v100-pcie-16gb")))
     assert packed_peak(p, CODE["bf16"]) == p["peaks"][CODE["bf16"]]
 
 
@@ -274,3 +294,25 @@ def test_few_kernels_change_single_rows_alone() -> None:
     for p in (plain, few):
         p["factors"][FAMILIES.index("gemm")] = 0.01
     assert seconds([packed(1)], few)[0] < seconds([packed(1)], plain)[0]
+
+
+def test_boards_without_matrix_units_multiply_packed_weights_at_the_rate_that_emulates_them() -> None:
+    taken: dict[str, float] = {}
+    for device in ("gtx-1660", "gtx-1660-ti-mobile"):
+        spec = load_device(device)
+        assert spec.parameters["dot_peak"].value < spec.compute.peaks["int8"].value
+        for runtime in ("llamacpp-2025", "llamacpp-vulkan-nvidia-2025"):
+            model = compile_device(spec, load_runtime(runtime))
+            product = op.gemm("packed", 512, 4096, 4096, "fp16", weight_bits=4.5, dequantize=3)
+            taken[runtime] = float(model.cost(columns_of([product]))[0, 0])
+        assert taken["llamacpp-2025"] > 1.5 * taken["llamacpp-vulkan-nvidia-2025"]
+
+
+def test_shaders_take_dot_products_on_lanes_of_blocks_with_one_scale_alone() -> None:
+    spec, runtime = load_device("rx-6700-xt"), load_runtime("llamacpp-vulkan-2025")
+    model, taken = compile_device(spec, runtime), []
+    for unpacked in (1, 3):
+        product = op.gemm("packed", 512, 4096, 4096, "fp16", weight_bits=4.5, dequantize=unpacked)
+        taken.append(float(model.cost(columns_of([product]))[0, 0]))
+    assert taken[1] < 0.5 * taken[0]
+    assert taken[1] > 2.0 * 512 * 4096**2 / spec.compute.peaks["int8"].value
