@@ -18,6 +18,7 @@ class Cell(NamedTuple):
 
     ``value`` is None where there is no finite number; ``reason`` then says why. ``low`` and ``high`` are the ends
     of the 80% interval in ``unit``, ``lowest`` and ``highest`` those of the 95% interval; "" without an interval.
+    ``ends`` are those of the 80% interval in SI units.
     """
 
     name: str
@@ -29,6 +30,18 @@ class Cell(NamedTuple):
     lowest: str = ""
     highest: str = ""
     reason: str = ""
+    ends: tuple[float, float] | None = None
+
+    @property
+    def said(self) -> str:
+        """The value with its intervals in words, or why there is none."""
+        if self.value is None:
+            return f"None: {self.reason}"
+        unit = f" {self.unit}" if self.unit else ""
+        if not self.low:
+            return f"{self.number}{unit}; it has no interval"
+        wide = f"; 95\u00a0% interval {self.lowest} to {self.highest}{unit}" if self.lowest else ""
+        return f"{self.number}{unit}; 80\u00a0% interval {self.low} to {self.high}{unit}{wide}"
 
 
 def metric_of(name: str) -> Metric:
@@ -52,8 +65,10 @@ def cell_of(result: Result, name: str, like: float | None = None) -> Cell:
     write = whole if metric.dimension == "sequences" else number
     band = result.intervals.get(name)
     ends = (band.p10, band.p90, band.p2_5, band.p97_5) if band else ()
-    shown = [write(end / scale) for end in ends] if all(map(math.isfinite, ends)) else []
-    return Cell(name, value, write(value / scale), unit, *shown)
+    if band is None or not all(map(math.isfinite, ends)):
+        return Cell(name, value, write(value / scale), unit)
+    low, high, lowest, highest = (write(end / scale) for end in ends)
+    return Cell(name, value, write(value / scale), unit, low, high, lowest, highest, ends=(band.p10, band.p90))
 
 
 def unit_of(value: float, dimension: str) -> tuple[float, str]:

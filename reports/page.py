@@ -9,11 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from reports.answers import answer_of
+from reports.definitions import term_of
 from reports.figure import all_figures, drawn
 from reports.headline import device_class, headlines_of, kind_name, metrics_of
 from reports.numbers import Cell, cell_of, metric_of
 from reports.page_data import Page, write_page
 from reports.palette import role
+from reports.rests import Rests, anchor_of, rests_of
 from reports.templating import render_page
 from reports.text import labels_of
 from simulator.result import OperatorCost, Result
@@ -44,6 +47,8 @@ class Section(NamedTuple):
     operators: list[Top]
     operators_in_all: int
     shown_share: float
+    rests: list[Rests]
+    rests_by_name: dict[str, str]
 
 
 def write_report(path: Path | str, results: Sequence[Result], title: str, lead: str = "", static: bool = False) -> None:
@@ -77,7 +82,8 @@ def render_report(results: Sequence[Result], title: str, lead: str = "", static:
         lead=lead,
         figures=figures,
         sections=sections,
-        metrics=[metric_of(name) for name in metrics_of(results)],
+        answer=answer_of(results),
+        terms=[term_of(name) for name in metrics_of(results)],
         metric_of=metric_of,
         versions=sorted({result.laws_hash for result in results}),
     )
@@ -99,6 +105,8 @@ def _section(place: int, label: str, result: Result) -> Section:
         operators=tops[:MOST_OPERATORS],
         operators_in_all=len(tops),
         shown_share=sum(top.share for top in tops[:MOST_OPERATORS]),
+        rests=rests_of(result, place),
+        rests_by_name={name: anchor_of(place, name) for name in result.metrics},
     )
 
 

@@ -45,7 +45,7 @@ class Measured(NamedTuple):
         if not known or (counted and self.low == self.high == self.value):
             return Cell(self.name, self.value, write(self.value / scale), unit)
         ends = write(self.low / scale), write(self.high / scale)
-        return Cell(self.name, self.value, write(self.value / scale), unit, *ends)
+        return Cell(self.name, self.value, write(self.value / scale), unit, *ends, ends=(self.low, self.high))
 
 
 class ValueCard(NamedTuple):

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from reports.axis import Axis, Tick, axis_of
+from reports.definitions import Term
 from reports.figure import Figure, drawn
 from reports.numbers import Cell, quantity, share
 from reports.serving import Measured, Objective, ServedCard
 from reports.serving_figures import latency, links, over_time, pipeline, pools, prediction, splits, tenants
 from reports.templating import render_page
+from reports.text import short
 from reports.whatif_axis import fine_ticks
 
 FIGURES: Final[tuple[Figure[ServedCard], ...]] = tuple(
@@ -50,8 +52,21 @@ def render_served(card: ServedCard, static: bool = False) -> str:
     left_out = len(card.objectives) - len(shown)
     return render_page(
         "serving.html", static, title=card.title, lead=card.lead, figures=figures, card=card, objectives=shown,
-        left_out=left_out,
+        left_out=left_out, answer=card.answer, terms=terms_of(card), rests=rests_of(card),
     )  # fmt: skip
+
+
+def terms_of(card: ServedCard) -> list[Term]:
+    """The numbers of the run, by their titles; those of latencies last."""
+    terms = [Term(title, title, meaning) for title, meaning in card.definitions]
+    return terms + [Term(row.title, row.title, row.definition) for row in card.latencies]
+
+
+def rests_of(card: ServedCard) -> tuple[str, ...]:
+    """What all numbers of the run rest on, in a line or two."""
+    groups = ", ".join(group.name for group in card.prediction)
+    said = "Predicted from simulated requests; what is sourced, assumed and calibrated stands below"
+    return (f"{said} ({short(groups, 200)}).",) if groups else (f"{said}.",)
 
 
 def shown_objective(each: Objective) -> Shown:

@@ -8,7 +8,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from reports import numbers, palette
+from reports import definitions, numbers, palette
 from reports.live import scripts_in
 from reports.static import without_scripts
 from reports.text import plain, short
@@ -20,8 +20,21 @@ def render(template: str, **values: Any) -> Markup:
 
 
 def render_page(template: str, static: bool, **values: Any) -> str:
-    """A whole page; a ``static`` one has no scripts. ``values["figures"]`` are pairs of a figure and what it draws."""
-    page = render(template, live=scripts_in(drawn for _, drawn in values["figures"]), **values)
+    """A whole page with the definitions of what it names; a ``static`` one has no scripts.
+
+    Args:
+        values: of the template. ``figures`` are pairs of a figure and what it draws; ``terms``, where they are there,
+            are definitions beside those of the documented metrics.
+    """
+    given = {"terms": (), "answer": "", "rests": (), **values}
+    page: str = render(template, live=scripts_in(drawn for _, drawn in values["figures"]), **given)
+    terms = definitions.used(page, given["terms"])
+    page = definitions.without_dead_links(page, terms)
+    for mark, part in (
+        ("<!--definitions-->", "definitions.html"),
+        ("<!--definitions-link-->", "definitions_link.html"),
+    ):
+        page = page.replace(mark, render(part, terms=terms) if terms else "", 1)
     return without_scripts(page) if static else page
 
 
@@ -41,8 +54,9 @@ def _environment() -> jinja2.Environment:
         "quantity": numbers.quantity,
         "binary_size": numbers.binary_size,
         "share": numbers.share,
+        "linked": definitions.linked,
     }
-    environment.globals |= {"role": palette.role, "in_words": palette.in_words}
+    environment.globals |= {"role": palette.role, "in_words": palette.in_words, "link": definitions.link}
     return environment
 
 

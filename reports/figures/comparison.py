@@ -12,6 +12,7 @@ from reports.figure import Figure
 from reports.headline import device_class, ranked
 from reports.numbers import Cell, cell_of, metric_of, unit_of
 from reports.palette import role
+from reports.rests import anchor_of
 from reports.templating import render
 from reports.text import labels_of
 from simulator.result import Result
@@ -32,11 +33,13 @@ class Line(NamedTuple):
     at: float | None
     wide: tuple[float, float] | None
     likely: tuple[float, float] | None
+    rests: str
 
 
 class Panel(NamedTuple):
     """One metric of all results that have it. ``unit`` is set where the ticks carry none."""
 
+    name: str
     title: str
     unit: str
     better: str
@@ -64,11 +67,11 @@ def _panels(results: Sequence[Result]) -> list[Panel]:
             continue
         metric = metric_of(name)
         axis = _axis([results[place] for place in group], name)
-        lines = [_line(labels[place], results[place], name, axis) for place in group]
+        lines = [_line(labels[place], results[place], name, axis, anchor_of(place, name)) for place in group]
         scaled = metric.dimension in ("s", "j")
         unit = "" if scaled else unit_of(1.0, metric.dimension)[1]
         panels.append(
-            Panel(metric.title, unit, metric.better, lines, ticks_of(axis, metric.dimension if scaled else ""))
+            Panel(name, metric.title, unit, metric.better, lines, ticks_of(axis, metric.dimension if scaled else ""))
         )
     return panels
 
@@ -80,14 +83,14 @@ def _axis(group: Sequence[Result], name: str) -> Axis:
     return axis_of(values + [end for band in bands for end in (band.p2_5, band.p97_5)])
 
 
-def _line(label: str, result: Result, name: str, axis: Axis) -> Line:
+def _line(label: str, result: Result, name: str, axis: Axis, rests: str) -> Line:
     cell, band = cell_of(result, name), result.intervals.get(name)
     at = axis.at(cell.value) if cell.value is not None and cell.value > 0.0 else None
     wide, likely = None, None
     if at is not None and band is not None and cell.low:
         wide = (axis.at(band.p2_5), axis.at(band.p97_5))
         likely = (axis.at(band.p10), axis.at(band.p90))
-    return Line(label, role("class", device_class(result)), result.fits, cell, at, wide, likely)
+    return Line(label, role("class", device_class(result)), result.fits, cell, at, wide, likely, rests)
 
 
 FIGURE = Figure(

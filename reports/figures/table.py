@@ -11,6 +11,7 @@ from reports.figure import Figure
 from reports.headline import best_of, device_class, kind_name, metrics_of, ranked
 from reports.numbers import Cell, cell_of, metric_of, unit_of
 from reports.palette import role
+from reports.rests import anchor_of
 from reports.templating import render
 from reports.text import labels_of
 from simulator.metrics import Metric
@@ -23,7 +24,8 @@ LEFT_OUT: Final = frozenset(
 
 
 class Row(NamedTuple):
-    """One result; ``best`` are the metrics in which no other fitting result is better."""
+    """One result; ``best`` are the metrics in which no other fitting result is better, ``rests`` the ids of what says
+    what they rest on."""
 
     label: str
     anchor: str
@@ -32,6 +34,7 @@ class Row(NamedTuple):
     fits: bool
     cells: list[Cell]
     best: frozenset[str]
+    rests: dict[str, str]
 
 
 class Column(NamedTuple):
@@ -68,6 +71,7 @@ def tables_of(results: Sequence[Result]) -> list[Table]:
                 group[i].fits,
                 [cell_of(group[i], name, middles[name]) for name in names],
                 frozenset(name for name, place in best.items() if place == i),
+                {name: anchor_of(places[i], name) for name in names},
             )
             for i in ranked(group)
         ]
