@@ -1,7 +1,7 @@
 """Points by two objectives, the front drawn.
 
 Up to 20,000 points each is a dot; beyond, points are counted in cells. Where scripts run the picture is live
-(``reports.study_figures.brushed``).
+(``reports.live_figures.front``).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from markupsafe import Markup
 
 from reports.axis import Axis, axis_of
 from reports.figure import Figure
+from reports.live_figures.front import live_front, points_of
 from reports.log_axes import bare_dots
 from reports.numbers import whole
 from reports.palette import SERIES, role
 from reports.parts import Key
 from reports.study import Cloud, Configuration, FrontPoint, Measure, StudyCard
-from reports.study_figures.brushed import live_front, points_of
 from reports.study_scales import label_of, quiet, set_metric
 from reports.svg import colour, drawing, inline
 from reports.templating import render

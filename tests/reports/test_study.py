@@ -23,6 +23,7 @@ import reports
 from reports.axis import Axis, axis_of
 from reports.calibration import Group
 from reports.figure import Figure
+from reports.live_figures import front
 from reports.study import (
     Best,
     Bin,
@@ -50,6 +51,8 @@ from reports.study_scales import band_text, is_log, scale_of
 from reports.text import plain
 
 Parse = Callable[[str], Any]
+SCRIPTS = 6
+"""The theme, the points, two parts of Bokeh, what draws with them, tables."""
 NAN = math.nan
 TPOT, RATE = measure_of("tpot_s", "lower"), measure_of("output_tokens_per_s", "higher")
 
@@ -158,18 +161,19 @@ def test_every_file_is_a_figure_with_a_place_of_its_own() -> None:
 
 def test_same_card_same_bytes(card: StudyCard, text: str) -> None:
     assert render_study(card) == text
-    assert len(text.encode()) < 300_000
+    assert len(text.encode()) < 2_000_000
+    assert len(render_study(card, static=True).encode()) < 300_000
 
 
 def test_the_page_needs_nothing_but_itself(page: Any, text: str) -> None:
     assert page.values("http-equiv") == ["Content-Security-Policy"]
     assert not {"link", "img", "iframe", "object", "embed", "base", "form"} & set(page.tags)
-    assert page.tags.count("script") == 3
+    assert page.tags.count("script") == SCRIPTS
     assert all(value.startswith("#") for value in page.values("href"))
     ids = page.values("id")
     assert len(ids) == len(set(ids))
     wanted = {value[1:] for value in page.values("href")} | set(page.values("aria-labelledby"))
-    assert wanted | set(re.findall(r"url\(#([^)]+)\)", text)) <= set(ids)
+    assert wanted | set(re.findall(r"url\(#([^)]+)\)", "".join(page.values("clip-path")))) <= set(ids)
     levels = [int(tag[1]) for tag in page.tags if re.fullmatch(r"h[1-6]", tag)]
     assert levels.count(1) == 1
     assert all(after - before <= 1 for before, after in pairwise(levels))
@@ -177,8 +181,8 @@ def test_the_page_needs_nothing_but_itself(page: Any, text: str) -> None:
 
 def test_what_scrolls_or_reacts_can_be_reached_by_keyboard(page: Any) -> None:
     classes = [(tag, value) for tag, name, value in page.attributes if name == "class"]
-    reacting = sum(value in ("scroll", "cloud") for _, value in classes)
-    assert reacting >= 4
+    reacting = sum(value in ("scroll", "scroll axes", "stage") for _, value in classes)
+    assert reacting >= 8
     assert page.values("tabindex").count("0") == reacting
     assert all(page.values("aria-label"))
 
@@ -193,9 +197,11 @@ def test_question_answer_and_cards_come_first(page: Any) -> None:
     assert places == sorted(places)
 
 
-def test_every_colour_is_defined(text: str) -> None:
+def test_every_colour_is_defined(card: StudyCard) -> None:
     css = (Path(reports.__file__).parent / "templates" / "page.css").read_text()
-    assert set(re.findall(r"var\(--([\w-]+)\)", text)) - {"c"} <= set(re.findall(r"--([\w-]+):", css))
+    drawn = "".join(figure.draw(card) for figure in FIGURES if figure.applies(card))
+    assert "var(--series-1)" in drawn
+    assert set(re.findall(r"var\(--([\w-]+)\)", drawn)) - {"c"} <= set(re.findall(r"--([\w-]+):", css))
 
 
 def hostile_card(bad: str) -> StudyCard:
@@ -204,13 +210,13 @@ def hostile_card(bad: str) -> StudyCard:
     factors = (Factor(bad, (bad, bad + "2"), (1.0, 2.0)), Factor(bad + "3", (bad, bad + "2")))
     measures = (TPOT._replace(title=bad), RATE._replace(title=bad, dimension=bad))
     spread = spreads_at((0.01, 0.02))
-    front = (FrontPoint(0.01, 10.0, (0.01, 10.0), configuration), FrontPoint(0.02, 20.0, (0.02, 20.0), configuration))
+    best = (FrontPoint(0.01, 10.0, (0.01, 10.0), configuration), FrontPoint(0.02, 20.0, (0.02, 20.0), configuration))
     return StudyCard(
         title=bad, question=bad, answer=bad, rows=4, feasible=3, metrics=measures,
         best=(Best(0.01, configuration), None), factors=factors,
         gains=tuple(Gain(bad, Best(0.01, configuration), (Ratio(1, 1.0, 1.0, 1.0),) * 2) for _ in range(2)),
         shares=(Shares(3, (0.5, 0.4)),) * 2, spreads=((spread, spread),) * 2, heat=Heat(1, 0, (spread, spread)),
-        cloud=cloud_of(4, front=front, names=(bad, bad), labels=((bad, bad), (bad,) * 6), coloured_by=bad,
+        cloud=cloud_of(4, front=best, names=(bad, bad), labels=((bad, bad), (bad,) * 6), coloured_by=bad,
                        legend=(bad, bad)),
         reasons=(Reason(bad, 1, bad),), asked=(Group(bad, ((bad, bad),)),), provenance=(Group(bad, ((bad, bad),)),),
         sample=bad, silicost_version=bad, laws_hash=bad,
@@ -221,15 +227,15 @@ def test_hostile_strings_are_only_text(hostile: str, parse: Parse) -> None:
     text = render_study(hostile_card(hostile))
     text.encode("utf-8")
     page = parse(text)
-    assert page.tags.count("script") == 3
+    assert page.tags.count("script") == SCRIPTS
     assert page.tags.count("style") == 1
     assert "img" not in page.tags
     assert not [name for _, name, _ in page.attributes if name.startswith("on")]
-    assert not {"\u202e", "\x00", "\x07"} & set(text)
+    (data,) = (code for code in page.code if code.startswith('{"models"'))
+    assert not {"\u202e", "\x00", "\x07"} & set("".join(page.shown) + data)
     assert not any("http" in value for value in page.values("style"))
-    (data,) = (code for code in page.code if code.startswith('{"names"'))
     assert not set("<>&") & set(data)
-    assert json.loads(data)["names"] == [plain(hostile)] * 2
+    assert json.loads(data)["settings"]["names"] == [plain(hostile)] * 2
     if hostile.startswith("<script>"):
         assert any(hostile in shown for shown in page.shown)
 
@@ -276,41 +282,44 @@ def test_matplotlib_is_imported_only_to_draw() -> None:
     assert done.stdout.strip() == "False"
 
 
-def script_of(card: StudyCard) -> Any:
-    cloud = card.cloud
-    assert cloud is not None
-    x, y = card.metrics[cloud.x], card.metrics[cloud.y]
-    return json.loads(pareto.script_data(cloud, (x, y), pareto.axes_of(cloud)))
+def data_of(drawn: str) -> Any:
+    """What the live figure in ``drawn`` is drawn from."""
+    (text,) = re.findall(r'<script type="application/json">(.*?)</script>', drawn)
+    return json.loads(text)
 
 
 def test_every_point_can_be_asked_what_it_has(card: StudyCard) -> None:
-    data = script_of(card)
     assert card.cloud is not None
-    np.testing.assert_allclose(data["x"]["values"], card.cloud.x_values, rtol=1e-3)
-    np.testing.assert_allclose(data["y"]["values"], card.cloud.y_values, rtol=1e-3)
-    assert data["names"] == ["device", "batch"]
-    said = [[labels[code] for labels, code in zip(data["labels"], row, strict=True)]
-            for row in zip(*data["codes"], strict=True)]  # fmt: skip
+    points = front.points_of(card.cloud, card)
+    said = [
+        [each.levels[code] for each, code in zip(points.brushes, row, strict=True)] for row in points.codes.tolist()
+    ]
     assert said[:3] == [["fast", "1"], ["slow", "2"], ["fast", "4"]]
-    assert data["x"]["units"] == [[1.0, "s"], [1e-3, "ms"]] or data["x"]["units"] == [[1e-3, "ms"]]
+    settings = data_of(pareto.draw(card))["settings"]
+    assert settings["names"] == ["device", "batch"]
+    assert settings["levels"] == [list(each.levels) for each in points.brushes]
+    assert [1e-3, "ms"] in settings["metrics"][0]["units"]
 
 
-def test_the_script_finds_points_where_they_are_drawn(card: StudyCard) -> None:
-    """Places by the numbers that the script has, against those of the dots in the picture [pt]."""
-    data, drawn = script_of(card), pareto.draw(card)
-    dots = set(re.findall(r"M ([\d.]+) ([\d.]+) *L \1 \2", drawn.replace("\n", " ")))
-    for x, y in zip(data["x"]["values"], data["y"]["values"], strict=True):
-        across = (math.log10(x) - data["x"]["low"]) / (data["x"]["high"] - data["x"]["low"]) * data["x"]["size"]
-        up = (math.log10(y) - data["y"]["low"]) / (data["y"]["high"] - data["y"]["low"]) * data["y"]["size"]
-        place = (data["x"]["from"] + across, data["y"]["from"] + data["y"]["size"] - up)
-        assert min(math.dist(place, (float(a), float(b))) for a, b in dots) < 0.5
+def test_levels_of_a_brush_stand_in_the_order_of_the_study(card: StudyCard) -> None:
+    cloud = cloud_of(3, labels=(("fast", "slow"), ("16", "2", "4")), codes=np.array([[0, 0], [1, 1], [0, 2]]))
+    factors = (Factor("device", ("fast", "slow")), Factor("batch", ("2", "4", "16"), (2.0, 4.0, 16.0)))
+    points = front.points_of(cloud, card_of(cloud=cloud, factors=factors))
+    assert [each.levels for each in points.brushes] == [("fast", "slow"), ("2", "4", "16")]
+    assert [each.ordered for each in points.brushes] == [False, True]
+    assert points.codes[:, 1].tolist() == [2, 0, 1]
 
 
-def test_twenty_thousand_points_make_a_page_of_two_megabytes() -> None:
-    card = card_of(cloud=cloud_of(20_000))
-    drawn = pareto.draw(card)
-    assert len(drawn.encode()) < 2_000_000
-    assert len(script_of(card)["x"]["values"]) == 20_000
+def test_a_still_page_has_the_same_front_without_scripts(card: StudyCard) -> None:
+    assert "application/json" not in pareto.draw_static(card)
+    assert "data-live" not in pareto.draw_static(card)
+    still = re.findall(r"<svg.*?</svg>", pareto.draw_static(card), re.DOTALL)
+    assert still == re.findall(r"<svg.*?</svg>", pareto.draw(card), re.DOTALL)
+
+
+def test_twenty_thousand_points_make_a_page_of_less_than_three_and_a_half_megabytes() -> None:
+    page = render_study(card_of(cloud=cloud_of(20_000)))
+    assert len(page.encode()) < 3_500_000
 
 
 def test_counted_points_are_cells_that_say_how_many() -> None:
@@ -322,7 +331,7 @@ def test_counted_points_are_cells_that_say_how_many() -> None:
     drawn = pareto.draw(card_of(cloud=cloud))
     assert "27,001 feasible points, counted in 3 cells" in drawn
     assert {"7,000 points", "1 point", "20,000 points"} <= set(re.findall(r"<title>([\d,]+ points?)</title>", drawn))
-    assert "application/json" not in drawn
+    assert "are of the points of the front alone" in drawn
     across, up = pareto.axes_of(cloud)
     assert across.at(0.001) > 0.0
     assert up.at(8.0) < 100.0
@@ -331,12 +340,12 @@ def test_counted_points_are_cells_that_say_how_many() -> None:
 def test_the_front_is_drawn_named_and_listed(card: StudyCard) -> None:
     drawn = pareto.draw(card)
     assert drawn.count("device fast, batch ") == 6
-    assert drawn.count("<tr>") == 7
+    assert drawn.count('<th scope="row"') == 6
     assert "Better lies left and above." in drawn
     assert "4 infeasible points are not drawn" in drawn
     three = cloud_of(objectives=("tpot_s", "output_tokens_per_s", "tpot_s"))
-    front = tuple(point._replace(values=(*point.values, 1.0)) for point in three.front)
-    assert "front is that of 3 objectives" in pareto.draw(card_of(cloud=dataclasses.replace(three, front=front)))
+    best = tuple(point._replace(values=(*point.values, 1.0)) for point in three.front)
+    assert "front is that of 3 objectives" in pareto.draw(card_of(cloud=dataclasses.replace(three, front=best)))
 
 
 @given(

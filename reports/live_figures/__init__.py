@@ -1,0 +1,1 @@
+"""Live forms of figures: plots of Bokeh that stand on still pictures."""
