@@ -13,6 +13,7 @@ from hardware_specs.errors import InputError, clipped
 from simulator.scenario import Plan
 
 _LARGEST: Final = 64 * 1024 * 1024
+_MOST: Final = 1_000_000_000
 _ASIDE: Final = ("system", "site", "device_class", "weight_note")
 """Keys of a configuration that say nothing that software is launched with."""
 
@@ -82,7 +83,11 @@ def read_chosen(path: Path, row: int, flags: Mapping[str, Any]) -> Chosen:
             raise InputError(f"--{name.replace('_', '-')}: stands in the result; only a row of --search needs it")
     configuration = found.get("configuration")
     if not isinstance(configuration, dict):
-        raise InputError(f"{place}: has no configuration: it was ranked, not simulated; give a higher --top")
+        where = f"{path.name}: {place.rstrip('.')}" if place else path.name
+        raise InputError(
+            f"{where}: has no configuration; give result.json of --out, what --format json printed, or where a "
+            "recommendation ranked it without simulating it, one with a higher --top"
+        )
     if "pools" in configuration:
         raise InputError(f"{place}: several pools: launch each by itself")
     facts = {
@@ -113,10 +118,26 @@ def _row(whole: Any, row: int, name: str) -> tuple[dict[str, Any], str]:
 
 
 def _converted(configuration: dict[str, Any], place: str) -> Configuration:
+    """The record, checked: a launch must not say what no software takes.
+
+    Raises:
+        InputError: a field that is missing, of another type, or out of range.
+    """
     try:
-        return msgspec.convert(configuration, Configuration)
+        found = msgspec.convert(configuration, Configuration)
     except msgspec.ValidationError as error:
         raise InputError(f"{place}configuration: {error}") from None
+    sizes = {name: (getattr(found, name), 0) for name in ("batch", "isl", "osl", "global_batch", "seq_len")}
+    ways = {f"plan.{name}": (getattr(found.plan, name), 1) for name in ("tp", "pp", "dp", "cp", "ep")}
+    for name, (value, least) in {"count": (found.count, 1), **sizes, **ways}.items():
+        if not least <= value <= _MOST:
+            raise InputError(f"{place}configuration.{name} {value}: must be from {least} to {_MOST}")
+    if found.plan.devices != found.count:
+        raise InputError(
+            f"{place}configuration.count {found.count}: tp x pp x dp x cp of its plan are {found.plan.devices}; they "
+            "must be equal"
+        )
+    return found
 
 
 def _unknown(configuration: Mapping[str, Any]) -> dict[str, Any]:

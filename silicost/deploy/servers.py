@@ -135,12 +135,28 @@ def _ways(server: Server, chosen: Chosen) -> Iterator[Item]:
         yield Unsaid(f"{place}.dp", str(plan.dp), f"start {plan.dp} servers behind a router")
     if plan.ep > 1:
         yield _experts(server, chosen)
-    if server.known_as == "vllm" and (many := plan.tp * plan.pp) > (held := _node(chosen.configuration.device)):
-        note = f"a node has {held}"
-        yield Setting("--distributed-executor-backend", "ray", f"{chosen.place}.count", str(many), note)
+    yield from _nodes(server, chosen)
     if chosen.replicas > 1:
         why = "start as many of these servers behind a router"
         yield Unsaid(f"{chosen.place.rpartition('.')[0]}.replicas", str(chosen.replicas), why)
+
+
+def _nodes(server: Server, chosen: Chosen) -> Iterator[Item]:
+    """How a plan of more devices than a node has is started."""
+    plan, held = chosen.configuration.plan, _node(chosen.configuration.device)
+    # Replicas of vLLM and of TensorRT-LLM are other processes, those of SGLang belong to the one launch.
+    many = plan.tp * plan.pp * (plan.dp if server.known_as == "sglang" else 1)
+    if many <= held:
+        return
+    note, field = f"a node has {held}", f"{chosen.place}.count"
+    if server.known_as == "vllm":
+        yield Setting("--distributed-executor-backend", "ray", field, str(many), note)
+    elif server.known_as == "sglang":
+        yield Setting("--nnodes", str(-(-many // held)), field, str(many), note)
+        why = "add --node-rank RANK --dist-init-addr HOST:PORT on each node: yours to say"
+        yield Unsaid(field, str(many), why)
+    else:
+        yield Unsaid(field, str(many), f"{note}: start it under trtllm-llmapi-launch with mpirun or srun")
 
 
 def _experts(server: Server, chosen: Chosen) -> Item:

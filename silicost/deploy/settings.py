@@ -43,14 +43,21 @@ class Launch(NamedTuple):
 
 
 def header(title: str, settings: Sequence[Setting], unsaid: Sequence[Unsaid], doubts: Sequence[str]) -> list[str]:
-    """Comments that say where each setting comes from."""
+    """Comments that say where each setting comes from, each on one line whatever the result holds: a line break in a
+    name would end the comment and be run by the shell."""
     wide = max((len(f"{each.flag} {each.value}") for each in settings), default=0)
     lines = [f"# {title}"]
     for each in settings:
         what = f"{each.flag} {each.value}".strip()
         lines.append(f"# {what:{min(wide, 48)}}  <- {each.field} = {each.field_value}{_noted(each.note)}")
     lines += [f"# not said: {each.field} = {each.value}: {each.why}" for each in unsaid]
-    return [*lines, *(f"# doubt: {doubt}" for doubt in doubts)]
+    lines += [f"# doubt: {doubt}" for doubt in doubts]
+    return [_one_line(line) for line in lines]
+
+
+def _one_line(text: str) -> str:
+    """``text`` with what does not print, line breaks above all, as escapes."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def _noted(note: str) -> str:

@@ -90,11 +90,14 @@ def config_of(chosen: Chosen) -> tuple[TrainingConfig, list[Unsaid]]:
         )
     unsaid = [Unsaid(f"{chosen.place}.{key}", str(value), "no option stands for it")
               for key, value in chosen.unknown.items()]  # fmt: skip
+    held = host_of(load_device(asked.device)).devices
+    if asked.count > held:
+        why = f"a node has {held}: add --node_rank RANK --master_addr HOST to torchrun on each: yours to say"
+        unsaid.append(Unsaid(f"{chosen.place}.count", str(asked.count), why))
     if asked.recipe:
         unsaid.append(Unsaid(f"{chosen.place}.recipe", asked.recipe, "choose the framework's recipe of this scaling"))
     sparse = any(isinstance(group.mlp, Experts) for group in arch.groups)
     first, last = _ends(asked, arch.layers)
-    held = host_of(load_device(asked.device)).devices
     copies = plan.dp * plan.cp // plan.shard if plan.shard else 1
     config = TrainingConfig(
         form="megatron", model=arch.id, seq_len=asked.seq_len, micro_batch=plan.micro_batch,

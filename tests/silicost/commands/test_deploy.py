@@ -111,6 +111,44 @@ def test_experts(tmp_path: Path) -> None:
 def test_more_devices_than_a_node_has(tmp_path: Path) -> None:
     assert flags(served(tmp_path, tp=8, pp=2))["--distributed-executor-backend"] == "ray"
     assert "--distributed-executor-backend" not in flags(served(tmp_path, tp=8))
+    sglang = served(tmp_path, "sglang", tp=8, pp=2)
+    assert flags(sglang)["--nnodes"] == "2" and any("--dist-init-addr" in each.why for each in sglang.unsaid)
+    assert flags(served(tmp_path, "sglang", tp=8, dp=2, batch=16))["--nnodes"] == "2"
+    assert "--nnodes" not in flags(served(tmp_path, "sglang", tp=8))
+    assert any("trtllm-llmapi-launch" in each.why for each in served(tmp_path, "trtllm", tp=8, pp=2).unsaid)
+
+
+def test_a_name_does_not_leave_its_comment(tmp_path: Path) -> None:
+    path = saved(tmp_path, inference_scenario("llama-3.1-8b", "l4", batch=1, isl=8, osl=8))
+    whole = json.loads(path.read_text())
+    whole["configuration"] |= {"model": "x\ntouch owned; #\x1b[2J", "more": "y\u2028touch owned"}
+    path.write_text(json.dumps(whole))
+    launch = server_launch("vllm", read_chosen(path, 1, {}))
+    comments = launch.text.split("vllm serve")[0]
+    assert all(line.startswith("#") for line in comments.splitlines())
+    assert shlex.split(launch.text.split("vllm serve")[1])[0] == whole["configuration"]["model"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"batch": -3}, "batch -3: must be from 0"), ({"isl": 10**19}, "isl 1000"), ({"count": 0}, "count 0: must be"),
+        ({"count": 2}, "count 2: tp x pp x dp x cp of its plan are 1"), ({"plan": {"tp": 0}}, "plan.tp 0"),
+    ],
+)  # fmt: skip
+def test_numbers_that_no_server_takes_are_refused(change: dict[str, Any], said: str, tmp_path: Path) -> None:
+    path = saved(tmp_path, inference_scenario("llama-3.1-8b", "l4", batch=1, isl=8, osl=8))
+    whole = json.loads(path.read_text())
+    whole["configuration"] |= change
+    path.write_text(json.dumps(whole))
+    with pytest.raises(InputError, match=said):
+        read_chosen(path, 1, {})
+
+
+def test_a_file_without_a_configuration_is_named(tmp_path: Path) -> None:
+    (tmp_path / "empty.json").write_text("{}")
+    with pytest.raises(InputError, match=r"empty\.json: has no configuration"):
+        read_chosen(tmp_path / "empty.json", 1, {})
 
 
 def test_another_server_is_a_doubt(tmp_path: Path) -> None:
