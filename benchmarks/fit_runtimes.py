@@ -1,15 +1,16 @@
 """Fit the numbers of software runtimes to measured inference and training runs.
 
-    python benchmarks/fit_runtimes.py POINTS... [--only TEXT] [--keep NAME]... [--write | --each] [--date DATE]
+    python benchmarks/fit_runtimes.py POINTS... [--only TEXT] [--keep NAME]... [--assume COLUMN]... [--write | --each]
 
 Every runtime with enough measured runs has its factors and host times moved so that its runs are predicted best;
 numbers that its runs do not determine stay, and all do where a fit to some groups does not improve others. Groups of
 runs (a model on a device) are ordered by digest and every fourth is held out; runs of quality A or B that state all
 that a prediction needs are used, energy and what a server's limits decide apart. ``--only`` fits runtimes whose id
 contains this text, ``--keep`` leaves a number as it is: what other devices that are better known say of it (products of
-a vendor's library on a device with a calibration) holds. ``--write`` changes the files of the runtimes; without it the
-fits are only printed: mean absolute error before and after, of groups seen and held out. ``--each`` leaves every group
-out in turn, fits the others, and prints what that says of it.
+a vendor's library on a device with a calibration) holds. ``--assume input_len`` takes runs that do not state this
+column, and no other, with what is assumed for them: for what it hardly matters to. ``--write`` changes the files of
+the runtimes; without it the fits are only printed: mean absolute error before and after, of groups seen and held out.
+``--each`` leaves every group out in turn, fits the others, and prints what that says of it.
 
 A calibration that was measured under a runtime holds for others by the ratio of their factors: fit the runtimes that
 calibrations name before others.
@@ -23,6 +24,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -87,12 +89,13 @@ def main() -> None:
     parser.add_argument("points", nargs="+", type=Path)
     parser.add_argument("--only", default="")
     parser.add_argument("--keep", action="append", default=[])
+    parser.add_argument("--assume", action="append", default=[])
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--each", action="store_true")
     parser.add_argument("--date", default=time.strftime("%Y-%m-%d"))
     arguments = parser.parse_args()
     try:
-        runs = runs_by_runtime(read_points(arguments.points))
+        runs = runs_by_runtime(read_points(arguments.points), frozenset(arguments.assume))
     except InputError as error:
         sys.exit(f"error: {error}")
     chosen = {
@@ -109,7 +112,8 @@ def main() -> None:
         for name, fitted in zip(chosen, pool.map(_fit_named, chosen), strict=True):
             print(fitted.report, flush=True)
             if arguments.write and fitted.values:
-                write(name, fitted, arguments.date)
+                rule = f"{RULE}; {', '.join(arguments.assume)} as assumed" if arguments.assume else RULE
+                write(name, fitted, arguments.date, rule)
 
 
 _CHOSEN: dict[str, list[Run]] = {}
@@ -150,13 +154,17 @@ def _left_out(name: str, key: str) -> Floats:
     return np.abs(np.expm1(log_ratios(after, [run for run in runs if run.key == key])))
 
 
-def runs_by_runtime(found: Sequence[Points]) -> dict[str, list[Run]]:
-    """Usable runs of points files by the runtime that they ran under."""
+def runs_by_runtime(found: Sequence[Points], assumable: frozenset[str] = frozenset()) -> dict[str, list[Run]]:
+    """Usable runs of points files by the runtime that they ran under.
+
+    Args:
+        assumable: columns that runs of inference may leave to assumptions.
+    """
     runs: dict[str, list[Run]] = defaultdict(list)
     for points in found:
         if points.kind not in ("inference", "training"):
             continue
-        read = _inference_run if points.kind == "inference" else _training_run
+        read = partial(_inference_run, assumable) if points.kind == "inference" else _training_run
         for row, source in zip(points.records(), points.sources(), strict=True):
             if row.get("quality", "A") not in ("A", "B"):
                 continue
@@ -169,11 +177,12 @@ def runs_by_runtime(found: Sequence[Points]) -> dict[str, list[Run]]:
     return runs
 
 
-def _inference_run(row: Row, source: str, table: str) -> tuple[str, Run | None]:
-    """A run of static batches; None where something is assumed, or follows from a server's limits."""
+def _inference_run(assumable: frozenset[str], row: Row, source: str, table: str) -> tuple[str, Run | None]:
+    """A run of static batches; None where something else is assumed, or follows from a server's limits."""
     metric, spec = row.get("metric", ""), device_of(row.get("device", ""))
     runtime, named = match_runtime(row.get("engine", ""), spec, published_of((source, table)))
     completed, assumed = complete(row, spec, runtime, {})
+    assumed = tuple(each for each in assumed if each.column not in assumable)
     if not named or assumed or metric not in METRICS or metric == "j_per_output_token":
         return runtime.id, None
     point = point_of(completed, spec.id, runtime.id)
@@ -288,11 +297,11 @@ def _spread(groups: Mapping[str, list[Run]], each: int) -> Iterator[Run]:
             yield ordered[place]
 
 
-def write(name: str, fitted: Fitted, date: str) -> None:
+def write(name: str, fitted: Fitted, date: str, rule: str = RULE) -> None:
     """Put fitted values into the file of the runtime."""
     sources, devices, _ = (tuple(sorted(set(column))) for column in zip(*fitted.seen, strict=True))
     groups = {group_digest(run_key(device, model)) for _, device, model in fitted.seen}
-    about = Fit("runs", sources, RULE, date, devices, len(fitted.seen), RUN_GROUPS, tuple(sorted(groups)))
+    about = Fit("runs", sources, rule, date, devices, len(fitted.seen), RUN_GROUPS, tuple(sorted(groups)))
     file = DATA / f"{name}.toml"
     write_text(file, with_fitted(file.read_text(encoding="utf-8"), fitted.values, about))
 

@@ -52,7 +52,7 @@ _KERNELS: Final = (
 """Kernel families with the ranges of their factors. Laws grant products of good libraries 0.84 of the bandwidth, and of
 the peak what power sustains: more than a fifth above that is not there to be had."""
 _LAUNCHES: Final = ("launch", "graph_launch")
-_HOST: Final = ("host_step", "host_sequence")
+_HOST: Final = ("host_step", "host_sequence", "host_rank")
 _SHORTEST_LAUNCH_S, _LONGEST_LAUNCH_S, _LONGEST_OF_TRAINING_S = 0.5e-6, 40e-6, 80e-6
 _SHORTEST_STEP_S, _LONGEST_STEP_S = 1e-6, 20e-3
 _HOST_FACTOR: Final = 5.0

@@ -1,26 +1,29 @@
-"""What a pool makes of its runtime before anything is priced."""
+"""The software of a pool as its host and its ranks make it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
-from simulator.prepared import prepare
-from simulator.scenario import Scenario, StaticBatch
-from workloads.models.catalogue import load_model
+from simulator.prepared import with_ranks
 from workloads.runtimes.catalogue import load_runtime
 
-WORK = StaticBatch(load_model("falcon-7b"), 8, 128, 8)
+
+def test_each_further_rank_takes_the_host_as_long() -> None:
+    runtime = load_runtime("vllm-0.5")
+    assert runtime.host_rank is not None
+    steps = [with_ranks(runtime, ways).host_step.value for ways in (1, 2, 8)]
+    assert steps[0] == runtime.host_step.value
+    assert steps[1] - steps[0] == pytest.approx(runtime.host_rank.value)
+    assert steps[2] - steps[0] == pytest.approx(7 * runtime.host_rank.value)
 
 
-def test_one_thread_launches_on_all_chips_in_turn(one_pool: Callable[..., Scenario]) -> None:
-    one = load_runtime("tt-metal-0.49").launch.value
+def test_a_runtime_that_sends_ranks_nothing_stays_itself() -> None:
+    runtime = load_runtime("vllm-0.19")
+    assert runtime.host_rank is None
+    assert with_ranks(runtime, 8) is runtime
 
-    def launch_s(device: str, **ways: int) -> float:
-        return prepare(one_pool(WORK, device, runtime="tt-metal-0.49", **ways)).pool.runtime.launch.value
 
-    assert launch_s("wormhole-n150") == one
-    assert launch_s("wormhole-n300") == pytest.approx(2 * one), "two chips on a card"
-    assert launch_s("wormhole-n300", dp=4) == pytest.approx(8 * one)
-    assert prepare(one_pool(WORK, "wormhole-n300", runtime="tt-metal-2024")).pool.runtime.launch.value < one
+def test_the_same_ranks_give_the_same_object() -> None:
+    """By which compiled devices are known."""
+    runtime = load_runtime("vllm-0.5")
+    assert with_ranks(runtime, 4) is with_ranks(runtime, 4)

@@ -39,6 +39,7 @@ ABOVE: Final = 1.1
 _HOST: Final = {
     "host_step": "host time of each step",
     "host_sequence": "host time of each sequence and step",
+    "host_rank": "host time of each step and tensor parallel rank but the first",
     "launch": "time to launch an operator from the host",
     "graph_launch": "gap between operators of a graph",
 }
@@ -66,6 +67,7 @@ def _of_runtime(case: Case, used: dict[str, Used]) -> Iterator[Candidate]:
     if isinstance(case, RunCase):
         names = ["host_step", "graph_launch", *([] if runtime.graph_mode else ["launch"])]
         names += ["host_sequence"] if runtime.host_sequence else []
+        names += ["host_rank"] if runtime.host_rank and case.scenario.pools[0].plan.tp > 1 else []
     for name in names:
         fact: Fact = getattr(runtime, name)
         sd = _measured_less(spread_of_runtimes(name), fact)

@@ -22,7 +22,7 @@ NAMED_AS_DEFAULTS = (
     "optimum-habana-1.18", "tt-metal-2024", "fpga-overlay-2024", "vendor-asic-2024", "vendor-npu-2025",
 )  # fmt: skip
 OTHERS = (
-    "vllm-0.10", "vllm-0.6", "vllm-rocm-2024", "vllm-2023", "trtllm-0.5", "trtllm-0.9", "trtllm-0.14", "trtllm-1.0",
+    "vllm-0.10", "vllm-0.6", "vllm-0.5", "vllm-rocm-2024", "vllm-2023", "trtllm-0.5", "trtllm-0.9", "trtllm-0.14", "trtllm-1.0",
     "sglang-0.5", "llamacpp-hip-2025", "llamacpp-vulkan-2025", "llamacpp-vulkan-nvidia-2025", "llamacpp-cpu",
     "ik-llamacpp-2025", "torch-compile-2.4", "maxtext-2024", "megatron-2021", "megatron-2022", "megatron-core-2025",
     "megatron-deepspeed-2023",
@@ -52,7 +52,7 @@ def test_promised_names_exist(name: str) -> None:
 @pytest.mark.parametrize("name", runtime_names())
 def test_every_number_has_a_mark_and_an_origin(name: str) -> None:
     runtime = load_runtime(name)
-    given = (runtime.free_memory_share, runtime.loss_bytes, runtime.split_loss_bytes)
+    given = (runtime.free_memory_share, runtime.loss_bytes, runtime.split_loss_bytes, runtime.host_rank)
     assert len(facts(runtime)) == 13 + sum(fact is not None for fact in given)
     for fact in facts(runtime).values():
         assert fact.mark in Mark
@@ -107,7 +107,7 @@ def test_ideal_is_neutral() -> None:
 
 
 def test_later_releases_cost_the_host_less() -> None:
-    steps = [load_runtime(name).host_step.value for name in ("vllm-2023", "vllm-0.6", "vllm-0.10", "vllm-0.19")]
+    steps = [load_runtime(name).host_step.value for name in ("vllm-0.5", "vllm-0.6", "vllm-0.10", "vllm-0.19")]
     assert steps == sorted(steps, reverse=True)
     assert not load_runtime("vllm-2023").graph_mode
     assert load_runtime("vllm-0.6").graph_mode
