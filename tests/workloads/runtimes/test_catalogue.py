@@ -22,7 +22,8 @@ NAMED_AS_DEFAULTS = (
     "optimum-habana-1.18", "tt-metal-2024", "fpga-overlay-2024", "vendor-asic-2024", "vendor-npu-2025",
 )  # fmt: skip
 OTHERS = (
-    "vllm-0.10", "vllm-0.6", "vllm-0.5", "vllm-rocm-2024", "vllm-2023", "trtllm-0.5", "trtllm-0.9", "trtllm-0.14", "trtllm-1.0",
+    "vllm-0.10", "vllm-0.6", "vllm-0.5", "vllm-rocm-2024", "vllm-2023", "trtllm-0.5", "trtllm-0.9", "trtllm-0.14",
+    "trtllm-1.0",
     "sglang-0.5", "llamacpp-hip-2025", "llamacpp-vulkan-2025", "llamacpp-vulkan-nvidia-2025", "llamacpp-cpu",
     "ik-llamacpp-2025", "torch-compile-2.4", "maxtext-2024", "megatron-2021", "megatron-2022", "megatron-core-2025",
     "megatron-deepspeed-2023",
