@@ -13,6 +13,9 @@ from markupsafe import Markup
 
 from hardware_specs.units import human_unit
 from reports.figure import Figure
+from reports.live import Live
+from reports.live_figures.roofline import Dot as LiveDot
+from reports.live_figures.roofline import Line, live_roofline
 from reports.numbers import quantity, share
 from reports.palette import role
 from reports.parts import legend_of
@@ -41,6 +44,10 @@ class Dot(NamedTuple):
     marker: str
     family: str
     hint: str
+    name: str
+    phase: str
+    bound: str
+    time_s: float
 
 
 class Panel(NamedTuple):
@@ -95,7 +102,10 @@ def _panel(label: str, roofs: list[Roof], placed: Sequence[tuple[OperatorCost, s
             f"{short(operator.name, 80)} ({short(phase, 40)}): {quantity(rate, 'flops')} at {quantity(intensity, '')} "
             f"FLOP/B, {share(weight)} of the time, {operator.bound}-bound"
         )
-        dots.append(Dot(intensity, rate, weight, marker, operator.family, hint))
+        dots.append(
+            Dot(intensity, rate, weight, marker, operator.family, hint, operator.name, phase, operator.bound,
+                operator.time_s)
+        )  # fmt: skip
     dtypes = frozenset(operator.dtype for operator, _, _ in placed if operator.flops > 0.0)
     return Panel(label, roofs, dots, dtypes, max(1.0 - seen, 0.0))
 
@@ -117,15 +127,29 @@ def applies(results: Sequence[Result]) -> bool:
 
 
 def draw(results: Sequence[Result]) -> Markup:
-    """A grid of panels with legends of families and phases."""
+    """A grid of live panels with legends of families and phases."""
+    return _page(results, live=True)
+
+
+def draw_static(results: Sequence[Result]) -> Markup:
+    """The same as still pictures."""
+    return _page(results, live=False)
+
+
+def _page(results: Sequence[Result], live: bool) -> Markup:
     panels = panels_of(results)
     shown = panels[:MOST_PANELS]
     limits = limits_of(shown)
-    drawn = [(panel, _draw_panel(panel, limits, f"roofline-{i}")) for i, panel in enumerate(shown)]
+    drawn = [
+        (panel, _draw_panel(panel, limits, f"roofline-{i}"),
+         _live_panel(panel, limits, f"roofline-live-{i}") if live else None)
+        for i, panel in enumerate(shown)
+    ]  # fmt: skip
     phases = {phase.name: place for result in results for place, phase in enumerate(result.phases)}
     return render(
         "roofline.html",
         panels=drawn,
+        live=live,
         legend_keys=legend_of((dot.family for panel in shown for dot in panel.dots), "family"),
         phases=[(name, "●◆■▲▼✚"[place % len(_MARKERS)]) for name, place in phases.items()],
         hidden=len(panels) - len(shown),
@@ -169,14 +193,56 @@ def _decade(value: float) -> str:
     return f"{value / scale:g} {unit.removesuffix('FLOP/s')}".rstrip()
 
 
-def _draw_roofs(axes: Axes, panel: Panel, limits: Limits) -> None:
-    """Bandwidths as slopes up to the highest peak in use, peaks as levels from the memory's slope on."""
+class Roofs(NamedTuple):
+    """The roofs of a panel: bandwidths, names of formats by peak, the peaks in use and the highest of them."""
+
+    slopes: list[Roof]
+    peaks: dict[float, list[str]]
+    used: list[float]
+    top: float
+
+    @property
+    def drawn(self) -> list[float]:
+        """Peaks in use, and those above them, which say what another number format could do; lower ones bound
+        nothing."""
+        shown = {*self.used, *(value for value in self.peaks if value >= self.top)}
+        return sorted(shown, key=lambda value: (value not in self.used, -value))
+
+
+def roofs_of(panel: Panel) -> Roofs:
+    """The roofs of a panel by kind."""
     slopes = [roof for roof in panel.roofs if roof.kind != "peak"]
     peaks: dict[float, list[str]] = {}
     for roof in sorted((roof for roof in panel.roofs if roof.kind == "peak"), key=lambda roof: -roof.value):
         peaks.setdefault(roof.value, []).append(roof.label.removesuffix(" peak"))
     used = [value for value, names in peaks.items() if panel.dtypes & set(names)]
-    top, widest = max(used or peaks), max(roof.value for roof in slopes)
+    return Roofs(slopes, peaks, used, max(used or peaks))
+
+
+def _live_panel(panel: Panel, limits: Limits, key: str) -> Live:
+    roofs = roofs_of(panel)
+    widest = max(roof.value for roof in roofs.slopes)
+    lines = [
+        Line(roof.label, roof.value, "bytes_per_s", (limits.left, roofs.top / roof.value),
+             (limits.left * roof.value, roofs.top), roof.kind == "memory")
+        for roof in roofs.slopes
+    ]  # fmt: skip
+    lines += [
+        Line(", ".join(roofs.peaks[value]), value, "flops", (value / widest, limits.right), (value, value),
+             value in roofs.used)
+        for value in roofs.drawn
+    ]  # fmt: skip
+    dots = [
+        LiveDot(dot.name, dot.phase, dot.family, dot.bound, dot.intensity, dot.rate, dot.time_s, dot.weight, dot.marker)
+        for dot in panel.dots
+    ]
+    return live_roofline(key, lines, dots, limits)
+
+
+def _draw_roofs(axes: Axes, panel: Panel, limits: Limits) -> None:
+    """Bandwidths as slopes up to the highest peak in use, peaks as levels from the memory's slope on."""
+    slopes, peaks, used, top = roofs_of(panel)
+    widest = max(roof.value for roof in slopes)
     for slope in slopes:
         strong = slope.kind == "memory"
         axes.plot(
@@ -185,12 +251,9 @@ def _draw_roofs(axes: Axes, panel: Panel, limits: Limits) -> None:
             linestyle="-" if strong else (0, (4, 3)),
         )  # fmt: skip
         _write_on_slope(axes, slope, limits, top)
-    # Peaks above those in use say what another number format could do; lower ones bound nothing.
     gap = _LABEL_SHARE * math.log10(limits.top / limits.bottom)
     written: list[float] = []
-    for value in sorted(
-        {*used, *(value for value in peaks if value >= top)}, key=lambda value: (value not in used, -value)
-    ):
+    for value in roofs_of(panel).drawn:
         strong = value in used
         axes.plot(
             [value / widest, limits.right], [value, value], color=colour("ink" if strong else "line"),
@@ -230,4 +293,5 @@ FIGURE = Figure(
     "could be faster at it. All panels share their axes.",
     applies,
     draw,
+    draw_static,
 )

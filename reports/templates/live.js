@@ -122,6 +122,16 @@ var live = (function () {
     });
   }
 
+  // A tick in a legend shows what has its colour, in every picture beside it.
+  function toggle(figure) {
+    var around = figure.element.closest(".toggled");
+    if (!around || !figure.document) { return; }
+    var shown = {};
+    around.querySelectorAll("[data-show]").forEach(function (box) { shown[box.dataset.show] = box.checked; });
+    figure.document._all_models.forEach(function (model) {
+      if (model.tags[0] === "show" && model.tags[1] in shown) { model.visible = shown[model.tags[1]]; }
+    });
+  }
   async function draw(place_of) {
     var said = JSON.parse(place_of.querySelector("script").textContent), stages = Array.from(place_of.querySelectorAll(".stage"));
     var figure = { element: place_of, roots: [], settings: said.settings, places: [] };
@@ -136,6 +146,7 @@ var live = (function () {
     if (said.models) { await Bokeh.embed.add_document_standalone(figure.document, place_of, stages); }
     stages.forEach(function (stage, k) { keys(stage, figure.roots[k], figure); });
     drawn.push(figure);
+    toggle(figure);
     place_of.dataset.drawn = "yes";
   }
   function start() {
@@ -147,6 +158,9 @@ var live = (function () {
       });
     }, { rootMargin: "500px" });
     document.querySelectorAll("[data-live]").forEach(function (each) { each.classList.add("is-live"); near.observe(each); });
+    document.addEventListener("change", function (event) {
+      if (event.target.dataset && event.target.dataset.show) { drawn.forEach(toggle); }
+    });
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
     new MutationObserver(recolour).observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
   }
