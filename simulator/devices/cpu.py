@@ -314,7 +314,7 @@ LAW = register(
             constant("unpack_field_ops", "number", 2.5, "lanes that unpack half a byte"),
             constant("unpack_split_ops", "number", 4.6, "the same of other numbers of bits"),
             constant("unpack_code_ops", "number", 4.5, "lanes per bit of a weight that is looked up in a codebook"),
-            constant("table_bit_ops", "number", 2.1, "lanes per bit of a weight of products by look-up"),
+            constant("table_bit_ops", "number", 1.3, "lanes per bit of a weight of products by look-up"),
             constant("overlap_exponent", "number", 2.0, "how well compute hides memory time elsewhere"),
             constant("floor_s", "s", 4.0e-6, "shortest operator of other kinds"),
         ),
