@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from hardware_specs.errors import InputError
 from reports.compared import Compared, Comparison, Difference, MetricRow
 from reports.headline import metrics_of
-from reports.numbers import cell_of, metric_of
+from reports.numbers import cell_of, metric_of, quantity, whole
 from reports.page_data import Page
 from reports.scorecard import KINDS, Scorecard
 from reports.serving import Measured, ServedCard
@@ -153,14 +153,13 @@ def _of_served(name: str, card: ServedCard) -> Entry:
 
 
 def _value(each: Measured) -> Value:
-    dimension = "" if each.dimension == "count" else each.dimension
     better = "higher" if any(word in each.name for word in _BETTER_HIGH) else "lower" if each.dimension in (
         "s", "j", "usd", "g") and each.name != "duration_s" else ""  # fmt: skip
-    return Value(each.title, dimension, better, each.value, each.low, each.high, each.reason)
+    return Value(each.title, each.dimension, better, each.value, each.low, each.high, each.reason)
 
 
 def _of_study(name: str, card: StudyCard) -> Entry:
-    values = {"feasible": Value("Feasible points", "", "", float(card.feasible))}
+    values = {"feasible": Value("Feasible points", "count", "", float(card.feasible))}
     facts = {key: text for group in card.asked for key, text in group.rows}
     for measure, best in zip(card.metrics, card.best, strict=True):
         known = (best.value, best.low, best.high) if best else (math.nan, math.nan, math.nan)
@@ -178,7 +177,7 @@ def _of_scores(name: str, card: Scorecard) -> Entry:
         for figure, better in _SCORED.items():
             found = kind.scores[0].figures.get(figure)
             title = f"{KINDS.get(kind.kind, kind.kind).capitalize()}: {figure.replace('_', ' ')}"
-            dimension = "fraction" if "ape" in figure or "coverage" in figure else ""
+            dimension = "fraction" if "ape" in figure or "coverage" in figure else "count" if figure == "n" else ""
             value = math.nan if found is None else float(found)
             values[f"{kind.kind}.{figure}"] = Value(title, dimension, better, value)
     facts = {"tables": ", ".join(f"{table.name} ({table.rows})" for table in card.tables)}
@@ -213,6 +212,11 @@ def _cell(own: Value | None, first: Value | None, place: int, entry: Entry, base
         own.value, own.low, own.high, ratio if math.isfinite(ratio) else math.nan, overlaps,
         math.nan if same else chance_of(own, first), own.reason,
     )  # fmt: skip
+
+
+def written(value: float, dimension: str) -> str:
+    """A value with its unit; what is counted is whole."""
+    return whole(value) if dimension == "count" and math.isfinite(value) else quantity(value, dimension)
 
 
 def chance_of(own: Value, first: Value) -> float:
@@ -264,9 +268,7 @@ def _notes(entries: Sequence[Entry], own: int, more: int) -> tuple[str, ...]:
     if more:
         notes.append(f"{more} more input numbers differ.")
     if any(entry.same_as and entry.same_as == entries[0].same_as for entry in entries[1:]):
-        notes.append(
-            "Some are the same scenario as the first and differ in nothing."
-        )
+        notes.append("Some are the same scenario as the first and differ in nothing.")
     return tuple(notes)
 
 

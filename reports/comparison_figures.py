@@ -7,6 +7,7 @@ from typing import Final
 from markupsafe import Markup
 
 from reports.compared import Comparison
+from reports.comparing import written
 from reports.figure import Figure
 from reports.templating import render
 
@@ -18,7 +19,7 @@ READING: Final = (
 
 def draw(shown: Comparison) -> Markup:
     """The table, its notes, and the differences of configuration."""
-    return render("differences.html", shown=shown, chance_text=chance_text)
+    return render("differences.html", shown=shown, chance_text=chance_text, written=written)
 
 
 def chance_text(chance: float) -> str:

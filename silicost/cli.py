@@ -28,6 +28,7 @@ from silicost.commands import (
     deploy,
     design,
     explain,
+    export,
     import_model,
     own,
     recommend,
@@ -79,6 +80,7 @@ app.command("delta")(delta.delta)
 app.command("chance")(chance.chance)
 app.command("report")(report.report)
 app.command("compare")(compare.compare)
+app.command("export")(export.export)
 app.command("explain")(explain.explain)
 app.command("compat")(compat.compat)
 app.command("import")(import_model.import_model)

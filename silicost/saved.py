@@ -42,14 +42,20 @@ def read_saved(text: str) -> Saved:
     """
     if not text.strip():
         raise InputError(f"'': names no run; {ALLOWED}")
-    place = Path(text)
-    if not is_file(place) and not is_folder(place) and is_folder(RUNS / text):
-        place = RUNS / text
-    if is_folder(place):
-        return _of_folder(place)
+    place, folder = Path(text), run_folder(text)
+    if folder is not None:
+        return _of_folder(folder)
     if is_file(place):
         return _of_file(place)
     raise InputError(f"{clipped(text)}: there is no such file or folder{_meant(place)}; {ALLOWED}")
+
+
+def run_folder(text: str) -> Path | None:
+    """The folder at the path ``text``, or in ``runs/`` under that name; None where neither is there."""
+    place = Path(text)
+    if is_folder(place):
+        return place
+    return RUNS / text if text.strip() and not is_file(place) and is_folder(RUNS / text) else None
 
 
 def _meant(place: Path) -> str:

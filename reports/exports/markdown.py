@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from reports.compared import Compared, Comparison, MetricRow
-from reports.comparing import Entry, Value, entries_of
+from reports.comparing import Entry, Value, entries_of, written
 from reports.comparison_figures import chance_text
 from reports.headline import headlines_of
 from reports.numbers import number, quantity
@@ -71,10 +71,8 @@ def _value_row(value: Value) -> str:
     if math.isnan(value.value):
         return f"| {plain(value.title)} | none: {plain(value.reason)} | |\n"
     known = math.isfinite(value.low) and math.isfinite(value.high)
-    ends = (quantity(end, value.dimension) for end in (value.low, value.high))
-    return (
-        f"| {plain(value.title)} | {quantity(value.value, value.dimension)} | {' – '.join(ends) if known else ''} |\n"
-    )
+    ends = (written(end, value.dimension) for end in (value.low, value.high))
+    return f"| {plain(value.title)} | {written(value.value, value.dimension)} | {' – '.join(ends) if known else ''} |\n"
 
 
 def _rests_on(result: Result) -> str:
@@ -118,7 +116,7 @@ def _cells(row: MetricRow) -> Iterable[str]:
 
 
 def _with_ends(row: MetricRow, cell: Compared) -> str:
-    text = quantity(cell.value, row.dimension)
+    text = written(cell.value, row.dimension)
     if math.isnan(cell.low) or math.isnan(cell.high):
         return text
-    return f"{text} ({quantity(cell.low, row.dimension)} – {quantity(cell.high, row.dimension)})"
+    return f"{text} ({written(cell.low, row.dimension)} – {written(cell.high, row.dimension)})"

@@ -12,8 +12,9 @@ import typer
 
 from hardware_specs.errors import InputError, clipped, nearest
 from hardware_specs.files import is_file
+from reports.comparing import written
 from reports.comparison_figures import chance_text
-from reports.numbers import number, quantity
+from reports.numbers import number
 from silicost.output import csv_text, print_json, print_table, write_out
 
 if TYPE_CHECKING:
@@ -162,10 +163,10 @@ def value_text(row: MetricRow, cell: Compared) -> str:
     """A value with its interval, for people."""
     if math.isnan(cell.value):
         return "-"
-    text = quantity(cell.value, row.dimension)
+    text = written(cell.value, row.dimension)
     if math.isnan(cell.low) or math.isnan(cell.high):
         return text
-    return f"{text} [{quantity(cell.low, row.dimension)}, {quantity(cell.high, row.dimension)}]"
+    return f"{text} [{written(cell.low, row.dimension)}, {written(cell.high, row.dimension)}]"
 
 
 def times_text(cell: Compared) -> str:

@@ -114,12 +114,21 @@ def export(
     columns: Columns = "",
     sql: Query = "",
 ) -> None:
-    """The table of a study, or the answer to a query, as one file."""
+    """The table of a study, or the answer to a query, as one file; also: silicost export."""
+    export_table(Path(folder), out, columns, sql)
+
+
+def export_table(folder: Path, out: str, columns: str = "", sql: str = "") -> None:
+    """Write the rows of a study, or the answer to a query, to a file, or as CSV to stdout.
+
+    Raises:
+        InputError: no study, another ending than those of tables, unknown columns, or a query with columns.
+    """
     from simulator.explore.columns import arrow_schema
     from simulator.explore.export import check_format, csv_batches, write_file
     from simulator.explore.reading import open_study
 
-    study = open_study(Path(folder))
+    study = open_study(folder)
     if out:
         check_format(Path(out))
     if sql and columns:

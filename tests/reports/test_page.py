@@ -139,7 +139,7 @@ def test_file_is_whole_or_absent(tmp_path: Path, one: Result) -> None:
     target = tmp_path / "deep" / "report.html"
     write_report(target, [one], "One")
     assert target.read_text(encoding="utf-8") == render_report([one], "One")
-    assert [path.name for path in target.parent.iterdir()] == ["report.html"]
+    assert {path.name for path in target.parent.iterdir()} == {"report.html", "report.page.json"}
     with pytest.raises(InputError, match="cannot be written"):
         write_report(target / "below-a-file.html", [one], "One")
 

@@ -1,0 +1,63 @@
+"""Points of a study by two objectives with their front, for print."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from reports.palette import SERIES, role
+from reports.print_figure import WIDTH_IN, PrintFigure, ink
+from reports.study import Cloud, StudyCard
+from reports.text import short
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Drawing
+
+
+def applies(card: StudyCard) -> bool:
+    """Whether two objectives have a feasible point."""
+    return card.cloud is not None and bool(card.cloud.points)
+
+
+def draw(card: StudyCard, drawing: Drawing) -> None:
+    """All feasible points (or cells of them, the darker the more), and the front as a line of steps."""
+    cloud = card.cloud
+    assert cloud is not None
+    drawing.set_size_inches(WIDTH_IN, 4.4)
+    axes = drawing.add_subplot()
+    x, y = card.metrics[cloud.x], card.metrics[cloud.y]
+    _points(axes, cloud)
+    front = sorted((point.x, point.y) for point in cloud.front)
+    if front:
+        steps = "steps-post" if x.better == "lower" else "steps-pre"
+        axes.plot(
+            *zip(*front, strict=True), drawstyle=steps, color=ink("ink"), marker="o", markersize=3.0, linewidth=1.0,
+            label="front", zorder=4,
+        )  # fmt: skip
+    units = [f" [{measure.dimension}]" if measure.dimension not in ("", "number") else "" for measure in (x, y)]
+    axes.set(
+        xscale="log", yscale="log", xlabel=f"{short(x.title, 50)}{units[0]}", ylabel=f"{short(y.title, 50)}{units[1]}"
+    )
+    axes.grid(True)
+    axes.legend(title=short(cloud.coloured_by, 40) or None, fontsize=7)
+
+
+def _points(axes: Axes, cloud: Cloud) -> None:
+    for cell in cloud.bins:
+        strength = 0.15 + 0.75 * min(np.log10(cell.points) / 4.0, 1.0)
+        axes.fill_between([cell.x_low, cell.x_high], cell.y_low, cell.y_high, color=ink("series-1"), alpha=strength,
+                          linewidth=0.0)  # fmt: skip
+    for place, name in enumerate(cloud.legend or ("points",)):
+        here = cloud.colours == place if cloud.legend else np.ones(len(cloud.x_values), bool)
+        if here.any():
+            axes.scatter(cloud.x_values[here], cloud.y_values[here], s=7.0, alpha=0.7, linewidths=0.0,
+                         color=ink(role("series", SERIES[place % len(SERIES)])), label=short(name, 40))  # fmt: skip
+    others = cloud.colours < 0
+    if cloud.legend and others.any():
+        axes.scatter(cloud.x_values[others], cloud.y_values[others], s=7.0, alpha=0.6, linewidths=0.0,
+                     color=ink("series-other"), label="others")  # fmt: skip
+
+
+FIGURE = PrintFigure("pareto", "Points by two objectives", ("study",), applies, draw)
