@@ -10,7 +10,7 @@ from typing import Final, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from workloads.lowering.plan import Precision, Sharding, part, stage_layers
+from workloads.lowering.plan import Precision, Sharding, part, shares_sequences, stage_layers
 from workloads.lowering.recompute import policy_of, whole_layers
 from workloads.models.architecture import Architecture, Attention, Experts, FeedForward, LayerGroup, StateSpace
 from workloads.models.parameters import LayerCount, count_parameters
@@ -151,6 +151,8 @@ def attention_cache_bytes(a: Attention | None, tokens: Tokens, precision: Precis
     # Of whole numbers both ways are exact.
     seen = 0.5 * (tokens + a.window - abs(tokens - a.window)) if a.window else 1.0 * tokens
     each = a.kv_lora + a.rope_dim if a.kind == "mla" else part(a.kv_heads, tp) * (a.head_dim + a.value_dim)
+    if shares_sequences(a, tp):
+        each = each / tp
     return seen * each * precision.kv_bits / 8.0
 
 

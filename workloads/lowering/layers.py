@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from hardware_specs.dtypes import BITS
 from workloads import operators as op
 from workloads.graph import GraphBuilder
-from workloads.lowering.plan import Lowering, part
+from workloads.lowering.plan import Lowering, part, shares_sequences
 from workloads.models.architecture import Architecture, Attention, Experts, FeedForward, LayerGroup, StateSpace
 from workloads.models.parameters import rank_of
 from workloads.operators import Operator, OpKind
@@ -239,7 +239,12 @@ class LayerWriter:
     def scores(self, a: Attention) -> None:
         """Attention itself: what the length of the context changes, and nothing else (of MLA where it absorbs)."""
         t, p, tp = self._context(), self.how.precision, self.how.sharding.heads_ways
-        heads, kv_heads = part(a.heads, tp), part(a.kv_heads, tp)
+        heads, kv_heads, batch = part(a.heads, tp), part(a.kv_heads, tp), float(t.batch)
+        by_sequence = t.q_len == 1 and shares_sequences(a, tp)
+        if by_sequence:
+            heads, batch = float(a.heads), max(batch / tp, 1.0)
+            size = t.rows * a.heads * a.head_dim * p.activation_bytes / tp
+            self._add(op.collective("attention.to_sequences", OpKind.ALL_TO_ALL, size, tp, "tp"))
         if a.kind == "mla":
             self._add(
                 op.mla_decode(
@@ -249,16 +254,23 @@ class LayerWriter:
             )  # fmt: skip
             return
         fused = op.attention(
-            "attention.scores", t.q_len, t.kv_len, heads, kv_heads, a.head_dim, batch=t.batch, value_dim=a.value_dim,
+            "attention.scores", t.q_len, t.kv_len, heads, kv_heads, a.head_dim, batch=batch, value_dim=a.value_dim,
             dtype=p.attention, kv_bits=p.kv_bits, causal=a.causal, window=a.window,
         )  # fmt: skip
         if self.how.fused("flash"):
             self._add(fused)
-            return
-        # Unfused attention writes the score matrix, normalises it and reads it back, masked half included.
-        each, keys = t.batch * heads, fused.n
+        else:
+            self._unfused(a, fused, batch, heads, kv_heads)
+        if by_sequence:
+            size = t.rows * a.heads * a.value_dim * p.activation_bytes / tp
+            self._add(op.collective("attention.to_heads", OpKind.ALL_TO_ALL, size, tp, "tp"))
+
+    def _unfused(self, a: Attention, fused: Operator, batch: float, heads: float, kv_heads: float) -> None:
+        """Attention that writes the score matrix, normalises it and reads it back, masked half included."""
+        t, p = self._context(), self.how.precision
+        each, keys = batch * heads, fused.n
         queries = each * t.q_len * a.head_dim * p.activation_bytes
-        cached = t.batch * keys * kv_heads * p.kv_bits / 8.0
+        cached = batch * keys * kv_heads * p.kv_bits / 8.0
         scores = each * t.q_len * keys * p.activation_bytes
         product = op.gemm("attention.qk", t.q_len, keys, a.head_dim, p.attention, batch=each, weights=False)
         self._add(replace(product, kind=OpKind.BATCHED_GEMM, read_bytes=queries + cached * a.head_dim))

@@ -125,6 +125,16 @@ def part(whole: float, ways: int) -> float:
     return float(-(-whole // ways))
 
 
+def shares_sequences(attention: Attention, tp: int) -> bool:
+    """Whether ranks share the sequences of a batch in decode attention: more ranks than query heads on one key.
+
+    Prompts are cut over heads. The cache of a sequence lies with the rank that has it.
+
+    Pope et al., "Efficiently Scaling Transformer Inference", arXiv:2211.05102, section 3.3.
+    """
+    return attention.kv_heads == 1 and attention.kind != "mla" and tp > attention.heads
+
+
 def stage_of(layer: int, layers: int, stages: int) -> int:
     """The pipeline stage of a layer (both counted from 0): runs of nearly equal length, bottom to top."""
     return layer * stages // layers

@@ -7,7 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hardware_specs.errors import InputError
-from workloads.lowering.plan import Sharding, check_sharding, stage_layers, stage_lengths, stage_of
+from simulator.memory import attention_cache_bytes
+from workloads.lowering.inference import lower_step
+from workloads.lowering.plan import (
+    Lowering,
+    Precision,
+    Sharding,
+    check_sharding,
+    shares_sequences,
+    stage_layers,
+    stage_lengths,
+    stage_of,
+)
 from workloads.models.architecture import Architecture, Attention, LayerGroup
 
 
@@ -87,3 +98,15 @@ def test_stages_must_be_those_of_the_model(stages: tuple[int, ...], words: str) 
     check_sharding(model(8, 8), Sharding(pp=2, stages=(3, 1)))
     with pytest.raises(InputError, match=words):
         check_sharding(model(8, 8), Sharding(pp=2, stages=stages))
+
+
+def test_ranks_that_share_sequences_hold_their_part_of_the_cache() -> None:
+    arch = model(48, 1)
+    attention = arch.groups[0].attention
+    assert attention is not None and shares_sequences(attention, 64) and not shares_sequences(attention, 48)
+    whole = attention_cache_bytes(attention, 1024.0, Precision(), 1)
+    assert attention_cache_bytes(attention, 1024.0, Precision(), 48) == whole
+    assert attention_cache_bytes(attention, 1024.0, Precision(), 64) == whole / 64
+    graph = lower_step(arch, "decode", 128, 1, 1024, Lowering(sharding=Sharding(tp=64), fusions=frozenset({"flash"})))
+    scores = next(o for o in graph.operators if o.name == "attention.scores")
+    assert (scores.batch, scores.heads) == (2.0, 48.0), "two sequences of each rank, with all heads"
