@@ -251,7 +251,7 @@ def check_kernels(pool: Pool, words: Iterable[str]) -> None:
 
 def refusal(cell: Support) -> str:
     """One line on a cell that does not run."""
-    instead = f"; use {cell.instead}" if cell.instead else ""
+    instead = f"; use {cell.instead.removesuffix(' (silicost compat)')}" if cell.instead else ""
     return (
         f"{cell.operator} in {cell.dtype} does not run on {cell.device} under {cell.runtime}: {cell.how} "
         f"({cell.origin}){instead} (silicost compat --device {cell.device})"

@@ -12,8 +12,9 @@ from typing import Final
 import msgspec
 
 from hardware_specs.devices import load_device
+from hardware_specs.dtypes import BITS
 from hardware_specs.errors import InputError
-from hardware_specs.records import SystemNode, SystemSpec
+from hardware_specs.records import DeviceSpec, SystemNode, SystemSpec
 from hardware_specs.systems import links_of
 from simulator.compatibility import OPERATOR_NAMES, Support, missing, refusal, words_of
 from simulator.placement.rules import Placer, placer_of
@@ -98,15 +99,15 @@ def _with_host(system: SystemSpec, pool: Pool, host: str) -> tuple[SystemSpec, P
             system, id=f"{system.id}-with-host", groups=(*system.groups, chosen), notes=f"{system.notes} CPU: assumed"
         )
     runtime = default_runtime(spec)
-    formats = Formats(_host_dtype(pool, spec.compute.peaks), pool.formats.weight, pool.formats.kv)
-    return system, Pool("host", spec, 1, runtime, formats, Plan(), group=chosen.id)
+    return system, Pool("host", spec, 1, runtime, _host_formats(pool.formats, spec), Plan(), group=chosen.id)
 
 
-def _host_dtype(pool: Pool, peaks: object) -> str:
-    """The dtype of the host's math: that of the pool, bf16 where that is narrower."""
-    from hardware_specs.dtypes import BITS
-
-    return pool.formats.dtype if BITS[pool.formats.dtype] >= 16 else "bf16"
+def _host_formats(asked: Formats, spec: DeviceSpec) -> Formats:
+    """The formats of the host: those of the pool, but math in bf16 where the pool's is narrower, and activations
+    quantised only where the host has units for that. Products stay on the pool, so neither changes what they are."""
+    dtype = asked.dtype if BITS[asked.dtype] >= 16 else "bf16"
+    activation = asked.activation if asked.activation.partition(":")[0] in spec.compute.peaks else ""
+    return msgspec.structs.replace(asked, dtype=dtype, activation=activation, recipe="")
 
 
 def _names(scenario: Scenario, word: str) -> tuple[str, ...]:

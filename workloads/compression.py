@@ -138,7 +138,9 @@ def _rank(low_rank: str | float) -> float:
         found = float(0.0 if str(low_rank).strip().lower() in _NOTHING else low_rank)
     except ValueError:
         found = math.nan
-    if not (0.0 <= found < 1.0 or (1.0 <= found <= 1e6 and found.is_integer())):
+    # "1.0" may mean all of a side or the rank 1; whoever writes a point writes a share.
+    share = isinstance(low_rank, str) and not low_rank.strip().isdecimal()
+    if not (0.0 <= found < 1.0 or (1.0 <= found <= 1e6 and found.is_integer() and not share)):
         raise InputError(
             f"--low-rank {clipped(str(low_rank))}: must be a share of the smaller side of each matrix, above 0 and "
             "below 1, or a rank: a whole number"
@@ -220,7 +222,13 @@ def _derived(arch: Architecture, prune: tuple[tuple[str, float], ...], low_rank:
         model, words = _PRUNE[part](model, share)
         marks.append(f"{part} {words}")
     if low_rank:
+        whole = count_parameters(model).total
         model = msgspec.structs.replace(model, low_rank=low_rank)
+        if count_parameters(model).total == whole:
+            raise InputError(
+                f"--low-rank {low_rank:g}: makes no matrix of {arch.id} smaller: two factors of rank r take "
+                "r (rows + columns) numbers, which saves below half of a square matrix's side"
+            )
         rank = f"rank {low_rank:g}" if low_rank >= 1.0 else f"rank {low_rank:g} of the smaller side"
         marks.append(f"two factors of {rank} for each matrix of the layers that they make smaller")
     name = "+".join([*(f"{part}={share:g}" for part, share in prune), *([f"rank={low_rank:g}"] if low_rank else [])])

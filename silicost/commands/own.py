@@ -51,8 +51,8 @@ def own(
     power_cap: Annotated[str, typer.Option("--power-cap", help="Power limits to be tried: '500 W,350 W'.")] = "",
     sites: Annotated[str, typer.Option("--sites", help="Sites to be compared, by commas; default all.")] = "",
     tokens: Annotated[
-        float, typer.Option("--tokens", help="Of a run (1e12): what the whole run costs on these devices.")
-    ] = 0.0,
+        float | None, typer.Option("--tokens", help="Of a run (1e12): what the whole run costs on these devices.")
+    ] = None,
     format: flags.HowToPrint = Format.TABLE,
 ) -> None:
     """Buy or rent: USD of a device-hour and of a million tokens over a fleet's life; break-even, carbon, power caps."""
@@ -72,7 +72,7 @@ def own(
         "schema": 1, "scenario": asked.name, **_head(found), **comparison(found),
         "sites": sites_of(found, [name.strip() for name in sites.split(",") if name.strip()]),
         "power_caps": caps_of(found, _listed(power_cap, "w", "--power-cap")),
-        "run": run_cost(found, tokens) if tokens else None,
+        "run": None if tokens is None else run_cost(found, tokens),
         "assumed": list(found.assumed), "reasons": dict(found.reasons),
     }  # fmt: skip
     if format is Format.JSON:

@@ -95,6 +95,8 @@ def train(
     runtime: flags.Runtime = "",
     dtype: flags.Dtype = "bf16",
     weight_dtype: flags.WeightDtype = "",
+    prune: flags.Prune = "",
+    low_rank: flags.LowRank = "",
     system: flags.System = "",
     site: flags.Site = "us-average",
     price: flags.Price = "",

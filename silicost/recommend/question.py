@@ -145,6 +145,11 @@ def question_of(given: Mapping[str, Any], place: str) -> Question:
             )
     if not given.get("model"):
         raise InputError(f"{place}: --model: which model?")
+    for key in ("batch", "rate", "budget_w"):
+        if isinstance(given.get(key), (int, float)) and not given[key] > 0:
+            raise InputError(
+                f"{place}: --{key.replace('_', '-')} {given[key]:g}: must be above 0; leave it out for none"
+            )
     values = {key: _joined(value) if key in _TEXTS else value for key, value in given.items()}
     try:
         asked = msgspec.convert(values, Question)
@@ -239,6 +244,12 @@ def _limit(text: str) -> Limit:
         value = parse_quantity(found[3], dimension, f"--slo {name}")
     if not 0.0 < value < float("inf"):
         raise InputError(f"--slo {clipped(text.strip())!r}: must be above 0")
+    better = "lower" if name == "queue_s" else BY_NAME[name].better
+    if (">" in found[2]) != (better == "higher") and better in ("lower", "higher"):
+        sign = "<" if better == "lower" else ">"
+        raise InputError(
+            f"--slo {clipped(text.strip())!r}: {better} is better; write {found[1]}{sign}{found[3].strip()}"
+        )
     share = float(found[4] or 99) / 100.0
     if not 0.0 < share < 1.0:
         raise InputError(f"--slo {clipped(text.strip())!r}: must be between p1 and p99.9")

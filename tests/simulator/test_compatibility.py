@@ -130,6 +130,16 @@ def test_host_takes_over_and_the_transfer_is_paid() -> None:
     assert result.metrics["ttft_s"] is not None and result.metrics["ttft_s"] > crossing / link
 
 
+def test_the_host_has_the_formats_of_its_device() -> None:
+    formats = {"weight_dtype": "int8", "sparsity": "0.5", "quality": 0.8}
+    moved, _ = with_fallback(scan("inferentia2", **formats))
+    device, host = (pool.formats for pool in moved.pools)
+    assert (host.weight, host.sparsity, host.quality) == (device.weight, device.sparsity, device.quality)
+    assert simulate(moved).metrics["model_quality"] == 0.8
+    eight, _ = with_fallback(scan("inferentia2", activation_dtype="fp8"))
+    assert [pool.formats.activation for pool in eight.pools] == ["fp8", ""], "a Xeon has no fp8"
+
+
 def test_nothing_is_moved_where_everything_runs() -> None:
     scenario = scan("h100-sxm-80gb")
     assert with_fallback(scenario) == (scenario, ())

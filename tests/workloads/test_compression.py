@@ -157,9 +157,18 @@ def test_ranks_of_tensor_parallelism_hold_the_uncut_factors_whole(tp: int) -> No
     assert read == pytest.approx(2.0 * held.stack), "each weight that is held is read once"
 
 
-def test_a_rank_that_saves_nothing_leaves_the_model_as_it_is() -> None:
-    whole = count_parameters(load_model(LLAMA)).total
-    assert count_parameters(derived(load_model(LLAMA), Compression(low_rank=0.999))).total == whole
+@pytest.mark.parametrize("rank", [0.999, 0.85, 5000.0])
+def test_a_rank_that_makes_nothing_smaller_is_refused(rank: float) -> None:
+    with pytest.raises(InputError, match="makes no matrix of llama"):
+        derived(load_model(LLAMA), Compression(low_rank=rank))
+
+
+def test_a_rank_that_makes_some_matrices_smaller_leaves_the_others() -> None:
+    """0.7 of 4096 saves nothing in 4096 x 4096, but in 14336 x 4096 (MLP) and, of 1024, in 1024 x 4096 (keys, values)."""
+    made = count_parameters(derived(load_model(LLAMA), Compression(low_rank=0.7))).total
+    mlp = HIDDEN * WIDTH - round(0.7 * HIDDEN) * (HIDDEN + WIDTH)
+    cached = HIDDEN * KV_HEADS * HEAD - round(0.7 * KV_HEADS * HEAD) * (HIDDEN + KV_HEADS * HEAD)
+    assert made == llama() - LAYERS * (3 * mlp + 2 * cached) and min(mlp, cached) > 0
 
 
 # Bits
@@ -243,6 +252,7 @@ def test_activations_and_their_scales() -> None:
         (lambda: pruning_of("layers=x"), "must be PART=SHARE"),
         (lambda: pruning_of("ffn=0.1+ffn=0.2"), "given twice"),
         (lambda: compression_of(low_rank="1.5"), "must be a share"),
+        (lambda: compression_of(low_rank="1.0"), "must be a share"),
         (lambda: compression_of(low_rank="-1"), "must be a share"),
         (lambda: compression_of(low_rank="nan"), "must be a share"),
         (lambda: compression_of(quality=float("inf")), "must be a number"),

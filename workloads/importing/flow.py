@@ -6,13 +6,14 @@ import re
 from collections.abc import Mapping as Table
 from dataclasses import dataclass
 
-from hardware_specs.errors import InputError
-from workloads.importing.calls import Call, Mapping
+from hardware_specs.errors import InputError, clipped
+from workloads.importing.calls import LOST, Call, Mapping
 from workloads.lowering.dataflow_record import DataflowInput, DataflowOperator
 from workloads.lowering.sized import SIZES, scaled_size
 
 _PLAIN = re.compile(r"[^A-Za-z0-9_.@-]+")
 _LONGEST = 120
+_MOST_REASONS = 3
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,17 @@ def plain_name(text: str) -> str:
     return _PLAIN.sub("_", text).strip("._")[-_LONGEST:] or "operator"
 
 
+def _why_not(mapping: Mapping) -> str:
+    """Reasons why nodes were not mapped, each once with the first node that it is about."""
+    nodes = mapping.wiring.program.nodes
+    found: dict[str, str] = {}
+    for i in sorted(i for i, (state, _) in mapping.states.items() if state == LOST):
+        found.setdefault(mapping.states[i][1], plain_name(nodes[i].source))
+    words = [f"{clipped(why)} ({source})" for why, source in list(found.items())[:_MOST_REASONS]]
+    more = len(found) - len(words)
+    return "; ".join([*words, *([f"and {more} other reasons"] if more > 0 else [])]) or "no input decides what it makes"
+
+
 def flow_of(mapping: Mapping, batch: int, other: Mapping | None, ratio: int) -> Flow:
     """The calls of ``mapping`` as operators.
 
@@ -42,7 +54,7 @@ def flow_of(mapping: Mapping, batch: int, other: Mapping | None, ratio: int) -> 
         InputError: nothing could be mapped.
     """
     if not mapping.calls:
-        raise InputError("nothing in this model could be mapped to an operator; the report says why")
+        raise InputError(f"nothing in this model could be mapped to an operator: {_why_not(mapping)}")
     names = _names(mapping)
     inputs = _inputs(mapping, set(names.values()))
     results = {call.result: names[last] for last, call in mapping.calls.items()}

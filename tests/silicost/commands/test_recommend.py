@@ -184,6 +184,9 @@ def test_questions_that_cannot_be() -> None:
         ({"isl": 0}, "--isl"), ({"rate": 1.0, "objective": "throughput"}, "ask for usd"),
         ({"global_batch": 4}, "--seq-len"), ({"colour": "red"}, "unknown key"), ({"budget_usd": "0"}, "above 0"),
         ({"prices": "free"}, "rent or own"), ({"top": 1}, "2 to 16"), ({"slo": "ttft<1 W"}, "ttft"),
+        ({"batch": 0}, "--batch 0: must be above 0"), ({"rate": 0.0}, "--rate 0"),
+        ({"budget_w": -1.0}, "--budget-w -1"),
+        ({"slo": "ttft>1"}, "lower is better; write ttft<1"), ({"slo": "output_tokens_per_s<9"}, "higher is better"),
     ]  # fmt: skip
     for more, words in wrong:
         with pytest.raises(InputError, match=words):
