@@ -28,6 +28,9 @@ Kind = Literal["svg", "pdf", "png"]
 DPI: Final = 300
 WIDTH_IN: Final = 6.9
 """Width of a text column of a page of paper [in]."""
+_FEW: Final = 3
+"""Fewer ticks than these are too few."""
+_SHORT_UNITS: Final = ("s", "j", "bytes", "flops")
 _VARIABLE: Final = re.compile(r"--([a-z0-9_-]+): (#[0-9a-f]{6})")
 
 
@@ -77,17 +80,34 @@ def ink(name: str) -> str:
     return _colours()[name]
 
 
-def logarithmic(axes: Axes, which: Literal["x", "y"], axis: Axis, dimension: str = "") -> None:
-    """Make one axis logarithmic, with round values in the units of their size: matplotlib's own need math text."""
+def logarithmic(axes: Axes, which: Literal["x", "y"], axis: Axis, title: str, dimension: str = "") -> None:
+    """Make one axis logarithmic, with round values (matplotlib's own need math text) and its title.
+
+    Short units of the size of a value stand at it, long ones in the title.
+    """
     values = round_values(axis)
-    ticks = [round_text(value, dimension) for value in values]
+    if len(values) < _FEW and axis.high - axis.low < 1.0:
+        values = _even(axis)
+    short_unit = dimension in _SHORT_UNITS
+    ticks = [round_text(value, dimension if short_unit else "") for value in values]
+    label = title if short_unit or dimension in ("", "number", "count") else f"{title} [{dimension}]"
+    ends = (10.0**axis.low, 10.0**axis.high)
     if which == "x":
-        axes.set(xscale="log", xlim=(10.0**axis.low, 10.0**axis.high))
+        axes.set(xscale="log", xlim=ends, xlabel=label)
         axes.set_xticks(values, ticks)
     else:
-        axes.set(yscale="log", ylim=(10.0**axis.low, 10.0**axis.high))
+        axes.set(yscale="log", ylim=ends, ylabel=label)
         axes.set_yticks(values, ticks)
     axes.minorticks_off()
+
+
+def _even(axis: Axis) -> list[float]:
+    """Round values of equal steps, for axes of less than a decade."""
+    from matplotlib.ticker import MaxNLocator
+
+    ends = (10.0**axis.low, 10.0**axis.high)
+    ticks = MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]).tick_values(*ends)
+    return [float(tick) for tick in ticks if ends[0] <= tick <= ends[1]]
 
 
 @cache

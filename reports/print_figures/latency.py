@@ -54,8 +54,10 @@ def _panel(axes: Axes, each: Distribution) -> None:
             axes.hlines(100.0 * ends.share, ends.low_s, ends.high_s, color=ink("muted"), linewidth=2.5, alpha=0.6)
     ends_s = [end for ends in each.ends for end in (ends.low_s, ends.high_s)]
     seen = [value for curve in each.curves for value in curve.at_s.tolist()]
-    logarithmic(axes, "x", axis_of([*seen, *ends_s, *(mark.bound_s for mark in each.marks)]), "s")
-    axes.set(ylim=(0.0, 101.0), xlabel=short(each.title, 40), ylabel="requests within [%]")
+    logarithmic(
+        axes, "x", axis_of([*seen, *ends_s, *(mark.bound_s for mark in each.marks)]), short(each.title, 40), "s"
+    )
+    axes.set(ylim=(0.0, 101.0), ylabel="requests within [%]")
     axes.grid(True)
     if len(each.curves) > 1:
         axes.legend(fontsize=7)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from reports.axis import axis_of
 from reports.palette import SERIES, role
-from reports.print_figure import WIDTH_IN, PrintFigure, ink
+from reports.print_figure import WIDTH_IN, PrintFigure, ink, logarithmic
 from reports.study import Cloud, StudyCard
 from reports.text import short
 
@@ -36,10 +37,10 @@ def draw(card: StudyCard, drawing: Drawing) -> None:
             *zip(*front, strict=True), drawstyle=steps, color=ink("ink"), marker="o", markersize=3.0, linewidth=1.0,
             label="front", zorder=4,
         )  # fmt: skip
-    units = [f" [{measure.dimension}]" if measure.dimension not in ("", "number") else "" for measure in (x, y)]
-    axes.set(
-        xscale="log", yscale="log", xlabel=f"{short(x.title, 50)}{units[0]}", ylabel=f"{short(y.title, 50)}{units[1]}"
-    )
+    across = [*cloud.x_values.tolist(), *(end for cell in cloud.bins for end in (cell.x_low, cell.x_high))]
+    up = [*cloud.y_values.tolist(), *(end for cell in cloud.bins for end in (cell.y_low, cell.y_high))]
+    logarithmic(axes, "x", axis_of([*across, *(point.x for point in cloud.front)]), short(x.title, 50), x.dimension)
+    logarithmic(axes, "y", axis_of([*up, *(point.y for point in cloud.front)]), short(y.title, 50), y.dimension)
     axes.grid(True)
     axes.legend(title=short(cloud.coloured_by, 40) or None, fontsize=7)
 

@@ -61,9 +61,9 @@ def _panel(axes: Axes, kind: str, cloud: Cloud) -> set[str]:
         axes.scatter(seen[own], said[own], s=7.0, alpha=0.65, linewidths=0.0, color=ink(role("class", name)))
     title = f"{KINDS.get(kind, kind)}: {len(seen):,} rows"
     axis = axis_of([low, high])
-    logarithmic(axes, "x", axis, cloud.dimension)
-    logarithmic(axes, "y", axis, cloud.dimension)
-    axes.set(title=title, xlabel="measured", ylabel="predicted")
+    logarithmic(axes, "x", axis, "measured", cloud.dimension)
+    logarithmic(axes, "y", axis, "predicted", cloud.dimension)
+    axes.set(title=title)
     return set(names)
 
 

@@ -43,9 +43,9 @@ def draw(results: Sequence[Result], drawing: Drawing) -> None:
 
 
 def _panel(axes: Axes, panel: Panel, limits: Limits) -> None:
-    logarithmic(axes, "x", Axis(math.log10(limits.left), math.log10(limits.right)))
-    logarithmic(axes, "y", Axis(math.log10(limits.bottom), math.log10(limits.top)), "flops")
-    axes.set(title=short(panel.label, 44), xlabel="arithmetic intensity [FLOP/B]", ylabel="attained")
+    logarithmic(axes, "x", Axis(math.log10(limits.left), math.log10(limits.right)), "arithmetic intensity [FLOP/B]")
+    logarithmic(axes, "y", Axis(math.log10(limits.bottom), math.log10(limits.top)), "attained", "flops")
+    axes.set(title=short(panel.label, 44))
     axes.grid(True)
     peaks = [roof for roof in panel.roofs if roof.kind == "peak"]
     highest = max((roof.value for roof in peaks), default=limits.top)
