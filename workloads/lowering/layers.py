@@ -344,7 +344,7 @@ class LayerWriter:
             self._add(op.collective("moe.reduce_scatter.experts", OpKind.REDUCE_SCATTER, size * joined, joined, "etp"))
         if s.ep > 1:
             self._add(op.collective("moe.combine", OpKind.ALL_TO_ALL, size, s.ep, "ep"))
-        self._add(op.elementwise("moe.weighted_sum", own, hidden, self.dtype, inputs=self._passed(e)))
+        self._add(op.elementwise("moe.weighted_sum", own, hidden, self.dtype, inputs=int(self._passed(e))))
         beside = e.shared_width + e.dense_width
         if beside:
             self._mlp(FeedForward(beside, e.gated), "moe.shared")
