@@ -272,6 +272,17 @@ def feed_half(spec: DeviceSpec) -> float:
     return 46.0 if "HBM" in spec.memory.kind else 20.0
 
 
+def overlap(spec: DeviceSpec) -> float:
+    """How well a product hides the shorter of its parts.
+
+    Multiprocessors of the Pascal generation issue integer and fp32 instructions in turn, later ones beside each other
+    (NVIDIA Tesla V100 GPU architecture whitepaper, WP-08608-001, "independent integer and floating-point datapaths"):
+    little of unpacking hides behind loads. Those for displays are known by 16-bit math that is slower than fp32's.
+    """
+    peaks = spec.compute.peaks
+    return 1.25 if "fp16" in peaks and "fp32" in peaks and peaks["fp16"].value < peaks["fp32"].value else 3.9
+
+
 PARAMETERS: Final = (
     Parameter(
         "gemm_sustained", "number", sustained, "share of the dense peak that power lets large products sustain",
@@ -288,7 +299,9 @@ PARAMETERS: Final = (
     _free("cache_share", "number", 2.6, 0.3, 20.0, "rate at which blocks load operands, over the cache's bandwidth"),
     _free("split_s", "s", 2.6e-6, 1e-7, 1e-3, "adding up the pieces of a depth"),
     _free("vector_share", "number", 0.1, 0.01, 2.0, "share of the vector peak that matrix-vector products reach"),
-    _free("overlap", "number", 3.9, 1.2, 20.0, "how well a product hides the shorter of its parts"),
+    Parameter(
+        "gemm_overlap", "number", overlap, "how well a product hides the shorter of its parts", 1.2, 20.0, ("gemm",),
+    ),
     _free("floor_s", "s", 2.6e-6, 1e-7, 1e-4, "shortest product: start, fill and drain of the memory pipeline"),
     _free("host_s", "s", 2e-7, 1e-7, 1.5e-4, "enqueueing of a product, beside which shorter ones do not count"),
     _free("prepare_s", "s", 1e-7, 0.0, 1e-4, "enqueueing of the quantisation of many rows"),

@@ -19,6 +19,7 @@ from simulator.devices.gpu_products import (
     dot_peak,
     feed_half,
     gemm,
+    overlap,
     packed_peak,
     sustained,
     tiled,
@@ -316,3 +317,8 @@ def test_shaders_take_dot_products_on_lanes_of_blocks_with_one_scale_alone() -> 
         taken.append(float(model.cost(columns_of([product]))[0, 0]))
     assert taken[1] < 0.5 * taken[0]
     assert taken[1] > 2.0 * 512 * 4096**2 / spec.compute.peaks["int8"].value
+
+
+def test_pascal_boards_hide_little_of_unpacking() -> None:
+    """Their 16-bit math is slower than fp32's; a later board of as little arithmetic hides it behind its loads."""
+    assert overlap(load_device("tesla-p40")) < 2.0 < overlap(load_device("p100-pcie-16gb")) == overlap(H100)
