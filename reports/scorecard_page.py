@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from reports.definitions import Term
 from reports.figure import drawn, score_figures
 from reports.numbers import number, whole
 from reports.page_data import Page, write_page
@@ -16,12 +17,12 @@ _SHOWN_TABLES: Final = 60
 
 
 class Card(NamedTuple):
-    """What stands first about one kind: a large figure, and lines of name and text."""
+    """What stands first about one kind: a large figure, and lines of name, title and text."""
 
     title: str
     mape: str
     sub: str
-    lines: list[tuple[str, str]]
+    lines: list[tuple[str, str, str]]
 
 
 def write_scorecard(path: Path, card: Scorecard, static: bool = False) -> None:
@@ -48,8 +49,32 @@ def render_scorecard(card: Scorecard, static: bool = False) -> str:
         more_tables=len(card.tables) - _SHOWN_TABLES,
         by_kind=_rows_by_kind(card),
         rows=sum(table.rows for table in card.tables),
-        columns=COLUMNS,
+        answer=_answer(card),
+        terms=[Term(column.name, column.title, column.meaning) for column in COLUMNS],
+        rests=_rests(card),
     )
+
+
+def _answer(card: Scorecard) -> str:
+    """How far off predictions are, kind by kind, on rows held out of fits where there are any."""
+    said = []
+    for kind in card.kinds:
+        held = next((score for score in kind.scores[1:] if score.part == "held out" and score.figures["n"]), None)
+        figures = (held or kind.scores[0]).figures
+        if figures["n"]:
+            of = f" on {whole(figures['n'])} rows{' held out of fits' if held else ''}"
+            said.append(f"{KINDS.get(kind.kind, kind.kind)}: half within {_share(figures, 'median_ape')}{of}")
+    sentence = "; ".join(said)
+    return f"{sentence[:1].upper()}{sentence[1:]}." if said else "No row could be predicted."
+
+
+def _rests(card: Scorecard) -> tuple[str, ...]:
+    """What all figures of the page rest on."""
+    counts = [(score.part, int(score.figures["n"] or 0)) for kind in card.kinds for score in kind.scores[1:]]
+    parts = dict.fromkeys(part for part, _ in counts)
+    said = "; ".join(f"{whole(sum(n for name, n in counts if name == part))} {part}" for part in parts)
+    rows = sum(int(kind.scores[0].figures["n"] or 0) for kind in card.kinds)
+    return (f"Rests on {whole(rows)} measured rows that were predicted{f': {said}' if said else ''}.",)
 
 
 def _rows_by_kind(card: Scorecard) -> list[tuple[str, int]]:
@@ -61,14 +86,14 @@ def _rows_by_kind(card: Scorecard) -> list[tuple[str, int]]:
 def _card(kind: KindScores) -> Card:
     whole_kind, *parts = kind.scores
     figures = whole_kind.figures
-    lines = [(f"mean error, {part.part}", _share(part.figures, "mape")) for part in parts if part.figures["n"]]
+    lines = [("mape", f"mean error, {part.part}", _share(part.figures, "mape")) for part in parts if part.figures["n"]]
     lines += [
-        ("median error", _share(figures, "median_ape")),
-        ("bias: predicted / measured", _ratio(figures, "bias")),
-        ("inside the 80 % interval", _held(figures, "coverage_80")),
-        ("inside the 95 % interval", _held(figures, "coverage_95")),
-        ("interval score", _ratio(figures, "interval_score")),
-        ("of a constant band", _ratio(figures, "constant_band_score")),
+        ("median_ape", "median error", _share(figures, "median_ape")),
+        ("bias", "bias: predicted / measured", _ratio(figures, "bias")),
+        ("coverage_80", "inside the 80 % interval", _held(figures, "coverage_80")),
+        ("coverage_95", "inside the 95 % interval", _held(figures, "coverage_95")),
+        ("interval_score", "interval score", _ratio(figures, "interval_score")),
+        ("constant_band_score", "of a constant band", _ratio(figures, "constant_band_score")),
     ]
     counts = [figures[name] or 0 for name in ("n", "skipped", "source_devices")]
     sub = f"{whole(counts[0])} rows from {whole(counts[2])} pairs of source and device; {whole(counts[1])} skipped"

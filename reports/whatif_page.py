@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from reports.figure import drawn
 from reports.page_data import Page, write_page
 from reports.templating import render_page
 from reports.whatif import WhatIf
 from reports.whatif_figures import WHATIF_FIGURES
+
+RESTS: Final = (
+    "A median of the laws at these inputs; inputs that are not named keep the values that silicost explain lists, with "
+    "their marks and sources.",
+)
+"""What all numbers of the page rest on."""
 
 
 def write_whatif(path: Path, shown: WhatIf, static: bool = False) -> None:
@@ -23,4 +30,16 @@ def write_whatif(path: Path, shown: WhatIf, static: bool = False) -> None:
 def render_whatif(shown: WhatIf, static: bool = False) -> str:
     """The page of ``shown`` as one HTML document; the same what-if gives the same bytes."""
     figures = drawn(WHATIF_FIGURES, shown, static)
-    return render_page("whatif.html", static, title=shown.title, lead=shown.lead, figures=figures, shown=shown)
+    return render_page(
+        "whatif.html", static, title=shown.title, lead=shown.lead, figures=figures, shown=shown,
+        answer=answer_of(shown), rests=RESTS,
+    )  # fmt: skip
+
+
+def answer_of(shown: WhatIf) -> str:
+    """The first card in a sentence; the others follow below."""
+    if not shown.cards:
+        return ""
+    card = shown.cards[0]
+    first = f"; {card.lines[0][0]} {card.lines[0][1]}" if card.lines else ""
+    return f"{card.title}: {card.name} {card.figure}{first}."

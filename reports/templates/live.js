@@ -70,7 +70,7 @@ var live = (function () {
     rows.forEach(function (row, k) {
       var line = document.createElement("div"), name = document.createElement("span"), value = document.createElement("b");
       line.style.cssText = "display:flex;gap:12px;justify-content:space-between;max-width:320px;overflow-wrap:anywhere";
-      name.style.cssText = "opacity:.72;flex:none;max-width:45%"; value.style.cssText = "font-weight:" + (k < 2 ? 600 : 400) + ";text-align:right";
+      name.style.cssText = "opacity:.72;flex:none;max-width:170px"; value.style.cssText = "font-weight:" + (k < 2 ? 600 : 400) + ";text-align:right";
       name.textContent = row[0]; value.textContent = valueOf(row, source, index);
       if (!row[0]) { value.style.textAlign = "left"; }
       line.append(name, value); box.append(line);

@@ -27,6 +27,19 @@
     var shape = title.parentElement;
     if (shape.tagName !== "svg") { take(shape, title.textContent); title.remove(); }
   });
+  /* Other numbers say what they are, and what all numbers of their part of the page rest on. */
+  function words(element) { return element ? element.textContent.replace(/\s+/g, " ").trim() : ""; }
+  document.querySelectorAll(".grid td.num, .card dd, .card .hero, .barvalue").forEach(function (element) {
+    var value = words(element), name;
+    if (!value || element.dataset.tip || element.querySelector("[data-tip]")) { return; }
+    if (element.tagName === "TD") {
+      var row = element.parentElement, head = element.closest("table").tHead.rows[0].cells[element.cellIndex];
+      name = [words(row.querySelector("th")), words(head)].filter(Boolean).join(", ");
+    } else if (element.tagName === "DD") { name = words(element.previousElementSibling); }
+    else if (element.classList.contains("hero")) { name = words(element.querySelector(".name")); value = value.replace(name, "").trim(); }
+    else { name = words(element.parentElement.querySelector(".barname")); }
+    take(element, (name ? name + ": " : "") + value);
+  });
   var groups = new Map();
   document.querySelectorAll("[data-tip][tabindex]").forEach(function (element) {
     var at = home(element);
@@ -51,7 +64,8 @@
     if (owner && owner !== element) { hide(); }
     owner = element;
     tip.textContent = "";
-    var lines = [element.dataset.tip], rests = element.dataset.rests && document.getElementById(element.dataset.rests);
+    var lines = [element.dataset.tip], near = element.matches(CONTROL) ? null : element.closest("[data-rests]");
+    var rests = near && document.getElementById(near.dataset.rests);
     if (rests) { Array.from(rests.children).forEach(function (line) { lines.push(line.textContent); }); }
     lines.forEach(function (line) { tip.appendChild(document.createElement("p")).textContent = line; });
     element.setAttribute("aria-describedby", "tip");
