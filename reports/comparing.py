@@ -155,7 +155,15 @@ def _of_served(name: str, card: ServedCard) -> Entry:
 def _value(each: Measured) -> Value:
     better = "higher" if any(word in each.name for word in _BETTER_HIGH) else "lower" if each.dimension in (
         "s", "j", "usd", "g") and each.name != "duration_s" else ""  # fmt: skip
-    return Value(each.title, each.dimension, better, each.value, each.low, each.high, each.reason)
+    return Value(
+        each.title,
+        each.dimension,
+        better,
+        each.value,
+        each.low,
+        each.high,
+        "" if math.isfinite(each.value) else each.reason,
+    )
 
 
 def _of_study(name: str, card: StudyCard) -> Entry:

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Floats = npt.NDArray[np.float64]
 Words = npt.NDArray[np.object_]
@@ -108,3 +111,15 @@ class Scorecard:
     left_out: Mapping[str, int]
     laws_hash: str
     silicost_version: str
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Numbers by name in SI units: value, ends of the 80% interval (NaN: none), why there is no value."""
+        from reports.notebook import frame_of
+
+        return frame_of("scorecard", self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from reports.notebook import subject_html
+
+        return subject_html("scorecard", self)

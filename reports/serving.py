@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from reports.calibration import Group
 from reports.numbers import Cell, number, unit_of, whole
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Floats = npt.NDArray[np.float64]
 NONE = math.nan
@@ -253,3 +256,15 @@ class ServedCard:
     definitions: tuple[tuple[str, str], ...] = ()
     laws_hash: str = ""
     silicost_version: str = ""
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Numbers by name in SI units: value, ends of the 80% interval (NaN: none), why there is no value."""
+        from reports.notebook import frame_of
+
+        return frame_of("served", self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from reports.notebook import subject_html
+
+        return subject_html("served", self)

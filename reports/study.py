@@ -8,13 +8,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from reports.calibration import Group
 from reports.numbers import metric_of, quantity
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -247,6 +250,19 @@ class StudyCard:
     provenance: tuple[Group, ...] = ()
     sample: str = ""
     silicost_version: str = ""
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Numbers by name in SI units: value, ends of the 80% interval (NaN: none), why there is no value."""
+        from reports.notebook import frame_of
+
+        return frame_of("study", self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from reports.notebook import subject_html
+
+        return subject_html("study", self)
+
     laws_hash: str = ""
 
 

@@ -39,6 +39,9 @@ def __dir__() -> list[str]:
 
 def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
+        from silicost.notebooks import register
+
+        register()
         return getattr(import_module(_PUBLIC[name]), name)
     if name == "__version__":
         from hardware_specs.version import package_version

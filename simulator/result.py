@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from simulator.display import html_of
 from simulator.timeline import Timeline
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCHEMA = 1
 """Version of the JSON form: it grows by one when a key goes away or changes its meaning."""
@@ -206,6 +210,22 @@ class Result(msgspec.Struct, frozen=True):
             "laws_hash": self.laws_hash,
             "silicost_version": self.silicost_version,
         }
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Metrics by name in SI units: value, ends of the 80 and 95% intervals (NaN: none), why there is no value."""
+        import pandas as pd
+
+        ends = ("p2_5", "p10", "p90", "p97_5")
+        rows = {
+            name: [value, *(getattr(self.intervals.get(name), end, None) for end in ends), self.reasons.get(name, "")]
+            for name, value in self.metrics.items()
+        }
+        frame = pd.DataFrame.from_dict(rows, orient="index", columns=["value", *ends, "reason"])
+        return frame.rename_axis("metric").astype(dict.fromkeys(("value", *ends), float))
+
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows; None (text) where no room above has said how."""
+        return html_of(self)
 
     def _memory_json(self, memory: MemoryUse) -> dict[str, float]:
         """Parts and total; inference results have no gradients and optimizer states, training results no KV cache."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import numpy as np
@@ -45,6 +45,9 @@ from simulator.serving.slo import Slo, parse_slo
 from simulator.serving.uncertain import Ends, factors, interval_ends, scaled_setup
 from workloads.traffic.record import Traffic, checked
 from workloads.traffic.streams import stream
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 REQUESTS: Final = 1000
 """Requests that are drawn where nobody says how many."""
@@ -89,6 +92,18 @@ class Answer:
     series: tuple[Series, ...]
     served: FleetServed
     notes: tuple[str, ...] = ()
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Numbers of the run by name in SI units with their 80% intervals; ``requests`` has each request."""
+        from silicost.serving.page import card_of
+
+        return card_of(self).to_pandas()
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from silicost.serving.page import card_of
+
+        return card_of(self)._repr_html_()
 
 
 def shipped_fleets() -> tuple[str, ...]:

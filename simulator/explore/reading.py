@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hardware_specs.errors import InputError, UnknownName, clipped
+from simulator.display import html_of
 from simulator.explore.columns import ColumnInfo, arrow_schema, fitted
 from simulator.explore.manifest import Manifest, PartRecord, read_manifest
 from simulator.explore.parts import BATCH_ROWS, Damaged, Written, check_part, part_batches, part_path
@@ -65,6 +66,10 @@ class Study:
         """All rows in memory, as a data frame: texts as categories, NaN for nothing known. Raises as ``batches``."""
         frame: pd.DataFrame = self.to_arrow(names).to_pandas(split_blocks=True, self_destruct=True)
         return frame
+
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows; None (text) where no room above has said how."""
+        return html_of(self)
 
     def sql(self, query: str) -> pa.Table:
         """The answer to an SQL query over the table ``study``, streamed from the parts by DuckDB.
