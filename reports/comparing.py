@@ -153,17 +153,15 @@ def _of_served(name: str, card: ServedCard) -> Entry:
 
 
 def _value(each: Measured) -> Value:
-    better = "higher" if any(word in each.name for word in _BETTER_HIGH) else "lower" if each.dimension in (
-        "s", "j", "usd", "g") and each.name != "duration_s" else ""  # fmt: skip
-    return Value(
-        each.title,
-        each.dimension,
-        better,
-        each.value,
-        each.low,
-        each.high,
-        "" if math.isfinite(each.value) else each.reason,
-    )
+    reason = "" if math.isfinite(each.value) else each.reason
+    return Value(each.title, each.dimension, _better(each), each.value, each.low, each.high, reason)
+
+
+def _better(each: Measured) -> str:
+    """Which way is good of a number of a served run; "" where none is."""
+    if any(word in each.name for word in _BETTER_HIGH):
+        return "higher"
+    return "lower" if each.dimension in ("s", "j", "usd", "g") and each.name != "duration_s" else ""
 
 
 def _of_study(name: str, card: StudyCard) -> Entry:

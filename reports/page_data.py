@@ -108,8 +108,11 @@ def _said(value: Any) -> Any:
     """``value`` with texts for numbers that are not finite."""
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
+    if isinstance(value, str):
+        # A lone surrogate has no place in a file; a page shows the same in its stead.
+        return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
     if isinstance(value, dict):
-        return {key: _said(each) for key, each in value.items()}
+        return {_said(key): _said(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [_said(each) for each in value]
     return value

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from reports.comparing import Entry, entry_of_result
-from reports.text import labels_of
+from reports.text import labels_of, plain
 from simulator.result import OperatorCost, PoolUse, Result
 
 Rows = list[dict[str, Any]]
@@ -103,14 +103,18 @@ def parquet_of(rows: Rows) -> bytes:
     import pyarrow.parquet as pq
 
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(rows), sink)
+    plainly = [{key: plain(value) if isinstance(value, str) else value for key, value in row.items()} for row in rows]
+    pq.write_table(pa.Table.from_pylist(plainly), sink)
     return bytes(sink.getvalue().to_pybytes())
 
 
 def _cell(value: Any) -> Any:
     if value is None:
         return ""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+    if not isinstance(value, str):
+        return value
+    text = plain(value)
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
 
 
 def _fields(operator: OperatorCost) -> dict[str, Any]:

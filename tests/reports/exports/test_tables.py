@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import csv
+import io
+
+import msgspec
+import pyarrow.parquet as pq
+import pytest
+
+from reports.exports.tables import TABLES, csv_of, parquet_of
+from simulator.result import Result
+
+
+def read(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_csv_and_parquet_have_the_same_rows(name: str, seven: list[Result]) -> None:
+    rows = TABLES[name](seven)
+    assert rows
+    table = pq.read_table(io.BytesIO(parquet_of(rows)))
+    assert table.column_names == list(rows[0])
+    assert table.num_rows == len(read(csv_of(rows))) == len(rows)
+
+
+def test_metrics_are_those_of_the_results(one: Result) -> None:
+    rows = {row["metric"]: row for row in read(csv_of(TABLES["metrics"]([one])))}
+    for name, value in one.metrics.items():
+        assert rows[name]["value"] == ("" if value is None else repr(float(value)))
+        assert (rows[name]["reason"] != "") == (value is None)
+    for name, band in one.intervals.items():
+        assert [float(rows[name][end]) for end in ("p2_5", "p10", "p90", "p97_5")] == [
+            band.p2_5, band.p10, band.p90, band.p97_5,
+        ]  # fmt: skip
+
+
+def test_operators_of_a_phase_take_its_time(one: Result) -> None:
+    rows = TABLES["operators"]([one])
+    for phase in TABLES["phases"]([one]):
+        seconds = sum(row["time_s"] for row in rows if row["phase"] == phase["phase"])
+        assert seconds == pytest.approx(phase["time_s"])
+
+
+def test_no_cell_is_a_formula(one: Result, hostile: str) -> None:
+    for bad in (hostile, "=1+1", "+1", "-1", "@a"):
+        changed = msgspec.structs.replace(one, reasons=dict.fromkeys(one.metrics, bad), title=bad)
+        text = csv_of(TABLES["metrics"]([changed]))
+        text.encode("utf-8")
+        assert not any(cell[:1] in "=+@" for row in read(text) for cell in row.values() if cell)
+        parquet_of(TABLES["metrics"]([changed]))
+
+
+def test_nothing_is_nothing() -> None:
+    assert csv_of([]) == ""

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from reports.exports.trace import served_trace_of, trace_of
+from reports.serving import Line, OverTime, ServedCard, Track, Tracks
+from simulator.result import Result
+from simulator.timeline import Span, Timeline
+
+SCHEMA = Draft202012Validator(json.loads((Path(__file__).parent / "trace_event_schema.json").read_text()))
+
+
+def traced(*results: Result) -> Any:
+    """The trace as programs read it; what is no standard JSON fails."""
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    return json.loads("".join(trace_of(results)), parse_constant=refuse)
+
+
+def with_spans(result: Result, *spans: Span) -> Result:
+    return msgspec.structs.replace(result, timeline=Timeline(spans))
+
+
+def of(trace: Any, phase: str) -> list[Any]:
+    return [event for event in trace["traceEvents"] if event["ph"] == phase]
+
+
+def test_the_schema_can_fail() -> None:
+    event = {"ph": "X", "name": "a", "cat": "gemm", "pid": 1, "tid": 0, "ts": 0.0, "dur": -1.0, "args": {}}
+    whole = {"displayTimeUnit": "ns", "otherData": {}, "traceEvents": [event]}
+    assert not SCHEMA.is_valid(whole)
+    assert SCHEMA.is_valid({**whole, "traceEvents": [{**event, "dur": 1.0}]})
+
+
+def test_traces_keep_the_format(seven: list[Result]) -> None:
+    SCHEMA.validate(traced(*seven))
+
+
+def test_spans_keep_time_place_and_name(seven: list[Result]) -> None:
+    result = seven[-1]
+    trace = traced(result)
+    names = {(e["name"], e["pid"], e["tid"]): e["args"].get("name") for e in of(trace, "M")}
+    events = of(trace, "X")
+    assert len(events) == len(result.timeline.spans) > 100
+    for event, span in zip(events, result.timeline.spans, strict=True):
+        assert names["process_name", event["pid"], 0] == span.resource
+        assert names["thread_name", event["pid"], event["tid"]] == span.lane
+        assert (event["name"], event["cat"], event["args"]) == (span.name, span.family, {"amount": span.amount})
+        assert event["ts"] == pytest.approx(1e6 * span.start_s, abs=1e-6)
+        assert event["dur"] == pytest.approx(1e6 * (span.end_s - span.start_s), abs=1e-6)
+
+
+def test_memory_is_a_counter_of_its_parts(one: Result) -> None:
+    counters = [event for event in of(traced(one), "C") if event["name"].startswith("memory")]
+    assert sum(counters[0]["args"].values()) == pytest.approx(one.pools[0].memory.total)
+
+
+times = st.floats(0, 10)
+spans = st.lists(st.builds(lambda start, length, lane: Span("s", "gemm", "gpu0", lane, start, start + length, 1.0),
+                           times, times, st.sampled_from(["compute", "host"])), max_size=30)  # fmt: skip
+
+
+@given(spans)
+def test_what_runs_at_once_ends_at_none_and_fills_the_busy_time(many: list[Span]) -> None:
+    bare = Result("k", "t", "h", 0, "l", "v", {}, {}, msgspec.convert({"weights": 0.0}, type=_memory()), 0.0, True,
+                  _energy(), {}, {}, {}, (), ())  # fmt: skip
+    events = [event for event in of(traced(with_spans(bare, *many)), "C") if event["name"] == "running"]
+    running = [event["args"]["spans"] for event in events]
+    assert all(count >= 0 for count in running)
+    assert not running or running[-1] == 0
+    at = [event["ts"] for event in events]
+    assert at == sorted(at)
+    whole = sum(count * (later - now) for count, now, later in zip(running, at, at[1:], strict=False))
+    assert whole == pytest.approx(1e6 * sum(span.end_s - span.start_s for span in many), rel=1e-6, abs=1e-3)
+
+
+def _memory() -> Any:
+    from simulator.result import MemoryUse
+
+    return MemoryUse
+
+
+def _energy() -> Any:
+    from simulator.result import Energy
+
+    return Energy(0.0, 0.0, 0.0)
+
+
+def test_spans_without_a_place_in_time_are_left_out_and_counted(one: Result) -> None:
+    good = Span("good", "gemm", "gpu0", "compute", 0.0, 1.0, math.nan)
+    bad = [good._replace(start_s=math.nan), good._replace(end_s=math.inf), good._replace(start_s=2.0)]
+    trace = traced(with_spans(one, good, *bad))
+    SCHEMA.validate(trace)
+    assert [event["name"] for event in of(trace, "X")] == ["good"]
+    assert of(trace, "X")[0]["args"] == {}
+    assert trace["otherData"]["spans left out"] == 3
+
+
+def test_an_empty_timeline_has_no_spans(one: Result) -> None:
+    trace = traced(with_spans(one))
+    SCHEMA.validate(trace)
+    assert of(trace, "X") == []
+
+
+def test_hostile_names_are_only_names(one: Result, hostile: str) -> None:
+    trace = traced(with_spans(one, Span(hostile, hostile, hostile, hostile, 0.0, 1.0, 0.0)))
+    SCHEMA.validate(trace)
+    text = "".join(trace_of([with_spans(one, Span(hostile, hostile, hostile, hostile, 0.0, 1.0, 0.0))]))
+    text.encode("ascii")
+    assert len(of(trace, "X")[0]["name"]) <= 200
+
+
+def test_a_hundred_thousand_spans_are_small_and_quick(one: Result) -> None:
+    many = [Span(f"op {i}", "gemm", f"gpu{i % 8}", "compute", i * 1e-6, (i + 1) * 1e-6, 1e9) for i in range(100_000)]
+    began = time.process_time()
+    pieces = list(trace_of([with_spans(one, *many)]))
+    assert time.process_time() - began < 20.0
+    assert sum(map(len, pieces)) < 40e6
+    assert "".join(pieces) == "".join(trace_of([with_spans(one, *many)]))
+
+
+def test_a_served_run_is_counters_by_pool() -> None:
+    at = np.array([0.5, 1.5])
+    track = Track("Queue", "count", (Line("waiting", np.array([1.0, math.nan])), Line("running", np.array([2.0, 3.0]))))
+    card = ServedCard("t", "", "", "", over_time=OverTime(at, 1.0, 2.0, (Tracks("a", (track,)), Tracks("b", (track,)))))
+    trace = json.loads("".join(served_trace_of(card)))
+    SCHEMA.validate(trace)
+    seen: dict[int, list[Any]] = defaultdict(list)
+    for event in of(trace, "C"):
+        seen[event["pid"]].append((event["ts"], event["args"]))
+    assert seen[0] == seen[1] == [(5e5, {"waiting": 1.0, "running": 2.0}), (1.5e6, {"running": 3.0})]
