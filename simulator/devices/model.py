@@ -17,6 +17,7 @@ from hardware_specs.facts import Fact, Mark
 from hardware_specs.overrides import SET_BY_USER
 from hardware_specs.records import DeviceSpec
 from simulator.devices.calibrated import PLAIN, UNCALIBRATED, Choice, Chosen, choice_of, weights_of
+from simulator.devices.priors import fma_sustained
 from simulator.devices.registry import Parameter, law_of
 from simulator.kernels.roofline import LAW_DTYPE, RUNTIME_FAMILIES
 from simulator.result import Provenance
@@ -231,7 +232,7 @@ def _fill_calibration(
         if not 0.999 * low <= fact.value <= 1.001 * high:
             raise InputError(f"{place}: {name} = {fact.text!r} must be from {low:g} to {high:g} (SI units)")
         if name not in spec.parameters:
-            row[name] = fact.value
+            row[name] = min(fact.value, _power_share(chosen, spec, name))
     if entry.runtimes:
         measured = load_runtime(runtime.id if chosen.own_runtime else entry.runtimes[0]).factors
         own = runtime.factors
@@ -245,6 +246,13 @@ def _fill_calibration(
     what = f"{spec.id} {', '.join(entry.operators)}" + (f" in {', '.join(entry.dtypes)}" if entry.dtypes else "")
     values = ", ".join(f"{name} {text}" for name, text in entry.parameters.items())
     return [Provenance(what, values, Mark.CALIBRATED.value, f"fit {entry.fit.id}: {entry.fit.rule}", "")]
+
+
+def _power_share(chosen: Chosen, spec: DeviceSpec, name: str) -> float:
+    """The most that a calibration of other devices may say of a parameter: what the power of this one sustains."""
+    entry = chosen.entry
+    others = spec.id not in entry.fit.devices and spec.device_class == "gpu"
+    return fma_sustained(spec) if others and name == "gemm_sustained" and entry.dtypes == ("fp32",) else math.inf
 
 
 def _peak(spec: DeviceSpec, dtype: str, native: str) -> float:

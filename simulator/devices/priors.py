@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from hardware_specs.records import DeviceSpec
 from simulator.devices.registry import Parameter
 from simulator.kernels.power import POWER_LIMIT, POWER_MATH, POWER_MEMORY
@@ -59,6 +61,31 @@ def static_w(spec: DeviceSpec) -> float:
     return idle_w(spec) + 0.16 * (tdp_w(spec) - idle_w(spec))
 
 
+_FMA_J = {16: 27e-12, 12: 14.5e-12, 8: 12e-12, 7: 10.3e-12, 6: 9.3e-12, 5: 7.2e-12, 4: 7.2e-12, 3: 6.0e-12}
+"""Energy of one fp32 FLOP of long products on vector units by process node [J]. 16 and 12 nm: what P4, P100 and T4, which
+are at their limit there, draw above idle over what they sustain (calibrations of their products). 7 and 5 nm: 16 nm less
+62%, and 30% less again (TSMC on N7 against N16, and N5 against N7); 8, 6 and 3 nm: assumed in line with these."""
+_NODE = re.compile(r"(\d+) ?(nm|N\b)")
+
+
+def power_memory(spec: DeviceSpec) -> float:
+    """Share of the rated power that moving bytes at the full bandwidth adds.
+
+    Memory of phones costs less for each byte, and none of it in the package, which is rated for its compute. Assumed:
+    half of HBM's share, as a Strix Halo package draws 78 of its 120 W in decoding.
+    """
+    return 0.5 * POWER_MEMORY if "LPDDR" in spec.memory.kind else POWER_MEMORY
+
+
+def fma_sustained(spec: DeviceSpec) -> float:
+    """Share of the fp32 peak of vector units that the power limit lets long products sustain; 1 where unknown."""
+    found = _NODE.search(spec.process_node)
+    joules = _FMA_J.get(int(found[1])) if found else None
+    if joules is None or not spec.power.tdp:
+        return 1.0
+    return min(1.0, (tdp_w(spec) - static_w(spec)) / (joules * vector_peak(spec)))
+
+
 def units(spec: DeviceSpec) -> float:
     """Schedulable units; 1 where unknown."""
     return spec.compute.units.value if spec.compute.units else 1.0
@@ -85,7 +112,7 @@ COMMON = (
     Parameter("cap_w", "w", tdp_w, "power limit"),
     Parameter("rated_w", "w", tdp_w, "sustained power that the part is built for"),
     Parameter("power_math", "number", lambda _: POWER_MATH, "share of that which math at the full peak would add"),
-    Parameter("power_memory", "number", lambda _: POWER_MEMORY, "share that bytes at the full bandwidth add"),
+    Parameter("power_memory", "number", power_memory, "share that bytes at the full bandwidth add"),
     Parameter("power_limit", "number", lambda _: POWER_LIMIT, "share that a device at its limit draws on average"),
 )
 """Priors that do not depend on the class's physics."""
