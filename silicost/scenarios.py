@@ -18,6 +18,7 @@ from hardware_specs.prices import price_of
 from hardware_specs.records import DeviceSpec, LinkSpec, SiteSpec, SystemSpec
 from hardware_specs.sites import DEFAULT_SITE, load_site
 from hardware_specs.systems import group_of, links_of, load_system, system_for
+from hardware_specs.threads import with_threads
 from hardware_specs.units import parse_quantity
 from simulator.checks import check_count
 from simulator.scenario import Formats, Plan, Pool, Scenario, StaticBatch, TrainStep, TrainThenInfer, Workload, trains
@@ -83,6 +84,7 @@ def one_pool(
     schedule: str = "", etp: int = 0, cp_comm: str = "p2p", shard: int = 0, overlap: str = "", offload: str = "",
     stages: tuple[int, ...] = (), recipe: str = "", prune: str | Mapping[str, float] = "",
     low_rank: str | float = "", sparsity: str | float = "", activation_dtype: str = "", quality: float = 0.0,
+    threads: int = 0,
 ) -> Scenario:  # fmt: skip
     """``work`` on equal devices.
 
@@ -96,6 +98,7 @@ def one_pool(
             training, as in ``Plan``; recipe as in ``Formats``.
         prune, low_rank, sparsity, activation_dtype, quality: as ``workloads.compression.compression_of`` takes them.
         changes: what-if overrides by dotted path ("device.memory.bandwidth" = "6 TB/s" or "2x").
+        threads: cores in use on each CPU; 0: all.
 
     Raises:
         InputError: an unknown name, or numbers that contradict each other.
@@ -104,7 +107,7 @@ def one_pool(
     compression = compression_of(prune, low_rank, activation_dtype, sparsity, quality)
     work = compressed(work, compression)
     changed = split_changes(changes or {})
-    spec = changed_device(device, changed["device"])
+    spec = on_threads(changed_device(device, changed["device"]), threads)
     rest = pp * dp * cp
     ways = tp if tp is not None else (count // rest if count is not None and count % rest == 0 else 1)
     plan = Plan(
@@ -128,6 +131,23 @@ def one_pool(
         group=group_of(whole, spec.id).id,
     )
     return Scenario(work, whole, changed_links(whole, changed["link"]), (pool,), changed_site(site, changed["site"]))
+
+
+def on_threads(spec: DeviceSpec, threads: int) -> DeviceSpec:
+    """``spec`` with so many of its cores in use; 0: all.
+
+    Raises:
+        InputError: it is no CPU, or has fewer cores.
+    """
+    if not threads:
+        return spec
+    if spec.device_class != "cpu":
+        raise InputError(f"--threads {threads}: {spec.id} is a {spec.device_class}; only CPUs have threads", "threads")
+    cores = spec.compute.units
+    if threads < 0 or (cores and threads > cores.value):
+        most = f"1 to {cores.value:g}, its cores" if cores else "1 or more"
+        raise InputError(f"--threads {threads} on {spec.id}: must be {most}", "threads")
+    return with_threads(spec, threads)
 
 
 def compressed(work: Workload, how: Compression) -> Workload:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hardware_specs.calibrations import Calibrations
+from hardware_specs.prices import price_of
 from hardware_specs.records import DeviceSpec, LinkSpec, SiteSpec, SystemSpec
 from reports.numbers import number, quantity
 from workloads.models.architecture import Architecture, Attention, Experts, LayerGroup, StateSpace
@@ -18,15 +19,18 @@ _UNITS = {
 }  # fmt: skip
 """Unit of a column by the ending of its name, longest first where one ends another."""
 _NOT_IN_TABLES = ("source",)
+_RENT = "usd_per_h"
 
 
 def _device(d: DeviceSpec) -> dict[str, Any]:
     peaks = d.compute.peaks
+    price = price_of(d.id)
     return {
         "id": d.id, "device_class": d.device_class, "vendor": d.vendor, "year": d.year,
         "memory_bytes": d.memory.capacity.value, "memory_bandwidth_bytes_per_s": d.memory.bandwidth.value,
         "peak_16bit_flops": next((peaks[dtype].value for dtype in ("bf16", "fp16") if dtype in peaks), None),
         "tdp_w": d.power.tdp.value if d.power.tdp else None, "default_runtime": d.default_runtime,
+        _RENT: 3600.0 * price.usd_per_s.value if price else None,
     }  # fmt: skip
 
 
@@ -107,6 +111,8 @@ def for_people(row: dict[str, Any]) -> dict[str, Any]:
             value = quantity(value, _UNITS[ending])
         elif key.endswith("_params"):
             value = billions(value)
+        elif key == _RENT:
+            heading, value = "price", "unknown" if value is None else f"{value:.3g} USD/h"
         shown[heading] = value
     return shown
 

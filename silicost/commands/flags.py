@@ -69,6 +69,7 @@ Calibration = Annotated[
 ]
 Count = Annotated[int | None, number("--count", "Devices; default tp x pp x dp. Alone: all of them tp.")]
 Tp = Annotated[int | None, number("--tp", "Tensor parallel ways.")]
+Threads = Annotated[int, number("--threads", "Cores in use on each CPU; 0: all of them.")]
 Pp = Annotated[int, number("--pp", "Pipeline parallel ways.")]
 Dp = Annotated[int, number("--dp", "Data parallel ways.")]
 Ep = Annotated[int, number("--ep", "Expert parallel ways, inside tp x dp.")]
@@ -146,6 +147,6 @@ def hardware_of(values: dict[str, Any]) -> dict[str, Any]:
         "count", "tp", "pp", "dp", "ep", "micro_batch", "recompute", "cp", "vpp", "seq_parallel", "zero", "schedule",
         "etp", "cp_comm", "shard", "overlap", "offload", "stages", "recipe", "runtime",
         "dtype", "weight_dtype", "kv_dtype", "system", "site", "price", "prune", "low_rank", "sparsity",
-        "activation_dtype", "quality",
+        "activation_dtype", "quality", "threads",
     )  # fmt: skip
     return {name: values[name] for name in names if name in values} | {"changes": parse_changes(values.get("set"))}

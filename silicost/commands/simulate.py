@@ -28,6 +28,7 @@ def simulate(
     low_rank: flags.LowRank = "",
     sparsity: flags.Sparsity = "",
     quality: flags.Quality = 0.0,
+    threads: flags.Threads = 0,
     system: flags.System = "",
     site: flags.Site = "us-average",
     price: flags.Price = "",

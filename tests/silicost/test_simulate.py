@@ -21,6 +21,7 @@ KEYS = {
 }  # fmt: skip
 QUESTIONS = [
     S,
+    "simulate --model qwen3-0.6b --device ryzen-9-7950x --isl 32 --osl 4 --threads 4",
     f"{S} --tp 2 --pp 2 --dp 2",
     f"{S} --weight-dtype int4 --kv-dtype fp8 --price 2USD/h",
     "simulate --model mixtral-8x7b --device h100-sxm-80gb --isl 100 --osl 5 --tp 4 --ep 4",
@@ -153,3 +154,16 @@ def test_warnings_go_to_stderr_once(silicost: Run) -> None:
     ran = silicost("simulate --model llama-2-7b --device h100-sxm-80gb --isl 5000 --osl 8 --format json")
     assert ran.json["warnings"] == ["5008 tokens of context: llama-2-7b was made for at most 4096"]
     assert ran.err == f"silicost: warning: {ran.json['warnings'][0]}\n"
+
+
+@pytest.mark.parametrize(("device", "threads"), [("raspberry-pi-5", 9), ("raspberry-pi-5", -1), ("h100-sxm-80gb", 2)])
+def test_threads_are_cores_of_a_cpu(silicost: Run, device: str, threads: int) -> None:
+    ran = silicost(f"simulate --model qwen3-0.6b --device {device} --isl 32 --osl 4 --threads {threads}")
+    assert ran.status == 2
+    assert f"--threads {threads}" in ran.err
+
+
+def test_fewer_threads_are_slower(silicost: Run) -> None:
+    words = "simulate --model qwen3-0.6b --device ryzen-9-7950x --isl 64 --osl 4 --format json --threads"
+    two, four, every = (silicost(f"{words} {count}").json["ttft_s"] for count in (2, 4, 0))
+    assert two > four > every
