@@ -164,7 +164,7 @@ def hover(rows: Sequence[Said], **options: Any) -> HoverTool:
 
 def plot(height: int, **options: Any) -> plotting.figure:
     """An empty plot as wide as there is room, in the page's colours and without a logo."""
-    from bokeh.models import LogAxis
+    from bokeh.models import LogAxis, NoOverlap
     from bokeh.plotting import figure
 
     usual = {"tools": "pan,box_zoom,wheel_zoom,reset", "active_scroll": None, "toolbar_location": "above"}
@@ -179,7 +179,7 @@ def plot(height: int, **options: Any) -> plotting.figure:
     made.min_border_right = 16
     for axis in made.axis:
         axis.axis_line_color = axis.major_tick_line_color = colour("line")
-        axis.minor_tick_line_color = None
+        axis.minor_tick_line_color, axis.major_label_policy = None, NoOverlap()
         axis.major_label_text_color = axis.axis_label_text_color = colour("muted")
         axis.major_label_text_font = axis.axis_label_text_font = _FONT
         axis.major_label_text_font_size, axis.axis_label_text_font_size = "12px", "12.5px"

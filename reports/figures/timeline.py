@@ -9,6 +9,10 @@ from typing import Final, NamedTuple
 from markupsafe import Markup
 
 from reports.figure import Figure
+from reports.live import Live
+from reports.live_figures.timeline import Bar as LiveBar
+from reports.live_figures.timeline import Lane as LiveLane
+from reports.live_figures.timeline import live_timeline
 from reports.numbers import cell_of, quantity, share, unit_of
 from reports.palette import in_words, role
 from reports.parts import legend_of
@@ -25,6 +29,8 @@ _RIGHT_IN: Final = 1.0
 _LANE_IN: Final = 0.27
 _PIXELS: Final = 2000
 _MOST_EXACT: Final = 400
+_MOST_LIVE: Final = 4_000
+"""Bars of a live picture; of more spans, the shortest neighbours are joined until they are so many."""
 
 
 class Bar(NamedTuple):
@@ -34,6 +40,7 @@ class Bar(NamedTuple):
     end_s: float
     family: str
     spans: int
+    what: str
     hint: str
 
 
@@ -56,6 +63,9 @@ class Chart(NamedTuple):
     whole_s: float
     pixel_s: float
     svg: Markup
+    live: Live | None = None
+    live_bars: int = 0
+    live_pixel_s: float = 0.0
 
     @property
     def partial(self) -> bool:
@@ -74,14 +84,23 @@ def applies(results: Sequence[Result]) -> bool:
 
 
 def draw(results: Sequence[Result]) -> Markup:
-    """One chart per result that has a timeline."""
+    """One live chart per result that has a timeline."""
+    return _page(results, live=True)
+
+
+def draw_static(results: Sequence[Result]) -> Markup:
+    """The same as still pictures."""
+    return _page(results, live=False)
+
+
+def _page(results: Sequence[Result], live: bool) -> Markup:
     charts = [
-        _chart(label, _usable(result), _whole_s(result), f"timeline-{place}")
+        _chart(label, _usable(result), _whole_s(result), f"timeline-{place}", live)
         for place, (label, result) in enumerate(zip(labels_of(results), results, strict=True))
         if _usable(result)
     ]
     families = (bar.family for chart in charts for lane in chart.lanes for bar in lane.bars)
-    return render("timeline.html", charts=charts, legend_keys=legend_of(families, "family"))
+    return render("timeline.html", charts=charts, legend_keys=legend_of(families, "family"), live=live)
 
 
 def _usable(result: Result) -> list[Span]:
@@ -97,7 +116,7 @@ def _whole_s(result: Result) -> float:
     return next((duration for duration in durations if duration is not None), 0.0)
 
 
-def _chart(label: str, spans: list[Span], whole_s: float, key: str) -> Chart:
+def _chart(label: str, spans: list[Span], whole_s: float, key: str, live: bool) -> Chart:
     end = max(span.end_s for span in spans)
     start = min(min(span.start_s for span in spans), 0.0)
     pixel = (end - start) / _PIXELS if len(spans) > _MOST_EXACT else 0.0
@@ -108,7 +127,26 @@ def _chart(label: str, spans: list[Span], whole_s: float, key: str) -> Chart:
     names = sorted(grouped, key=lambda name: (order[name[0]], name[1]))
     lanes = [_lane(name, grouped[name], pixel) for name in names[:MOST_LANES]]
     svg = _draw_lanes(label, lanes, (start, end), key)
-    return Chart(label, lanes, len(names) - len(lanes), len(spans), end - start, whole_s, pixel, svg)
+    chart = Chart(label, lanes, len(names) - len(lanes), len(spans), end - start, whole_s, pixel, svg)
+    if not live:
+        return chart
+    finest = (end - start) / (8 * _PIXELS) if len(spans) > _MOST_LIVE else 0.0
+    shown = [grouped[name] for name in names[:MOST_LANES]]
+    bars, finest = _few(shown, finest)
+    rows = [LiveLane(lane.name, share(lane.busy_s / (end - start)), own) for lane, own in zip(lanes, bars, strict=True)]
+    made = live_timeline(f"{key}-live", rows, (start, end))
+    return chart._replace(live=made, live_bars=sum(map(len, bars)), live_pixel_s=finest)
+
+
+def _few(lanes: Sequence[Sequence[Span]], pixel_s: float) -> tuple[list[list[LiveBar]], float]:
+    """Bars of lanes, joined over ever longer pixels until they are few enough, and the pixel [s]."""
+    while True:
+        bars = [
+            [LiveBar(b.what, b.family, b.start_s, b.end_s, b.spans) for b in merged(lane, pixel_s)] for lane in lanes
+        ]
+        if pixel_s == 0.0 or sum(map(len, bars)) <= _MOST_LIVE:
+            return bars, pixel_s
+        pixel_s *= 2.0
 
 
 def _lane(name: tuple[str, str], spans: Sequence[Span], pixel_s: float) -> Lane:
@@ -140,7 +178,7 @@ def _bar(group: Sequence[Span]) -> Bar:
     family = max(seconds, key=lambda name: (seconds[name], name))
     start, end = group[0].start_s, max(span.end_s for span in group)
     what = short(group[0].name, 80) if len(group) == 1 else f"{len(group)} spans, mostly {in_words('family', family)}"
-    return Bar(start, end, family, len(group), f"{what}: {quantity(start, 's')} to {quantity(end, 's')}")
+    return Bar(start, end, family, len(group), what, f"{what}: {quantity(start, 's')} to {quantity(end, 's')}")
 
 
 def _busy(spans: Sequence[Span]) -> float:
@@ -184,8 +222,8 @@ FIGURE = Figure(
     "timeline",
     "Who did what when",
     50,
-    "One lane per engine of a device and per link, time to the right; the share at the right is how long the lane was "
-    "busy.",
+    "One lane per engine of a device and per link, time to the right; the share beside a lane is how long it was busy.",
     applies,
     draw,
+    draw_static,
 )

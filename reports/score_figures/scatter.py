@@ -15,6 +15,8 @@ from markupsafe import Markup
 
 from reports.axis import Axis, axis_of, round_text, round_values
 from reports.figure import Figure
+from reports.live import Live
+from reports.live_figures.against import live_against
 from reports.palette import CLASSES, role
 from reports.parts import legend_of
 from reports.scorecard import Cloud, Floats, Scorecard
@@ -47,6 +49,7 @@ class Panel(NamedTuple):
     title: str
     svg: Markup
     note: str
+    live: Live | None = None
 
 
 def applies(card: Scorecard) -> bool:
@@ -55,14 +58,40 @@ def applies(card: Scorecard) -> bool:
 
 
 def draw(card: Scorecard) -> Markup:
-    """A grid of panels with one legend."""
+    """A grid of live panels with one legend; panels whose rows are counted in cells stay still."""
+    return _page(card, live=True)
+
+
+def draw_static(card: Scorecard) -> Markup:
+    """The same as still pictures."""
+    return _page(card, live=False)
+
+
+def _page(card: Scorecard, live: bool) -> Markup:
     clouds = [(kind.kind, cloud) for kind in card.kinds for cloud in kind.clouds if len(cloud)]
     rows = sum(len(cloud) for _, cloud in clouds)
-    panels = [
-        _panel(kind, cloud, rows > MOST_DOTS and len(cloud) > MOST_HINTS, f"scatter-{place}")
-        for place, (kind, cloud) in enumerate(clouds)
-    ]
-    return render("scatter.html", panels=panels, legend_keys=legend_of(classes_in([c for _, c in clouds]), "class"))
+    panels = []
+    for place, (kind, cloud) in enumerate(clouds):
+        counted = rows > MOST_DOTS and len(cloud) > MOST_HINTS
+        panel = _panel(kind, cloud, counted, f"scatter-{place}")
+        panels.append(panel if counted or not live else panel._replace(live=_live(cloud, f"scatter-live-{place}")))
+    legend_keys = legend_of(classes_in([c for _, c in clouds]), "class")
+    return render("scatter.html", panels=panels, legend_keys=legend_keys, live=any(panel.live for panel in panels))
+
+
+def _live(cloud: Cloud, key: str) -> Live:
+    axis = axis_of([*cloud.observed.tolist(), *cloud.predicted.tolist()])
+    bars = len(cloud) <= MOST_BARS
+    nothing = np.empty(0)
+    band = (
+        (nothing, nothing, nothing) if bars else band_of(cloud.observed, cloud.predicted, cloud.low_80, cloud.high_80)
+    )
+    return live_against(key, cloud, axis, _by_rows(cloud), band, bars)
+
+
+def _by_rows(cloud: Cloud) -> list[str]:
+    """Classes, the one with most rows first: it lies lowest, or it would hide the others."""
+    return sorted(classes_in([cloud]), key=lambda name: -int((cloud.device_class == name).sum()))
 
 
 def classes_in(clouds: Sequence[Cloud]) -> list[str]:
@@ -81,8 +110,7 @@ def _panel(kind: str, cloud: Cloud, counted: bool, key: str) -> Panel:
         _frame(axes, axis, cloud.dimension)
         if not bars:
             _draw_band(axes, cloud)
-        # The class with most rows lies lowest, or it would hide the others.
-        names = sorted(classes_in([cloud]), key=lambda name: -int((cloud.device_class == name).sum()))
+        names = _by_rows(cloud)
         if counted:
             _draw_cells(axes, cloud, axis, names)
         for order, name in enumerate(() if counted else names):
@@ -211,4 +239,5 @@ FIGURE: Final = Figure(
     "80\u00a0% interval, of the usual width at that size, holds the measurement.",
     applies,
     draw,
+    draw_static,
 )

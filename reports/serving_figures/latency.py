@@ -10,6 +10,9 @@ from markupsafe import Markup
 
 from reports.axis import Axis, axis_of, round_text
 from reports.figure import Figure
+from reports.live import Live
+from reports.live_figures.latencies import Band, Bound, live_latencies
+from reports.live_figures.latencies import Curve as LiveCurve
 from reports.numbers import quantity, share
 from reports.palette import SERIES, role
 from reports.parts import Key
@@ -32,15 +35,20 @@ class Panel(NamedTuple):
     svg: Markup
     keys: list[Key]
     note: str
+    live: Live | None = None
+
+
+def axis_over(each: Distribution) -> Axis:
+    """An axis of time that holds curves, bounds and intervals."""
+    values = [value for curve in each.curves for value in curve.at_s.tolist()]
+    values += [mark.bound_s for mark in each.marks]
+    values += [end for one in each.ends for end in (one.low_s, one.high_s)]
+    return axis_of(values)
 
 
 def panel_of(each: Distribution, key: str) -> Panel:
     """A picture of the shares of requests over a logarithmic axis of time."""
-    keys = [Key(curve.name, role("series", SERIES[i % len(SERIES)])) for i, curve in enumerate(each.curves)]
-    values = [value for curve in each.curves for value in curve.at_s.tolist()]
-    values += [mark.bound_s for mark in each.marks]
-    values += [end for one in each.ends for end in (one.low_s, one.high_s)]
-    across = axis_of(values)
+    keys, across = _keys(each), axis_over(each)
     with drawing(*_SIZE_IN) as figure:
         axes = figure.add_axes(_BOX)
         ends = 10.0**across.low, 10.0**across.high
@@ -68,6 +76,22 @@ def panel_of(each: Distribution, key: str) -> Panel:
                     color=colour(keys[0].colour), linewidth=5.0, alpha=0.3, zorder=2)  # fmt: skip
         label = f"Distribution of {each.title}: {_spoken(each)}"
         return Panel(each.title, small(figure, key, label, hints), keys if len(keys) > 1 else [], _note(each))
+
+
+def _keys(each: Distribution) -> list[Key]:
+    return [Key(curve.name, role("series", SERIES[i % len(SERIES)])) for i, curve in enumerate(each.curves)]
+
+
+def _live(each: Distribution, key: str) -> Live:
+    """The same, live."""
+    axis = axis_over(each)
+    curves = [
+        LiveCurve(curve.name, own.colour, curve.at_s, curve.share)
+        for curve, own in zip(each.curves, _keys(each), strict=True)
+    ]
+    bands = [Band(one.name, one.share, one.low_s, one.high_s) for one in each.ends if 0.0 < one.low_s <= one.high_s]
+    bounds = [Bound(mark_text(each, place), mark.bound_s, mark.share) for place, mark in enumerate(each.marks)]
+    return live_latencies(key, curves, bands, bounds, (10.0**axis.low, 10.0**axis.high))
 
 
 def ticks_of(axis: Axis) -> list[float]:
@@ -108,10 +132,23 @@ def applies(card: ServedCard) -> bool:
 
 
 def draw(card: ServedCard) -> Markup:
-    """A panel for each latency, and the table."""
-    drawn = [panel_of(each, f"latency-{place}") for place, each in enumerate(card.distributions) if each.curves]
+    """A live panel for each latency, and the table."""
+    return _page(card, live=True)
+
+
+def draw_static(card: ServedCard) -> Markup:
+    """The same as still pictures."""
+    return _page(card, live=False)
+
+
+def _page(card: ServedCard, live: bool) -> Markup:
+    drawn = []
+    for place, each in enumerate(card.distributions):
+        if each.curves:
+            panel = panel_of(each, f"latency-{place}")
+            drawn.append(panel._replace(live=_live(each, f"latency-live-{place}")) if live else panel)
     columns = [value.title for value in card.latencies[0].values] if card.latencies else []
-    return render("serving_latency.html", panels=drawn, rows=card.latencies, columns=columns)
+    return render("serving_latency.html", panels=drawn, rows=card.latencies, columns=columns, live=live)
 
 
 FIGURE: Final = Figure(
@@ -124,4 +161,5 @@ FIGURE: Final = Figure(
     "p95 and p99. Time is logarithmic.",
     applies,
     draw,
+    draw_static,
 )

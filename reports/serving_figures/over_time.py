@@ -9,6 +9,8 @@ import numpy as np
 from markupsafe import Markup
 
 from reports.figure import Figure
+from reports.live_figures.moments import Line as LiveLine
+from reports.live_figures.moments import Moment, live_moments
 from reports.numbers import number, quantity, unit_of
 from reports.palette import SERIES, role
 from reports.parts import Key
@@ -52,7 +54,7 @@ def time_scale(end_s: float) -> tuple[float, str]:
 
 def panel_of(run: OverTime, track: Track, key: str) -> Panel:
     """A picture of a track."""
-    top = track.most if math.isfinite(track.most) else max(float(line.values.max()) for line in track.lines)
+    top = top_of(track)
     scale, unit = (1.0, "") if track.dimension in ("count", "") else unit_of(top, track.dimension)
     keys = [Key(line.name, role("series", SERIES[i % len(SERIES)])) for i, line in enumerate(track.lines)]
     span_s, time_unit = time_scale(run.end_s)
@@ -119,15 +121,42 @@ def applies(card: ServedCard) -> bool:
 
 
 def draw(card: ServedCard) -> Markup:
-    """Pictures of the whole, then of each pool."""
+    """Live pictures of the whole, then of each pool."""
+    return _page(card, live=True)
+
+
+def draw_static(card: ServedCard) -> Markup:
+    """The same as still pictures."""
+    return _page(card, live=False)
+
+
+def _page(card: ServedCard, live: bool) -> Markup:
     run = card.over_time
     assert run is not None
+    shown = run.groups[:MOST_GROUPS]
     groups = [
         Shown(group.name, [panel_of(run, track, f"time-{g}-{t}") for t, track in enumerate(group.tracks)])
-        for g, group in enumerate(run.groups[:MOST_GROUPS])
+        for g, group in enumerate(shown)
     ]
     hidden = [group.name for group in run.groups[MOST_GROUPS:]]
-    return render("serving_over_time.html", groups=groups, hidden=hidden, width=quantity(run.width_s, "s"))
+    moments = [moment_of(run, track) for group in shown for track in group.tracks]
+    made = live_moments("over-time-live", moments, run.end_s) if live else None
+    return render("serving_over_time.html", groups=groups, hidden=hidden, width=quantity(run.width_s, "s"), live=made)
+
+
+def moment_of(run: OverTime, track: Track) -> Moment:
+    """A track as its live picture has it."""
+    dimension = "number" if track.dimension in ("count", "") else track.dimension
+    lines = [
+        LiveLine(line.name, role("series", SERIES[i % len(SERIES)]), *_stretched(run, line.values))
+        for i, line in enumerate(track.lines)
+    ]
+    return Moment(track.title, dimension, top_of(track), lines)
+
+
+def top_of(track: Track) -> float:
+    """Where the axis of a track ends."""
+    return track.most if math.isfinite(track.most) else max(float(line.values.max()) for line in track.lines)
 
 
 FIGURE: Final = Figure(
@@ -139,4 +168,5 @@ FIGURE: Final = Figure(
     "begins. Time of the host and of transfers is the share of the busy time in which devices wait for them.",
     applies,
     draw,
+    draw_static,
 )
