@@ -20,6 +20,7 @@ from hardware_specs.overrides import apply_overrides
 from hardware_specs.reader import convert, read_toml
 from hardware_specs.records import DeviceSpec, SystemNode, SystemSpec
 from hardware_specs.systems import group_of, load_system_and_devices, system_for
+from silicost.scenario_places import in_keys
 from silicost.scenario_tables import (
     TRAFFIC,
     CompressTable,
@@ -100,7 +101,7 @@ def _compressed(table: CompressTable, work: Workload, place: str) -> tuple[Compr
         compression = compression_of(*asked)
         return compression, compressed(work, compression)
     except InputError as error:
-        raise InputError(f"{place}: compress: {str(error).removeprefix('--')}", error.code) from None
+        raise InputError(f"{place}: {in_keys(str(error))}", error.code) from None
 
 
 def _with_paths(table: ScenarioTable, folder: Path) -> ScenarioTable:

@@ -32,16 +32,18 @@ def run(
     from silicost.answer import answer
     from silicost.output import print_rows
     from silicost.scenario_file import load_scenario, shipped_scenarios
+    from silicost.scenario_places import about_file
 
     if scenario == "list":
         loaded = [(name, *load_scenario(name)) for name in shipped_scenarios()]
         print_rows([{"id": n, "title": s.title, "description": d} for n, s, d in loaded], format)
         return
     built, lead = load_scenario(scenario)
-    if place:
-        _place(built, place, format, out, lead)
-    else:
-        answer(built, format, out, lead)
+    with about_file(Path(scenario).name):
+        if place:
+            _place(built, place, format, out, lead)
+        else:
+            answer(built, format, out, lead)
 
 
 def _place(scenario: Scenario, objective: str, how: Format, out: str | None, lead: str) -> None:

@@ -63,11 +63,11 @@ def test_flags_file_and_python_say_the_same(silicost: Run, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('prune = { layer = 0.2 }', "compress: prune: 'layer': unknown part; did you mean 'layers'"),
-        ('prune = { layers = 0.001 }', "compress: prune layers=0.001: takes away nothing of the 16 layers"),
-        ('sparsity = "3:4"', "compress: sparsity 3:4: must be 2:4"),
-        ('activation_dtype = "fp9"', "compress: activation-dtype fp9: unknown dtype"),
-        ('low_rank = 1.5', "compress: low-rank 1.5"),
+        ('prune = { layer = 0.2 }', "compress.prune: 'layer': unknown part; did you mean 'layers'"),
+        ('prune = { layers = 0.001 }', "compress.prune layers=0.001: takes away nothing of the 16 layers"),
+        ('sparsity = "3:4"', "compress.sparsity 3:4: must be 2:4"),
+        ('activation_dtype = "fp9"', "compress.activation_dtype fp9: unknown dtype"),
+        ('low_rank = 1.5', "compress.low_rank 1.5"),
         ('quantity = 1', "quantity"),
     ],
 )  # fmt: skip

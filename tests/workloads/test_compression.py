@@ -164,7 +164,7 @@ def test_a_rank_that_makes_nothing_smaller_is_refused(rank: float) -> None:
 
 
 def test_a_rank_that_makes_some_matrices_smaller_leaves_the_others() -> None:
-    """0.7 of 4096 saves nothing in 4096 x 4096, but in 14336 x 4096 (MLP) and, of 1024, in 1024 x 4096 (keys, values)."""
+    """0.7 of 4096 saves nothing in 4096 x 4096, but in 14336 x 4096 (MLP) and, of 1024, in 1024 x 4096 (k, v)."""
     made = count_parameters(derived(load_model(LLAMA), Compression(low_rank=0.7))).total
     mlp = HIDDEN * WIDTH - round(0.7 * HIDDEN) * (HIDDEN + WIDTH)
     cached = HIDDEN * KV_HEADS * HEAD - round(0.7 * KV_HEADS * HEAD) * (HIDDEN + KV_HEADS * HEAD)
