@@ -34,6 +34,7 @@ CLAIMS = (
     Claim("groq-lpu-v1", "llama-3-8b", Plan(8, 16), "int8_wo", 877.0, "Artificial Analysis, Groq, 2024-04"),
     Claim("groq-lpu-v1", "llama-3-70b", Plan(8, 80), "int8_wo", 284.0, "Artificial Analysis, Groq, 2024-04"),
     Claim("groq-lpu-v1", "llama-3.1-70b", Plan(8, 80), "int8_wo", 250.0, "SambaNova blog, Table 1, 2024-09-10"),
+    Claim("sn40l", "llama-3.1-8b", Plan(16), "bf16", 1042.0, "SambaNova blog, Table 1, 2024-09-10"),
 )
 ABOVE_THEIR_MEMORY = (
     Claim("sn40l", "llama-3.1-70b", Plan(16), "bf16", 457.0, "SambaNova blog, Table 1, 2024-09-10"),
