@@ -107,7 +107,9 @@ def _drawn(mixture: Mixture, contest: Contest, measure: Measure, key: str) -> Ma
         for place, curve in enumerate(contest.curves):
             at, values = _points(axis.places, curve)
             shade, gid = colour(_role(place)), f"line{place}"
-            axes.plot(at, values, color=shade, linewidth=2.4 if place == 0 else 1.4, zorder=4 if place == 0 else 3)
+            # Of lines that lie on each other the lower one is wider, so that it is seen.
+            wide = 2.4 if place == 0 else min(1.4 + 1.4 * (len(contest.curves) - 1 - place), 5.6)
+            axes.plot(at, values, color=shade, linewidth=wide, zorder=4 if place == 0 else 3)
             axes.scatter(at, values, s=16.0, c=shade, linewidths=0.5, edgecolors=colour("paper"), zorder=5, gid=gid)
             hints[gid] = [
                 f"{curve.name}, {axis.name} {x:,.6g}: {measure.text(y)}" for x, y in zip(at, values, strict=True)

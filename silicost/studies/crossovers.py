@@ -24,6 +24,11 @@ from simulator.explore.space import Axis
 
 SHARES: Final = ("waiting_share", "transfer_share")
 """Columns that say why, and are no contests."""
+_OWN: Final = {
+    "s": "its own devices are slower at this work", "j": "its own devices draw more for this work",
+    "usd": "its own devices are dearer for this work",
+}  # fmt: skip
+"""Why it does not pay where no share says so, by the dimension of the metric."""
 _NOTABLE: Final = 0.1
 """Shares from which on they are a reason."""
 
@@ -123,6 +128,12 @@ def verdict_of(
     return f"{said}. Elsewhere not: {_beside(gaps, rivals, places, along, worst)}{_why(shares, worst, measure)}."
 
 
+def ever_pays(curves: Sequence[Curve], measure: Measure) -> bool:
+    """Whether the first of ``curves``, the mixture, is somewhere better than all others."""
+    mixture, others = curves[0], curves[1:]
+    return any(_state(value, _rival(others, i, measure), measure) < 0.0 for i, value in enumerate(mixture.values))
+
+
 def against_of(along: str, places: Sequence[float], mixture: Curve, other: Curve, measure: Measure) -> str:
     """How the mixture does against one of the others: where it is better, and by which factors."""
     pairs = zip(mixture.values, other.values, strict=True)
@@ -132,7 +143,14 @@ def against_of(along: str, places: Sequence[float], mixture: Curve, other: Curve
         return "never both feasible"
     spread = f"{number(min(ratios))}× to {number(max(ratios))}×" if len(ratios) > 1 else f"{number(ratios[0])}×"
     pays = [gap < 0.0 for gap in gaps]
-    return f"better {_stretches(along, places, pays)} ({spread})" if any(pays) else f"worse everywhere ({spread})"
+    if not any(pays):
+        return f"worse everywhere ({spread})"
+    alone = [gap == -math.inf for gap in gaps]
+    # Where it is better only as the other cannot be run, the factors say the contrary of "better".
+    if pays == alone:
+        return f"worse where both are feasible ({spread}); {other.name} is not {_stretches(along, places, alone)}"
+    lost = f"; {other.name} is not feasible {_stretches(along, places, alone)}" if any(alone) else ""
+    return f"better {_stretches(along, places, pays)} ({spread}{lost})"
 
 
 def _rival(others: Sequence[Curve], place: int, measure: Measure) -> tuple[float, str]:
@@ -192,7 +210,7 @@ def _why(shares: dict[str, tuple[float, ...]], i: int, measure: Measure) -> str:
         found.append(f"devices that wait ({waits:.0%} of the price) still draw power")
     if measure.dimension == "s" and moves >= _NOTABLE:
         found.append(f"transfers between its pools run {moves:.0%} of the time")
-    return f"; {' and '.join(found)}" if found else "; its own devices are slower or dearer for this work"
+    return f"; {' and '.join(found)}" if found else f"; {_OWN.get(measure.dimension, 'its own devices do it worse')}"
 
 
 def _values(frame: pd.DataFrame, name: str, along: str, places: Sequence[float], metric: str) -> tuple[float, ...]:

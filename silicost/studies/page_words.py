@@ -12,6 +12,7 @@ from hardware_specs.prices import price_of
 from reports.calibration import Group
 from reports.numbers import number, whole
 from reports.study import Best, Factor, Gain, Measure, Mixture, Reason, better_first
+from silicost.studies.crossovers import ever_pays
 from silicost.studies.mixed import Mixed
 from silicost.studies.page_points import words_of
 from silicost.studies.study import Study
@@ -57,10 +58,31 @@ def _against(first: Measure, top: Best, gains: Sequence[Gain], factors: Sequence
 
 
 def mixture_answer(metrics: Sequence[Measure], mixtures: Sequence[Mixture]) -> str:
-    """Where a mixture pays, metric by metric, at the first value of the other axes; "" of other studies."""
+    """In which metrics a mixture is better than every alternative, at which values of the other axes, and in which it
+    never is; the figure says where and why. "" of other studies."""
     if not mixtures:
         return ""
-    return " ".join(f"{metrics[each.measure].title}: {each.verdict}" for each in mixtures[0].contests)
+    axis, pays, never = mixtures[0].axis.name, list[str](), list[str]()
+    for place, contest in enumerate(mixtures[0].contests):
+        measure = metrics[contest.measure]
+        title = _inside(measure.title)
+        where = [mixture for mixture in mixtures if ever_pays(mixture.contests[place].curves, measure)]
+        # Of one mixture, or of all, the other axes decide nothing.
+        others = "" if len(where) == len(mixtures) else " or ".join(
+            ", ".join(f"{name} {value}" for name, value in mixture.others) for mixture in where
+        )  # fmt: skip
+        if where:
+            pays.append(f"{title} ({others})" if others else title)
+        else:
+            never.append(title)
+    said = f"The mixture is the best somewhere along {axis} in {_listed(pays)}." if pays else ""
+    nowhere = "It never is" if pays else f"The mixture is nowhere along {axis} the best"
+    return f"{said} {nowhere} in {_listed(never)}.".strip() if never else said
+
+
+def _listed(words: Sequence[str]) -> str:
+    """Words as a list in a sentence."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def _inside(title: str) -> str:

@@ -11,11 +11,12 @@ import msgspec
 import pytest
 
 from hardware_specs.errors import InputError
-from reports.study import Curve, measure_of
+from reports.study import Contest, Curve, Factor, Mixture, measure_of
 from silicost.serving.answer import serve
 from silicost.studies.crossovers import against_of, crossings_of, verdict_of
 from silicost.studies.mixed import Alternative
 from silicost.studies.mixed_figures import figures_of, fleet_waits, takes_turns, waiting_share
+from silicost.studies.page_words import mixture_answer
 from silicost.studies.shipped import path_of, shipped_studies
 from silicost.studies.study import Study, read_study, study_from_text, study_of
 from simulator.simulate import simulate
@@ -137,6 +138,39 @@ def test_a_verdict_says_where_and_why() -> None:
     assert never.startswith("It does not pay anywhere")
     assert against_of("batch", (1.0, 2.0, 4.0), curves[0], curves[1], USD).startswith("better in batch from 2 to 4")
     assert "not feasible" in verdict_of("x", (1.0, 2.0), (Curve("m", (nan, nan)), Curve("a", (1.0, 1.0))), USD, {})
+
+
+def test_better_only_where_the_other_cannot_run_is_said_so() -> None:
+    nan, places = math.nan, (1.0, 2.0, 4.0)
+    mix = Curve("mix", (4.0, 4.0, 4.0))
+    assert against_of("rate", places, mix, Curve("a", (2.0, 2.5, nan)), USD) == (
+        "worse where both are feasible (0.500× to 0.625×); a is not in rate at 4"
+    )
+    assert against_of("rate", places, mix, Curve("a", (2.0, 5.0, nan)), USD).endswith("a is not feasible in rate at 4)")
+
+
+def test_reasons_are_about_what_is_measured() -> None:
+    curves = (Curve("mix", (4.0,)), Curve("a", (2.0,)))
+    for name, words in (("usd", "dearer"), ("e2e_s", "slower"), ("facility_j", "draw more")):
+        said = verdict_of("rate", (1.0,), curves, measure_of(name, "lower"), {})
+        assert words in said and said.count("its own devices") == 1
+
+
+def test_the_lead_says_in_which_metrics_and_where() -> None:
+    measures = (USD, measure_of("e2e_s", "lower"), measure_of("tpot_s", "lower"))
+
+    def block(rate: str, *mixed: float) -> Mixture:
+        contests = tuple(Contest(i, (Curve("mix", (v,)), Curve("a", (1.0,))), (), "") for i, v in enumerate(mixed))
+        return Mixture(Factor("isl", ("8",), (8.0,)), (("rate", rate),), contests)
+
+    said = mixture_answer(measures, (block("1", 2.0, 2.0, 0.5), block("16", 2.0, 0.5, 0.5)))
+    assert said == (
+        "The mixture is the best somewhere along isl in end-to-end latency (rate 16) and time per output token. "
+        f"It never is in {measures[0].title.lower()}."
+    )
+    assert mixture_answer(measures, (block("1", 2.0, 2.0, 2.0),)).startswith(
+        "The mixture is nowhere along isl the best"
+    )
 
 
 def test_an_alternative_beyond_its_memory_loses() -> None:
