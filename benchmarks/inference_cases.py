@@ -26,7 +26,7 @@ from simulator.devices.priors import is_sram_resident
 from simulator.devices.registry import law_of
 from simulator.scenario import Scenario
 from simulator.validation.assumptions import complete
-from simulator.validation.cells import Row, Unpredictable, measured_value, reason_of
+from simulator.validation.cells import Row, Unpredictable, measured_value, number, reason_of
 from simulator.validation.inference import DECODE_METRICS, PROMPT_METRICS, energy_per_token, published_of
 from simulator.validation.inference_point import Point, point_of
 from simulator.validation.one_pool import device_of, one_pool
@@ -48,7 +48,9 @@ ENERGY: Final = "j_per_output_token"
 POWER: Final = "power_w"
 """What the cases of mean power are called; the metric of their row stands in the cell ``RAN``."""
 RAN: Final = "ran"
-SETTINGS: Final = ("model", "weight_dtype", "kv_dtype", "tp", "pp", "dp", "batch", "input_len", "output_len", "note")
+SHORTEST_POWER_S: Final = 2.0
+"""Loggers read about once a second: of shorter runs they see the rest before and after."""
+SETTINGS: Final = ("model", "weight_dtype", "kv_dtype", "tp", "pp", "dp", "batch", "input_len", "output_len")
 """Cells in which runs of one device and software differ."""
 SKIPPED: Final = 1.0
 """The error that a row counts as that cannot be predicted."""
@@ -138,16 +140,29 @@ def judged(places: Sequence[Path], where: str = "") -> list[Case]:
 def powers(rows: Sequence[tuple[Row, str]]) -> Iterator[tuple[Row, str]]:
     """Rows of the mean power of runs. Tables repeat that of a run beside each of its metrics: the longest counts.
 
-    Powers whose scope is unclear are left out.
+    Powers whose scope is unclear are left out, and those of runs of less than ``SHORTEST_POWER_S``.
     """
     runs: dict[tuple[str, ...], tuple[Row, str]] = {}
     for row, source in rows:
-        if row.get(POWER) and not row.get("energy_scope", "").startswith("unclear"):
+        if (
+            row.get(POWER)
+            and not row.get("energy_scope", "").startswith("unclear")
+            and seconds_of(row) >= SHORTEST_POWER_S
+        ):
             run = (source, *(row.get(name, "") for name in ("engine", "device", *SETTINGS, POWER)))
             if run not in runs or row.get("metric", "") not in (*PROMPT_METRICS, *DECODE_METRICS):
                 runs[run] = (row, source)
     for row, source in runs.values():
         yield {**row, "metric": POWER, "measured": row[POWER], RAN: row.get("metric", "")}, source
+
+
+def seconds_of(row: Row) -> float:
+    """How long the run of a row takes at least, by what was measured [s]."""
+    metric, measured = row.get("metric", ""), measured_value(row, "measured")
+    if metric.endswith("tokens_per_s"):
+        column = "input_len" if metric in PROMPT_METRICS else "output_len"
+        return (number(row, column) or 0.0) * (number(row, "batch") or 1.0) / measured
+    return measured * ((number(row, "output_len") or 1.0) if metric == "tpot_s" else 1.0)
 
 
 def case_of(row: Row, source: str, table_name: str) -> Case:

@@ -62,9 +62,9 @@ def static_w(spec: DeviceSpec) -> float:
 
 
 _FMA_J = {16: 27e-12, 12: 14.5e-12, 8: 12e-12, 7: 10.3e-12, 6: 9.3e-12, 5: 7.2e-12, 4: 7.2e-12, 3: 6.0e-12}
-"""Energy of one fp32 FLOP of long products on vector units by process node [J]. 16 and 12 nm: what P4, P100 and T4, which
-are at their limit there, draw above idle over what they sustain (calibrations of their products). 7 and 5 nm: 16 nm less
-62%, and 30% less again (TSMC on N7 against N16, and N5 against N7); 8, 6 and 3 nm: assumed in line with these."""
+"""Energy of one fp32 FLOP of long products on vector units by process node [J]. 16 and 12 nm: what P4, P100 and T4, at
+their limit there, draw above idle over what they sustain (calibrations of their products). 7 and 5 nm: 16 nm less 62%,
+and 30% less again (TSMC on N7 against N16, and N5 against N7); 8, 6 and 3 nm: assumed in line with these."""
 _NODE = re.compile(r"(\d+) ?(nm|N\b)")
 
 

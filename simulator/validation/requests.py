@@ -66,7 +66,15 @@ KNOWN: Final[tuple[Requests, ...]] = (
     ),
     Requests("default prompt", r"default prompt", 16, 100, 2.0, "one sentence, as examples of optimum-habana have it"),
     Requests(
-        "LMSYS-Chat", r"lmsys|arena|\bchat\b", 70, 215, 3.0,
+        "Chatbot Arena", r"arena", 400, 215, 2.0,
+        "of conversations, whose earlier turns are part of the prompt: set from rates of ML.ENERGY v3, 300 to 800 alike",
+    ),
+    Requests(
+        "ShareGPT of ML.ENERGY", r"text_generation/chat", 161, 338, 1.5,
+        "docs/about.md of ml-energy/leaderboard (500 human prompts from ShareGPT); lengths as ShareGPT",
+    ),
+    Requests(
+        "LMSYS-Chat", r"lmsys|\bchat\b", 70, 215, 3.0,
         "Zheng et al., arXiv:2309.11998, table 1 (prompts 69.5, answers 214.5 tokens); system prompts come on top",
     ),
 )  # fmt: skip

@@ -19,7 +19,7 @@ import inference_folds
 ROW = {
     "source": "bench", "engine": "vLLM 0.6.3", "device": "h100-sxm-80gb", "device_class": "gpu", "n_devices": "1",
     "model": "llama-3-8b", "weight_dtype": "bf16", "tp": "1", "batch": "8", "batch_kind": "exact", "input_len": "256",
-    "output_len": "64", "metric": "e2e_s", "measured": "1.0", "power_w": "", "quality": "A", "note": "",
+    "output_len": "64", "metric": "e2e_s", "measured": "4.0", "power_w": "", "energy_scope": "", "quality": "A", "note": "",
 }  # fmt: skip
 
 
@@ -51,7 +51,7 @@ def test_rows_are_scored_in_the_class_of_device_and_software(tmp_path: Path) -> 
 def test_powers_count_where_no_joules_do(tmp_path: Path) -> None:
     alone = cases(tmp_path, {"power_w": "500"})
     assert [(case.metric, case.kind, case.observed) for case in alone] == [
-        ("e2e_s", "gpu-servers", 1.0), ("power_w", "joules", 500.0)
+        ("e2e_s", "gpu-servers", 4.0), ("power_w", "joules", 500.0)
     ]  # fmt: skip
     assert [case.is_energy for case in alone] == [False, True]
     both = cases(tmp_path, {"power_w": "500"}, {"metric": "j_per_output_token"})
@@ -62,7 +62,15 @@ def test_the_power_of_a_run_counts_once(tmp_path: Path) -> None:
     metrics = ({"metric": name, "power_w": "500"} for name in ("ttft_s", "e2e_s", "tpot_s"))
     found = [case for case in cases(tmp_path, *metrics) if case.is_energy]
     assert [case.row["ran"] for case in found] == ["e2e_s"]
-    assert not [case for case in cases(tmp_path, {"power_w": "500", "note": "x"}, {}) if case.is_energy][1:]
+    two = ({"metric": name, "power_w": watts} for name, watts in (("e2e_s", "500"), ("e2e_s", "400")))
+    assert [case.observed for case in cases(tmp_path, *two) if case.is_energy] == [500.0, 400.0]
+
+
+def test_powers_of_short_runs_and_unclear_scopes_are_left_out(tmp_path: Path) -> None:
+    changes = ({"measured": "0.5"}, {"energy_scope": "unclear"}, {"metric": "prefill_tokens_per_s", "measured": "9000"})
+    assert not [case for case in cases(tmp_path, *({"power_w": "500"} | each for each in changes)) if case.is_energy]
+    assert inference_cases.seconds_of(ROW | {"metric": "decode_tokens_per_s", "measured": "256"}) == 8 * 64 / 256
+    assert inference_cases.seconds_of(ROW | {"metric": "tpot_s", "measured": "0.05"}) == 64 * 0.05
 
 
 def test_power_is_joules_over_seconds(tmp_path: Path) -> None:
@@ -78,7 +86,7 @@ def test_power_is_joules_over_seconds(tmp_path: Path) -> None:
 def test_classes_are_means_over_groups(tmp_path: Path) -> None:
     """A group of one row counts as much as one of three; what is not predicted counts as 100%."""
     found = cases(tmp_path, {}, {}, {}, {"source": "other"})
-    guesses = [inference_cases.Guess(value) for value in (1.1, 1.2, 0.7, float("nan"))]
+    guesses = [inference_cases.Guess(4.0 * value) for value in (1.1, 1.2, 0.7, float("nan"))]
     (line,) = inference_classes.table(found, guesses, "shipped", False, False)
     assert line.split()[:5] == ["gpu-servers", "shipped", "2", "4", "1"]
     assert line.split()[6] == f"{(0.2 + 1.0) / 2:.1%}"
