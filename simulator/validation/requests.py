@@ -67,7 +67,7 @@ KNOWN: Final[tuple[Requests, ...]] = (
     Requests("default prompt", r"default prompt", 16, 100, 2.0, "one sentence, as examples of optimum-habana have it"),
     Requests(
         "Chatbot Arena", r"arena", 400, 215, 2.0,
-        "of conversations, whose earlier turns are part of the prompt: set from rates of ML.ENERGY v3, 300 to 800 alike",
+        "conversations, whose earlier turns are part of the prompt: set from rates of ML.ENERGY v3, 300 to 800 alike",
     ),
     Requests(
         "ShareGPT of ML.ENERGY", r"text_generation/chat", 161, 338, 1.5,

@@ -19,7 +19,8 @@ import inference_folds
 ROW = {
     "source": "bench", "engine": "vLLM 0.6.3", "device": "h100-sxm-80gb", "device_class": "gpu", "n_devices": "1",
     "model": "llama-3-8b", "weight_dtype": "bf16", "tp": "1", "batch": "8", "batch_kind": "exact", "input_len": "256",
-    "output_len": "64", "metric": "e2e_s", "measured": "4.0", "power_w": "", "energy_scope": "", "quality": "A", "note": "",
+    "output_len": "64", "metric": "e2e_s", "measured": "4.0", "power_w": "", "energy_scope": "", "quality": "A",
+    "note": "",
 }  # fmt: skip
 
 
