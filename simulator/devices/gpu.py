@@ -89,6 +89,16 @@ PACKED_FIT = Fit(
     ),
 )  # fmt: skip
 """What the numbers of ``gpu_products.packed_peak`` were set from."""
+LANES_FIT = Fit(
+    "gpu-packed-lanes", ("llamacpp_scoreboards_via_willitrun",),
+    "time of dot products on vector lanes by shaders, and how little Pascal boards hide: by hand, on all rows",
+    "2026-11-26", (
+        "arc-a750", "arc-a770-16gb", "arc-a770m", "arc-b570", "arc-b580", "arc-pro-b50", "arc-pro-b60", "gtx-1070",
+        "gtx-1070-ti", "gtx-1080-ti", "gtx-1660", "gtx-1660-ti-mobile", "rx-6700-xt", "ryzen-ai-max-395", "tesla-p40",
+        "titan-xp",
+    ),
+)  # fmt: skip
+"""What the number of ``gpu_products.lane_peak`` and the lower value of ``gpu_products.overlap`` were set from."""
 
 LAW = register(
     Law(
@@ -106,6 +116,6 @@ LAW = register(
         ),
         cost,
         "tile and wave quantisation, flash attention, pieces of caches, rows in turns",
-        (*FITS, PACKED_FIT),
+        (*FITS, PACKED_FIT, LANES_FIT),
     )
 )
