@@ -118,8 +118,12 @@ def verdict_of(
     if not any(math.isfinite(value) for value in mixture.values):
         return "The mixture is not feasible anywhere."
     if not any(pays):
-        least = min((gap, i) for i, gap in enumerate(gaps) if math.isfinite(gap))[1]
-        return f"It does not pay anywhere: {_beside(gaps, rivals, places, along, least)}{_why(shares, least, measure)}."
+        known = [(gap, i) for i, gap in enumerate(gaps) if math.isfinite(gap)]
+        least, most = min(known)[1], max(known)[1]
+        said = f"It does not pay anywhere: {_beside(gaps, rivals, places, along, least)}"
+        if number(math.exp(gaps[least])) != number(math.exp(gaps[most])):
+            said += f", {_beside(gaps, rivals, places, along, most)}"
+        return f"{said}{_why(shares, most, measure)}."
     best = min((gap, i) for i, gap in enumerate(gaps) if pays[i])[1]
     said = f"It pays {_stretches(along, places, pays)}: {_best(gaps, rivals, places, along, best)}"
     if all(pays[i] or math.isnan(gaps[i]) for i in range(len(places))):
