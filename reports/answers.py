@@ -48,7 +48,7 @@ def _figure(cell: Cell) -> str:
 
 
 def _winner(results: Sequence[Result], labels: Sequence[str], name: str, title: str) -> str:
-    """The best by a metric; "not surely" where the 80% interval of another one that fits reaches over its own."""
+    """The best by a metric; "probably" where the 80% interval of another one that fits reaches over its own."""
     group = [place for place, result in enumerate(results) if name in result.metrics]
     best = best_of([results[place] for place in group], name)
     if best is None:
@@ -57,7 +57,7 @@ def _winner(results: Sequence[Result], labels: Sequence[str], name: str, title: 
     cell = cell_of(results[place], name)
     others = [results[other] for other in group if other != place and results[other].fits]
     unsure = any(_overlap(results[place], other, name) for other in others)
-    return f"{title}: {labels[place]}, {cell.number} {cell.unit}".rstrip() + (" (intervals overlap)" if unsure else "")
+    return f"{title}: {'probably ' if unsure else ''}{labels[place]}, {cell.number} {cell.unit}".rstrip()
 
 
 def _overlap(one: Result, other: Result, name: str) -> bool:
