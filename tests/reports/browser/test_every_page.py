@@ -1,0 +1,116 @@
+"""What holds for every kind of page in a browser: quiet, whole, inside its width, readable, reachable, printable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.reports.browser.conftest import KINDS, Open, Opened
+
+PageOf = Callable[[str], Path]
+WIDTHS = (400, 1600)
+POLICY = (
+    "default-src 'none'; connect-src 'none'; script-src 'unsafe-inline'{}; style-src 'unsafe-inline'; img-src data:"
+)
+SERIOUS = ("serious", "critical")
+BEYOND = """() => {
+  const wide = document.documentElement.clientWidth;
+  if (document.documentElement.scrollWidth <= wide) { return []; }
+  const out = [...document.querySelectorAll("body *")].filter(e => e.getBoundingClientRect().right > wide + 1);
+  return [document.documentElement.scrollWidth, ...out.slice(0, 5).map(e => e.outerHTML.slice(0, 120))];
+}"""
+CONTROLS = """[...document.querySelectorAll("a[href], button, input, select, summary, textarea, [tabindex='0']")]
+  .filter(e => e.checkVisibility({ visibilityProperty: true }) && !e.disabled)"""
+UNSEEN_FOCUS = f"""() => {CONTROLS}.filter(e => {{
+  e.focus();
+  if (document.activeElement !== e) {{ return true; }}
+  const marked = e.type === "radio" ? e.nextElementSibling : e, style = getComputedStyle(marked);
+  return style.outlineStyle === "none" || parseFloat(style.outlineWidth) < 1;
+}}).map(e => e.outerHTML.slice(0, 160))"""
+UNREACHABLE = f"() => {CONTROLS}.filter(e => e.tabIndex < 0).map(e => e.outerHTML.slice(0, 160))"
+
+
+def violations(opened: Opened, context: Any = None, **options: Any) -> list[tuple[str, str]]:
+    """Serious and critical findings of axe-core: the rule and the first element."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
+    options |= {"resultTypes": ["violations"]}
+    found = axe.Axe().run(opened.page, context=context, options=options).response["violations"]
+    return [(each["id"], each["nodes"][0]["html"][:300]) for each in found if each["impact"] in SERIOUS]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_loads_in_silence_and_fits(kind: str, page_of: PageOf, open_page: Open) -> None:
+    path = page_of(kind)
+    opened = open_page(path)
+    assert opened.requests == [path.as_uri()]
+    live = opened.ask("typeof Bokeh !== 'undefined'")
+    policy = opened.page.locator("meta[http-equiv]").get_attribute("content")
+    assert policy == POLICY.format(" 'unsafe-eval'" if live else "")
+    for width in WIDTHS:
+        opened.page.set_viewport_size({"width": width, "height": 900})
+        for scheme in ("light", "dark"):
+            opened.page.emulate_media(color_scheme=scheme)
+            assert opened.ask(BEYOND) == [], (width, scheme)
+    assert opened.ask("document.querySelectorAll('[title]').length") == 0
+    assert violations(opened) == []
+    dark = opened.ask("getComputedStyle(document.body).backgroundColor")
+    opened.page.get_by_label("light", exact=True).check(force=True)
+    assert opened.ask("getComputedStyle(document.body).backgroundColor") != dark
+    assert violations(opened, {"exclude": [["main svg"]]}, runOnly=["color-contrast"]) == []
+    assert opened.complaints == []
+    assert opened.requests == [path.as_uri()]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_control_is_reached_and_shows_it(kind: str, page_of: PageOf, open_page: Open) -> None:
+    opened = open_page(page_of(kind), 400)
+    opened.page.keyboard.press("Tab")
+    assert opened.ask("document.activeElement.className") == "skip"
+    assert opened.ask(UNREACHABLE) == []
+    assert opened.ask(UNSEEN_FOCUS) == []
+    links = opened.ask("[...document.querySelectorAll('a[href]')].map(e => e.getAttribute('href'))")
+    missing = "names => names.filter(name => !document.getElementById(name.slice(1)))"
+    assert opened.ask(missing, links) == []
+    assert opened.ask("document.querySelectorAll('main, header, footer, nav').length") >= 3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_on_paper_everything_is_open_and_light(kind: str, page_of: PageOf, open_page: Open) -> None:
+    opened = open_page(page_of(kind), scheme="dark")
+    closed = "document.querySelectorAll('details:not([open])').length"
+    before = opened.ask(closed)
+    opened.page.emulate_media(media="print")
+    opened.wait(f"{closed} === 0")
+    ink = opened.ask("getComputedStyle(document.body).color.match(/[0-9]+/g).map(Number)")
+    assert max(ink) < 80
+    assert not any(each.is_visible() for each in opened.page.locator(".tools").all())
+    opened.page.emulate_media(media="screen")
+    opened.wait(f"{closed} === {before}")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_table_has_its_tools_and_sorts_by_every_column(kind: str, page_of: PageOf, open_page: Open) -> None:
+    opened = open_page(page_of(kind))
+    found = opened.ask("""() => [...document.querySelectorAll("main table")].filter(t => t.tHead && !t.closest(".live")).map(t => {
+      const grid = t.closest(".grid"), heads = [...t.tHead.rows[0].cells], body = t.tBodies[0], wrong = [];
+      if (!grid) { return "no tools: " + t.outerHTML.slice(0, 100); }
+      const texts = () => [...body.rows].map(r => r.textContent).sort().join();
+      const before = texts();
+      for (const head of heads) {
+        for (const way of ["ascending", "descending"]) {
+          head.querySelector("button").click();
+          if (head.getAttribute("aria-sort") !== way) { wrong.push(way); }
+          if (t.querySelectorAll("[aria-sort]").length !== 1) { wrong.push("several"); }
+        }
+      }
+      if (texts() !== before) { wrong.push("rows"); }
+      const rows = body.rows.length + (body.rows.length === 1 ? " row" : " rows");
+      if (grid.querySelector("[role=status]").textContent !== rows) { wrong.push("count"); }
+      if (!grid.querySelector(".scroll").getAttribute("aria-label")) { wrong.push("label"); }
+      return wrong.join();
+    }).filter(Boolean)""")
+    assert found == []
+    assert opened.complaints == []
