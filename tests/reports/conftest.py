@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from typing import NamedTuple
 
 import pytest
+from markupsafe import Markup
 
 from simulator.result import Energy, Interval, MemoryUse, OperatorCost, PhaseCost, PoolUse, Provenance, Result, Roof
 from simulator.timeline import Span, Timeline
@@ -239,6 +240,23 @@ class Page(HTMLParser):
 
     def values(self, name: str) -> list[str]:
         return [value for _, found, value in self.attributes if found == name]
+
+    @property
+    def scripts(self) -> int:
+        """Scripts that run beside those of live figures; each of these has data of its own, which does not run."""
+        live, data = self.values("data-live"), self.values("type").count("application/json")
+        assert len(live) == data
+        bundles = {bundle for each in live for bundle in each.split()}
+        return self.tags.count("script") - data - (max(len(bundles), 1) + 1 if live else 0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def short_bundles(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Pages hold a word in place of Bokeh's megabytes, save in browsers and in modules that say ``WHOLE_BUNDLES``."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.path.parent.name != "browser" and not getattr(request.module, "WHOLE_BUNDLES", False):
+            patch.setattr("reports.live._bundle", lambda name: Markup(f"/* {name} */"))
+        yield
 
 
 @pytest.fixture(scope="session")
