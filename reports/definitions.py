@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from markupsafe import Markup, escape
@@ -78,13 +78,25 @@ def linked(text: str) -> Markup:
 
 def used(page: str, own: Sequence[Term] = ()) -> list[Term]:
     """The terms that a page links to: those of its own and the documented metrics, each once, in this order."""
-    wanted = {anchor for anchor, _ in _LINK.findall(page)}
     known = {term.anchor: term for term in (*(term_of(metric.name) for metric in METRICS), *own)}
+    wanted = {_nearest(anchor, known) for anchor, _ in _LINK.findall(page)}
     order = dict.fromkeys([*(term.anchor for term in own), *known])
     return [known[anchor] for anchor in order if anchor in wanted]
 
 
 def without_dead_links(page: str, terms: Iterable[Term]) -> str:
     """``page`` with links to ``terms`` alone: the other names stay as text."""
-    known = {term.anchor for term in terms}
-    return _LINK.sub(lambda found: found[0] if found[1] in known else found[2], page)
+    known = {term.anchor: term for term in terms}
+
+    def alive(found: re.Match[str]) -> str:
+        anchor = _nearest(found[1], known)
+        return found[0].replace(f"#{found[1]}", f"#{anchor}", 1) if anchor else found[2]
+
+    return _LINK.sub(alive, page)
+
+
+def _nearest(anchor: str, known: Mapping[str, Term]) -> str:
+    """The definition that an anchor means: its own, else that of its first words ("MFU of the ranker": "MFU")."""
+    while anchor not in known and "-" in anchor:
+        anchor = anchor.rpartition("-")[0]
+    return anchor if anchor in known else ""

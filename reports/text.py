@@ -30,11 +30,10 @@ def _is_harmful(character: str) -> bool:
 
 def short(text: str, most: int = 60) -> str:
     """``text`` of at most ``most`` characters; what is too long loses its middle."""
-    text = plain(text)
     if len(text) <= most:
-        return text
+        return plain(text)
     tail = (most - 1) // 3
-    return f"{text[: most - 1 - tail]}…{text[-tail:]}"
+    return f"{plain(text[: most - 1 - tail])}…{plain(text[-tail:])}"
 
 
 def labels_of(results: Sequence[Result]) -> list[str]:

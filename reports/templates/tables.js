@@ -134,7 +134,9 @@
       var press = made("button", "order"), numeric = head.classList.contains("num");
       press.type = "button";
       press.setAttribute("aria-label", "Sort by " + (text(head) || "this column"));
-      head.insertBefore(press, head.querySelector(".band, .axis"));
+      var before = head.querySelector(".band, .axis");
+      head.insertBefore(document.createTextNode("\u00a0"), before);
+      head.insertBefore(press, before);
       function sort() {
         var down = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
         heads.forEach(function (other) { other.removeAttribute("aria-sort"); });

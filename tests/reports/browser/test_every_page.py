@@ -94,7 +94,9 @@ def test_on_paper_everything_is_open_and_light(kind: str, page_of: PageOf, open_
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_table_has_its_tools_and_sorts_by_every_column(kind: str, page_of: PageOf, open_page: Open) -> None:
     opened = open_page(page_of(kind))
-    found = opened.ask("""() => [...document.querySelectorAll("main table")].filter(t => t.tHead && !t.closest(".live")).map(t => {
+    found = opened.ask("""() => {
+      const tables = [...document.querySelectorAll("main table")].filter(t => t.tHead && !t.closest(".live"));
+      return tables.map(t => {
       const grid = t.closest(".grid"), heads = [...t.tHead.rows[0].cells], body = t.tBodies[0], wrong = [];
       if (!grid) { return "no tools: " + t.outerHTML.slice(0, 100); }
       const texts = () => [...body.rows].map(r => r.textContent).sort().join();
@@ -111,6 +113,6 @@ def test_every_table_has_its_tools_and_sorts_by_every_column(kind: str, page_of:
       if (grid.querySelector("[role=status]").textContent !== rows) { wrong.push("count"); }
       if (!grid.querySelector(".scroll").getAttribute("aria-label")) { wrong.push("label"); }
       return wrong.join();
-    }).filter(Boolean)""")
+    }).filter(Boolean); }""")
     assert found == []
     assert opened.complaints == []

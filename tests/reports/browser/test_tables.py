@@ -1,4 +1,4 @@
-"""Tables as a person uses them: sort, filter, copy; and what a number says when it is pointed at, focused or touched."""
+"""Tables as a person uses them: sort, filter, copy; and what a number says when pointed at, focused or touched."""
 
 from __future__ import annotations
 
