@@ -265,3 +265,19 @@ def test_help_names_every_flag(silicost: Run) -> None:
         "--slo",
     ):
         assert flag in text
+
+
+@pytest.mark.parametrize("rate", ["1", "2000"])
+def test_weights_in_sram_over_stages_of_many_chips(silicost: Run, rate: str) -> None:
+    """Two stages of 32 chips, which hold 8 billion weights of a byte between them."""
+    asked = "serve --model llama-3-8b --device groq-lpu-v1 --tp 32 --pp 2 --weight-dtype int8 --isl 128 --osl 16"
+    ran = silicost(asked, "--rate", rate, "--requests", "20", "--no-intervals", "--format", "json")
+    assert ran.status == 0
+    assert json.loads(ran.out)["completed"] == 20
+
+
+def test_what_no_chip_can_hold_is_said(silicost: Run) -> None:
+    asked = "serve --model llama-3-8b --device groq-lpu-v1 --tp 32 --pp 2 --isl 128 --osl 16 --rate 1"
+    ran = silicost(asked)
+    assert (ran.status, ran.out) == (3, "")
+    assert ran.err.startswith("silicost: groq-lpu-v1 cannot serve llama-3-8b: weights")
