@@ -96,7 +96,7 @@ def crossings_of(places: Sequence[float], mixture: Curve, other: Curve, measure:
 
 def plain(value: float) -> str:
     """A value of the axis in words."""
-    return f"{value:,.6g}"
+    return f"{value:,.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:,.6g}"
 
 
 def _gap(mixture: float, other: float, measure: Measure) -> float:
