@@ -18,6 +18,7 @@ _ALLOWED: Final = re.compile(r" script-src [^;\"]*;")
 _DRAWING: Final = re.compile(r"<svg\b.*?</svg>", re.DOTALL)
 _STYLE: Final = re.compile(r' style="([^"]*)"')
 _TOOLTIP: Final = re.compile(r"<title>[^<]*</title>")
+_HINT: Final = re.compile(r"(?<=[\"a-z]) title=\"[^\"]*\"")
 _COMMAND: Final = re.compile(r"\s*([MLHVCQSTZz])\s*")
 _PATH: Final = re.compile(r' d="([^"]*)"')
 _NEIGHBOURS: Final = re.compile(r'(<path d="[^"]*)"( class="d\d+")></path>\s*<path d="([^"]*)"\2></path>')
@@ -44,6 +45,7 @@ def without_scripts(page: str) -> str:
     smaller = (
         lambda page: _DRAWING.sub(_without_tooltips, page),
         lambda page: _DETAILS.sub(rf'<p class="note">\1: {LEFT_OUT}</p>', page),
+        lambda page: _HINT.sub("", page),
         _without_last_drawings,
     )
     for step in smaller:

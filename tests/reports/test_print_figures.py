@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import importlib.util
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from reports.page_data import Page
+from reports.print_figure import PrintFigure, figures_for, ink, print_figures, printed
+from reports.scorecard import Cloud, KindScores, Scorecard
+from reports.serving import Curve, Distribution, Ends, Mark, ServedCard
+from reports.study import Cloud as Points
+from reports.study import FrontPoint, Measure, StudyCard
+from simulator.result import Result
+
+MAGIC = {"svg": b"<?xml", "pdf": b"%PDF", "png": b"\x89PNG"}
+
+
+def pages(seven: list[Result]) -> list[Page]:
+    rows = np.array([0.1, 1.0, math.nan])
+    words = np.array(["gpu", "cpu", ""], object)
+    kind = KindScores("ops", (), (), (Cloud("s", words, *([rows] * 6)),), {})
+    latency = Distribution("TTFT", (Curve("all", np.array([0.0, 0.1, 0.2]), np.array([0.0, 0.5, 1.0])),),
+                           (Mark("", 0.3, 0.99),), (Ends("p50", 0.5, 0.08, 0.12),))  # fmt: skip
+    metrics = (Measure("tpot_s", "Time", "s", "lower"), Measure("usd", "Cost", "usd", "lower"))
+    ends = ((1.0, 3.0, "a"), (2.0, 1.0, "b"))
+    front = tuple(FrontPoint(x, y, (x, y), (("device", name),)) for x, y, name in ends)
+    x, y, codes = np.array([1.0, 2.0]), np.array([3.0, 1.0]), np.array([[0], [1]])
+    cloud = Points(0, 1, ("tpot_s", "usd"), front, ("device",), (("a", "b"),), x, y, codes, np.array([0, -1]), "device",
+                   ("a",))  # fmt: skip
+    return [
+        Page("results", tuple(seven)), Page("served", ServedCard("t", "", "", "", distributions=(latency,))),
+        Page("study", StudyCard("t", "q", "a", 2, 2, metrics, (None, None), cloud=cloud)),
+        Page("scorecard", Scorecard("t", (), (kind,), (), {}, "l", "v")),
+    ]  # fmt: skip
+
+
+def test_every_file_is_a_figure_and_every_figure_is_drawn_here(seven: list[Result]) -> None:
+    files = {path.stem for path in (Path(__file__).parents[2] / "reports/print_figures").glob("*.py")} - {"__init__"}
+    assert len(print_figures()) == len(files)
+    drawn = {figure.name for page in pages(seven) for figure in figures_for(page.form, page.subject)}
+    assert drawn == {figure.name for figure in print_figures()}
+
+
+@pytest.mark.parametrize("figure", print_figures(), ids=lambda figure: figure.name)
+def test_conformance(figure: PrintFigure, seven: list[Result]) -> None:
+    (page,) = (page for page in pages(seven) if page.form in figure.forms)
+    for kind, magic in MAGIC.items():
+        data = printed(figure, page.subject, kind)  # type: ignore[arg-type]
+        assert data.startswith(magic)
+        assert b"mathdefault" not in data
+        if kind == "svg":
+            assert data == printed(figure, page.subject, "svg")
+            assert b"<text" in data
+            assert b"/tmp/" not in data
+
+
+def test_bare_subjects_have_no_figure(one: Result) -> None:
+    bare = msgspec.structs.replace(one, phases=(), roofs=(), breakdown={}, timeline=type(one.timeline)(()))
+    assert figures_for("results", (bare,)) == []
+    assert figures_for("results", ()) == []
+    assert figures_for("served", ServedCard("t", "", "", "")) == []
+
+
+@pytest.mark.parametrize("bad_name", ["$\\frac{1}{0}$", "\x00\x07\ud800", "", "x" * 10_000])
+def test_names_are_no_formulas(one: Result, bad_name: str) -> None:
+    bad = msgspec.structs.replace(one, title=bad_name, pools=(msgspec.structs.replace(one.pools[0], device=bad_name),))
+    for figure in figures_for("results", (bad, one)):
+        printed(figure, (bad, one), "svg")
+
+
+def test_colours_are_the_light_ones_of_the_page() -> None:
+    assert ink("family-gemm") == "#0072b2"
+    assert ink("paper") == "#ffffff"
+
+
+def test_matplotlib_is_imported_only_to_draw() -> None:
+    assert importlib.util.find_spec("matplotlib")
+    code = "import sys, reports.print_figure as p; p.print_figures(); print('matplotlib' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
