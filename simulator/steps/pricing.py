@@ -219,8 +219,8 @@ def phase_cost(
     if host_s > 0.0:
         rows.append(
             OperatorCost(
-                name="host", kind="host", family="host", device="host", repeat=steps, flops=0.0, moved_bytes=0.0,
-                time_s=host_s * steps, compute_s=0.0, memory_s=0.0, communication_s=0.0,
+                name="host", kind="host", family="host", device="host", repeat=float(steps), flops=0.0,
+                moved_bytes=0.0, time_s=host_s * steps, compute_s=0.0, memory_s=0.0, communication_s=0.0,
                 overhead_s=host_s * steps, energy_j=0.0, bound="overhead",
             )
         )  # fmt: skip
