@@ -52,6 +52,7 @@ class Entry(NamedTuple):
     Args:
         values: its numbers by name; ``facts``: its configuration in words.
         inputs: numbers that it rests on, in words; they say something beside others of the same ``devices`` only.
+        kind: of question; metrics of one name mean different things for different kinds.
         same_as: what is equal where the questions are; "" where that is not known.
     """
 
@@ -62,6 +63,7 @@ class Entry(NamedTuple):
     silicost_version: str
     same_as: str = ""
     devices: str = ""
+    kind: str = ""
     inputs: Mapping[str, str] = {}
 
 
@@ -135,7 +137,7 @@ def entry_of_result(name: str, result: Result) -> Entry:
     devices = " + ".join(sorted({pool.device for pool in result.pools}))
     inputs = {row.path or row.what: row.value for row in result.provenance}
     return Entry(
-        name, values, facts, result.laws_hash, result.silicost_version, result.scenario_hash, devices, inputs
+        name, values, facts, result.laws_hash, result.silicost_version, result.scenario_hash, devices, result.kind, inputs
     )  # fmt: skip
 
 
@@ -149,7 +151,7 @@ def _of_served(name: str, card: ServedCard) -> Entry:
     facts |= {f"pool {row.name} {what}": text for row in card.pools for what, text in
               (("machines", row.machines), ("runs", row.runs), ("limit", row.limit))}  # fmt: skip
     facts |= {key: text for group in card.prediction for key, text in group.rows}
-    return Entry(name, values, facts, card.laws_hash, card.silicost_version)
+    return Entry(name, values, facts, card.laws_hash, card.silicost_version, kind="served run")
 
 
 def _value(each: Measured) -> Value:
@@ -174,7 +176,7 @@ def _of_study(name: str, card: StudyCard) -> Entry:
         values[measure.name] = Value(title, measure.dimension, measure.better, *known, why)
         if best:
             facts |= {f"best {measure.title.lower()}: {key}": text for key, text in best.configuration}
-    return Entry(name, values, facts, card.laws_hash, card.silicost_version)
+    return Entry(name, values, facts, card.laws_hash, card.silicost_version, kind="study")
 
 
 def _of_scores(name: str, card: Scorecard) -> Entry:
@@ -187,7 +189,7 @@ def _of_scores(name: str, card: Scorecard) -> Entry:
             value = math.nan if found is None else float(found)
             values[f"{kind.kind}.{figure}"] = Value(title, dimension, better, value)
     facts = {"tables": ", ".join(f"{table.name} ({table.rows})" for table in card.tables)}
-    return Entry(name, values, facts, card.laws_hash, card.silicost_version)
+    return Entry(name, values, facts, card.laws_hash, card.silicost_version, kind="scorecard")
 
 
 def _row(name: str, entries: Sequence[Entry]) -> MetricRow:
@@ -269,6 +271,10 @@ def _notes(entries: Sequence[Entry], own: int, more: int) -> tuple[str, ...]:
     notes = []
     if len({entry.laws_hash for entry in entries if entry.laws_hash}) > 1:
         notes.append("They were made by different versions of the laws: run the older ones again before you conclude.")
+    kinds = list(dict.fromkeys(entry.kind for entry in entries))
+    if len(kinds) > 1:
+        named = ", ".join(kind or "other" for kind in kinds)
+        notes.append(f"They answer questions of different kinds ({named}): mind what a metric means for each.")
     if own:
         notes.append(f"Left out because only one of them has them: {own} {'metric' if own == 1 else 'metrics'}.")
     if more:
