@@ -30,7 +30,7 @@ MOST: Final = 20
 """So many have room beside each other on a page."""
 MOST_INPUTS: Final = 40
 """Input numbers that differ and are listed; beyond, they are counted."""
-_BETTER_HIGH: Final = ("per_s", "goodput", "attainment", "hit_rate", "completed", "mfu", "mbu", "utilisation")
+_BETTER_HIGH: Final = ("per_s", "goodput", "attainment", "hit_rate", "completed")
 _SCORED: Final = {"mape": "lower", "median_ape": "lower", "bias": "", "coverage_80": "", "coverage_95": "", "n": ""}
 
 
@@ -137,7 +137,8 @@ def entry_of_result(name: str, result: Result) -> Entry:
     devices = " + ".join(sorted({pool.device for pool in result.pools}))
     inputs = {row.path or row.what: row.value for row in result.provenance}
     return Entry(
-        name, values, facts, result.laws_hash, result.silicost_version, result.scenario_hash, devices, result.kind, inputs
+        name, values, facts, result.laws_hash, result.silicost_version, result.scenario_hash, devices, result.kind,
+        inputs,
     )  # fmt: skip
 
 
