@@ -14,11 +14,12 @@ _TABLES: Final = {
     "plan": ("tp", "pp", "dp", "ep", "micro-batch", "recompute", "dtype", "weight-dtype", "kv-dtype"),
     "compress": ("prune", "low-rank", "sparsity", "activation-dtype", "quality"),
     "workload": ("lora-rank", "optimizer"),
-    "system": ("count",),
 }
 """Flags by the table that has them as keys."""
-KEYS: Final = {flag: f"{table}.{flag.replace('-', '_')}" for table, flags in _TABLES.items() for flag in flags}
-"""Key of a scenario file by the flag that says the same."""
+KEYS: Final = {flag: f"{table}.{flag.replace('-', '_')}" for table, flags in _TABLES.items() for flag in flags} | {
+    "count": "count"
+}
+"""Key of a scenario file by the flag that says the same; a count may be that of the system or of a pool."""
 _FLAG: Final = re.compile(r"--([a-z][a-z-]*[a-z])(?![\w-])")
 _OF_THE_FILE: Final = ("[privacy]", "unknown dtype", "unknown format")
 

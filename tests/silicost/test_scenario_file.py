@@ -104,7 +104,7 @@ BROKEN = [
     (INFERENCE, ("[plan]", '[runtime]\nname = "vllm"\n[plan]'), "unknown runtime 'vllm'"),
     (INFERENCE, ("[plan]", '[runtime]\nname = "vllm-0.19"\n[plan]'), "runtime 'vllm-0.19' runs on"),
     (INFERENCE, ("[plan]", 'seed = 1.5\n[plan]'), "system.seed: unknown key"),
-    (INFERENCE, ("[plan]", "[plan]\ntp = 3"), "= 3 devices, but system.count is 1"),
+    (INFERENCE, ("[plan]", "[plan]\ntp = 3"), "= 3 devices, but count is 1"),
     (INFERENCE, ("[plan]", "[plan]\npp = 0"), "pp 0: must be a whole number from 1"),
     (INFERENCE, ("[plan]", "[[plan]]"), "plan: must be a table"),
     (INFERENCE, ("[plan]", "[plan]\npools = 3"), "plan.pools: must be a list, not 3"),
@@ -172,7 +172,7 @@ POOLS = [
     ('device = "a10g"', "(system gpu-tpu-lab has h100-sxm-80gb, tpu-v5e)"),
     ('device = "tpu-v5e"\ncount = 0', "pool tpu-v5e: count 0: must be"),
     ('device = "tpu-v5e"\ntp = 0', "pool tpu-v5e: tp 0: must be"),
-    ('device = "tpu-v5e"\ncount = 4096\ntp = 32', "32 devices, but --count is 4096"),
+    ('device = "tpu-v5e"\ncount = 4096\ntp = 32', "32 devices, but count is 4096"),
     ('device = "tpu-v5e"\nprice = "3 EUR/h"', "mine.toml: pool tpu-v5e: price: unknown unit 'EUR/h'"),
     ('name = "x"', "a pool needs 'group' or 'device' (devices here: h100-sxm-80gb, tpu-v5e)"),
     ('group = "h100"', "mine.toml: pool 'h100': unknown group 'h100'; did you mean 'h100-sxm-80gb'"),
@@ -180,7 +180,7 @@ POOLS = [
     ('name = "a"\ngroup = "tpu-v5e"\n[[plan.pools]]\nname = "b"\ndevice = "tpu-v5e"',
      "has 1 x tpu-v5e; 1 of pool a + 1 of pool b = 2 are asked for"),
     ('device = "tpu-v5e"\n[[plan.pools]]\ndevice = "tpu-v5e"', "two pools are called 'tpu-v5e'; give them"),
-    ('device = "tpu-v5e"\ndp = 2', "= 2 devices, but --count is 1"),
+    ('device = "tpu-v5e"\ndp = 2', "= 2 devices, but count is 1"),
 ]  # fmt: skip
 
 
