@@ -84,5 +84,6 @@ def _reach(device: str, rows: Iterable[Provenance]) -> str:
     if not fits:
         return f"Extrapolated for {name}: no fit to its measured calls; laws with what was published and assumed."
     others = [row.what.removeprefix(f"{device} ") for row in fits if row not in own]
-    said = f"Measured points: {len(own)} fits to calls of {name}, between whose shapes it interpolates"
+    count = f"{len(own)} fit{'' if len(own) == 1 else 's'}"
+    said = f"Measured points: {count} to calls of {name}, between whose shapes it interpolates"
     return f"{said}; extrapolated from other devices: {named(others)}." if others else f"{said}."
