@@ -12,8 +12,6 @@ import typer
 
 from hardware_specs.errors import InputError, clipped, nearest
 from hardware_specs.files import is_file
-from reports.comparing import written
-from reports.comparison_figures import chance_text
 from reports.numbers import number
 from silicost.output import csv_text, print_json, print_table, write_out
 
@@ -161,6 +159,8 @@ def lines_of(shown: Comparison) -> list[dict[str, Any]]:
 
 def value_text(row: MetricRow, cell: Compared) -> str:
     """A value with its interval, for people."""
+    from reports.comparing import written
+
     if math.isnan(cell.value):
         return "-"
     text = written(cell.value, row.dimension)
@@ -171,6 +171,8 @@ def value_text(row: MetricRow, cell: Compared) -> str:
 
 def times_text(cell: Compared) -> str:
     """How many times the first, and with which chance it is better."""
+    from reports.comparison_figures import chance_text
+
     if math.isnan(cell.ratio):
         return "-"
     chance = "" if math.isnan(cell.chance) else f", better {chance_text(cell.chance)}"
