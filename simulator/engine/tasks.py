@@ -90,7 +90,7 @@ class Execution:
                 continue
             if task.lanes:
                 unit, engine = task.lanes[0]
-                spans.append(Span(task.name, task.family, unit, engine, start, end, task.amount))
+                spans.append(Span(task.name, task.family, unit, engine, float(start), end, task.amount))
             if task.flow is not None and task.flow.size_bytes > 0.0:
                 for crossing in task.flow.crossings:
                     link, _, way = crossing.link.rpartition(" ")
