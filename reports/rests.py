@@ -47,7 +47,7 @@ def rests_of(result: Result, place: int) -> list[Rests]:
 
 def lines_of(result: Result, group: str) -> tuple[str, ...]:
     """Inputs by mark, fits, what was assumed, and whether devices were measured."""
-    rows = [row for row in result.provenance if _needed(row, group)]
+    rows = [row for row in result.provenance if _needed(row, group) and _runs(row, result)]
     if not rows:
         return ()
     marks = Counter(row.mark for row in rows)
@@ -73,6 +73,20 @@ def _needed(row: Provenance, group: str) -> bool:
     if row.what.startswith(_PRICE):
         return group == "cost"
     return group in _NEEDED_FOR.get(row.path, (group,))
+
+
+def _runs(row: Provenance, result: Result) -> bool:
+    """False for a fit to operators or number formats that the result does not run; fits say both in words:
+    "h100-sxm-80gb gemm, batched_gemm in bf16, fp16"."""
+    if not row.origin.startswith(_FIT):
+        return True
+    operators = [operator for phase in result.phases for operator in phase.operators]
+    kinds, _, dtypes = row.what.partition(" ")[2].partition(" in ")
+    named = set(kinds.split(", "))
+    return not operators or any(
+        operator.dtype in dtypes.split(", ") and (operator.kind in named or operator.family in named)
+        for operator in operators
+    )
 
 
 def _reach(device: str, rows: Iterable[Provenance]) -> str:
