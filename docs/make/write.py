@@ -1,0 +1,45 @@
+"""Writes what is made from the code: the pages of commands, keys and laws, and the table of metrics.
+
+python docs/make/write.py            # renews the pages
+python docs/make/write.py --shown    # also what the commands of session pages print (sessions.py)
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import commands
+import keys
+import laws
+from sessions import is_session
+
+from simulator.metrics import METRICS
+
+DOCS = Path(__file__).resolve().parents[1]
+
+
+def metrics_table() -> str:
+    """The table of results.md."""
+    rows = [f"| `{each.name}` | {each.dimension} | {each.better} | {each.definition} |" for each in METRICS]
+    return "\n".join(["| metric | unit | better | definition |", "|---|---|---|---|", *rows, ""])
+
+
+def pages() -> dict[Path, str]:
+    """What is made, by file."""
+    results = DOCS / "results.md"
+    text = re.sub(r"\| metric \| unit \| better .*\n(\|.*\n)+", lambda _: metrics_table(), results.read_text("utf-8"))
+    return {
+        DOCS / "cli.md": commands.page(), DOCS / "keys.md": keys.page(), DOCS / "laws.md": laws.page(), results: text,
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    for path, made in pages().items():
+        path.write_text(made, encoding="utf-8")
+    if "--shown" in sys.argv:
+        for path in sorted(DOCS.rglob("*.md")):
+            if is_session(path.read_text(encoding="utf-8")):
+                subprocess.run([sys.executable, DOCS / "make" / "sessions.py", path, "--write"], check=True)
