@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ def test_out_holds_what_is_printed(silicost: Run, tmp_path: Path) -> None:
     assert json.loads((folder / "result.json").read_text()) == ran.json
     page = (folder / "report.html").read_text()
     assert ran.json["title"] in page
-    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", page)  # scripts name addresses in notices, and load none
 
 
 def test_a_second_run_replaces_the_first(silicost: Run, tmp_path: Path) -> None:
