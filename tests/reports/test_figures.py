@@ -12,13 +12,19 @@ from markupsafe import Markup
 
 import reports
 from reports.figure import Figure, all_figures
-from reports.figures import comparison, memory, roofline, table, time_breakdown, timeline
+from reports.figures import comparison, energy, memory, roofline, table, time_breakdown, timeline
 from reports.headline import best_of
 from reports.parts import family_seconds
-from simulator.result import Result
+from simulator.result import Energy, Result
 from simulator.timeline import Span, Timeline
 
 HERE = Path(reports.__file__).parent
+
+
+def counted(result: Result) -> Result:
+    """``result`` with an energy that holds that of its operators."""
+    spent = sum(operator.energy_j for phase in result.phases for operator in phase.operators)
+    return msgspec.structs.replace(result, energy=Energy(1.1 * spent, 1.5 * spent, 2.0 * spent))
 
 
 def by_name(figure: Figure) -> str:
@@ -30,7 +36,7 @@ def test_conformance(figure: Figure, seven: list[Result]) -> None:
     assert re.fullmatch(r"[a-z-]+", figure.name)
     assert figure.title
     assert figure.reading.endswith(".")
-    shown = seven[:1] if figure.name == "what-if" else seven
+    shown = {"what-if": seven[:1], "energy": [counted(seven[0])]}.get(figure.name, seven)
     assert figure.applies(shown)
     drawn = figure.draw(shown)
     assert isinstance(drawn, Markup)
@@ -202,3 +208,11 @@ def test_merging_loses_no_span_and_joins_only_small_ones(many: list[Span], pixel
     assert max(bar.end_s for bar in bars) == max(span.end_s for span in many)
     assert all(bar.end_s - bar.start_s < 3.0 * pixel for bar in bars if bar.spans > 1)
     assert pixel > 0.0 or len(bars) == len(many)
+
+
+def test_parts_of_the_energy_sum_to_that_of_the_facility(one: Result) -> None:
+    spent = sum(operator.energy_j for phase in one.phases for operator in phase.operators)
+    pieces = energy.pieces_of(counted(one))
+    assert sum(piece.energy_j for piece in pieces) == pytest.approx(2.0 * spent)
+    assert [piece.name for piece in pieces[-3:]] == ["devices that wait", "hosts", "cooling and losses"]
+    assert energy.pieces_of(msgspec.structs.replace(one, energy=Energy(0.5 * spent, spent, spent))) == []
