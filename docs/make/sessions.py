@@ -92,6 +92,8 @@ def steps_of(page: str) -> Iterator[Block | Command]:
             yield Command("py", block.text, shown.splitlines(), after.start, after.start + len(shown))
 
 
+SHELL = f'silicost() {{ "{sys.executable}" -m silicost "$@"; }}; python() {{ "{sys.executable}" "$@"; }}'
+"""What the two programs of pages are in a shell of tests."""
 CHECKOUT = "<!-- in a checkout -->"
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("silicost", "reports", "simulator", "workloads", "hardware_specs")
@@ -117,8 +119,7 @@ def printed(step: Command, folder: Path) -> str:
     text = step.text.replace("\\\n", " ")
     whole = text.startswith("silicost ") and not any(sign in text for sign in "|><;&$")
     if step.kind == "console" and (not whole or (folder / "silicost").is_dir()):
-        known = f'silicost() {{ "{sys.executable}" -m silicost "$@"; }}; python() {{ "{sys.executable}" "$@"; }}'
-        script = f"{known}\nset -o pipefail\n{text}"
+        script = f"{SHELL}\nset -o pipefail\n{text}"
         ran = subprocess.run(
             ["bash", "-c", script],
             cwd=folder,
