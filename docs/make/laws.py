@@ -86,15 +86,34 @@ def _elsewhere() -> Iterator[str]:
         yield f"\n## {title}\n\n`{module.replace('.', '/')}`\n\n{_doc(module)}\n"
 
 
+MEASURED = """
+## Measured errors
+
+What is not a single operator, with the page that has its measured error and the command that prints it; `TABLES` are files or
+folders of measurements ([points files](points_files.md)). The figures that ship are scored by `silicost validate` alone.
+
+| what | measured error | command |
+|---|---|---|
+| operators on devices of which nothing was measured | [accuracy](accuracy.md#single-operators) | `python benchmarks/fit_operators.py TABLES` |
+| collectives | [accuracy](accuracy.md#single-operators) | `silicost validate TABLES --kind ops --group-by source,device,op` |
+| systolic arrays against RTL | [physics](physics.md#systolic-arrays) | `python benchmarks/systolic_rtl.py TABLE` |
+| inference, power | [accuracy](accuracy.md#runs) | `silicost validate TABLES --kind inference --group-by device_class,fitted` |
+| training steps, their memory, the order of plans | [accuracy](accuracy.md#runs) | `silicost validate TABLES --kind training --group-by device_class,fitted` |
+| serving | [validation](validation.md#serving-runs-of-a-server) | `python benchmarks/serving_accuracy.py TABLES` |
+| speculative decoding | [speculation](serving_speculation.md#against-published-gains) | a test: `tests/simulator/serving/test_speculation.py` |
+| intervals: coverage, width | [accuracy](accuracy.md) | the columns `in 80%`, `in 95%`, `score` of `silicost validate` |
+
+The shipped calibrations, by class and kind of operator: the mean error on groups of rows that were held out, over entries, rows
+counting alike. `silicost calibrations list` prints every entry.
+
+| class | operators | devices | rows held out | mean error |
+|---|---|---|---|---|
+"""  # noqa: E501
+
+
 def _errors() -> Iterator[str]:
     """What calibrations say of rows that no fit saw, by class and kind of operator."""
-    yield (
-        "\n## Measured errors\n\n"
-        "The shipped calibrations, by class and kind of operator: the mean error on groups of "
-        "rows that were held out, over entries, rows counting alike. `silicost calibrations list` prints every entry; "
-        "runs, collectives, training and serving are in [accuracy](accuracy.md), each with its command.\n\n"
-        "| class | operators | devices | rows held out | mean error |\n|---|---|---|---|---|\n"
-    )
+    yield MEASURED
     found: dict[tuple[str, str], list[tuple[str, int, float]]] = defaultdict(list)
     for name in calibration_names():
         for entry in calibrations_of(name) if name in device_names() else ():
