@@ -223,7 +223,7 @@ def _of_model(model: Architecture, decodes: bool) -> set[str]:
             found |= {"attention_prefill"} | ({"attention_decode"} if decodes else set())
         if isinstance(group.mlp, Experts):
             found.add("moe")
-        if group.ssm is not None:
+        if group.ssm is not None and group.ssm.scans:
             found.add("ssm_scan")
     return found
 

@@ -152,7 +152,7 @@ def _layers(groups: tuple[LayerGroup, ...], word: str) -> Iterator[int]:
     layer = 0
     for group in groups:
         has = {
-            "moe": isinstance(group.mlp, Experts), "ssm_scan": group.ssm is not None,
+            "moe": isinstance(group.mlp, Experts), "ssm_scan": group.ssm is not None and group.ssm.scans,
         }.get(word, group.attention is not None)  # fmt: skip
         yield from range(layer, layer + group.count) if has else ()
         layer += group.count

@@ -157,7 +157,8 @@ def attention_cache_bytes(a: Attention | None, tokens: Tokens, precision: Precis
 
 
 def state_cache_bytes(ssm: StateSpace | None, tp: int = 1) -> float:
-    """State of one state space layer and sequence on one device [B], however long the sequence is."""
+    """State of one mixer that has one (the last tokens of its convolution in 16 bits, its scan's in 32) and sequence on
+    one device [B], however long the sequence is."""
     return 0.0 if ssm is None else ssm.inner * (ssm.state * 4.0 + ssm.conv * 2.0) / tp
 
 

@@ -152,6 +152,8 @@ def _attention_words(a: Attention) -> str:
 
 
 def _ssm_words(s: StateSpace) -> str:
+    if not s.scans:
+        return f"gated short convolution, {s.inner} channels over {s.conv} tokens"
     return f"state space mixer, {s.inner} channels with {s.state} states"
 
 

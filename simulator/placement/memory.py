@@ -15,8 +15,9 @@ from workloads.lowering.plan import Precision, Sharding
 from workloads.models.architecture import Architecture, LayerGroup
 from workloads.models.parameters import count_parameters
 
-CACHE_READERS = (("attention.scores", "attention.qk"), ("ssm.scan",))
-"""Operators that read what earlier tokens have left: attention (fused or not), and a state space scan."""
+CACHE_READERS = (("attention.scores", "attention.qk"), ("ssm.scan", "ssm.conv"))
+"""Operators that read what earlier tokens have left: attention (fused or not), and a state space scan, or the
+convolution of a mixer without one."""
 
 Homes = Mapping[tuple[str, int | None], frozenset[str]]
 """Pools that need what an operator of a layer keeps, by operator and layer."""
@@ -125,11 +126,12 @@ def pool_memory(prepared: Prepared, work: StaticBatch, homes: Homes, batch: int)
     arch, p, pool = work.model, prepared.precision, prepared.pool
     tp = prepared.how.sharding.tp
     attention = "attention.scores" if prepared.how.fused("flash") else "attention.qk"
+    state = CACHE_READERS[1]
     layers = [group for group in arch.groups for _ in range(group.count)]
     cache = sum(
         cache_bytes(group, reader, work.isl + work.osl, p, tp)
         for layer, group in enumerate(layers)
-        for reader in (attention, "ssm.scan")
+        for reader in (attention, state[group.ssm is not None and not group.ssm.scans])
         if pool.name in homes[reader, layer]
     )
     held = held_parameters(prepared, arch, homes)
@@ -144,6 +146,6 @@ def pool_memory(prepared: Prepared, work: StaticBatch, homes: Homes, batch: int)
 
 def cache_bytes(group: LayerGroup, reader: str, tokens: float, precision: Precision, tp: int = 1) -> float:
     """What ``reader`` reads of one sequence of ``tokens`` in one layer on one device [B]."""
-    if reader == "ssm.scan":
+    if reader in CACHE_READERS[1]:
         return memory.state_cache_bytes(group.ssm, tp)
     return memory.attention_cache_bytes(group.attention, tokens, precision, tp)

@@ -24,7 +24,8 @@ WORDS = {
 }  # fmt: skip
 """Classes of data, and how messages call them."""
 CACHE_PARTS = (
-    "attention.k", "attention.v", "attention.qk", "attention.scores", "attention.softmax", "attention.pv", "ssm.scan",
+    "attention.k", "attention.v", "attention.qk", "attention.scores", "attention.softmax", "attention.pv", "ssm.conv",
+    "ssm.scan",
 )  # fmt: skip
 """What the names of operators begin with that write or read what later tokens need."""
 

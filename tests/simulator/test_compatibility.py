@@ -101,6 +101,8 @@ def test_what_workloads_need() -> None:
     assert words_of(mixtral) == ("gemm", "moe", "attention_prefill", "attention_decode")
     mamba = inference_scenario("mamba-130m", "h100-sxm-80gb", batch=1, isl=8, osl=8).workload
     assert words_of(mamba) == ("gemm", "ssm_scan")
+    convolutions = inference_scenario("lfm2-350m", "h100-sxm-80gb", batch=1, isl=8, osl=8).workload
+    assert words_of(convolutions) == ("gemm", "attention_prefill", "attention_decode"), "they need no scan"
     trained = training_scenario("llama-3.1-8b", "h100-sxm-80gb", global_batch=8, seq_len=8, count=8).workload
     assert words_of(trained) == ("gemm", "attention_prefill", "training")
 

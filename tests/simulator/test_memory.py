@@ -50,6 +50,12 @@ def test_states_do_not_grow_with_the_sequence() -> None:
     assert memory.state_cache_bytes(StateSpace(inner=128, state=16, conv=4)) == 128 * (16 * 4 + 4 * 2)
 
 
+def test_a_short_convolution_keeps_its_last_tokens_alone() -> None:
+    """LFM2-700M at 1,000 tokens: six layers of 8 KV heads of 64, ten of 3 tokens of 1536 channels, all of 16 bits."""
+    arch = load_model("lfm2-700m")
+    assert memory.kv_bytes_per_sequence(arch, 1000, BF16, Sharding()) == 2 * (6 * 2 * 8 * 64 * 1000 + 10 * 3 * 1536)
+
+
 def test_weights_of_a_known_model() -> None:
     arch = load_model("llama-3.1-8b")
     assert memory.weight_bytes(arch, BF16, Sharding()) == 2 * count_parameters(arch).total

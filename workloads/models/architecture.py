@@ -82,11 +82,15 @@ class Experts(msgspec.Struct, frozen=True):
 
 
 class StateSpace(msgspec.Struct, frozen=True):
-    """Selective state space mixer (Mamba): ``inner`` = expand x hidden channels, ``state`` per channel.
+    """Mixer that keeps a state in place of a cache: a selective state space (Mamba) or a short convolution (LFM2).
+
+    ``inner`` = expand x hidden channels have ``state`` values each, behind a convolution over ``conv`` tokens.
 
     ``dt_rank`` is the rank of the step-size projection (Mamba 1); 0 means Mamba 2 with ``heads`` scalar
     decays and ``groups`` groups of B and C. ``bias`` is that of the two large projections. ``delta`` is the gated
     delta rule (Qwen 3.5): the same shapes with keys and queries for B and C, and one more scalar gate per head.
+    ``state`` 0 is the gated short convolution of LFM2 (arXiv:2511.23404): no scan, the convolution between two gates,
+    all three made by the first projection, and the last ``conv`` tokens for a state.
     """
 
     inner: int
@@ -98,6 +102,11 @@ class StateSpace(msgspec.Struct, frozen=True):
     conv_bias: bool = True
     bias: bool = False
     delta: bool = False
+
+    @property
+    def scans(self) -> bool:
+        """Whether a recurrence runs along the tokens; a short convolution has none."""
+        return self.state > 0
 
 
 class LayerGroup(msgspec.Struct, frozen=True):

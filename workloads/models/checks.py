@@ -97,11 +97,11 @@ def _check_experts(e: Experts, place: str) -> None:
 
 def _check_ssm(s: StateSpace, place: str) -> None:
     for name, value, least in (
-        ("inner", s.inner, 1), ("state", s.state, 1), ("conv", s.conv, 1), ("dt_rank", s.dt_rank, 0),
+        ("inner", s.inner, 1), ("state", s.state, 0), ("conv", s.conv, 1), ("dt_rank", s.dt_rank, 0),
         ("heads", s.heads, 0), ("groups", s.groups, 1),
     ):  # fmt: skip
         _within(place, name, value, least)
-    if s.dt_rank == 0 and (s.heads == 0 or s.inner % s.heads):
+    if s.scans and s.dt_rank == 0 and (s.heads == 0 or s.inner % s.heads):
         raise InputError(f"{place}.heads is {s.heads}; without dt_rank it must divide inner ({s.inner})")
 
 

@@ -194,8 +194,11 @@ def _beside_experts(hidden: int, e: Experts, matrix: _Matrices) -> int:
 
 def _ssm(hidden: int, s: StateSpace, matrix: _Matrices) -> int:
     """Mamba 1 (arXiv:2312.00752) where ``dt_rank`` is set, else Mamba 2 (arXiv:2405.21060) or the gated delta rule
-    (arXiv:2412.06464), which has a second gate per head and no skip weight."""
-    if s.dt_rank:
+    (arXiv:2412.06464), which has a second gate per head and no skip weight; without states LFM2's short convolution
+    (arXiv:2511.23404): two gates and a value."""
+    if not s.scans:
+        mixed, wide, own = s.inner, 3 * s.inner, 0
+    elif s.dt_rank:
         mixed, wide = s.inner, 2 * s.inner
         step = s.inner * (s.dt_rank + 2 * s.state) + s.dt_rank * s.inner + s.inner
         own = step + s.inner * s.state + s.inner
@@ -210,7 +213,7 @@ def _ssm(hidden: int, s: StateSpace, matrix: _Matrices) -> int:
 
 def _ssm_norm(s: StateSpace) -> int:
     """The gated normalisation before the output: all channels in Mamba 2, one head in the delta rule."""
-    if s.dt_rank:
+    if s.dt_rank or not s.scans:
         return 0
     return s.inner // s.heads if s.delta else s.inner
 

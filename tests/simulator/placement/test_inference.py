@@ -68,7 +68,7 @@ def test_all_on_one_pool_is_the_closed_form_of_that_pool(pools: Callable[..., Sc
     assert (other.busy_s, other.memory.weights, other.memory.kv) == (0.0, 0.0, 0.0)
 
 
-@pytest.mark.parametrize("name", ["llama-3.2-1b", "deepseek-v2-lite", "mamba2-2.7b", "gemma-2-2b"])
+@pytest.mark.parametrize("name", ["llama-3.2-1b", "deepseek-v2-lite", "mamba2-2.7b", "gemma-2-2b", "lfm2-350m"])
 def test_the_cache_of_every_layer_moves_once(pools: Callable[..., Scenario], name: str) -> None:
     model = load_model(name)
     scenario = pools(StaticBatch(model, 2, 512, 4), *LAB, SPLIT)

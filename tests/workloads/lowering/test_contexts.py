@@ -15,8 +15,12 @@ CONTEXTS = (1.0, 17.0, 511.0, 4096.0, 100_000.0)
 
 
 @pytest.mark.parametrize(
-    "name", ["llama-3.1-8b", "gemma-2-2b", "deepseek-v2-lite", "mamba2-2.7b", "nemotron-nano-9b-v2", "qwen3.5-35b-a3b"]
-)
+    "name",
+    [
+        "llama-3.1-8b", "gemma-2-2b", "deepseek-v2-lite", "mamba2-2.7b", "nemotron-nano-9b-v2", "qwen3.5-35b-a3b",
+        "lfm2-350m",
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize("fusions", [(), FUSIONS])
 @pytest.mark.parametrize("tp", [1, 2])
 @pytest.mark.parametrize("q_len", [1, 64])

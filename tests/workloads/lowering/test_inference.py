@@ -347,6 +347,33 @@ def test_mamba_decode_does_not_depend_on_the_context(models: Models) -> None:
     assert short.flops == 2 * 2 * (64 * (p.groups[0].ssm - small) + arch.vocab * arch.hidden)
 
 
+@pytest.mark.parametrize(("q_len", "tp"), [(1, 1), (512, 1), (512, 4)])
+def test_short_convolution_by_hand(q_len: int, tp: int) -> None:
+    """LFM2: three times the width in, a gate before and one behind a convolution over 3 tokens, the width out."""
+    group = LayerGroup(2, ssm=StateSpace(1024, 0, conv=3, conv_bias=False), norms=1)
+    arch = Architecture("liv", 1024, 1000, (group,))
+    how, rows, own = Lowering(Precision(), Sharding(tp=tp)), 3 * q_len, 1024 // tp
+    graph = lower_step(arch, "decode" if q_len == 1 else "prefill", 3, q_len, q_len, how)
+    assert named(graph, "ssm.in").flops == 2 * rows * 3 * own * 1024
+    assert named(graph, "ssm.in").weight_bytes == 2 * 3 * own * 1024
+    assert named(graph, "ssm.out").flops == 2 * rows * own * 1024
+    convolution = named(graph, "ssm.conv")
+    assert convolution.vector_flops == 2 * 3 * rows * own
+    assert convolution.weight_bytes == 2 * 3 * own
+    state = 2 * 3 * 2 * own  # two older tokens of three sequences in bf16
+    assert convolution.read_bytes == convolution.write_bytes == 2 * rows * own + state
+    for gate in ("ssm.gate_in", "ssm.gate_out"):
+        assert (named(graph, gate).read_bytes, named(graph, gate).write_bytes) == (4 * rows * own, 2 * rows * own)
+    assert not [o.name for o in graph.operators if o.kind is OpKind.SSM_SCAN]
+
+
+def test_gates_of_a_short_convolution_fuse_with_the_activations() -> None:
+    group = LayerGroup(1, ssm=StateSpace(64, 0, conv=3, conv_bias=False), norms=1)
+    arch = Architecture("liv", 64, 100, (group,))
+    names = [o.name for o in lower_step(arch, "decode", 1, 1, 9, FUSED).operators if o.name.startswith("ssm.")]
+    assert names == ["ssm.norm", "ssm.in", "ssm.conv", "ssm.out"]
+
+
 def test_mamba_2_projects_groups_and_heads() -> None:
     """mamba2-2.7b: arXiv:2405.21060, inner 5120, 80 heads, state 128, one group."""
     arch = Architecture("mamba2", 2560, 50288, (LayerGroup(64, ssm=StateSpace(5120, 128, heads=80), norms=1),))

@@ -35,6 +35,7 @@ def test_a_good_one_passes_through() -> None:
         LayerGroup(1, ATTENTION, Experts(8, 8, 64)),
         LayerGroup(1, ssm=StateSpace(1024, 16, dt_rank=32)),
         LayerGroup(1, ssm=StateSpace(1024, 128, heads=16)),
+        LayerGroup(1, ssm=StateSpace(1024, 0, conv=3)),
     ):
         check_architecture(with_arch(groups=(group,)), "here")
 

@@ -49,6 +49,9 @@ EXACT = {
     "mamba-130m": 129_135_360,
     "mamba-2.8b": 2_768_345_600,
     "mamba2-2.7b": 2_702_599_680,
+    "lfm2-350m": 354_483_968,
+    "lfm2-1.2b": 1_170_340_608,
+    "lfm2-2.6b": 2_569_272_320,
     "bert-base-uncased": 109_482_240,  # (30522+512+2)*768 + 2*768 + 12*(12*768^2 + 13*768) + 768^2 + 768
     "bert-large": 335_141_888,
     "distilbert-base-uncased": 66_362_880,
@@ -127,6 +130,15 @@ def test_gpt_oss_by_part() -> None:
     assert count.attention == 24 * (2880 * (64 + 16) * 64 + (64 + 16) * 64 + 64 * 64 * 2880 + 2880 + 64)
     assert count.experts == 24 * 32 * (3 * 2880 * 2880 + 3 * 2880)
     assert count.active == count.total - 24 * 28 * (3 * 2880 * 2880 + 3 * 2880)
+
+
+def test_short_convolution_by_part() -> None:
+    """LFM2-700M: ten mixers of 4 d^2 + 3 d, six of attention with 24 heads of 64 on 8."""
+    count, d = count_parameters(load_model("lfm2-700m")), 1536
+    assert count.ssm == 10 * (4 * d * d + 3 * d)
+    assert count.attention == 6 * (2 * d * d + 2 * d * 8 * 64)
+    assert count.norms == 16 * 2 * d + 6 * 2 * 64 + d
+    assert count.total == 742_489_344
 
 
 def test_delta_rule_by_part() -> None:

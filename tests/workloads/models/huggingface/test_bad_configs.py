@@ -98,6 +98,9 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ("mpt-7b", {"attn_config.kv_n_heads": 5}, "attn_config.kv_n_heads is 5; allowed: a divisor of n_heads (32)"),
     ("mamba-2.8b", {"ssm_cfg": {"layer": "Mamba2", "headdim": 7}}, "ssm_cfg.headdim is 7; allowed: a divisor"),
     ("nemotron-nano-9b-v2", {"hybrid_override_pattern": "M-"}, "allowed: 56 letters out of M, * and -"),
+    ("lfm2-700m", {"full_attn_idxs": [16]}, "full_attn_idxs is [16]; allowed: a list of layer numbers below 16"),
+    ("lfm2-700m", {"layer_types": ["ssm"] * 16}, "out of conv, full_attention"),
+    ("lfm2-700m", {"block_ffn_dim_multiplier": 0}, "block_ffn_dim_multiplier is 0; allowed: a number above 0"),
     ("chatglm3-6b", {"multi_query_group_num": 3}, "multi_query_group_num is 3; allowed: a divisor"),
     ("bge-m3", {"max_position_embeddings": 2}, "max_position_embeddings is 2; allowed: a whole number from 3"),
 ]

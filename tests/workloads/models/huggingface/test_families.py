@@ -33,7 +33,7 @@ def read(folder: Path, config: object) -> Architecture:
 
 
 def test_many_families_are_tried() -> None:
-    assert len({json.loads(text).get("model_type") for text in CONTENT.values()}) >= 45
+    assert len({json.loads(text).get("model_type") for text in CONTENT.values()}) >= 46
 
 
 @pytest.mark.parametrize("name", CONTENT)
