@@ -336,7 +336,7 @@ def test_the_environment_is_grouped_and_escaped(tmp_path: Path) -> None:
     assert groups["run"] == {"device": "my-cpu", "target": "cpu", bad: bad}
     write_calibration_page(tmp_path / "page.html", found, [replace(PRODUCTS[0], runtime=bad, variant=bad, probe=bad)])
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert text.count("<script>") == 1
+    assert text.count("<script>") == 2
     assert not {"\u202e", "\x00"} & set(text)
 
 

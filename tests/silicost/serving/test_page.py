@@ -38,7 +38,8 @@ def names(card: ServedCard) -> list[str]:
 
 def checked(card: ServedCard) -> str:
     """Its page, once nothing points nowhere or outside, and it is small."""
-    text = render_served(card)
+    assert len(render_served(card).encode()) < 2_000_000
+    text = render_served(card, static=True)
     ids = re.findall(r' id="([^"]*)"', text)
     assert len(ids) == len(set(ids))
     assert {*re.findall(r'href="#([^"]*)"', text), *re.findall(r"url\(#([^)]+)\)", text)} <= set(ids)
@@ -218,7 +219,7 @@ def test_files(tmp_path: Path) -> None:
     write_files(Places(str(tmp_path)), answer)
     assert json.loads((tmp_path / "result.json").read_text())["completed"] == 60
     assert (tmp_path / "report.html").read_text() == render_served(card_of(answer))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "result.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.page.json", "result.json"]
 
 
 def test_the_flag(silicost: Run, tmp_path: Path) -> None:
