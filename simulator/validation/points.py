@@ -3,7 +3,7 @@
 A pipe is a file without a name: its first bytes say its form. The published figures that ship are points files too.
 
 The columns are described in ``docs/validation.md``. Everything is read as text, an empty cell is "", and columns that
-nobody asked for are kept, so that a row can be written back as it was.
+nobody asked for are kept, so that a row can be written back as it was, but for what ``errata`` corrects.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import pandas as pd
 
 from hardware_specs.errors import InputError, clipped, nearest
 from hardware_specs.files import is_file, is_folder
+from simulator.validation.errata import corrected
 from simulator.validation.serving_runs import table_of_run
 
 Floats = npt.NDArray[np.float64]
@@ -164,6 +165,8 @@ def kind_of(columns: Iterable[str]) -> str:
 def _points(file: Path, kind: str, table: pd.DataFrame) -> Points:
     if kind == "serving":
         return Points(kind, file.resolve().parent.name, table_of_run(file.parent, table))
+    if kind == "inference":
+        table = corrected(table)
     return Points(kind, PIPE if _is_pipe(file) else file.name.removesuffix(_ending(file.name)), table)
 
 
