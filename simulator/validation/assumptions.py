@@ -206,7 +206,7 @@ def _cache(row: Row, spec: DeviceSpec, runtime: Runtime, model: Architecture) ->
 
 def _lengths(row: Row, spec: DeviceSpec, runtime: Runtime, model: Architecture) -> list[Assumption]:
     metric = row.get("metric", "")
-    named = requests_named(text_of(row)) or _unnamed(metric)
+    named = requests_named(text_of(row), model.id) or _unnamed(metric)
     if runtime.id.startswith(PADS_PROMPTS) and not row.get("input_len"):
         named = COMPILED
     found = []

@@ -13,7 +13,8 @@ from typing import Final, NamedTuple
 class Requests(NamedTuple):
     """A set of prompts: mean prompt and answer [tokens], and the factor by which either may be off (80%).
 
-    ``words`` is a pattern of what names it, in lower case; ``source`` is where its lengths are from.
+    ``words`` is a pattern of what names it, in lower case; ``source`` is where its lengths are from. ``models`` is a
+    pattern of the models whose tokens these are ("": any).
     """
 
     name: str
@@ -22,6 +23,7 @@ class Requests(NamedTuple):
     osl: int
     spread: float
     source: str
+    models: str = ""
 
 
 _MLPERF: Final = r"mlperf\b.*\b"
@@ -29,6 +31,14 @@ _ML_ENERGY: Final = "https://github.com/ml-energy/benchmark docs, request datase
 _IMAGE: Final = (
     "assumed: one image of about a megapixel at 28 x 28 pixels a token, and a short question; the encoder is left out"
 )
+_VIDEO: Final = (
+    "32 frames (the default of vLLM), two of which share their tokens (Wang et al., Qwen2-VL, arXiv:2409.12191, section "
+    "2.1); assumed: 128 tokens a pair; the encoder is left out"
+)
+_GEMMA_IMAGE: Final = (
+    "Gemma Team, arXiv:2503.19786, section 2.1 (256 tokens an image); a short question assumed; the encoder is left out"
+)
+_PICTURE: Final = r"image|multimodal|mllm|vision"
 
 KNOWN: Final[tuple[Requests, ...]] = (
     Requests(
@@ -57,8 +67,9 @@ KNOWN: Final[tuple[Requests, ...]] = (
         "GPQA", "gpqa", 280, 4000, 1.5,
         "Rein et al., arXiv:2311.12022 (questions of 169 tokens); four choices and instructions assumed",
     ),
-    Requests("videos", r"video", 4096, 400, 4.0, "assumed: 32 frames at 128 tokens; the encoder is left out"),
-    Requests("images", r"image|multimodal|mllm|vision", 1100, 200, 3.0, _IMAGE),
+    Requests("videos", r"(?<!image/)video", 2048, 400, 4.0, _VIDEO),
+    Requests("an image of 256 tokens", _PICTURE, 320, 200, 2.0, _GEMMA_IMAGE, "gemma-3-"),
+    Requests("images", _PICTURE, 1100, 200, 3.0, _IMAGE),
     Requests("code files", r"\bfim\b", 2048, 200, 3.0, _ML_ENERGY + "fill-in-the-middle with context: assumed"),
     Requests(
         "HumanEval", r"humaneval|evalplus|/code\b", 150, 150, 2.0,
@@ -86,10 +97,10 @@ USUAL_PROMPT: Final = Requests("usual prompt", "", 512, 1, 4.0, "assumed: the pr
 """Where nothing is named: runs, decode rates, and first tokens."""
 
 
-def requests_named(text: str) -> Requests | None:
-    """The set of prompts that ``text`` names; None for none."""
+def requests_named(text: str, model: str = "") -> Requests | None:
+    """The set of prompts that ``text`` names, in tokens of ``model``; None for none."""
     lower = text.lower()
-    return next((each for each in KNOWN if re.search(each.words, lower)), None)
+    return next((each for each in KNOWN if re.search(each.words, lower) and re.match(each.models, model)), None)
 
 
 INTERVALS_S: Final[dict[str, tuple[float, float]]] = {

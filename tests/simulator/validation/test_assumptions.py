@@ -182,3 +182,13 @@ def test_limits_say_whether_requests_come_and_go() -> None:
     assert not Limits(batch=256).serves
     assert Limits(token_s=0.1).serves
     assert requests_named("") is None
+
+
+def test_pictures_are_named_in_tokens_of_their_model() -> None:
+    note = "task image-chat; multimodal: input has image/video tokens"
+    images, gemma = requests_named(note, "qwen3-vl-8b"), requests_named(note, "gemma-3-27b")
+    videos = requests_named(note.replace("image-chat", "video-chat"), "gemma-3-27b")
+    assert images and gemma and videos
+    assert (images.name, videos.name) == ("images", "videos")
+    assert gemma.isl < images.isl < videos.isl
+    assert requests_named(note) == images
