@@ -32,8 +32,8 @@ _IMAGE: Final = (
     "assumed: one image of about a megapixel at 28 x 28 pixels a token, and a short question; the encoder is left out"
 )
 _VIDEO: Final = (
-    "32 frames (the default of vLLM), two of which share their tokens (Wang et al., Qwen2-VL, arXiv:2409.12191, section "
-    "2.1); assumed: 128 tokens a pair; the encoder is left out"
+    "32 frames (the default of vLLM), two of which share their tokens (Wang et al., Qwen2-VL, arXiv:2409.12191, 2.1); "
+    "assumed: 128 tokens a pair; the encoder is left out"
 )
 _GEMMA_IMAGE: Final = (
     "Gemma Team, arXiv:2503.19786, section 2.1 (256 tokens an image); a short question assumed; the encoder is left out"
