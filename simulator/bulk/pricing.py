@@ -12,7 +12,7 @@ from simulator.bulk.spreads import StepSums
 from simulator.bulk.templates import Ints, Template
 from simulator.kernels.roofline import ENERGY, TIME
 from simulator.prepared import Prepared
-from simulator.steps.pricing import collectives_seconds
+from simulator.steps.pricing import collectives_seconds, is_expert_exchange
 from workloads.lowering.plan import stage_layers
 from workloads.operators import FAMILIES, FAMILY_CODES
 
@@ -24,11 +24,13 @@ _MOST_ENTRIES: Final = 1 << 14
 class Priced:
     """Steps as seconds of each block of the graph once, [blocks, s]; joules of whole steps on one device, [s].
 
-    ``sums`` where they were asked for: of operators that the context changes, or of those that it does not.
+    ``exchange_s`` are those of exchanges with experts among them, [blocks, s]. ``sums`` where they were asked
+    for: of operators that the context changes, or of those that it does not.
     """
 
     blocks_s: Floats
     energy_j: Floats
+    exchange_s: Floats
     sums: StepSums
 
 
@@ -44,19 +46,23 @@ def price_steps(template: Template, shapes: Shapes, context: bool, prepared: Pre
     blocks_s, energy_j = np.zeros((len(graph.blocks), count)), np.zeros(count)
     sums = _Summing(template, shapes, chosen, context, prepared) if spread and len(chosen) else None
     if not len(chosen):
-        return Priced(blocks_s, energy_j, no_sums(count))
+        return Priced(blocks_s, energy_j, np.zeros_like(blocks_s), no_sums(count))
     belongs = np.zeros((len(graph.blocks), len(graph)))
     for number, block in enumerate(graph.blocks):
         belongs[number, block.start : block.stop] = 1.0
+    exchange_s = np.zeros_like(blocks_s)
+    moves = np.array([is_expert_exchange(graph.operators[i]) for i in chosen.tolist()])
     most = max(1, _MOST_ENTRIES // len(chosen))
     for start in range(0, count, most):
         rows = np.arange(start, min(start + most, count))
         time_s, joules = _operators(template, shapes.take(rows), chosen, prepared)
         blocks_s[:, rows] = belongs[:, chosen] @ time_s
+        if moves.any():
+            exchange_s[:, rows] = belongs[:, chosen[moves]] @ time_s[moves]
         energy_j[rows] = graph.repeat[chosen] @ joules
         if sums is not None:
             sums.add(rows, time_s)
-    return Priced(blocks_s, energy_j, no_sums(count) if sums is None else sums.found)
+    return Priced(blocks_s, energy_j, exchange_s, no_sums(count) if sums is None else sums.found)
 
 
 def no_sums(count: int) -> StepSums:

@@ -25,6 +25,7 @@ from simulator.prepared import Prepared
 from simulator.steps.batch_metrics import MOST_BATCH
 from simulator.steps.pipeline import FOLLOWED
 from simulator.steps.prefill import CHUNK_POINTS
+from simulator.steps.pricing import hidden_share
 from simulator.steps.static_batch import CONTEXT_POINTS, launch_lag_s, prompt_phase
 from workloads.lowering.inference import Phase
 from workloads.lowering.plan import Lowering
@@ -36,6 +37,7 @@ _WIDEST: Final = 1 << 25
 """Contexts x rows that are looked up in a table; more are sorted."""
 _SORTED: Final = 1 << 16
 """Values that are sorted to tell them apart; more are hashed."""
+_COLLECTIVE: Final = FAMILIES.index("collective")
 Bools = npt.NDArray[np.bool_]
 
 
@@ -296,10 +298,36 @@ def _priced(template: Template, shapes: Shapes, prepared: Prepared, spread: bool
             one.seconds[:, back] + other.seconds[:, again], one.shared[:, back] + other.shared[:, again],
             one.squares[:, back], other.alone[:, again], other.families[:, again],
         )  # fmt: skip
-    return Steps(
+    steps = Steps(
         (servers @ base.blocks_s)[:, back] + (servers @ own.blocks_s)[:, again],
         (repeats @ base.blocks_s)[back] + (repeats @ own.blocks_s)[again],
         base.energy_j[back] + own.energy_j[again], sums, np.full(len(shapes.batch), template.graph.repeat.sum()),
+    )  # fmt: skip
+    if not prepared.model.runtime.two_batches:
+        return steps
+    of_servers, whole = (servers @ base.exchange_s)[:, back], (repeats @ base.exchange_s)[back]
+    return _beside_other_half(steps, of_servers, whole, float(prepared.model.record["static_w"]))
+
+
+def _beside_other_half(steps: Steps, of_servers_s: Floats, exchange_s: Floats, static_w: float) -> Steps:
+    """Steps in two halves, as ``steps.pricing.beside_other_half`` has them; errors of collectives shrink as these do.
+
+    Args:
+        of_servers_s: exchanges with experts on each server, [servers, s] [s].
+        exchange_s: those of whole steps, [s] [s].
+    """
+    hidden = hidden_share(steps.busy_s - exchange_s, exchange_s)
+    sums = steps.sums
+    if sums is not None:
+        scale = np.ones_like(sums.seconds)
+        moved = sums.seconds[_COLLECTIVE]
+        scale[_COLLECTIVE] = 1.0 - hidden * exchange_s / np.where(moved > 0.0, moved, 1.0)
+        sums = replace(
+            sums, seconds=sums.seconds * scale, shared=sums.shared * scale, squares=sums.squares * scale**2
+        )  # fmt: skip
+    return replace(
+        steps, servers_s=steps.servers_s - hidden * of_servers_s, busy_s=steps.busy_s - hidden * exchange_s,
+        energy_j=steps.energy_j - static_w * hidden * exchange_s, sums=sums,
     )  # fmt: skip
 
 

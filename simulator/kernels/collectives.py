@@ -102,6 +102,9 @@ class Library(NamedTuple):
     pair_simple_start: float
     pair_efficiency: float
     pair_own_share: float
+    pair_ll_crossing: float
+    pair_crossing: float
+    pair_across_start: float
     send_simple_start: float
     send_efficiency: float
     one_shot_start: float
@@ -228,12 +231,14 @@ def _pairwise(kind: int, message: float, inner: Level, outer: Level, library: Li
     """All-to-all and send/recv: straight to the receivers. A send of a group over several nodes crosses them."""
     best = (math.inf, 0.0, 0.0, 0.0, NONE)
     total = inner.size * outer.size
-    a, b, own, to_one, peers = 0.0, 0.0, 0.0, message, 1.0
+    a, b, own, to_one, peers, ll_crossing, crossing = 0.0, 0.0, 0.0, message, 1.0, 1.0, 1.0
     hop, efficiency, simple_start = outer.latency, library.send_efficiency, library.send_simple_start
     if kind == ALL_TO_ALL:
         to_one, peers = message / total, total - 1.0
         hop = max(inner.diameter * inner.latency, outer.diameter * outer.latency)
         efficiency, simple_start = library.pair_efficiency, library.pair_simple_start
+        ll_crossing, crossing = library.pair_ll_crossing, library.pair_crossing
+        simple_start += library.pair_across_start if outer.size > 1.0 else 0.0
         a = to_one * (inner.size - 1.0) * inner.spread
         b = to_one * (total - inner.size) * outer.spread
         own = to_one * library.pair_own_share if inner.size > 1.0 else 0.0
@@ -244,8 +249,8 @@ def _pairwise(kind: int, message: float, inner: Level, outer: Level, library: Li
     start = library.setup + library.pair_start + (peers - 1.0) * library.pair_peer + hop
     # LL sends 8 bytes for 4, and has one channel for each peer.
     ll = max(2.0 * a, to_one * inner.bandwidth / library.pair_ll_rate) if a > 0.0 else 0.0
-    best = _cheaper(best, start, ll, b / library.network_ll_efficiency, DIRECT, inner, outer)
-    a, b = in_pieces(a + own, library.fill) / efficiency, b / library.network_simple_efficiency
+    best = _cheaper(best, start, ll, b * ll_crossing / library.network_ll_efficiency, DIRECT, inner, outer)
+    a, b = in_pieces(a + own, library.fill) / efficiency, b * crossing / library.network_simple_efficiency
     return _cheaper(best, start + simple_start, a, b, DIRECT, inner, outer)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -21,6 +22,7 @@ from workloads.operators import COLLECTIVES, FAMILIES, FAMILY_CODES, Operator, O
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Seconds = TypeVar("Seconds", float, Floats)
 
 BOUNDS = ("compute", "memory", "communication", "overhead")
 _COLLECTIVE = FAMILIES.index("collective")
@@ -29,6 +31,9 @@ _COMMUNICATION = 5
 LAUNCH_SHARPNESS = 3.0
 """Exponent with which launches and kernels of a step that runs ahead join. From the four models of vTrain's single
 node, of which 2.3 to 3.1 fits each three best; rounded."""
+HALVES_SHARPNESS = 2.0
+"""Exponent with which the math and the exchanges of two halves of a step join. Set with the decode steps of DeepSeek-V3
+on 72 H100 and 128 H800 in sight (SGLang team 2025-05, deepseek-ai/profile-data); rounded."""
 _SUMMED = tuple(name for name, kind in OperatorCost.__annotations__.items() if kind == "float")
 """Fields of an operator's cost that add up."""
 
@@ -79,6 +84,36 @@ def busy_seconds(kernels_s: Sequence[float], launches_s: Sequence[float]) -> lis
     n = LAUNCH_SHARPNESS
     longer = [(max(pair), min(pair)) for pair in zip(kernels_s, launches_s, strict=True)]
     return [most * (1.0 + (least / most) ** n) ** (1.0 / n) if least > 0.0 else most for most, least in longer]
+
+
+def hidden_share(math_s: Seconds, exchange_s: Seconds) -> Seconds:
+    """Share of the exchanges of a step that the math of its other half hides, shape as both [s].
+
+    Two halves take turns on the devices and on the network: the longer of the two is what takes least, and as dispatch,
+    experts, combination and attention are not of one length, parts show. Joined as two asymptotes with the exponent
+    ``HALVES_SHARPNESS``.
+    """
+    shown_s = (math_s**HALVES_SHARPNESS + exchange_s**HALVES_SHARPNESS) ** (1.0 / HALVES_SHARPNESS)
+    share: Seconds = (math_s + exchange_s - shown_s) / (exchange_s + (exchange_s == 0.0))
+    return share
+
+
+def beside_other_half(priced: PricedGraph) -> PricedGraph:
+    """A step in two halves: exchanges with experts take only what the math does not hide [s]."""
+    moves = np.array([is_expert_exchange(operator) for operator in priced.graph.operators])
+    exchange_s = float(np.dot(priced.time_s[moves], priced.graph.repeat[moves]))
+    if exchange_s == 0.0:
+        return priced
+    part = np.where(moves, 1.0 - hidden_share(priced.total_s - exchange_s, exchange_s), 1.0)
+    return replace(
+        priced, time_s=priced.time_s * part, communication_s=priced.communication_s * part,
+        energy_j=priced.energy_j * part,
+    )  # fmt: skip
+
+
+def is_expert_exchange(operator: Operator) -> bool:
+    """Whether an operator sends tokens to experts elsewhere, or brings them back."""
+    return operator.kind == OpKind.ALL_TO_ALL and operator.axis == "ep"
 
 
 def most_bound(

@@ -21,7 +21,7 @@ from simulator.network.communicator import Communicator
 from simulator.scenario import Plan, StaticBatch
 from simulator.steps.pipeline import all_passed, round_seconds, servers, trapezoid
 from simulator.steps.prefill import PrefillStep, chunk_tokens, prefill_steps
-from simulator.steps.pricing import PricedGraph, price_graphs
+from simulator.steps.pricing import PricedGraph, beside_other_half, price_graphs
 from workloads.graph import Graph
 from workloads.lowering.inference import Phase, lower_contexts
 from workloads.lowering.plan import Lowering
@@ -129,6 +129,8 @@ def price_batch(
     priced = price_graphs(
         [*prompts, *lower_contexts(work.model, "decode", micro, 1, tuple(contexts), how)], model, communicators
     )
+    if runtime.two_batches:
+        priced = [beside_other_half(graph) for graph in priced]
     prefill = tuple(
         Step(graph, chunk.repeats, host_seconds(runtime, chunk.batch) + _lag_s(runtime, graph))
         for graph, chunk in zip(priced, chunks, strict=False)

@@ -44,6 +44,9 @@ VALUES: Final = {
     "pair_simple_start": Value("s", "what Simple needs beyond LL, all-to-all"),
     "pair_efficiency": Value("number", "rate of an all-to-all"),
     "pair_own_share": Value("number", "cost of the 1/n that a rank copies to itself, in bytes on its link"),
+    "pair_ll_crossing": Value("number", "bytes between nodes for each of an all-to-all over LL"),
+    "pair_crossing": Value("number", "the same over Simple: below 1 where tokens are narrowed or cross once"),
+    "pair_across_start": Value("s", "what Simple needs beyond pair_simple_start between nodes"),
     "send_simple_start": Value("s", "what Simple needs beyond LL, one send"),
     "send_efficiency": Value("number", "rate of one send"),
     # All-reduce kernels that read and write peer memory; *_most 0: there are none.

@@ -102,12 +102,13 @@ class Runtime(msgspec.Struct, frozen=True):
     experts of a node goes there once; ``master_shards`` that shards of weights are the fp32 masters themselves,
     narrowed when they are gathered; ``loss_bytes`` what the loss holds of each logit at its peak, where it is more than
     16 bits and their fp32 copy [B], ``split_loss_bytes`` that of logits that are cut over the vocabulary, where that
-    differs; ``overlaps_gradients`` that gradients are reduced beside the backward; ``can_overlap`` what else it moves
-    beside the math where a plan asks for it (see ``simulator.steps.overlap``). Of a server ``scheduler`` names how it
-    batches ("": mixed, or as ``reserves_answers`` says), ``prefix_caching`` that it keeps prefixes unless told not to,
-    ``max_num_seqs`` how many sequences run at once, ``max_num_seqs_large`` how many on devices of 70 GiB and more (0:
-    not known). ``vendors`` empty: any vendor. ``aliases`` are what people write for it, see
-    ``workloads.runtimes.match``.
+    differs; ``two_batches`` that inference runs a step as two halves, of which one computes while the other exchanges
+    tokens with experts elsewhere; ``overlaps_gradients`` that gradients are reduced beside the backward;
+    ``can_overlap`` what else it moves beside the math where a plan asks for it (see ``simulator.steps.overlap``). Of a
+    server ``scheduler`` names how it batches ("": mixed, or as ``reserves_answers`` says), ``prefix_caching`` that it
+    keeps prefixes unless told not to, ``max_num_seqs`` how many sequences run at once, ``max_num_seqs_large`` how many
+    on devices of 70 GiB and more (0: not known). ``vendors`` empty: any vendor. ``aliases`` are what people write for
+    it, see ``workloads.runtimes.match``.
     """
 
     id: str
@@ -144,6 +145,7 @@ class Runtime(msgspec.Struct, frozen=True):
     trains: bool = False
     shards_replicas: bool = False
     zero: int = 0
+    two_batches: bool = False
     overlaps_gradients: bool = False
     half_gradients: tuple[str, ...] = ()
     sequence_parallel: bool = False

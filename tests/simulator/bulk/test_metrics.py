@@ -21,6 +21,11 @@ CASES = {
     "gpu, pipeline of few in flight": ("llama-3.1-70b", "h100-sxm-80gb", {"pp": 8, "runtime": "llamacpp-2024"}),
     "gpu, replicas": ("llama-3.1-8b", "h100-sxm-80gb", {"dp": 3, "runtime": "torch-eager-2.4"}),
     "gpu, experts": ("mixtral-8x7b", "h200-sxm-141gb", {"tp": 2, "ep": 2}),
+    "gpu, experts in two halves": (
+        "mixtral-8x7b",
+        "h200-sxm-141gb",
+        {"tp": 1, "dp": 8, "ep": 8, "runtime": "sglang-deepep-2025"},
+    ),
     "gpu, latents": ("deepseek-v2-lite", "h100-sxm-80gb", {}),
     "gpu, windows": ("gemma-2-9b", "l40s", {"dtype": "bf16", "weight_dtype": "int8"}),
     "gpu, states": ("mamba-2.8b", "a100-sxm-80gb", {}),

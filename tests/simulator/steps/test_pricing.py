@@ -6,11 +6,22 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from simulator.network.communicator import collective_cost
 from simulator.prepared import prepare
 from simulator.scenario import Scenario, StaticBatch
-from simulator.steps.pricing import busy_seconds, by_family, errors_by_family, price_graph, price_graphs
+from simulator.steps.pricing import (
+    beside_other_half,
+    busy_seconds,
+    by_family,
+    errors_by_family,
+    hidden_share,
+    is_expert_exchange,
+    price_graph,
+    price_graphs,
+)
 from workloads.lowering.inference import lower_contexts, lower_step
 from workloads.models.catalogue import load_model
 from workloads.operators import COLLECTIVES, FAMILIES
@@ -70,3 +81,23 @@ def test_launches_and_kernels_join_as_two_asymptotes_do() -> None:
     assert grown == sorted(grown)
     assert all(whole >= most for whole, most in zip(grown, (10.0, 10.0, 10.0, 20.0), strict=True))
     assert grown[1] == pytest.approx(10.0, rel=1e-3)
+
+
+@given(math_s=st.floats(1e-6, 1.0), exchange_s=st.floats(0.0, 1.0))
+def test_two_halves_take_at_least_the_longer_and_at_most_both(math_s: float, exchange_s: float) -> None:
+    shown_s = math_s + exchange_s * (1.0 - hidden_share(math_s, exchange_s))
+    assert max(math_s, exchange_s) * (1.0 - 1e-9) <= shown_s <= (math_s + exchange_s) * (1.0 + 1e-9)
+
+
+def test_only_exchanges_with_experts_move_beside_the_other_half(one_pool: Callable[..., Scenario]) -> None:
+    ready = prepare(one_pool(StaticBatch(MOE, 64, 64, 2), "h100-sxm-80gb", tp=4, ep=4))
+    priced = price_graph(lower_step(MOE, "decode", 64, 1, 64, ready.how), ready.model, ready.communicators)
+    halves = beside_other_half(priced)
+    moves = np.array([is_expert_exchange(operator) for operator in priced.graph.operators])
+    assert moves.sum() == 2
+    assert np.array_equal(halves.time_s[~moves], priced.time_s[~moves])
+    assert (halves.time_s[moves] < priced.time_s[moves]).all()
+    dense = price_graph(
+        lower_step(load_model("llama-3.1-8b"), "decode", 4, 1, 64, ready.how), ready.model, ready.communicators
+    )
+    assert beside_other_half(dense) is dense

@@ -64,7 +64,7 @@ NAMED = [
     ("vLLM 0.0.1", NVIDIA, "vllm-2023"),
     ("vLLM-TPU", TPU, "jax-xla-2024"),
     ("sarathi/torch", NVIDIA, "vllm-0.6"),
-    ("SGLang PD-disagg + DeepEP/DeepGEMM/TBO", NVIDIA, "sglang-0.5"),
+    ("SGLang PD-disagg + DeepEP/DeepGEMM/TBO", NVIDIA, "sglang-deepep-2025"),
     ("SGLang v0.4.9", NVIDIA, "sglang-0.5"),
     ("llama.cpp (May 2024)", GEFORCE, "llamacpp-2024"),
     ("llama.cpp (May 2024)", NVIDIA, "llamacpp-2024"),
