@@ -6,8 +6,10 @@ Products run on systolic arrays (``simulator.devices.systolic``), with what sets
   no tile to load. The bandwidth of their SRAM is hardly ever the bound (an 8B model on a wafer runs at a thousandth of
   it): a static schedule issues each operator and its operands hop across the chip, ``floor_s``. A model takes as many
   chips as hold it, see ``chips_needed``; layers follow each other over them.
-- Parts that multiply narrow weights at full width lay them out again before a product of many rows, once a call, at
-  ``repack_bytes_per_s`` of the packed bytes: 0 where they do not. A product of few rows unpacks them on the way.
+- Arrays of AI Engines (NPUs of AMD's laptops) are columns of tiles, each with its own DMA to memory. Heads of the cache
+  are dealt to columns: fewer of them leave columns idle in decode, ``cache_ports``. Products of prompts are padded to
+  what all columns take at once, ``width_tile``, and are programs that the host submits one after the other: each call
+  (of an expert, say) waits for ``prompt_launch_s``, each operator for ``prompt_setup_s``. Decode is one program.
 - Stacks that capture the steps of decode alone launch each operator of a prompt from the host, ``prompt_launch_s``;
   kernels that are timed alone, with no gap between them, leave that out.
 - Scans of prompts have a kernel (``ttnn.experimental.prefix_scan`` of tt-metal); a step of a state space is elementwise
@@ -35,23 +37,33 @@ from simulator.kernels.roofline import (
     MOE,
     VECTOR,
     family_of,
+    padded,
     price,
 )
 from workloads.operators import OpKind
 
-FEW_ROWS: Final = 16.0
-"""Rows up to which a product unpacks its weights on the way."""
 PROMPT_ROWS: Final = 32.0
 """Rows beyond which an operator is one of a prompt: such stacks decode at most 32 users a chip."""
+COLUMN_WIDTH: Final = 128.0
+"""Outputs of a product that a column of AI Engines takes at once, and inputs."""
 _SCAN: Final = int(OpKind.SSM_SCAN)
 
 
 @law_kernel
-def repack_s(p: Any, ops: Any, i: int, rows: float) -> float:
-    """Seconds in which the packed weights of a product are laid out again before it runs."""
-    if p.repack_bytes_per_s <= 0.0 or not ops.dequantize[i] or rows <= FEW_ROWS:
-        return 0.0
-    return ops.weight_bytes[i] / p.repack_bytes_per_s / ops.calls[i]  # type: ignore[no-any-return]
+def useful_width(p: Any, n: float, k: float) -> float:
+    """Share of a product of a prompt that is no padding to what the columns of the array take at once."""
+    if p.width_tile <= 1.0:
+        return 1.0
+    return n * k / (padded(n, p.width_tile) * padded(k, p.width_tile))  # type: ignore[no-any-return]
+
+
+@law_kernel
+def used_ports(p: Any, sequences: float, kv_heads: float) -> float:
+    """Share of the ports to memory that read a cache: those to which a head of a sequence is dealt."""
+    if p.cache_ports <= 1.0:
+        return 1.0
+    heads = sequences * kv_heads
+    return heads / padded(heads, p.cache_ports)  # type: ignore[no-any-return]
 
 
 @law_kernel
@@ -62,12 +74,14 @@ def cost(ops: Any, which: Any, records: Any, out: Any) -> None:
             p = records[which[d, i]]
             family = family_of(ops.kind[i])
             share, stream, fixed_s = p.gemm_share, p.stream_share, p.floor_s
-            if ops.flops[i] > 0.0 and ops.m[i] > PROMPT_ROWS and p.gap_s > 0.0:
-                fixed_s += p.prompt_launch_s
+            prompt = ops.flops[i] > 0.0 and ops.m[i] > PROMPT_ROWS
+            if prompt and p.gap_s > 0.0:
+                fixed_s += p.prompt_launch_s + p.prompt_setup_s / ops.calls[i]
             if family == ATTENTION_PREFILL:
                 share = attention_share(p, ops.m[i], ops.n[i], ops.k[i])
             elif family == ATTENTION_DECODE:
                 share, stream = p.attention_share * 0.25, p.kv_share
+                stream *= used_ports(p, ops.batch[i], ops.kv_heads[i])
             elif family == VECTOR:
                 stream = p.vector_share
                 if ops.kind[i] == _SCAN and ops.m[i] <= ops.batch[i]:
@@ -75,7 +89,7 @@ def cost(ops: Any, which: Any, records: Any, out: Any) -> None:
             elif ops.flops[i] > 0.0:
                 rows = ops.m[i] / ops.batch[i] if family == MOE else ops.m[i]
                 share = gemm_share(p, ops.dtype[i], rows, ops.n[i], ops.k[i], max(1.0, ops.batch[i] / ops.calls[i]))
-                fixed_s += repack_s(p, ops, i, rows)
+                share *= useful_width(p, ops.n[i], ops.k[i]) if prompt else 1.0
             price(ops, i, p, share, stream, fixed_s, p.overlap_exponent, out[d])
 
 
@@ -84,24 +98,48 @@ def issue_s(spec: DeviceSpec) -> float:
     return 2.5e-6 if is_sram_resident(spec) else 3.0e-6
 
 
-def repack_bytes_per_s(spec: DeviceSpec) -> float:
-    """Rate at which packed weights are laid out again [B/s]: the NPUs of laptops and phones do so."""
-    return 5.0e9 if "LPDDR" in spec.memory.kind else 0.0
+def columns(spec: DeviceSpec) -> float:
+    """Columns of an array of AI Engines; 1 on all else."""
+    return spec.compute.units.value if spec.compute.units and spec.compute.unit_name == "column" else 1.0
+
+
+def width_tile(spec: DeviceSpec) -> float:
+    """Inputs and outputs that products of prompts are padded to: 128 for each column."""
+    return COLUMN_WIDTH * columns(spec) if columns(spec) > 1.0 else 1.0
+
+
+def prompt_launch_s(spec: DeviceSpec) -> float:
+    """Launching a call of a prompt [s]: FastFlowLM submits each program to the columns and waits for it.
+
+    4,900 of them, an expert each, take 2.7 s: https://github.com/ROCm/FastFlowLM/issues/710.
+    """
+    return 0.55e-3 if columns(spec) > 1.0 else 0.0
+
+
+def prompt_setup_s(spec: DeviceSpec) -> float:
+    """Changing the array to the programs of another operator of a prompt [s]."""
+    return 4.5e-3 if columns(spec) > 1.0 else 0.0
 
 
 def unpack_share(spec: DeviceSpec) -> float:
-    """Share of the vector rate at which weights are unpacked; beside each unit of SRAM-resident parts it is wired."""
-    return 1e3 if is_sram_resident(spec) else 0.25
+    """Share of the vector rate at which weights are unpacked; beside each unit of SRAM-resident parts it is wired.
+
+    Each tile of AI Engines has its vector unit unpack what its column's DMA brings. Assumed: at its full rate.
+    """
+    if is_sram_resident(spec):
+        return 1e3
+    return 1.0 if columns(spec) > 1.0 else 0.25
 
 
 def shape_of(parameter: Parameter) -> Parameter:
-    """Array shape of HBM parts; SRAM-resident parts hold every weight beside the unit that multiplies it.
+    """Array shape of HBM parts; SRAM-resident parts hold every weight beside the unit that multiplies it, and the
+    vector units of AI Engines take weights as they come.
 
     They need no tile of weights to be loaded and no rows to fill it: arrays of one.
     """
 
     def prior(spec: DeviceSpec) -> float:
-        return 1.0 if is_sram_resident(spec) else parameter.prior(spec)
+        return 1.0 if is_sram_resident(spec) or columns(spec) > 1.0 else parameter.prior(spec)
 
     return parameter._replace(prior=prior)
 
@@ -133,9 +171,9 @@ FITS = (
         devices=("wormhole-n150",), rows=2,
     ),
     Fit(
-        "npu-repack", ("accelerators_extra",), date="2026-11-26",
-        rule="repack_bytes_per_s by hand: what prompts of 1,024 tokens take beyond half of 2,048, over the weights",
-        devices=("xdna2-kraken",),
+        "npu-columns", ("accelerators_extra",), date="2026-11-26", devices=("xdna2-kraken",), rows=78,
+        rule="prompt_setup_s and the width of a column, rounded: prompts of 13 dense models under FastFlowLM as a sum of "
+        "layers, FLOPs of products and FLOPs of attention (non-negative least squares of relative errors)",
     ),
 )  # fmt: skip
 """Measured rows that class priors of this law were set from."""
@@ -156,10 +194,10 @@ LAW = register(
             constant("scan_share", "number", 7e-3, "share of the vector rate of steps of a state space"),
             constant("overlap_exponent", "number", 3.0, "how well compute hides memory time"),
             Parameter("floor_s", "s", issue_s, "shortest operator: issue, DMA and hops"),
-            constant("prompt_launch_s", "s", 0.0, "launching an operator of a prompt, where those are not captured"),
-            Parameter(
-                "repack_bytes_per_s", "bytes_per_s", repack_bytes_per_s, "laying packed weights out again; 0: none"
-            ),
+            Parameter("prompt_launch_s", "s", prompt_launch_s, "launching a call of a prompt that is not captured"),
+            Parameter("prompt_setup_s", "s", prompt_setup_s, "changing the array to another operator of a prompt"),
+            Parameter("cache_ports", "number", columns, "ports to memory that heads of the cache are dealt to"),
+            Parameter("width_tile", "number", width_tile, "widths of products of prompts are padded to it"),
         ),
         cost,
         "systolic padding, issue and hop latency",

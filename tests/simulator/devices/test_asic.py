@@ -1,7 +1,8 @@
-"""The ASIC law: chips that hold a model, hops that bound wafers, weights laid out again, launches of prompts."""
+"""The ASIC law: chips that hold a model, hops that bound wafers, arrays of columns, launches of prompts."""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hardware_specs.devices import load_device
 from hardware_specs.errors import InputError
 from hardware_specs.facts import Fact, Mark
 from hardware_specs.records import DeviceSpec
-from simulator.devices.asic import LAW, PROGRAM_SHARE, chips_needed, repack_bytes_per_s
+from simulator.devices.asic import LAW, PROGRAM_SHARE, chips_needed
 from simulator.devices.model import compile_device
 from simulator.kernels.roofline import TIME
 from workloads import operators as op
@@ -20,6 +21,7 @@ from workloads.operators import Operator
 from workloads.runtimes.catalogue import load_runtime
 
 GROQ = load_device("groq-lpu-v1")
+GAUDI = load_device("gaudi-2")
 
 
 def seconds(spec: DeviceSpec, *operators: Operator) -> Any:
@@ -59,16 +61,38 @@ def test_hops_bound_a_wafer_not_its_bandwidth() -> None:
     assert seconds(wafer, one)[0] == pytest.approx(2.6e-6, rel=0.1)
 
 
-def test_packed_weights_are_laid_out_once_for_many_rows() -> None:
-    """Prompts pay what does not depend on their length; a token pays nothing."""
+def test_prompts_set_up_each_operator_of_an_array_of_columns_once() -> None:
+    """Whatever their length, and however many calls; a token pays nothing, and on other parts nothing pays."""
     npu = load_device("xdna2-kraken")
-    assert repack_bytes_per_s(npu) == 5e9
-    assert repack_bytes_per_s(load_device("gaudi-2")) == 0.0
     sizes = [op.gemm("x", rows, 4096, 4096, "int8", weight_bits=4.5, dequantize=1) for rows in (1, 512, 1024)]
-    with_s, without_s = seconds(npu, *sizes), seconds(having(npu, "repack_bytes_per_s", 0.0), *sizes)
-    apart = with_s - without_s
-    assert apart[0] == 0.0
-    assert apart[1:] == pytest.approx(sizes[0].weight_bytes / 5e9, rel=1e-6)
+    apart = seconds(npu, *sizes) - seconds(having(npu, "prompt_setup_s", 0.0), *sizes)
+    assert apart == pytest.approx([0.0, 4.5e-3, 4.5e-3])
+    experts = dataclasses.replace(sizes[1], calls=10.0)
+    assert seconds(npu, experts) - seconds(having(npu, "prompt_setup_s", 0.0), experts) == pytest.approx(4.5e-3)
+    assert seconds(npu, experts) - seconds(having(npu, "prompt_launch_s", 0.0), experts) == pytest.approx(5.5e-3)
+    elsewhere = op.gemm("x", 512, 4096, 4096, "bf16")
+    assert seconds(GAUDI, elsewhere) == seconds(having(GAUDI, "prompt_setup_s", 0.0), elsewhere)
+
+
+def test_heads_of_the_cache_are_dealt_to_columns() -> None:
+    """Eight of them: one head reads at an eighth of the rate, nine take as long as sixteen."""
+    npu = having(load_device("xdna2-kraken"), "floor_s", 0.0)
+    one, eight, nine, sixteen = (
+        seconds(npu, op.attention("a", 1, 32768, heads, heads, 128, dtype="int8"))[0] for heads in (1, 8, 9, 16)
+    )
+    assert one == pytest.approx(eight, rel=1e-3)
+    assert nine == pytest.approx(sixteen, rel=1e-3)
+    assert sixteen == pytest.approx(2.0 * eight, rel=0.01)  # one launch in place of two
+    batch = seconds(npu, op.attention("a", 1, 32768, 1, 1, 128, batch=8, dtype="int8"))[0]
+    assert batch == pytest.approx(eight, rel=1e-3)
+
+
+def test_widths_of_prompts_are_padded_to_all_columns() -> None:
+    npu = having(having(load_device("xdna2-kraken"), "prompt_setup_s", 0.0), "prompt_launch_s", 0.0)
+    narrow, full = (seconds(npu, op.gemm("x", 8192, width, width, "int8"))[0] for width in (1152, 2048))
+    assert narrow == pytest.approx(full, rel=0.02)
+    tokens = [seconds(npu, op.gemm("x", 1, width, width, "int8"))[0] for width in (1152, 2048)]
+    assert tokens[0] < 0.5 * tokens[1]
 
 
 def test_operators_of_prompts_are_launched_where_they_are_not_captured() -> None:
