@@ -172,8 +172,8 @@ FITS = (
     ),
     Fit(
         "npu-columns", ("accelerators_extra",), date="2026-11-26", devices=("xdna2-kraken",), rows=78,
-        rule="prompt_setup_s and the width of a column, rounded: prompts of 13 dense models under FastFlowLM as a sum of "
-        "layers, FLOPs of products and FLOPs of attention (non-negative least squares of relative errors)",
+        rule="prompt_setup_s and the width of a column, rounded: prompts of 13 dense models under FastFlowLM as sums "
+        "of layers, FLOPs of products and FLOPs of attention (non-negative least squares of relative errors)",
     ),
 )  # fmt: skip
 """Measured rows that class priors of this law were set from."""
