@@ -18,9 +18,10 @@ from reports.compared import Compared, Comparison, Difference, MetricRow
 from reports.headline import metrics_of
 from reports.numbers import cell_of, metric_of, quantity, whole
 from reports.page_data import Page
+from reports.recommendation import Recommendation
 from reports.scorecard import KINDS, Scorecard
 from reports.serving import Measured, ServedCard
-from reports.study import StudyCard
+from reports.study import StudyCard, measure_of
 from reports.text import labels_of, short
 from simulator.result import Result
 
@@ -85,6 +86,8 @@ def entries_of(named: Iterable[tuple[str, Page]]) -> list[Entry]:
             found.append(_of_study(name, subject))
         elif isinstance(subject, Scorecard):
             found.append(_of_scores(name, subject))
+        elif isinstance(subject, Recommendation):
+            found += _of_recommendation(name, subject)
         else:
             other = {"calibration": "silicost calibrate compare"}.get(page.form, "its own page")
             raise InputError(f"{name}: is a {page.form}, which has no metrics to compare here; see {other}")
@@ -191,6 +194,24 @@ def _of_scores(name: str, card: Scorecard) -> Entry:
             values[f"{kind.kind}.{figure}"] = Value(title, dimension, better, value)
     facts = {"tables": ", ".join(f"{table.name} ({table.rows})" for table in card.tables)}
     return Entry(name, values, facts, card.laws_hash, card.silicost_version, kind="scorecard")
+
+
+def _of_recommendation(name: str, card: Recommendation) -> list[Entry]:
+    """The first of each ranking, as it was priced."""
+    found = []
+    for answer in card.answers:
+        values, facts = {}, {"question": answer.asked}
+        for first in answer.options[:1]:
+            for metric, value in first.metrics:
+                about, why = measure_of(metric, metric_of(metric).better), "" if math.isfinite(value) else "not known"
+                values[metric] = Value(about.title, about.dimension, about.better, value, reason=why)
+            ranks = answer.measure
+            own = Value(ranks.title, ranks.dimension, ranks.better, first.value, first.low, first.high)
+            values[ranks.name] = own
+            facts |= {"device": first.name, "plan": first.plan, "price": first.price}
+        called = f"{name}: {answer.name}" if len(card.answers) > 1 else name
+        found.append(Entry(called, values, facts, card.laws_hash, card.silicost_version, kind="recommendation"))
+    return found
 
 
 def _row(name: str, entries: Sequence[Entry]) -> MetricRow:

@@ -17,6 +17,7 @@ from hardware_specs.errors import InputError, UnknownName, clipped
 from hardware_specs.files import write_texts
 from reports.calibration import MachineCard
 from reports.compared import Comparison
+from reports.recommendation import Recommendation
 from reports.scorecard import Scorecard
 from reports.serving import ServedCard
 from reports.study import StudyCard
@@ -25,11 +26,12 @@ from simulator.result import Result
 
 SCHEMA: Final = 1
 """Version of the file: it grows by one when a field goes away or changes its meaning."""
-Form = Literal["results", "served", "study", "scorecard", "calibration", "whatif", "comparison"]
-Subject = tuple[Result, ...] | ServedCard | StudyCard | Scorecard | MachineCard | WhatIf | Comparison
+Form = Literal["results", "served", "study", "scorecard", "calibration", "whatif", "comparison", "recommendation"]
+Subject = tuple[Result, ...] | ServedCard | StudyCard | Scorecard | MachineCard | WhatIf | Comparison | Recommendation
 TYPES: Final[dict[str, Any]] = {
     "results": tuple[Result, ...], "served": ServedCard, "study": StudyCard, "scorecard": Scorecard,
     "calibration": MachineCard, "whatif": WhatIf, "comparison": Comparison,
+    "recommendation": Recommendation,
 }  # fmt: skip
 SUFFIX: Final = ".page.json"
 

@@ -8,6 +8,8 @@ from reports.compared import Comparison
 from reports.comparison_page import render_comparison
 from reports.page import render_report
 from reports.page_data import Page
+from reports.recommendation import Recommendation
+from reports.recommendation_page import render_recommendation
 from reports.scorecard import Scorecard
 from reports.scorecard_page import render_scorecard
 from reports.serving import ServedCard
@@ -33,5 +35,7 @@ def render_page_of(page: Page, static: bool = False) -> str:
             return render_whatif(page.subject, static)
         case Comparison():
             return render_comparison(page.subject, static)
+        case Recommendation():
+            return render_recommendation(page.subject, static)
         case results:
             return render_report(results, page.title, page.lead, static)

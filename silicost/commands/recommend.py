@@ -56,10 +56,11 @@ def recommend(
     out: Annotated[
         str | None,
         typer.Option(
-            "--out", help="Folder for recommendation.json, result.json, report.html.", callback=flags.folder,
+            "--out", help="Folder for recommendation.json, result.json and pages.", callback=flags.folder,
             metavar="FOLDER",
         ),
     ] = None,
+    report: Annotated[str, typer.Option("--report", help="Write its page there.", metavar="FILE.html")] = "",
     format: flags.HowToPrint = Format.TABLE,
 ) -> None:  # fmt: skip
     """Rank the devices of the catalogue for a workload under an SLO and a budget, each with its best plan."""
@@ -68,7 +69,7 @@ def recommend(
     from silicost.recommend.answer import json_of
     from silicost.recommend.answer import recommend as answer
     from silicost.recommend.files import load_questions
-    from silicost.recommend.output import rows_of, show, verdict, write_files
+    from silicost.recommend.output import rows_of, show, verdict, write_files, write_report
     from silicost.recommend.question import Question, question_of
 
     typed = {
@@ -80,6 +81,8 @@ def recommend(
     found = [answer(each, progress(f"devices{f' for {each.name}' if each.name else ''}")) for each in asked]
     if out:
         write_files(Path(out), found, _title(asked))
+    if report:
+        write_report(Path(report), found, _title(asked))
     if format is Format.JSON:
         whole: list[Any] = [json_of(each) for each in found]
         print_json(whole if workload else whole[0])

@@ -15,6 +15,7 @@ from hardware_specs.records import DeviceSpec
 from silicost.recommend.candidates import (
     STAGES,
     Candidate,
+    Designs,
     Loser,
     broken,
     does_not_fit,
@@ -168,7 +169,8 @@ def _of_cell(
         closest = int(np.where(fits, margins, np.inf).argmin())
         why, off = broken(asked.limits, {name: float(column[closest]) for name, column in found.items()})
         at = f"{why} with batch {work.batch[closest]} on {count}"
-        return lost("slo", at, off)
+        missed = Designs(work.batch[fits], {name: column[fits] for name, column in found.items()}, holds[fits])
+        return Loser(spec.id, spec.device_class, "slo", at, off, missed), many
     values = found[asked.metric]
     costs = np.where(holds & np.isfinite(values) & (values > 0.0), np.log(np.maximum(values, 1e-300)), np.nan)
     costs = -costs if asked.higher else costs
@@ -185,6 +187,7 @@ def _of_cell(
         spec, question | own, metrics, count, float(found["memory_bytes"][row]), prepared.usable_bytes,
         None if rate is None else float(usd_per_s[row]) * 3600.0, "" if rate is None else rate.origin,
         rated_w(spec, count), bound_of(metrics),
+        designs=Designs(work.batch[fits], {name: column[fits] for name, column in found.items()}, holds[fits]),
     )  # fmt: skip
     return (float(costs[row]), each), many
 

@@ -23,18 +23,30 @@ from simulator.simulate import simulate
 from simulator.uncertainty.intervals import DEVICE_CORRELATION, Z80
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 STAGES: Final = ("class", "runtime", "dtype", "plan", "memory", "slo", "budget", "price", "bound", "screened")
 """Reasons of losers, in the order in which a device meets them."""
 
 
+class Designs(NamedTuple):
+    """Batches of one cut of a device: their metrics by name, shape [n] each, and which of them fit and keep every bound
+    and budget, shape [n]."""
+
+    batch: Ints
+    metrics: Mapping[str, Floats]
+    holds: npt.NDArray[np.bool_]
+
+
 class Loser(NamedTuple):
-    """A device without an answer: a code of ``STAGES`` and the words; ``off`` by how much it missed (log)."""
+    """A device without an answer: a code of ``STAGES`` and the words; ``off`` by how much it missed (log); the designs
+    that missed, where they were priced."""
 
     device: str
     device_class: str
     code: str
     why: str
     off: float = math.inf
+    designs: Designs | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +62,7 @@ class Candidate:
         bound: what the longest phase is bound by.
         result: the simulation of it alone, where it was made.
         more: what else is known (replicas, rate).
+        designs: of static batches, all batches of the cut that won.
     """
 
     device: DeviceSpec
@@ -65,6 +78,7 @@ class Candidate:
     interval: tuple[float, float] | None = None
     result: Result | None = None
     more: Mapping[str, Any] = field(default_factory=dict)
+    designs: Designs | None = None
 
     @property
     def plan(self) -> dict[str, Value]:

@@ -16,11 +16,12 @@ from simulator.metrics import BY_NAME
 
 SHOWN: Final = 10
 """Candidates and losers that a table has; JSON and CSV have all."""
-_WORDS: Final = {
+REASONS: Final = {
     "dtype": "cannot compute in the format", "runtime": "no runtime", "memory": "does not fit", "slo": "breaks the SLO",
     "budget": "beyond the budget", "price": "no price", "bound": "too slow at its peak rate",
     "screened": "not among the finalists", "plan": "no plan", "compatibility": "does not run there",
 }  # fmt: skip
+"""Codes of losers in words."""
 _DIMENSIONS: Final = {"device_j": "j"}
 
 
@@ -43,7 +44,7 @@ def show(found: Recommendation) -> None:
     """Print the verdict, the ranking, and why others lose."""
     write_out(f"{verdict(found)}\n\n")
     if found.ranked:
-        print_table([_line(found, place) for place in range(min(SHOWN, len(found.ranked)))], _asked(found))
+        print_table([_line(found, place) for place in range(min(SHOWN, len(found.ranked)))], asked_in_words(found))
         more = len(found.ranked) - SHOWN
         write_out(f"(and {more} more: see --format json)\n\n" if more > 0 else "\n")
         lines = [
@@ -55,7 +56,7 @@ def show(found: Recommendation) -> None:
             write_out("\n")
     counts = Counter(each.code for each in found.losers)
     rows = [
-        {"left out": count, "because": _WORDS.get(code, code), "nearest": f"{each.device}: {each.why}"}
+        {"left out": count, "because": REASONS.get(code, code), "nearest": f"{each.device}: {each.why}"}
         for code, count in counts.most_common()
         for each in [next(loser for loser in found.losers if loser.code == code)]
     ]
@@ -83,17 +84,22 @@ def rows_of(found: Recommendation) -> list[dict[str, Any]]:
 
 
 def write_files(folder: Path, found: Sequence[Recommendation], title: str) -> None:
-    """``recommendation.json``; of the winners ``result.json``, which ``silicost deploy`` reads; ``report.html``.
+    """``recommendation.json``; ``report.html``, the page; of the winners ``result.json``, which ``silicost deploy``
+    reads; and ``results.html``, which compares those that were simulated.
 
     Raises:
         InputError: the folder cannot be written.
     """
     from reports.page import render_report
     from reports.page_data import Page, page_texts
+    from reports.recommendation_page import render_recommendation
+    from silicost.recommend.page import card_of
 
     whole = [json_of(each) for each in found]
     winners = [each.ranked[0].result for each in found if each.ranked and each.ranked[0].result is not None]
     texts: dict[Path, str | bytes] = {folder / "recommendation.json": json_text(whole if len(whole) > 1 else whole[0])}
+    card = card_of(found, title)
+    texts |= page_texts(folder / "report.html", render_recommendation(card), Page("recommendation", card))
     if winners:
         plain = [result.as_json() for result in winners]
         texts[folder / "result.json"] = json_text(plain if len(plain) > 1 else plain[0])
@@ -103,8 +109,20 @@ def write_files(folder: Path, found: Sequence[Recommendation], title: str) -> No
             shown = winners
         lead = "; ".join(verdict(each) for each in found)
         page = render_report(shown, title, lead)
-        texts |= page_texts(folder / "report.html", page, Page("results", tuple(shown), title, lead))
+        texts |= page_texts(folder / "results.html", page, Page("results", tuple(shown), title, lead))
     write_texts(texts)
+
+
+def write_report(path: Path, found: Sequence[Recommendation], title: str) -> None:
+    """The page alone.
+
+    Raises:
+        InputError: the place cannot be written.
+    """
+    from reports.recommendation_page import write_recommendation
+    from silicost.recommend.page import card_of
+
+    write_recommendation(path, card_of(found, title))
 
 
 def _devices(each: Candidate) -> str:
@@ -126,7 +144,8 @@ def _value(found: Recommendation, each: Candidate) -> str:
     return f"{text} (80% from {low} to {high})"
 
 
-def _asked(found: Recommendation) -> str:
+def asked_in_words(found: Recommendation) -> str:
+    """The question in a line."""
     asked = found.asked
     work = {
         "inference": f"{asked.isl} tokens in, {asked.osl} out",
@@ -146,7 +165,7 @@ def _line(found: Recommendation, place: int) -> dict[str, str]:
     compared = chances is not None and place < len(chances.best)
     return {
         "": str(place + 1), "device": each.device.id, "class": each.device.device_class, "devices": str(each.count),
-        "plan": _plan(each), metric: quantity(value, _dimension(metric)),
+        "plan": plan_in_words(each), metric: quantity(value, _dimension(metric)),
         "80% from": quantity(ends[0], _dimension(metric)) if ends else "-",
         "80% to": quantity(ends[1], _dimension(metric)) if ends else "-",
         "best with": f"{chances.best[place]:.0%}" if chances is not None and compared else "-",
@@ -156,7 +175,8 @@ def _line(found: Recommendation, place: int) -> dict[str, str]:
     }  # fmt: skip
 
 
-def _plan(each: Candidate) -> str:
+def plan_in_words(each: Candidate) -> str:
+    """How the work is cut: "tp 2, batch 16"."""
     plan = each.plan
     words = [f"{key} {plan[key]}" for key in ("tp", "pp", "dp", "cp", "ep") if plan.get(key, 1) != 1]
     words += [f"zero {plan['zero']}"] if "zero" in plan else []

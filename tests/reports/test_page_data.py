@@ -11,10 +11,11 @@ from hardware_specs.errors import InputError
 from reports.calibration import MachineCard, Point
 from reports.page import render_report
 from reports.page_data import SCHEMA, TYPES, Page, data_of, data_place, page_from, write_page
+from reports.recommendation import Answered, Recommendation
 from reports.rendering import render_page_of
 from reports.scorecard import Cloud, Scorecard
 from reports.serving import Curve, Distribution, Line, OverTime, ServedCard, Track, Tracks
-from reports.study import StudyCard
+from reports.study import Measure, StudyCard
 from reports.whatif import WhatIf
 from simulator.result import Result
 
@@ -68,6 +69,7 @@ PAGES = (
     Page("study", StudyCard("t", "q", "a", 3, 2, (), ())),
     Page("calibration", MachineCard("t", "d", "2026-01-01", "l", points=(POINT,))),
     Page("whatif", WhatIf("t", "l")),
+    Page("recommendation", Recommendation("t", (Answered("n", "v", "a", Measure("tpot_s", "T", "s", "lower")),))),
 )  # fmt: skip
 
 

@@ -26,6 +26,8 @@ COMMANDS = {
     "demo": "demo",
     "served": "serve --fleet recommender --requests 200",
     "study": "sweep gpu-or-tpu",
+    "recommendation": "recommend --model llama-3.1-8b --isl 512 --osl 64 --slo ttft_s<0.2,tpot_s<0.05 "
+    "--devices h100-sxm-80gb,l4,mi300x,a40,groq-lpu-v1,rtx-4090",
     "mixture": "sweep mixed-retrieval-fpga",
     "scorecard": "validate --kind training",
     "sensitivity": f"sensitivity {ASKED} --metric tpot_s,usd_per_million_output_tokens",

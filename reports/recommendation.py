@@ -1,0 +1,129 @@
+"""What the page of a recommendation shows: plain data, readable without what ranked the hardware.
+
+Values are in SI units, money in USD; a number that is not known is NaN.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from reports.calibration import Group
+from reports.study import Measure
+
+
+class Bound(NamedTuple):
+    """A bound of the objectives: at most (``most``) or at least ``value``; ``share`` of the requests keep it."""
+
+    measure: Measure
+    most: bool
+    value: float
+    share: float = 1.0
+
+    @property
+    def said(self) -> str:
+        """In words: "Time per output token ≤ 50.0 ms"."""
+        part = f" for {100.0 * self.share:g}\u00a0% of the requests" if self.share < 1.0 else ""
+        return f"{self.measure.title} {'≤' if self.most else '≥'} {self.measure.text(self.value)}{part}"
+
+
+class Option(NamedTuple):
+    """A device under its best plan.
+
+    Args:
+        devices: how many of it.
+        value, low, high: the metric that ranks, with the ends of its 80% interval.
+        chance_best: that it is the best of those that are compared; ``first_beats``: that the first is better.
+        price: whose price ``usd_per_hour`` of all devices is.
+        left: what is left to each bound, as a share of it, in the order of the bounds.
+        bound: what bounds its longest phase; ``why``: why it is not the first.
+        metrics: what it does, by name.
+    """
+
+    device: str
+    device_class: str
+    devices: int
+    plan: str
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+    chance_best: float = math.nan
+    first_beats: float = math.nan
+    usd_per_hour: float = math.nan
+    price: str = ""
+    rated_w: float = math.nan
+    needed_bytes: float = math.nan
+    usable_bytes: float = math.nan
+    left: tuple[float, ...] = ()
+    bound: str = ""
+    why: str = ""
+    metrics: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The device and how many of it."""
+        return f"{self.devices} × {self.device}" if self.devices > 1 else self.device
+
+    def metric(self, name: str) -> float:
+        """A metric by name; NaN where it has none."""
+        return dict(self.metrics).get(name, math.nan)
+
+
+class Lost(NamedTuple):
+    """A device without an answer: the reason as programs know it and in words, and what it is of this device."""
+
+    device: str
+    device_class: str
+    code: str
+    reason: str
+    why: str
+
+
+class Line(NamedTuple):
+    """Designs of one device: what each is called, its values in the order of the axes (shape [axes, n]), and whether it
+    keeps every bound and budget. ``chosen`` is the place of the one that is ranked; -1 for none."""
+
+    name: str
+    device_class: str
+    labels: tuple[str, ...]
+    values: tuple[tuple[float, ...], ...]
+    holds: tuple[bool, ...]
+    chosen: int = -1
+
+
+class Answered(NamedTuple):
+    """One question and its answer.
+
+    Args:
+        name: of the question; "" where it is the only one.
+        verdict: the answer in a sentence; ``asked``: the question in one.
+        measure: the metric that ranks.
+        axes: metrics of the designs: the one that ranks, then those to draw it over.
+        options: the best first; ``lost``: the nearest miss first.
+        designs: how many were priced.
+        rests_on: what the chances rest on.
+    """
+
+    name: str
+    verdict: str
+    asked: str
+    measure: Measure
+    bounds: tuple[Bound, ...] = ()
+    axes: tuple[Measure, ...] = ()
+    options: tuple[Option, ...] = ()
+    lost: tuple[Lost, ...] = ()
+    lines: tuple[Line, ...] = ()
+    designs: int = 0
+    rests_on: str = ""
+    facts: tuple[Group, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Recommendation:
+    """Hardware for one workload or several: everything that its page shows."""
+
+    title: str
+    answers: tuple[Answered, ...]
+    laws_hash: str = ""
+    silicost_version: str = ""
