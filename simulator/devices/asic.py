@@ -7,7 +7,8 @@ Products run on systolic arrays (``simulator.devices.systolic``), with what sets
   it): a static schedule issues each operator and its operands hop across the chip, ``floor_s``. A model takes as many
   chips as hold it, see ``chips_needed``; layers follow each other over them.
 - Arrays of AI Engines (NPUs of AMD's laptops) are columns of tiles, each with its own DMA to memory. Heads of the cache
-  are dealt to columns: fewer of them leave columns idle in decode, ``cache_ports``. Products of prompts are padded to
+  are dealt to columns: fewer of them leave columns idle in decode, ``cache_ports`` (on Tenstorrent's grids, to groups
+  of 16 cores: a chip's cores over ``max_cores_per_head_batch`` of ttnn). Products of prompts are padded to
   what all columns take at once, ``width_tile``, and are programs that the host submits one after the other: each call
   (of an expert, say) waits for ``prompt_launch_s``, each operator for ``prompt_setup_s``. Decode is one program.
 - Stacks that capture the steps of decode alone launch each operator of a prompt from the host, ``prompt_launch_s``;
