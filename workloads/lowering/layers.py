@@ -1,5 +1,4 @@
-"""Operators of one layer for one device: attention, MLA, dense and expert MLPs, state space mixers,
-short convolutions."""
+"""Operators of one layer for one device: attention, MLA, dense and expert MLPs, state space mixers."""
 
 from __future__ import annotations
 
@@ -10,6 +9,7 @@ from hardware_specs.dtypes import BITS
 from workloads import operators as op
 from workloads.graph import GraphBuilder
 from workloads.lowering.plan import Lowering, part, shares_sequences
+from workloads.lowering.short_convolution import short_convolution
 from workloads.models.architecture import Architecture, Attention, Experts, FeedForward, LayerGroup, StateSpace
 from workloads.models.parameters import rank_of
 from workloads.operators import Operator, OpKind
@@ -66,7 +66,7 @@ class LayerWriter:
             if group.attention is not None:
                 (self._mla if group.attention.kind == "mla" else self._attention)(group.attention)
             if group.ssm is not None:
-                (self._ssm if group.ssm.scans else self._short_convolution)(group.ssm)
+                self._ssm(group.ssm) if group.ssm.scans else short_convolution(self, group.ssm)
             if group.attention is not None and group.ssm is not None:
                 self._add(op.elementwise("mixers.add", self.whole_rows, self.arch.hidden, self.dtype))
             if not group.parallel or group.mlp is None:
@@ -420,21 +420,6 @@ class LayerWriter:
             self._add(op.activation("ssm.gate", t.rows, inner, self.dtype, gated=True))
         if mamba2:
             self._add(op.norm("ssm.gate_norm", t.rows, inner, self.dtype))
-        self.linear("ssm.out", {"": (float(hidden), hidden)}, inner, s.inner)
-
-    def _short_convolution(self, s: StateSpace) -> None:
-        """The mixer of LFM2: [B, C, x] = W u, out = W' (C * conv(B * x)); channels are cut over tp.
-
-        Source: LFM2 Technical Report, arXiv:2511.23404, section 2.
-        """
-        hidden, t, inner = self.arch.hidden, self.tokens, part(s.inner, self.how.sharding.tp)
-        self.linear("ssm.in", {"": (3.0 * inner, 3 * s.inner)}, hidden, hidden)
-        gates = not self.how.fused("activation")
-        if gates:
-            self._add(op.elementwise("ssm.gate_in", t.rows, inner, self.dtype))
-        self._add(op.causal_convolution("ssm.conv", t.q_len, inner, s.conv, self.dtype, batch=t.batch))
-        if gates:
-            self._add(op.elementwise("ssm.gate_out", t.rows, inner, self.dtype))
         self.linear("ssm.out", {"": (float(hidden), hidden)}, inner, s.inner)
 
 
