@@ -65,16 +65,23 @@ _FMA_J = {16: 27e-12, 12: 14.5e-12, 8: 12e-12, 7: 10.3e-12, 6: 9.3e-12, 5: 7.2e-
 """Energy of one fp32 FLOP of long products on vector units by process node [J]. 16 and 12 nm: what P4, P100 and T4, at
 their limit there, draw above idle over what they sustain (calibrations of their products). 7 and 5 nm: 16 nm less 62%,
 and 30% less again (TSMC on N7 against N16, and N5 against N7); 8, 6 and 3 nm: assumed in line with these."""
+_HBM3_BYTE_J = POWER_MEMORY * 700.0 / 4.8e12
+"""Energy of a byte of HBM3 and HBM3e, of moving it through the chip too [J]: what ``POWER_MEMORY`` says of an H200."""
 _NODE = re.compile(r"(\d+) ?(nm|N\b)")
 
 
 def power_memory(spec: DeviceSpec) -> float:
     """Share of the rated power that moving bytes at the full bandwidth adds.
 
+    A byte of HBM3 costs what it costs on H200, so that parts of the same rated power and less bandwidth draw less.
     Memory of phones costs less for each byte, and none of it in the package, which is rated for its compute. Assumed:
     half of HBM's share, as a Strix Halo package draws 78 of its 120 W in decoding.
     """
-    return 0.5 * POWER_MEMORY if "LPDDR" in spec.memory.kind else POWER_MEMORY
+    if "LPDDR" in spec.memory.kind:
+        return 0.5 * POWER_MEMORY
+    if spec.memory.kind.startswith("HBM3"):
+        return min(POWER_MEMORY, _HBM3_BYTE_J * spec.memory.bandwidth.value / tdp_w(spec))
+    return POWER_MEMORY
 
 
 def fma_sustained(spec: DeviceSpec) -> float:

@@ -44,5 +44,7 @@ def test_calibrations_of_others_do_not_lift_a_device_above_its_power() -> None:
 
 
 def test_memory_of_phones_draws_less() -> None:
-    assert power_memory(load_device("h100-sxm-80gb")) == POWER_MEMORY
+    h100, h200 = load_device("h100-sxm-80gb"), load_device("h200-sxm-141gb")
+    assert power_memory(h200) == power_memory(load_device("a100-sxm-80gb")) == pytest.approx(POWER_MEMORY)
+    assert power_memory(h100) == pytest.approx(POWER_MEMORY * 3.35 / 4.8)
     assert power_memory(load_device("ryzen-ai-max-395")) < POWER_MEMORY
