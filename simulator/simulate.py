@@ -17,7 +17,8 @@ def simulate(scenario: Scenario, timeline: bool = False) -> Result:
     with ``fits`` false and the times it would take.
 
     Args:
-        timeline: also run one pool on the engine, for the picture of one prefill and decode step, or one micro-batch.
+        timeline: also run one pool on the engine, for the picture of one prefill and decode step, or one micro-batch;
+            of a training step, with its pipeline ranks.
 
     Raises:
         InputError: the scenario contradicts itself or the hardware.
@@ -52,6 +53,10 @@ def simulate(scenario: Scenario, timeline: bool = False) -> Result:
             seen = watch(prepared)
         if isinstance(work, StaticBatch):
             return inference_result(prepared, work, seen)
+        if timeline:
+            from simulator.steps.rank_steps import with_ranks
+
+            seen = with_ranks(seen, prepared, work)
         return training_result(prepared, work, seen)
     from simulator.placement.dataflow import placed_dataflow
 

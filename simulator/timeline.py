@@ -23,10 +23,46 @@ class Span(NamedTuple):
     amount: float
 
 
+class Action(NamedTuple):
+    """One action of a pipeline rank, a micro-batch on a stage: ``kind`` F (forward), B (backward), or the halves of a
+    backward, I (gradient of the input) and W (gradients of the weights)."""
+
+    kind: str
+    stage: int
+    micro_batch: int
+    start_s: float
+    end_s: float
+
+
+class RankSteps(msgspec.Struct, frozen=True):
+    """A pipeline rank over a training step.
+
+    ``weights`` to ``overhead`` are the parts of its memory at its fullest [B]; ``beside`` is what is computed again and
+    gradients while a micro-batch goes backward, or the logits of the loss. From each of ``times_s`` on it holds so many
+    ``sizes_bytes``, what lies there for the whole step included.
+    """
+
+    weights: float
+    gradients: float
+    optimizer: float
+    activations: float
+    beside: float
+    overhead: float
+    actions: tuple[Action, ...]
+    times_s: tuple[float, ...]
+    sizes_bytes: tuple[float, ...]
+
+    @property
+    def fixed(self) -> float:
+        """What lies there for the whole step [B]."""
+        return self.weights + self.gradients + self.optimizer + self.overhead
+
+
 class Timeline(msgspec.Struct, frozen=True):
-    """All spans of a run, ordered by (start, resource, lane, name)."""
+    """All spans of a run, ordered by (start, resource, lane, name), and the pipeline ranks of a training step."""
 
     spans: tuple[Span, ...]
+    ranks: tuple[RankSteps, ...] = ()
 
     @property
     def end_s(self) -> float:

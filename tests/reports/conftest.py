@@ -10,7 +10,7 @@ import pytest
 from markupsafe import Markup
 
 from simulator.result import Energy, Interval, MemoryUse, OperatorCost, PhaseCost, PoolUse, Provenance, Result, Roof
-from simulator.timeline import Span, Timeline
+from simulator.timeline import Action, RankSteps, Span, Timeline
 
 
 class Machine(NamedTuple):
@@ -145,6 +145,15 @@ def inference(machine: Machine = MACHINES[0], batch: int = 8, isl: int = 2048, o
     )  # fmt: skip
 
 
+def _rank(number: int) -> RankSteps:
+    """A pipeline rank of two: two micro-batches forward, then backward."""
+    starts = (0.0, 1.0, 4.0, 6.0) if number == 0 else (1.0, 2.0, 3.0, 5.0)
+    work = zip(("F", "F", "B", "B"), (0, 1, 0, 1), starts, (1.0, 1.0, 2.0, 2.0), strict=True)
+    actions = tuple(Action(kind, number, micro, start, start + lasts) for kind, micro, start, lasts in work)
+    sizes = (32.6e9, 43e9, 53.6e9, 43e9, 32.6e9)
+    return RankSteps(4e9, 4e9, 24e9, 21e9, 0.0, 0.6e9, actions, (0.0, *starts), sizes)
+
+
 def training() -> Result:
     machine = MACHINES[0]
     forward = _phase(machine, "forward", 8192.0, 4096.0, 16.0, 2.0)
@@ -166,6 +175,7 @@ def training() -> Result:
         bound={"step": "compute"}, breakdown={**breakdown, "optimizer": 0.012, "collective": 0.05, "bubble": 0.03},
         intervals={n: _interval(v, 1.3) for n, v in metrics.items() if v is not None}, provenance=PROVENANCE,
         pools=(_pool(machine, 8, memory, 9e3, step),), phases=(forward, update), roofs=_roofs(machine),
+        timeline=Timeline((), (_rank(0), _rank(1))),
     )  # fmt: skip
 
 
