@@ -13,7 +13,6 @@ LEFT_OUT: Final = "left out to keep this page small; the page with scripts has i
 """What stands for details of a page that is too large with them."""
 _SCRIPT: Final = re.compile(r"[ \t]*<script\b[^>]*>.*?</script>\n?", re.DOTALL)
 _BUTTON: Final = re.compile(r'<button type="button">(.*?)</button>', re.DOTALL)
-_SORTABLE: Final = re.compile(r'(<table class=")sortable ?')
 _ALLOWED: Final = re.compile(r" script-src [^;\"]*;")
 _DRAWING: Final = re.compile(r"<svg\b.*?</svg>", re.DOTALL)
 _STYLE: Final = re.compile(r' style="([^"]*)"')
@@ -39,7 +38,7 @@ def without_scripts(page: str) -> str:
         >>> without_scripts('<th><button type="button">Device</button></th><script>sort()</script>')
         '<th>Device</th>'
     """
-    for pattern, kept in ((_SCRIPT, ""), (_BUTTON, r"\1"), (_SORTABLE, r"\1")):
+    for pattern, kept in ((_SCRIPT, ""), (_BUTTON, r"\1")):
         page = pattern.sub(kept, page)
     page = _with_classes(_ALLOWED.sub("", page, count=1))
     smaller = (

@@ -142,6 +142,8 @@ var live = (function () {
       figure.roots = figure.document.roots();
       figure.named = function (name) { return figure.document.get_model_by_name(name); };
     }
+    // The still picture stays until here, for whoever prints or pictures the page before it was scrolled.
+    place_of.classList.add("is-live");
     (behaviours[place_of.dataset.behaviour] || function () {})(figure);
     if (said.models) { await Bokeh.embed.add_document_standalone(figure.document, place_of, stages); }
     stages.forEach(function (stage, k) { keys(stage, figure.roots[k], figure); });
@@ -157,7 +159,7 @@ var live = (function () {
         draw(entry.target).catch(function (error) { entry.target.classList.remove("is-live"); console.error(error); });
       });
     }, { rootMargin: "500px" });
-    document.querySelectorAll("[data-live]").forEach(function (each) { each.classList.add("is-live"); near.observe(each); });
+    document.querySelectorAll("[data-live]").forEach(function (each) { near.observe(each); });
     document.addEventListener("change", function (event) {
       if (event.target.dataset && event.target.dataset.show) { drawn.forEach(toggle); }
     });
