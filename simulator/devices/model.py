@@ -273,7 +273,7 @@ def _fill_runtime(runtime: Runtime, row: Any) -> list[Provenance]:
     row["gap_s"] = runtime.graph_launch.value
     row["graph_mode"] = float(runtime.graph_mode)
     row["factors"][:] = 1.0
-    row["vector_decode"] = float(runtime.vector_decode)
+    row["vector_decode"], row["grouped_heads"] = float(runtime.vector_decode), float(runtime.grouped_heads)
     row["unpack_rows"] = PACKED_KERNELS[runtime.packed_kernel]
     row["weight_factor"] = runtime.factors.weight_stream
     notes = [

@@ -42,7 +42,7 @@ LAW_DTYPE: Final = np.dtype(
                 "prompt_launch_s", "prompt_setup_s", "cache_ports", "width_tile",
                 "launch_s", "gap_s", "graph_mode",
                 "static_w", "cap_w", "rated_w", "power_math", "power_memory", "power_limit", "weight_factor",
-                "tile_share", "vector_decode", "gemm_floor_s",
+                "tile_share", "vector_decode", "grouped_heads", "gemm_floor_s",
                 "gemm_stream_share", "gemm_strip_half", "gemm_launch_s", "gemm_overlap", "prefill_share",
                 "prefill_surplus_keys", "prefill_stream_share", "decode_stream_share", "decode_staged_share",
                 "decode_overlap", "attention_launch_s", "attention_sequence_s", "vector_stream_share",

@@ -84,30 +84,31 @@ class Runtime(msgspec.Struct, frozen=True):
     ``prefill_in_flight`` the most of these steps that pipeline stages hold at once (0: no limit of their own).
     ``collectives`` names the library that its devices communicate with, see ``workloads.collectives``.
     ``half_accumulate`` says that 16-bit products accumulate in fp16; ``vector_decode`` that decode attention runs on
-    the vector units, one query head at a time, so that many query heads on one key are bound by compute.
-    ``packed_kernel`` is one of ``PACKED_KERNELS``, ``experts`` one of ``EXPERT_RUNS``. ``pads_heads`` says that it pads
-    heads so that any tp can cut them (where all share one key, ranks beyond the heads share the sequences);
-    ``reserves_answers`` that a server admits a request only with cache for its whole answer, and so never takes one out
-    again; ``async_scheduling`` that the host prepares the next iteration of a server while the devices work on this
-    one; ``launches_in_turn`` that one thread launches an operator on all chips of a replica, one after the other;
-    ``runs_ahead`` that the launches of a step queue up before the devices, so that a step takes all its launches
-    or all its kernels, whichever is longer, and not the longer of the two for each operator; ``trains`` that it can run
-    a training step; ``shards_replicas`` that data-parallel replicas each hold a part of the weights, gradients and
-    optimizer states (ZeRO stage 3, FSDP); ``half_gradients`` the 16-bit formats of training whose gradients are kept
-    and reduced in that format, all others' in fp32; ``sequence_parallel`` that tensor parallel ranks usually share the
-    tokens of what they do not cut; ``selective`` what its selective recomputation runs again (see
-    ``workloads.lowering.training.RECOMPUTED``); ``overlaps_tensor`` that what they exchange in training moves beside
-    the products before or after it, piece by piece; ``contiguous_context`` that context parallel ranks have one piece
-    of a sequence each, so that all wait for the last under a causal mask; ``sends_once`` that a token for several
-    experts of a node goes there once; ``master_shards`` that shards of weights are the fp32 masters themselves,
-    narrowed when they are gathered; ``loss_bytes`` what the loss holds of each logit at its peak, where it is more than
-    16 bits and their fp32 copy [B], ``split_loss_bytes`` that of logits that are cut over the vocabulary, where that
-    differs; ``two_batches`` that inference runs a step as two halves, of which one computes while the other exchanges
-    tokens with experts elsewhere; ``overlaps_gradients`` that gradients are reduced beside the backward;
-    ``can_overlap`` what else it moves beside the math where a plan asks for it (see ``simulator.steps.overlap``). Of a
-    server ``scheduler`` names how it batches ("": mixed, or as ``reserves_answers`` says), ``prefix_caching`` that it
-    keeps prefixes unless told not to, ``max_num_seqs`` how many sequences run at once, ``max_num_seqs_large`` how many
-    on devices of 70 GiB and more (0: not known). ``vendors`` empty: any vendor. ``aliases`` are what people write for
+    the vector units, one query head at a time, so that many query heads on one key are bound by compute,
+    ``grouped_heads`` how many on one key its kernels for tensor cores take nevertheless (0: none). ``packed_kernel`` is
+    one of ``PACKED_KERNELS``, ``experts`` one of ``EXPERT_RUNS``. ``pads_heads`` says that it pads heads so that any tp
+    can cut them (where all share one key, ranks beyond the heads share the sequences); ``reserves_answers`` that a
+    server admits a request only with cache for its whole answer, and so never takes one out again; ``async_scheduling``
+    that the host prepares the next iteration of a server while the devices work on this one; ``launches_in_turn`` that
+    one thread launches an operator on all chips of a replica, one after the other; ``runs_ahead`` that the launches of
+    a step queue up before the devices, so that a step takes all its launches or all its kernels, whichever is longer,
+    and not the longer of the two for each operator; ``trains`` that it can run a training step; ``shards_replicas``
+    that data-parallel replicas each hold a part of the weights, gradients and optimizer states (ZeRO stage 3, FSDP);
+    ``half_gradients`` the 16-bit formats of training whose gradients are kept and reduced in that format, all others'
+    in fp32; ``sequence_parallel`` that tensor parallel ranks usually share the tokens of what they do not cut;
+    ``selective`` what its selective recomputation runs again (see ``workloads.lowering.training.RECOMPUTED``);
+    ``overlaps_tensor`` that what they exchange in training moves beside the products before or after it, piece by
+    piece; ``contiguous_context`` that context parallel ranks have one piece of a sequence each, so that all wait for
+    the last under a causal mask; ``sends_once`` that a token for several experts of a node goes there once;
+    ``master_shards`` that shards of weights are the fp32 masters themselves, narrowed when they are gathered;
+    ``loss_bytes`` what the loss holds of each logit at its peak, where it is more than 16 bits and their fp32 copy [B],
+    ``split_loss_bytes`` that of logits that are cut over the vocabulary, where that differs; ``two_batches`` that
+    inference runs a step as two halves, of which one computes while the other exchanges tokens with experts elsewhere;
+    ``overlaps_gradients`` that gradients are reduced beside the backward; ``can_overlap`` what else it moves beside the
+    math where a plan asks for it (see ``simulator.steps.overlap``). Of a server ``scheduler`` names how it batches ("":
+    mixed, or as ``reserves_answers`` says), ``prefix_caching`` that it keeps prefixes unless told not to,
+    ``max_num_seqs`` how many sequences run at once, ``max_num_seqs_large`` how many on devices of 70 GiB and more (0:
+    not known). ``vendors`` empty: any vendor. ``aliases`` are what people write for
     it, see ``workloads.runtimes.match``.
     """
 
@@ -136,6 +137,7 @@ class Runtime(msgspec.Struct, frozen=True):
     packed_kernel: str = ""
     experts: str = "routed"
     vector_decode: bool = False
+    grouped_heads: int = 0
     pads_heads: bool = False
     async_scheduling: bool = False
     runs_ahead: bool = False

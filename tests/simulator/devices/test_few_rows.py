@@ -74,12 +74,14 @@ def test_fp16_accumulation_doubles_large_products_where_the_device_has_it():
 
 
 def test_grouped_heads_cost_compute_when_decode_runs_on_vector_units():
-    def slowdown(heads):
+    def slowdown(heads, **kernels):
         operator = attention("x", 1, 4096, heads, 8, 64, batch=64, kv_bits=8.0)
-        return seconds("h100-sxm-80gb", operator, vector_decode=True) / seconds("h100-sxm-80gb", operator)
+        return seconds("h100-sxm-80gb", operator, vector_decode=True, **kernels) / seconds("h100-sxm-80gb", operator)
 
-    assert slowdown(8) == pytest.approx(1.0, abs=0.01)
-    assert slowdown(232) > 1.5
+    assert slowdown(8) < 1.2
+    assert slowdown(232) > 5.0
+    assert slowdown(64) > slowdown(64, grouped_heads=8) == pytest.approx(1.0)
+    assert slowdown(232, grouped_heads=8) == slowdown(232)
 
 
 def test_a_base_clock_far_below_boost_marks_a_power_limited_part():

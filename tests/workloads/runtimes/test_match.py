@@ -40,7 +40,8 @@ ALVEO = device("fpga", "AMD/Xilinx", "fpga-overlay-2024")
 NAMED = [
     ("TensorRT-LLM v0.5.0 gptSessionBenchmark static batching", NVIDIA, "trtllm-0.5"),
     ("TensorRT-LLM v0.6.1 gptSessionBenchmark static batching", NVIDIA, "trtllm-0.5"),
-    ("TensorRT-LLM v0.7.1 gptSessionBenchmark static batching", NVIDIA, "trtllm-0.9"),
+    ("TensorRT-LLM v0.7.1 gptSessionBenchmark static batching", NVIDIA, "trtllm-0.5"),
+    ("TensorRT-LLM v0.8.0 gptSessionBenchmark static batching", NVIDIA, "trtllm-0.9"),
     ("TensorRT-LLM v0.14.0 trtllm-bench (in-flight batching)", NVIDIA, "trtllm-0.14"),
     ("TensorRT-LLM v1.0 PyTorch backend trtllm-bench", NVIDIA, "trtllm-1.0"),
     ("trtllm-1.3.0rc20 custom all-reduce", NVIDIA, "trtllm-1.0"),
