@@ -10,22 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from reports.calibration import Group
-from reports.study import Measure
-
-
-class Bound(NamedTuple):
-    """A bound of the objectives: at most (``most``) or at least ``value``; ``share`` of the requests keep it."""
-
-    measure: Measure
-    most: bool
-    value: float
-    share: float = 1.0
-
-    @property
-    def said(self) -> str:
-        """In words: "Time per output token ≤ 50.0 ms"."""
-        part = f" for {100.0 * self.share:g}\u00a0% of the requests" if self.share < 1.0 else ""
-        return f"{self.measure.title} {'≤' if self.most else '≥'} {self.measure.text(self.value)}{part}"
+from reports.study import Bound, Measure
 
 
 class Option(NamedTuple):

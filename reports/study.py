@@ -45,6 +45,21 @@ class Measure(NamedTuple):
         return quantity(value, self.dimension) if math.isfinite(value) else "none"
 
 
+class Bound(NamedTuple):
+    """A bound of the objectives: at most (``most``) or at least ``value``; ``share`` of the requests keep it."""
+
+    measure: Measure
+    most: bool
+    value: float
+    share: float = 1.0
+
+    @property
+    def said(self) -> str:
+        """In words: "Time per output token ≤ 50.0 ms"."""
+        part = f" for {100.0 * self.share:g}\u00a0% of the requests" if self.share < 1.0 else ""
+        return f"{self.measure.title} {'≤' if self.most else '≥'} {self.measure.text(self.value)}{part}"
+
+
 class Factor(NamedTuple):
     """What varies on its own: an axis, or axes that are linked.
 
@@ -228,6 +243,7 @@ class StudyCard:
         gains: one for each level of the first factor; () where points have no partners that differ in it alone.
         shares: by metric.
         spreads: by factor and metric, one for each level.
+        bounds: what feasible points keep.
         sample: in words, which points ``gains``, ``shares`` and ``spreads`` are of, "" for all.
     """
 
@@ -249,6 +265,7 @@ class StudyCard:
     asked: tuple[Group, ...] = ()
     provenance: tuple[Group, ...] = ()
     sample: str = ""
+    bounds: tuple[Bound, ...] = ()
     silicost_version: str = ""
 
     def to_pandas(self) -> pd.DataFrame:

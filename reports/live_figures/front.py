@@ -17,6 +17,7 @@ from reports.axis import Axis
 from reports.live import TABLE_CSS, Live, Said, hover, live_of, plot, quantities, text_style, units
 from reports.numbers import unit_of
 from reports.palette import SERIES, role
+from reports.slo_box import add_box, bound_of
 from reports.study import Cloud, Floats, FrontPoint, Ints, Measure, StudyCard
 from reports.study_scales import label_of
 from reports.svg import colour
@@ -95,6 +96,7 @@ def live_front(card: StudyCard, axes: tuple[Axis, Axis], steps: tuple[list[float
     names = [short(brush.name, 24) for brush in points.brushes]
     lines = _parallel(points, measures, axes)
     scatter = _scatter(cloud, points, source, measures, axes, steps)
+    add_box(scatter, *(bound_of(measure, card.bounds) for measure in measures))
     table = _table(
         names, [label_of(m, unit_of(10.0**axis.high, m.dimension)[1]) for m, axis in zip(measures, axes, strict=True)]
     )

@@ -12,9 +12,9 @@ from reports.axis import Axis, axis_of
 from reports.figure import Figure
 from reports.palette import SERIES, role
 from reports.parts import Key
-from reports.recommendation import Answered, Bound, Line, Recommendation
+from reports.recommendation import Answered, Line, Recommendation
 from reports.slo_box import draw_box
-from reports.study import Measure
+from reports.study import Bound, Measure
 from reports.study_scales import label_of, quiet, set_metric
 from reports.svg import colour, drawing, inline
 from reports.templating import render

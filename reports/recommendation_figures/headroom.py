@@ -9,7 +9,8 @@ from markupsafe import Markup
 
 from reports.figure import Figure
 from reports.numbers import share
-from reports.recommendation import Answered, Bound, Recommendation
+from reports.recommendation import Answered, Recommendation
+from reports.study import Bound
 from reports.templating import render
 
 MOST_ROWS: Final = 10

@@ -129,8 +129,9 @@ FIGURE: Final = Figure(
     "mixture",
     "Where the mixture pays",
     5,
-    "Each way to do the work along the axis; the thick line is the mixture, a dashed one stands where it and another "
-    "change places. A line ends where its devices cannot hold the work or break a bound.",
+    "Each way to do the work along the axis; the first of the legend is the mixture, whose line lies on top; a "
+    "dashed one stands where it and another change places. A line ends where its devices cannot hold the work or break "
+    "a bound.",
     applies,
     draw,
 )

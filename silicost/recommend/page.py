@@ -10,9 +10,9 @@ import msgspec
 
 from reports.calibration import Group
 from reports.numbers import metric_of
-from reports.recommendation import Answered, Bound, Line, Lost, Option
+from reports.recommendation import Answered, Line, Lost, Option
 from reports.recommendation import Recommendation as Card
-from reports.study import Measure, measure_of
+from reports.study import Bound, Measure, measure_of
 from silicost import __version__
 from silicost.recommend.answer import Recommendation
 from silicost.recommend.candidates import Candidate, Designs, against_first, headroom

@@ -29,6 +29,8 @@ _OWN: Final = {
     "usd": "its own devices are dearer for this work",
 }  # fmt: skip
 """Why it does not pay where no share says so, by the dimension of the metric."""
+_SAME: Final = 0.005
+"""Logarithm of a ratio below which two are called the same."""
 _NOTABLE: Final = 0.1
 """Shares from which on they are a reason."""
 
@@ -147,6 +149,8 @@ def against_of(along: str, places: Sequence[float], mixture: Curve, other: Curve
         return "never both feasible"
     spread = f"{number(min(ratios))}× to {number(max(ratios))}×" if len(ratios) > 1 else f"{number(ratios[0])}×"
     pays = [gap < 0.0 for gap in gaps]
+    if all(abs(gap) < _SAME for gap in gaps if not math.isnan(gap)):
+        return "the same within half a percent"
     if not any(pays):
         return f"worse everywhere ({spread})"
     alone = [gap == -math.inf for gap in gaps]

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hardware_specs.errors import InputError
-from reports.study import Best, Gain, Heat, Measure, Reason, Shares, StudyCard, measure_of
+from reports.study import Best, Bound, Gain, Heat, Measure, Reason, Shares, StudyCard, measure_of
 from reports.study_page import write_study
 from silicost import __version__
 from silicost.studies.cells import scenario_of
@@ -75,6 +75,10 @@ def card_of(asked: Study, stored: reading.Study, found: Summary, command: str = 
         heat=_heat(axes, shares, values[0], feasible) if values else None,
         cloud=cloud_of(found, kept, axes, names, shares, units),
         reasons=reasons, mixtures=mixtures, asked=asked_of(asked), provenance=provenance_of(stored, command),
+        bounds=tuple(
+            Bound(measure_of(each.metric, better_of(each.metric)), each.op == "<=", each.bound)
+            for each in asked.constraints
+        ),
         sample=kept.sample or (SEARCHED if asked.search else ""),
         silicost_version=__version__, laws_hash=str(facts.get("laws", "")),
     )  # fmt: skip

@@ -9,10 +9,10 @@ import pytest
 
 from reports.comparing import entries_of
 from reports.page_data import Page, data_of, page_from
-from reports.recommendation import Answered, Bound, Line, Lost, Option, Recommendation
+from reports.recommendation import Answered, Line, Lost, Option, Recommendation
 from reports.recommendation_figures import chances, frontier, headroom
 from reports.recommendation_page import cards_of, render_recommendation
-from reports.study import Measure
+from reports.study import Bound, Measure
 
 USD = Measure("usd_per_million_output_tokens", "Cost per million output tokens", "usd", "lower")
 TPOT = Measure("tpot_s", "Time per output token", "s", "lower")
