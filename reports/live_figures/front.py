@@ -256,6 +256,11 @@ def _ticks(points: Points, measures: tuple[Measure, Measure], ends: tuple[Axis, 
     return {"x": x, "y": y, "text": [plain(each) for each in text]}
 
 
+def _width(title: str) -> int:
+    """Of a column, so that its title is seen whole [px]."""
+    return max(110, 7 * len(title) + 18)
+
+
 def _table(names: Sequence[str], measures: Sequence[str]) -> DataTable:
     """The table of brushed points; its rows come from the script."""
     from bokeh.models import ColumnDataSource, InlineStyleSheet
@@ -267,9 +272,10 @@ def _table(names: Sequence[str], measures: Sequence[str]) -> DataTable:
         source=ColumnDataSource({field: [] for field, _ in fields}, name="rows"), name="table",
         columns=[
             # The table takes titles, unlike cells, for HTML.
-            TableColumn(field=field, title=str(escape(plain(title))), width=130, formatter=StringFormatter())
+            TableColumn(field=field, title=str(escape(plain(title))), width=_width(title), formatter=StringFormatter())
             for field, title in fields
         ],
         height=_HEIGHTS[2], sizing_mode="stretch_width", index_position=None, selectable=False, reorderable=False,
-        stylesheets=[InlineStyleSheet(css=TABLE_CSS)], min_width=110 * len(fields), row_height=28,
+        stylesheets=[InlineStyleSheet(css=TABLE_CSS)], row_height=28,
+        min_width=sum(_width(title) for _, title in fields),
     )  # fmt: skip

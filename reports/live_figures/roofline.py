@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from bokeh import plotting
 
 _HEIGHT: Final = 400
+_LONG: Final = 0.3
+"""Share of the axis from which on a cache's line has room for its name at its left."""
 _MARKERS: Final = {"o": "circle", "D": "diamond", "s": "square", "^": "triangle", "v": "inverted_triangle", "P": "plus"}
 
 
@@ -85,7 +87,7 @@ def _draw_lines(made: plotting.figure, lines: Sequence[Line], limits: tuple[floa
             )
         )  # fmt: skip
         if slope:
-            _name_slope(made, line)
+            _name_slope(made, line, limits[:2])
     peaks = [line for line in lines if line.dimension == "flops" and line.strong]
     made.text(
         [limits[1]] * len(peaks), [line.value for line in peaks],
@@ -95,15 +97,18 @@ def _draw_lines(made: plotting.figure, lines: Sequence[Line], limits: tuple[floa
     made.add_tools(hover([Said("roof", "name"), Said("at most", "said")], renderers=drawn, line_policy="none", limit=1))
 
 
-def _name_slope(made: plotting.figure, line: Line) -> None:
-    """The memory's name below the middle of its line, a cache's to the left of where its line ends."""
+def _name_slope(made: plotting.figure, line: Line, limits: tuple[float, float]) -> None:
+    """The memory's name below the middle of its line, a cache's to the left of its middle, or above a line that is too
+    short to have a name beside it."""
     text = f"{short(line.name, 14)}  {quantity(line.value, line.dimension)}"
     if line.strong:
         style = text_style(x_offset=8, y_offset=4, text_baseline="top")
         made.text([math.sqrt(line.x[0] * line.x[1])], [math.sqrt(line.y[0] * line.y[1])], [text], **style)
-    else:
+    elif math.log(line.x[1] / line.x[0]) > _LONG * math.log(limits[1] / limits[0]):
         style = text_style(x_offset=-8, y_offset=-3, text_align="right", text_baseline="bottom")
-        made.text([line.x[1]], [line.y[1]], [text], **style)
+        made.text([line.x[0] ** 0.3 * line.x[1] ** 0.7], [line.y[0] ** 0.3 * line.y[1] ** 0.7], [text], **style)
+    else:
+        made.text([line.x[0]], [line.y[1]], [text], **text_style(x_offset=4, y_offset=-3, text_baseline="bottom"))
 
 
 def _draw_dots(made: plotting.figure, dots: Sequence[Dot]) -> None:
