@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from hardware_specs.errors import InputError
+from hardware_specs.errors import InputError, clipped
 
 
 def is_file(path: Path) -> bool:
@@ -26,6 +26,15 @@ def is_folder(path: Path) -> bool:
         return path.is_dir()
     except OSError:
         return False
+
+
+def is_stream(path: Path) -> bool:
+    """Whether ``path`` is there and is neither a file nor a folder, as a device or a FIFO is."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 def is_path(name: str) -> bool:
@@ -64,11 +73,11 @@ def write_texts(texts: Mapping[Path, str | bytes]) -> None:
         InputError: a place cannot be written, or is a folder.
     """
     written: dict[Path, Path] = {}
-    streams = [path for path in texts if _is_stream(path)]
+    streams = [path for path in texts if is_stream(path)]
     try:
         for path, text in texts.items():
             if path not in streams:
-                _write_beside(Path(os.path.realpath(path)) if path.is_symlink() else path, text, written)
+                _write_beside(path, text, written)
         for path in streams:
             _write_into(path, texts[path])
         for path, temporary in written.items():
@@ -78,21 +87,12 @@ def write_texts(texts: Mapping[Path, str | bytes]) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def _is_stream(path: Path) -> bool:
-    """Whether ``path`` is there and is neither a file nor a folder, as a device or a FIFO is."""
-    try:
-        mode = path.stat().st_mode
-    except OSError:
-        return False
-    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
-
-
 def _write_into(path: Path, text: str | bytes) -> None:
     try:
         with path.open("wb") as file:
             file.write(_encoded(text))
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+        raise InputError(f"{clipped(str(path))}: cannot be written ({error.strerror})") from None
 
 
 def _encoded(text: str | bytes) -> bytes:
@@ -100,8 +100,11 @@ def _encoded(text: str | bytes) -> bytes:
 
 
 def _write_beside(path: Path, text: str | bytes, written: dict[Path, Path]) -> None:
-    """Write ``text`` to a new file in the folder of ``path`` and note its name in ``written``."""
+    """Write ``text`` to a new file in the folder of ``path``, or of what it links to, and note its name in
+    ``written``."""
     try:
+        if path.is_symlink():
+            path = Path(os.path.realpath(path))
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
@@ -111,4 +114,4 @@ def _write_beside(path: Path, text: str | bytes, written: dict[Path, Path]) -> N
             file.write(_encoded(text))
         Path(temporary).chmod(0o644)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+        raise InputError(f"{clipped(str(path))}: cannot be written ({error.strerror})") from None

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from hardware_specs.errors import InputError, UnknownName, clipped
-from hardware_specs.files import write_texts
+from hardware_specs.files import is_stream, write_texts
 from reports.calibration import MachineCard
 from reports.compared import Comparison
 from reports.recommendation import Recommendation
@@ -61,8 +61,7 @@ def write_page(path: Path, html: str, page: Page) -> None:
 
 def page_texts(path: Path, html: str, page: Page) -> dict[Path, str | bytes]:
     """The files that ``write_page`` writes, for ``hardware_specs.files.write_texts``."""
-    streams = path.exists() and not path.is_file() and not path.is_dir()
-    return {path: html} if streams else {path: html, data_place(path): data_of(page)}
+    return {path: html} if is_stream(path) else {path: html, data_place(path): data_of(page)}
 
 
 def data_of(page: Page) -> bytes:

@@ -182,7 +182,7 @@ def _misused(error: Exception) -> int:
 
 def _complain(message: str, status: int) -> int:
     """Put one plain line on stderr and return the exit status."""
-    line = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in " ".join(message.splitlines()))
+    line = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in " ".join(message.split()))
     if len(line) > LONGEST_MESSAGE:
         line = f"{line[: LONGEST_MESSAGE // 2]} ... {line[-LONGEST_MESSAGE // 2 :]}"
     typer.echo(f"silicost: {line}", err=True)

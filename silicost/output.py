@@ -22,6 +22,8 @@ _LONGEST_WORD = 24
 """A word longer than this may be folded [characters]."""
 _LONGEST_NAME = 40
 """As much of the names in the first column stands unfolded [characters]."""
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""What a terminal obeys rather than shows: names in files of others may hold it."""
 _QUANTITY = re.compile(r"-?[0-9][0-9,.]*(?:e[-+]?[0-9]+)?(?: [^ ]{1,12})?")
 """A number with or without its unit."""
 
@@ -141,7 +143,7 @@ def _is_number(value: Any) -> bool:
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else _CONTROL.sub("\N{REPLACEMENT CHARACTER}", str(value))
 
 
 def _finite(value: Any) -> Any:

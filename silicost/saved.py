@@ -130,11 +130,14 @@ def _name_of(place: Path) -> str:
 
 def _json(place: Path) -> Any:
     try:
-        return msgspec.json.decode(place.read_bytes())
+        text = place.read_bytes()
     except OSError as error:
         raise InputError(f"{place}: cannot be read ({error.strerror})") from None
+    try:
+        return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"{place}: no JSON: {clipped(str(error))}") from None
+        hint = "; NaN and Infinity are no numbers of JSON" if b"NaN" in text or b"Infinity" in text else ""
+        raise InputError(f"{place}: no JSON: {clipped(str(error))}{hint}") from None
 
 
 def _study(folder: Path) -> Page:

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Final
+from types import NoneType
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from hardware_specs.errors import InputError, clipped
+from simulator.metrics import BY_NAME
 from simulator.result import SCHEMA, Energy, Interval, MemoryUse, PoolUse, Provenance, Result
 
 _KEYS: Final = (
@@ -17,7 +19,9 @@ _KEYS: Final = (
     "breakdown", "intervals", "reasons", "warnings", "configuration", "provenance", "scenario_hash", "seed",
     "laws_hash", "silicost_version",
 )  # fmt: skip
-_FLOATS: Final = (int, float, type(None))
+_WORDS: Final = ("kind", "title", "scenario_hash", "laws_hash", "silicost_version")
+_FLOATS: Final = (int, float, NoneType)
+T = TypeVar("T")
 
 
 def is_result(table: object) -> bool:
@@ -39,46 +43,57 @@ def result_from(table: Mapping[str, Any], place: str) -> Result:
         raise InputError(
             f"{place}: schema {clipped(repr(table['schema']))}: this version of silicost reads schema {SCHEMA}"
         )
-    metrics = {
-        name: None if value is None else float(value)
-        for name, value in table.items()
-        if name not in _KEYS and isinstance(value, _FLOATS) and not isinstance(value, bool)
-    }
+    metrics = {name: _metric(name, value, place) for name, value in table.items() if _is_metric(name, value)}
     try:
         return Result(
-            **{name: table[name] for name in ("kind", "title", "scenario_hash", "laws_hash", "silicost_version")},
-            seed=msgspec.convert(table["seed"], int),
-            configuration=msgspec.convert(table["configuration"], dict[str, Any]),
-            metrics=metrics, memory=_memory(table["memory_bytes"]),
-            memory_capacity_bytes=_known(table["memory_capacity_bytes"]), fits=msgspec.convert(table["fits"], bool),
-            energy=Energy(**{name: _known(value) for name, value in table["energy_j"].items()}),
-            bound=msgspec.convert(table["bound"], dict[str, str]),
-            breakdown={name: _known(value) for name, value in table["breakdown"].items()},
-            intervals={
-                name: Interval(**{end: _known(value) for end, value in ends.items()})
-                for name, ends in table["intervals"].items()
-            },
-            provenance=msgspec.convert(table["provenance"], tuple[Provenance, ...]),
-            pools=tuple(map(_pool, table["pools"])),
-            reasons=msgspec.convert(table["reasons"], dict[str, str]),
-            warnings=msgspec.convert(table["warnings"], tuple[str, ...]),
+            **{name: _of(table, name, str) for name in _WORDS},
+            metrics=metrics, seed=_of(table, "seed", int), configuration=_of(table, "configuration", dict[str, Any]),
+            memory=_of(table, "memory_bytes", MemoryUse),
+            memory_capacity_bytes=_of(table, "memory_capacity_bytes", float), fits=_of(table, "fits", bool),
+            energy=_of(table, "energy_j", Energy), bound=_of(table, "bound", dict[str, str]),
+            breakdown=_of(table, "breakdown", dict[str, float]),
+            intervals=_of(table, "intervals", dict[str, Interval]),
+            provenance=_of(table, "provenance", tuple[Provenance, ...]),
+            pools=tuple(map(_pool, _of(table, "pools", tuple[dict[str, Any], ...]))),
+            reasons=_of(table, "reasons", dict[str, str]), warnings=_of(table, "warnings", tuple[str, ...]),
         )  # fmt: skip
-    except (msgspec.ValidationError, TypeError, KeyError, AttributeError, ValueError) as error:
+    except ValueError as error:
         raise InputError(f"{place}: no result of silicost: {clipped(str(error))}") from None
 
 
-def _known(value: float | None) -> float:
-    return math.nan if value is None else msgspec.convert(value, float)
+def _is_metric(name: str, value: object) -> bool:
+    """Keys that other commands add hold no number, or are none of the metrics."""
+    return name not in _KEYS and (name in BY_NAME or (isinstance(value, _FLOATS) and not isinstance(value, bool)))
 
 
-def _memory(table: Mapping[str, float | None]) -> MemoryUse:
-    return MemoryUse(**{name: _known(value) for name, value in table.items() if name != "total"})
+def _metric(name: str, value: object, place: str) -> float | None:
+    if not isinstance(value, _FLOATS) or isinstance(value, bool):
+        raise InputError(f"{place}: {name} is {clipped(repr(value))}; allowed: a number or null")
+    return None if value is None else float(value)
+
+
+def _of(table: Mapping[str, Any], name: str, kind: type[T]) -> T:
+    """The value of a key as a ``kind``, nulls as NaN where a number belongs; a ValueError names the key."""
+    if name not in table:
+        raise ValueError(f"{name} is missing")
+    value = table[name]
+    numbers = kind in (float, MemoryUse, Energy, dict[str, float], dict[str, Interval])
+    try:
+        return msgspec.convert(_nan_for_null(value) if numbers else value, kind)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def _nan_for_null(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _nan_for_null(each) for name, each in value.items()}
+    return math.nan if value is None else value
 
 
 def _pool(table: Mapping[str, Any]) -> PoolUse:
-    words = {name: msgspec.convert(table[name], str) for name in ("name", "device", "device_class", "runtime")}
+    words = {name: _of(table, name, str) for name in ("name", "device", "device_class", "runtime")}
     return PoolUse(
-        **words, count=msgspec.convert(table["count"], int), memory=_memory(table["memory_bytes"]),
-        capacity_bytes=_known(table["memory_capacity_bytes"]), energy_j=_known(table["energy_device_j"]),
-        busy_s=_known(table["busy_s"]),
+        **words, count=_of(table, "count", int), memory=_of(table, "memory_bytes", MemoryUse),
+        capacity_bytes=_of(table, "memory_capacity_bytes", float), energy_j=_of(table, "energy_device_j", float),
+        busy_s=_of(table, "busy_s", float),
     )  # fmt: skip

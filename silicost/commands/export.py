@@ -78,6 +78,8 @@ def export(
         _figures(saved, form, figure, out)
         return
     data = _data(saved, form, table)
+    if out and form is As.PARQUET:
+        _check_ending(out, form)
     if out:
         _write({Path(out): data})
     elif isinstance(data, str):
@@ -98,14 +100,24 @@ def _check_flags(form: As, **given: str) -> None:
             raise InputError(f"--{name} {clipped(text)}: --as {form} has none; it goes with {', '.join(used[name])}")
 
 
+def _check_ending(out: str, form: As) -> None:
+    """Refuse a file whose name says another form than it has.
+
+    Raises:
+        InputError: naming both.
+    """
+    if Path(out).suffix != f".{form}":
+        raise InputError(f"--out {clipped(out)}: must end in .{form} for --as {form}")
+
+
 def _points(folder: Path, form: As, out: str, columns: str, sql: str) -> None:
     """The points of a study, as ``silicost study export`` writes them; the form says what the file is."""
     from silicost.commands.study import export_table
 
     if not out and form is not As.CSV:
         out = str(folder / f"{POINTS}.{form}")
-    if out and Path(out).suffix != f".{form}":
-        raise InputError(f"--out {clipped(out)}: must end in .{form} for --as {form}")
+    if out:
+        _check_ending(out, form)
     export_table(folder, out, columns, sql)
 
 
@@ -182,8 +194,7 @@ def _figures(saved: Saved, form: As, name: str, out: str) -> None:
         if name not in found:
             raise UnknownName("figure", name, found, f"{saved.name} has {', '.join(found)}", "--figure")
         place = Path(out) if out else _beside(saved) / f"{name}.{form}"
-        if place.suffix != f".{form}":
-            raise InputError(f"--out {clipped(out)}: must end in .{form} for --as {form}")
+        _check_ending(str(place), form)
         _write({place: printed(found[name], saved.page.subject, kind)})
         return
     folder = Path(out) if out else _beside(saved) / "figures"

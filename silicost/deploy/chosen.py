@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from hardware_specs.errors import InputError, clipped
+from hardware_specs.files import is_folder
 from simulator.scenario import Plan
 
 _LARGEST: Final = 64 * 1024 * 1024
@@ -58,7 +59,7 @@ class Chosen(NamedTuple):
 
 
 def read_chosen(path: Path, row: int, flags: Mapping[str, Any]) -> Chosen:
-    """The plan in row ``row`` (from 1) of a file.
+    """The plan in row ``row`` (from 1) of a file, or of ``result.json`` in a folder.
 
     Args:
         flags: what a row of ``silicost train --search`` does not say: model, device, global_batch, seq_len, dtype,
@@ -67,6 +68,8 @@ def read_chosen(path: Path, row: int, flags: Mapping[str, Any]) -> Chosen:
     Raises:
         InputError: no such file, no JSON, a row that is not there, or something that no plan is.
     """
+    if is_folder(path):
+        path = path / "result.json"
     try:
         if path.stat().st_size > _LARGEST:
             raise InputError(f"{path}: more than 64 MiB: no result is so large")

@@ -6,7 +6,8 @@ from typing import Any, Final
 
 import msgspec
 
-from hardware_specs.errors import InputError
+from hardware_specs.errors import InputError, clipped
+from simulator.configuration import kind_of
 from simulator.planning.homogeneous import Alone
 from simulator.planning.place import Found, place
 from simulator.planning.rules_of import rule_words
@@ -34,7 +35,10 @@ def placed_result(scenario: Scenario, objective: str) -> tuple[Scenario, Result]
         return _told(place(scenario, work, objective))
     if isinstance(work, TrainStep):
         return _told(place_training(scenario, work, objective))
-    raise InputError("--place: of workload kinds 'inference' and 'training'; this is of another kind")
+    raise InputError(
+        f"--place {clipped(repr(objective))}: of a workload of kind {kind_of(scenario)!r} nothing can be placed "
+        "(allowed: inference, training)"
+    )
 
 
 def _told(found: Found | TrainFound) -> tuple[Scenario, Result]:

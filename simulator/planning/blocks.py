@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from hardware_specs.errors import InputError
+from hardware_specs.errors import InputError, UnknownName
 from simulator.assemble import host_w
 from simulator.compatibility import missing, words_of
 from simulator.devices.priors import idle_w
@@ -332,7 +332,7 @@ def aim_of(objective: str, prepared: Sequence[Prepared]) -> Aim:
         InputError: dollars where a price is not known; another objective.
     """
     if objective not in OBJECTIVES:
-        raise InputError(f"--place {objective!r}: is unknown (allowed: {', '.join(OBJECTIVES)})")
+        raise UnknownName("objective", objective, OBJECTIVES, f"allowed: {', '.join(OBJECTIVES)}", "--place")
     pools = len(prepared)
     if objective in ("latency", "throughput"):
         return plain_aim(pools, objective, flying_of(objective, pools) if objective == "throughput" else np.inf)

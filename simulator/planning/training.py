@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from hardware_specs.errors import DoesNotFit, InputError
+from hardware_specs.errors import DoesNotFit, InputError, UnknownName
 from simulator.placement.alone import best_alone
 from simulator.placement.balance import BALANCED, mixed_training
 from simulator.placement.privacy import check_privacy
@@ -93,7 +93,7 @@ def place_training(scenario: Scenario, work: TrainStep, objective: str) -> Train
         DoesNotFit: nothing fits, or nothing is allowed.
     """
     if objective not in OBJECTIVES:
-        raise InputError(f"--place {objective!r}: is unknown (allowed: {', '.join(OBJECTIVES)})")
+        raise UnknownName("objective", objective, OBJECTIVES, f"allowed: {', '.join(OBJECTIVES)}", "--place")
     bare = msgspec.structs.replace(scenario, rules=(), layers="")
     homogeneous = tuple(_alone(bare, work, pool, objective) for pool in bare.pools)
     tried: list[dict[str, Any]] = []

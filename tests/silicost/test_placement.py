@@ -60,7 +60,7 @@ def test_place_prints_and_writes_the_answer(silicost: Run, scenario: Callable[[s
 def test_an_unknown_objective_is_refused(silicost: Run, scenario: Callable[[str], str]) -> None:
     ran = silicost("run --place speed", scenario(""))
     assert ran.status == 2
-    assert "--place 'speed': is unknown (allowed: latency, throughput, energy, usd)" in ran.err
+    assert "--place: unknown objective 'speed' (allowed: latency, throughput, energy, usd)" in ran.err
     assert silicost("run two-devices --place usd").status == 2
 
 

@@ -48,8 +48,14 @@ def test_keys_of_other_commands_are_no_metrics(results: list[Result]) -> None:
         ({"schema": 2}, "a.json: schema 2: this version of silicost reads schema 1"),
         ({"pools": [{}]}, "a.json: no result of silicost"),
         ({"memory_bytes": {"weights": "many"}}, "a.json: no result of silicost"),
-        ({"energy_j": None}, "a.json: no result of silicost"),
-        ({"intervals": {"tpot_s": {"p10": 1.0}}}, "a.json: no result of silicost"),
+        ({"energy_j": None}, "a.json: no result of silicost: energy_j: Expected `object`"),
+        ({"energy_j": {"node": 1.0}}, "energy_j: Object missing required field `device`"),
+        ({"intervals": {"tpot_s": {"p10": 1.0}}}, "a.json: no result of silicost: intervals: .*missing .* `p2_5`"),
+        ({"intervals": [1]}, "a.json: no result of silicost: intervals: Expected `object`, got `array`"),
+        ({"breakdown": {"gemm": "x"}}, "a.json: no result of silicost: breakdown: Expected `float`, got `str`"),
+        ({"seed": None}, "a.json: no result of silicost: seed: Expected `int`, got `null`"),
+        ({"tpot_s": "</script>"}, "a.json: tpot_s is '</script>'; allowed: a number or null"),
+        ({"tpot_s": True}, "a.json: tpot_s is True; allowed: a number or null"),
     ],
 )
 def test_broken_files_are_refused(change: dict[str, object], message: str, results: list[Result]) -> None:

@@ -57,7 +57,7 @@ def import_model(path: Path, binding: Binding, form: Form = "auto") -> Imported:
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise InputError(
-            f"{clipped(path.name)}: must end in {' or '.join(READERS)}: an ONNX model or torch.export.save"
+            f"{clipped(str(path))}: must end in {' or '.join(READERS)}: an ONNX model or torch.export.save"
         )
     if not is_file(path):
         raise InputError(f"{path}: there is no such file")

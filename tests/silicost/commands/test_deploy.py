@@ -35,6 +35,14 @@ def served(tmp_path: Path, server: str = "vllm", model: str = "llama-3.1-8b", **
     return server_launch(server, read_chosen(path, 1, {}))
 
 
+def test_a_folder_stands_for_the_result_in_it(tmp_path: Path) -> None:
+    path = saved(tmp_path, inference_scenario("llama-3.1-8b", "l40s", batch=8, isl=512, osl=64))
+    assert read_chosen(tmp_path, 1, {}) == read_chosen(path, 1, {})
+    with pytest.raises(InputError, match=r"nothing/result\.json: cannot be read"):
+        (tmp_path / "nothing").mkdir()
+        read_chosen(tmp_path / "nothing", 1, {})
+
+
 def flags(launch: Launch) -> dict[str, str]:
     return {each.flag: each.value for each in launch.settings}
 

@@ -98,6 +98,10 @@ def test_no_browser_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         ("report runs", "it has folders of runs: one, served, swept, two"),
         ("report one --out here", "--out here: must be a file that ends in .html"),
         ("report broken.json", "broken.json: no JSON"),
+        ("report nan.json", "invalid character (byte 5); NaN and Infinity are no numbers of JSON"),
+        (f"report one --out {'x' * 300}.html", "cannot be written (File name too long)"),
+        ("export one --as parquet --out a.csv", "--out a.csv: must end in .parquet for --as parquet"),
+        ("export one", "Missing option '--as'. Choose from: trace, csv, parquet"),
         ("report other.json", "other.json: is JSON of another kind"),
         ("report lone.html", "lone.html: is a page without its data (lone.page.json)"),
         ("report text.txt", "text.txt: is no file that a report is made of"),
@@ -115,10 +119,21 @@ def test_no_browser_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 )  # fmt: skip
 def test_bad_input_is_said(command: str, message: str, runs: Path, refused: Callable[..., str]) -> None:
     Path("broken.json").write_text("{")
+    Path("nan.json").write_text('{"a":NaN}')
     Path("other.json").write_text("{}")
     Path("lone.html").write_text("<html>")
     Path("text.txt").write_text("x")
     assert message in refused(command)
+
+
+def test_a_terminal_obeys_no_name(runs: Path, silicost: Run) -> None:
+    whole = json.loads((runs / "one" / "result.json").read_text())
+    whole["configuration"]["model"] = "a\x1b[31m\u202eb\nc"
+    Path("hostile.json").write_text(json.dumps(whole))
+    out = silicost("compare hostile.json two").out
+    assert "a\N{REPLACEMENT CHARACTER}[31m" in out
+    assert "\x1b" not in out
+    assert "\u202e" not in out
 
 
 def test_a_comparison_in_every_form(runs: Path, silicost: Run) -> None:

@@ -124,7 +124,7 @@ def test_words_and_errors(mixture: Scenario, pools: Make) -> None:
     assert asked["placement"] == "everything on h100-sxm-80gb"
     assert asked["verdict"].startswith("The mixture does not pay: h100-sxm-80gb alone needs")
     assert not own.mixed
-    with pytest.raises(InputError, match="--place 'speed': is unknown"):
+    with pytest.raises(InputError, match="--place: unknown objective 'speed'"):
         placed_result(mixture, "speed")
     bare = tuple(msgspec.structs.replace(pool, usd_per_device_s=None) for pool in mixture.pools)
     with pytest.raises(InputError, match="no price is known for h100-sxm-80gb"):

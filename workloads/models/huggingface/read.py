@@ -39,9 +39,10 @@ def read_config(path: str | Path) -> Architecture:
     text = config.section("text_config") if config.has("text_config") else config
     name = config.text("_name_or_path", default="")
     hf_id = name if re.fullmatch(r"[\w.-]+/[\w.-]+", name) else ""
+    own = file.resolve().parent.name if file.name == "config.json" else file.stem
     arch = msgspec.structs.replace(
         arch,
-        id=(hf_id.rpartition("/")[2] or file.resolve().parent.name).lower(),
+        id=(hf_id.rpartition("/")[2] or own).lower(),
         hf_id=hf_id,
         family=model_type,
         source=f"config.json of {hf_id or config.file}",

@@ -64,6 +64,8 @@ def test_a_file_path_works_and_the_folder_names_the_model(tmp_path: Path) -> Non
     read(folder, config)
     assert read_config(folder / "config.json").id == "my-model"
     assert read_config(str(folder)).hf_id == ""
+    (folder / "config.json").rename(folder / "Narrow.json")
+    assert read_config(folder / "Narrow.json").id == "narrow"
 
 
 def test_real_spelling_of_class_names(tmp_path: Path) -> None:
