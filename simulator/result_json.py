@@ -19,7 +19,6 @@ _KEYS: Final = (
     "breakdown", "intervals", "reasons", "warnings", "configuration", "provenance", "scenario_hash", "seed",
     "laws_hash", "silicost_version",
 )  # fmt: skip
-_WORDS: Final = ("kind", "title", "scenario_hash", "laws_hash", "silicost_version")
 _FLOATS: Final = (int, float, NoneType)
 T = TypeVar("T")
 
@@ -46,7 +45,9 @@ def result_from(table: Mapping[str, Any], place: str) -> Result:
     metrics = {name: _metric(name, value, place) for name, value in table.items() if _is_metric(name, value)}
     try:
         return Result(
-            **{name: _of(table, name, str) for name in _WORDS},
+            kind=_of(table, "kind", str), title=_of(table, "title", str),
+            scenario_hash=_of(table, "scenario_hash", str), laws_hash=_of(table, "laws_hash", str),
+            silicost_version=_of(table, "silicost_version", str),
             metrics=metrics, seed=_of(table, "seed", int), configuration=_of(table, "configuration", dict[str, Any]),
             memory=_of(table, "memory_bytes", MemoryUse),
             memory_capacity_bytes=_of(table, "memory_capacity_bytes", float), fits=_of(table, "fits", bool),
