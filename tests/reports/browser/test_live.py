@@ -154,3 +154,13 @@ def test_live_pages_can_be_read_by_everyone(width: int, card: StudyCard, tmp_pat
     opened.wait("document.querySelectorAll('[data-drawn]').length === document.querySelectorAll('[data-live]').length")
     assert violations(opened, context="#front") == []
     assert opened.ask("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+
+
+def test_still_pictures_stand_until_live_ones_are_drawn(one: Result, tmp_path: Path, open_page: Open) -> None:
+    path = tmp_path / "run.html"
+    path.write_text(render_report([one], "One"), encoding="utf-8")
+    opened = open_page(path, 400)
+    still = "getComputedStyle(document.querySelector('#roofline .still')).display"
+    assert opened.ask(still) != "none"
+    opened.page.locator("#roofline").scroll_into_view_if_needed()
+    opened.wait(f"{still} === 'none'")
