@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reports.numbers import number
+from reports.numbers import number, quantity
 from reports.page_data import Page, page_texts
 from reports.serving import Measured, Objective, ServedCard, ValueCard
 from reports.serving_page import render_served, verdict_of
@@ -145,12 +145,21 @@ def answer_in_words(answer: Answer, objectives: Sequence[Objective]) -> str:
         return "No requests were asked for."
     if not values["completed"]:
         return "No request was answered: all are longer than the context or the cache of a replica, or none was there."
-    return f"{_held(objectives)}{_overload(answer)}"
+    return f"{_held(objectives) if objectives else _how_fast(answer)}{_overload(answer)}"
+
+
+def _how_fast(answer: Answer) -> str:
+    """What holds without objectives: how long requests wait."""
+    kind = "ttft_s" if answer.found.outcome.latencies["ttft_s"].p99 is not None else "e2e_s"
+    middle, last = (latency_of(answer, kind, field, "").value for field in ("p50", "p99"))
+    what = "begin to be answered" if kind == "ttft_s" else "are answered"
+    return (
+        f"Half of the requests {what} within {quantity(middle, 's')}, 99 of 100 within {quantity(last, 's')}; "
+        "an SLO would say whether that is good enough."
+    )
 
 
 def _held(objectives: Sequence[Objective]) -> str:
-    if not objectives:
-        return "No objective was given; --slo says what would be good enough."
     missed = [each for each in objectives if not each.met]
     every = {1: "its objective", 2: "both objectives"}
     unsure = [each for each in objectives if verdict_of(each).endswith("not surely")]

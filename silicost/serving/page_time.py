@@ -27,11 +27,12 @@ def over_time_of(answer: Answer) -> OverTime | None:
     joined = -(-len(end_s) // MOST_BINS)
     ends = np.append(end_s[joined - 1 :: joined], end_s[-1:] if len(end_s) % joined else end_s[:0])
     begins = np.append(0.0, ends[:-1])
-    groups = [Tracks("", _whole(answer, begins, ends, joined))]
-    groups += [
-        Tracks(pool.name if len(answer.series) > 1 else "", _pool(pool, series, joined))
-        for pool, series in zip(answer.fleet.pools, answer.series, strict=True)
-    ]
+    whole = _whole(answer, begins, ends, joined)
+    pools = [_pool(pool, series, joined) for pool, series in zip(answer.fleet.pools, answer.series, strict=True)]
+    groups = [Tracks("", whole + pools[0])]
+    if len(pools) > 1:
+        names = [pool.name for pool in answer.fleet.pools]
+        groups = [Tracks("", whole), *(Tracks(name, tracks) for name, tracks in zip(names, pools, strict=True))]
     return OverTime((begins + ends) / 2.0, width_s * joined, float(ends[-1]), tuple(groups))
 
 
