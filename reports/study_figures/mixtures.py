@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from reports.axis import axis_of
 from reports.figure import Figure
+from reports.numbers import number
 from reports.palette import SERIES, role
 from reports.study import Contest, Curve, Measure, Mixture, StudyCard
 from reports.study_scales import is_log, quiet, set_levels, set_metric
@@ -75,7 +76,7 @@ def _block(card: StudyCard, mixture: Mixture, number: int) -> Block:
         svg = _drawn(mixture, contest, measure, f"mixture-{number}-{place}") if _drawable(contest) else None
         panels.append(Panel(measure.title, contest.verdict, contest.against, svg))
         rows += [
-            Row(measure.title, each.other, f"{each.at:,.3g}", f"{each.low:,.6g} and {each.high:,.6g}",
+            Row(measure.title, each.other, number(each.at), f"{each.low:,.6g} and {each.high:,.6g}",
                 "begins to pay" if each.pays else "ceases to pay")
             for each in contest.crossings
         ]  # fmt: skip

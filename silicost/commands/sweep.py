@@ -343,6 +343,8 @@ def _write_page(asked: Study, stored: reading.Study, found: Summary, report: str
 
 def _verdicts(contests: list[dict[str, Any]]) -> None:
     """Where a mixture pays, and the crossovers."""
+    from reports.numbers import number
+
     for block in contests:
         fixed = ", ".join(f"{name} {value}" for name, value in block["others"].items())
         write_out(f"\nthe mixture along {block['axis']}{f', {fixed}' if fixed else ''}\n")
@@ -352,7 +354,7 @@ def _verdicts(contests: list[dict[str, Any]]) -> None:
                 write_out(f"    against {name}: {words}\n")
             for each in contest["crossings"]:
                 verb = "begins" if each["pays"] else "ceases"
-                write_out(f"    {verb} to pay against {each['other']} at about {each['at']:,.3g}\n")
+                write_out(f"    {verb} to pay against {each['other']} at about {number(each['at'])}\n")
 
 
 def _told(asked: Study, searched: Searched) -> None:
