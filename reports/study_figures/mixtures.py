@@ -63,17 +63,17 @@ def applies(card: StudyCard) -> bool:
 
 def draw(card: StudyCard) -> Markup:
     """A block for each value of the other axes, with a panel for each metric."""
-    blocks = [_block(card, mixture, number) for number, mixture in enumerate(card.mixtures[:MOST_BLOCKS])]
+    blocks = [_block(card, mixture, place) for place, mixture in enumerate(card.mixtures[:MOST_BLOCKS])]
     names = [curve.name for curve in card.mixtures[0].contests[0].curves]
     keys = [Key(name, _role(place)) for place, name in enumerate(names)]
     return render("study_mixtures.html", blocks=blocks, keys=keys, hidden=len(card.mixtures) - len(blocks))
 
 
-def _block(card: StudyCard, mixture: Mixture, number: int) -> Block:
+def _block(card: StudyCard, mixture: Mixture, block: int) -> Block:
     panels, rows = [], []
     for place, contest in enumerate(mixture.contests):
         measure = card.metrics[contest.measure]
-        svg = _drawn(mixture, contest, measure, f"mixture-{number}-{place}") if _drawable(contest) else None
+        svg = _drawn(mixture, contest, measure, f"mixture-{block}-{place}") if _drawable(contest) else None
         panels.append(Panel(measure.title, contest.verdict, contest.against, svg))
         rows += [
             Row(measure.title, each.other, number(each.at), f"{each.low:,.6g} and {each.high:,.6g}",
