@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from simulator.display import frame_of, html_of
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -114,12 +116,8 @@ class Scorecard:
 
     def to_pandas(self) -> pd.DataFrame:
         """Numbers by name in SI units: value, ends of the 80% interval (NaN: none), why there is no value."""
-        from reports.notebook import frame_of
+        return frame_of(self)
 
-        return frame_of("scorecard", self)
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        from reports.notebook import subject_html
-
-        return subject_html("scorecard", self)
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows; None (text) where no room above has said how."""
+        return html_of(self)

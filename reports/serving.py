@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from reports.calibration import Group
 from reports.numbers import Cell, number, unit_of, whole
+from simulator.display import frame_of, html_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -259,12 +260,8 @@ class ServedCard:
 
     def to_pandas(self) -> pd.DataFrame:
         """Numbers by name in SI units: value, ends of the 80% interval (NaN: none), why there is no value."""
-        from reports.notebook import frame_of
+        return frame_of(self)
 
-        return frame_of("served", self)
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        from reports.notebook import subject_html
-
-        return subject_html("served", self)
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows; None (text) where no room above has said how."""
+        return html_of(self)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from reports.calibration import Group
 from reports.numbers import metric_of, quantity
+from simulator.display import frame_of, html_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -270,15 +271,11 @@ class StudyCard:
 
     def to_pandas(self) -> pd.DataFrame:
         """Numbers by name in SI units: value, ends of the 80% interval (NaN: none), why there is no value."""
-        from reports.notebook import frame_of
+        return frame_of(self)
 
-        return frame_of("study", self)
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        from reports.notebook import subject_html
-
-        return subject_html("study", self)
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows; None (text) where no room above has said how."""
+        return html_of(self)
 
     laws_hash: str = ""
 

@@ -13,6 +13,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from silicost.notebooks import register
+
+register()
+
 _PUBLIC = {
     "simulate": "simulator.simulate",
     "inference_scenario": "silicost.scenarios",
@@ -39,9 +43,6 @@ def __dir__() -> list[str]:
 
 def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
-        from silicost.notebooks import register
-
-        register()
         return getattr(import_module(_PUBLIC[name]), name)
     if name == "__version__":
         from hardware_specs.version import package_version

@@ -69,8 +69,9 @@ def recommend(
     from silicost.recommend.answer import json_of
     from silicost.recommend.answer import recommend as answer
     from silicost.recommend.files import load_questions
-    from silicost.recommend.output import rows_of, show, verdict, write_files, write_report
+    from silicost.recommend.output import rows_of, show, write_files, write_report
     from silicost.recommend.question import Question, question_of
+    from silicost.recommend.words import verdict
 
     typed = {
         name: given[name]

@@ -11,33 +11,11 @@ from hardware_specs.files import write_texts
 from reports.numbers import quantity
 from silicost.output import json_text, print_table, write_out
 from silicost.recommend.answer import Recommendation, json_of
-from silicost.recommend.candidates import Candidate, against_first, headroom
-from simulator.metrics import BY_NAME
+from silicost.recommend.candidates import against_first, headroom
+from silicost.recommend.words import REASONS, asked_in_words, dimension_of, plan_in_words, verdict
 
 SHOWN: Final = 10
 """Candidates and losers that a table has; JSON and CSV have all."""
-REASONS: Final = {
-    "dtype": "cannot compute in the format", "runtime": "no runtime", "memory": "does not fit", "slo": "breaks the SLO",
-    "budget": "beyond the budget", "price": "no price", "bound": "too slow at its peak rate",
-    "screened": "not among the finalists", "plan": "no plan", "compatibility": "does not run there",
-}  # fmt: skip
-"""Codes of losers in words."""
-_DIMENSIONS: Final = {"device_j": "j"}
-
-
-def verdict(found: Recommendation) -> str:
-    """The answer in one sentence."""
-    asked = found.asked
-    name = f"{asked.name}: " if asked.name else ""
-    if not found.ranked:
-        nearest = found.losers[0] if found.losers else None
-        said = f"; nearest is {nearest.device}: {nearest.why}" if nearest is not None else ""
-        return f"{name}no device does it{said}"
-    first = found.ranked[0]
-    text = f"{name}{_devices(first)} ({first.device.device_class}): {_value(found, first)}"
-    if found.chance is not None:
-        text += f"; beats {found.ranked[1].device.id} with a chance of {found.chance:.0%}"
-    return text
 
 
 def show(found: Recommendation) -> None:
@@ -125,36 +103,6 @@ def write_report(path: Path, found: Sequence[Recommendation], title: str) -> Non
     write_recommendation(path, card_of(found, title))
 
 
-def _devices(each: Candidate) -> str:
-    return f"{each.count} x {each.device.id}" if each.count > 1 else each.device.id
-
-
-def _dimension(metric: str) -> str:
-    return BY_NAME[metric].dimension if metric in BY_NAME else _DIMENSIONS.get(metric, "")
-
-
-def _value(found: Recommendation, each: Candidate) -> str:
-    metric = found.asked.metric
-    value = each.metrics[metric]
-    assert value is not None
-    text = f"{metric} {quantity(value, _dimension(metric))}"
-    if each.interval is None:
-        return text
-    low, high = (quantity(end, _dimension(metric)) for end in each.interval)
-    return f"{text} (80% from {low} to {high})"
-
-
-def asked_in_words(found: Recommendation) -> str:
-    """The question in a line."""
-    asked = found.asked
-    work = {
-        "inference": f"{asked.isl} tokens in, {asked.osl} out",
-        "traffic": f"{asked.rate:g} requests/s of {asked.isl} tokens in, {asked.osl} out",
-        "training": f"steps of {asked.global_batch} x {asked.seq_len} tokens",
-    }[asked.kind]
-    return f"{asked.model}, {work}{f', {asked.slo}' if asked.slo else ''}: by {asked.metric}"
-
-
 def _line(found: Recommendation, place: int) -> dict[str, str]:
     asked, each = found.asked, found.ranked[place]
     metric, value = asked.metric, each.metrics[asked.metric]
@@ -165,25 +113,11 @@ def _line(found: Recommendation, place: int) -> dict[str, str]:
     compared = chances is not None and place < len(chances.best)
     return {
         "": str(place + 1), "device": each.device.id, "class": each.device.device_class, "devices": str(each.count),
-        "plan": plan_in_words(each), metric: quantity(value, _dimension(metric)),
-        "80% from": quantity(ends[0], _dimension(metric)) if ends else "-",
-        "80% to": quantity(ends[1], _dimension(metric)) if ends else "-",
+        "plan": plan_in_words(each), metric: quantity(value, dimension_of(metric)),
+        "80% from": quantity(ends[0], dimension_of(metric)) if ends else "-",
+        "80% to": quantity(ends[1], dimension_of(metric)) if ends else "-",
         "best with": f"{chances.best[place]:.0%}" if chances is not None and compared else "-",
         "USD/h": "-" if each.usd_per_hour is None else f"{each.usd_per_hour:.4g}", "price": each.price_origin or "-",
         "rated": quantity(each.rated_w, "w"), "memory": f"{each.memory_bytes / each.usable_bytes:.0%}",
         "left to the SLO": ", ".join(f"{name} {share:.0%}" for name, share in left.items()) or "-",
     }  # fmt: skip
-
-
-def plan_in_words(each: Candidate) -> str:
-    """How the work is cut: "tp 2, batch 16"."""
-    plan = each.plan
-    words = [f"{key} {plan[key]}" for key in ("tp", "pp", "dp", "cp", "ep") if plan.get(key, 1) != 1]
-    words += [f"zero {plan['zero']}"] if "zero" in plan else []
-    words += [f"micro {plan['micro_batch']}"] if "micro_batch" in plan else []
-    words += [f"recompute {plan['recompute']}"] if plan.get("recompute", "none") != "none" else []
-    if "replicas" in each.more:
-        words.insert(0, f"{each.more['replicas']} replicas")
-    elif "batch" in plan:
-        words.append(f"batch {plan['batch']}")
-    return ", ".join(words) or "-"

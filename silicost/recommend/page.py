@@ -16,8 +16,8 @@ from reports.study import Bound, Measure, measure_of
 from silicost import __version__
 from silicost.recommend.answer import Recommendation
 from silicost.recommend.candidates import Candidate, Designs, against_first, headroom
-from silicost.recommend.output import REASONS, asked_in_words, plan_in_words, verdict
 from silicost.recommend.question import Limit, Question
+from silicost.recommend.words import REASONS, asked_in_words, plan_in_words, verdict
 from simulator.identity import laws_hash
 
 _ACROSS: Final = {"inference": ("tpot_s", "ttft_s"), "traffic": ("tpot_s", "ttft_s"), "training": ("step_time_s",)}

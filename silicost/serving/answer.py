@@ -31,6 +31,7 @@ from silicost.serving.stages import Asked, Pipeline, Placed, pipeline_of, place
 from silicost.serving.tables import FleetTable, TenantTable, TrafficTable
 from silicost.serving.warm_up import warm_up_notes
 from simulator.checks import check_count
+from simulator.display import frame_of, html_of
 from simulator.serving.fleet import FleetServed, Outage, serve_fleet
 from simulator.serving.fleet_outcome import (
     FleetOutcome,
@@ -95,15 +96,11 @@ class Answer:
 
     def to_pandas(self) -> pd.DataFrame:
         """Numbers of the run by name in SI units with their 80% intervals; ``requests`` has each request."""
-        from silicost.serving.page import card_of
+        return frame_of(self)
 
-        return card_of(self).to_pandas()
-
-    def _repr_html_(self) -> str:
+    def _repr_html_(self) -> str | None:
         """What a notebook shows."""
-        from silicost.serving.page import card_of
-
-        return card_of(self)._repr_html_()
+        return html_of(self)
 
 
 def shipped_fleets() -> tuple[str, ...]:

@@ -31,8 +31,8 @@ from simulator.checks import LARGEST, check_count
 from simulator.prepared import Prepared
 from simulator.steps.pricing import price_graphs
 from workloads.graph import GraphBuilder
-from workloads.lowering.layers import Tokens
 from workloads.lowering.training import layer_operators
+from workloads.lowering.writer import Tokens
 from workloads.models.architecture import Architecture
 from workloads.operator_record import Operator
 from workloads.operators import gemm

@@ -7,8 +7,9 @@ from typing import Literal
 
 from workloads import operators as op
 from workloads.graph import Graph, GraphBuilder
-from workloads.lowering.layers import LayerWriter, Tokens
+from workloads.lowering.layers import LayerWriter
 from workloads.lowering.plan import Lowering, part
+from workloads.lowering.writer import Tokens
 from workloads.models.architecture import Architecture
 from workloads.operators import OpKind
 

@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from hardware_specs.dtypes import BITS
 from workloads import operators as op
-from workloads.graph import GraphBuilder
-from workloads.lowering.plan import Lowering, part, shares_sequences
+from workloads.lowering.plan import part, shares_sequences
 from workloads.lowering.short_convolution import short_convolution
-from workloads.models.architecture import Architecture, Attention, Experts, FeedForward, LayerGroup, StateSpace
+from workloads.lowering.writer import ProductWriter, Tokens
+from workloads.models.architecture import Attention, Experts, FeedForward, LayerGroup, StateSpace
 from workloads.models.parameters import rank_of
 from workloads.operators import Operator, OpKind
-
-
-@dataclass(frozen=True, slots=True)
-class Tokens:
-    """What passes through a layer: ``batch`` sequences of ``q_len`` new tokens, each with ``kv_len`` visible."""
-
-    batch: float
-    q_len: float
-    kv_len: float
-
-    @property
-    def rows(self) -> float:
-        """Rows of every matrix product: new tokens of the whole batch."""
-        return self.batch * self.q_len
 
 
 def absorbs(a: Attention, q_len: float, kv_len: float) -> bool:
@@ -41,14 +26,8 @@ def absorbs(a: Attention, q_len: float, kv_len: float) -> bool:
     return q_len == 1.0 or absorbed < kv_len * unfold + pairs * (a.head_dim + a.value_dim)
 
 
-class LayerWriter:
+class LayerWriter(ProductWriter):
     """Writes the operators of layers into a ``GraphBuilder``, one device's share of each."""
-
-    def __init__(self, builder: GraphBuilder, arch: Architecture, tokens: Tokens, how: Lowering) -> None:
-        self.builder, self.arch, self.tokens, self.how = builder, arch, tokens, how
-        self.dtype = how.precision.attention
-        self.whole_rows = tokens.rows * how.sharding.whole_share
-        """Rows of what is not cut across widths."""
 
     def layer(self, group: LayerGroup) -> None:
         """One layer of ``group``: norm, mixers, reduction, norm, MLP, reduction.
@@ -68,7 +47,7 @@ class LayerWriter:
             if group.ssm is not None:
                 self._ssm(group.ssm) if group.ssm.scans else short_convolution(self, group.ssm)
             if group.attention is not None and group.ssm is not None:
-                self._add(op.elementwise("mixers.add", self.whole_rows, self.arch.hidden, self.dtype))
+                self.add(op.elementwise("mixers.add", self.whole_rows, self.arch.hidden, self.dtype))
             if not group.parallel or group.mlp is None:
                 self._all_reduce(f"{mixer}.all_reduce", gathers=not self._keeps_tokens(group))
             if behind > 0:
@@ -82,7 +61,7 @@ class LayerWriter:
             else:
                 self._mlp(group.mlp)
             if group.parallel and branches == 2:
-                self._add(op.elementwise("mlp.add", self.whole_rows, self.arch.hidden, self.dtype))
+                self.add(op.elementwise("mlp.add", self.whole_rows, self.arch.hidden, self.dtype))
             if isinstance(group.mlp, Experts):
                 self._join_experts(group.mlp, group.parallel and branches == 2)
             else:
@@ -93,76 +72,17 @@ class LayerWriter:
         for extra in range(behind):
             self._plain_norm(f"extra.norm{extra}")
 
-    def _add(self, operator: Operator) -> int:
-        return self.builder.add(operator)
-
-    def gemm(
-        self, name: str, n: float, k: float, *, rows: float | None = None, batch: float = 1.0, again: bool = False,
-        whole_rows: bool = True,
-    ) -> None:  # fmt: skip
-        """A product of activations with a weight matrix [n, k] in the run's weight format.
-
-        Args:
-            again: the product before has the same input.
-            whole_rows: the input comes from a kernel that has each row at once, and so its largest value.
-        """
-        p, m = self.how.precision, self.tokens.rows if rows is None else rows
-        if p.quantize and not again:
-            self._quantise(name, m, k * batch, whole_rows)
-        product = op.gemm(
-            name, m, n, k, p.compute, batch=batch, weight_bits=p.stack_bits, dequantize=p.stack_dequantize,
-            activation_dtype=p.attention,
-        )  # fmt: skip
-        if p.sparse_gain > 1.0:
-            product = op.skipping(product, p.sparse_gain, p.sparse_reached)
-        if p.quantize:
-            product = replace(product, read_bytes=product.read_bytes * BITS[p.compute] / BITS[p.attention])
-        self._add(product)
-
-    def _quantise(self, name: str, rows: float, cols: float, whole_rows: bool) -> None:
-        """Quantisation of the input of a product, unless the kernel that makes the input does it on the way.
-
-        Scales that are known before can be applied anywhere, those of a row only by a kernel that has all of it.
-        """
-        p = self.how.precision
-        dynamic = p.quantize == "dynamic"
-        if self.how.fused("quantize") and (whole_rows or not dynamic):
-            return
-        bits = float(BITS[p.compute])
-        self._add(op.quantisation(f"{name}.quantize", rows, cols, self.dtype, bits=bits, dynamic=dynamic))
-
-    def linear(
-        self, name: str, parts: Mapping[str, tuple[float, int]], k: float, whole: int, *, again: bool = False,
-        whole_rows: bool = True,
-    ) -> None:  # fmt: skip
-        """Matrices of ``k`` columns that multiply one input, as one product; of low rank a product with all first
-        factors (and what stays whole), then one with each second factor.
-
-        Args:
-            parts: rows of each matrix on this device, and in the model.
-            whole: columns in the model.
-        """
-        ranks = {key: rank_of(rows, whole, self.arch.low_rank) for key, (_, rows) in parts.items()}
-        first = sum(float(ranks[key]) or own for key, (own, _) in parts.items())
-        if not any(ranks.values()):
-            self.gemm(name, first, k, again=again, whole_rows=whole_rows)
-            return
-        self.gemm(f"{name}.first", first, k, again=again, whole_rows=whole_rows)
-        for key, rank in ranks.items():
-            if rank:
-                self.gemm(f"{name}.second{f'.{key}' if len(parts) > 1 else ''}", parts[key][0], rank, whole_rows=False)
-
     def _norm(self, name: str) -> None:
         """A norm that a residual addition goes before, fused into it or an operator of its own."""
         if self.how.fused("residual_norm"):
             self._plain_norm(name, residual=True)
             return
-        self._add(op.elementwise(name + ".residual", self.whole_rows, self.arch.hidden, self.dtype))
+        self.add(op.elementwise(name + ".residual", self.whole_rows, self.arch.hidden, self.dtype))
         self._plain_norm(name)
 
     def _plain_norm(self, name: str, residual: bool = False) -> None:
         bias = self.arch.norm == "layernorm" and self.arch.norm_bias
-        self._add(op.norm(name, self.whole_rows, self.arch.hidden, self.dtype, residual=residual, bias=bias))
+        self.add(op.norm(name, self.whole_rows, self.arch.hidden, self.dtype, residual=residual, bias=bias))
 
     def _keeps_tokens(self, group: LayerGroup) -> bool:
         """Whether the rows that a sequence parallel rank has go to the experts as they are, not gathered before."""
@@ -178,13 +98,11 @@ class LayerWriter:
             return
         size = self.tokens.rows * (cols or self.arch.hidden) * self.how.precision.activation_bytes
         if self.how.sharding.sequence and not cols:
-            self._add(
-                op.collective(name.replace("all_reduce", "reduce_scatter"), OpKind.REDUCE_SCATTER, size, tp, "tp")
-            )
+            self.add(op.collective(name.replace("all_reduce", "reduce_scatter"), OpKind.REDUCE_SCATTER, size, tp, "tp"))
             if gathers:
-                self._add(op.collective(name.replace("all_reduce", "all_gather"), OpKind.ALL_GATHER, size, tp, "tp"))
+                self.add(op.collective(name.replace("all_reduce", "all_gather"), OpKind.ALL_GATHER, size, tp, "tp"))
             return
-        self._add(op.collective(name, OpKind.ALL_REDUCE, size, tp, "tp"))
+        self.add(op.collective(name, OpKind.ALL_REDUCE, size, tp, "tp"))
 
     def _join_experts(self, e: Experts, with_attention: bool) -> None:
         """Give every tp rank all rows of an expert layer.
@@ -198,7 +116,7 @@ class LayerWriter:
             self._all_reduce("moe.all_reduce")
         elif s.tp > 1:
             size = self.tokens.rows * self.arch.hidden * self.how.precision.activation_bytes
-            self._add(op.collective("moe.all_gather", OpKind.ALL_GATHER, size, s.tp, "tp"))
+            self.add(op.collective("moe.all_gather", OpKind.ALL_GATHER, size, s.tp, "tp"))
 
     def _attention(self, a: Attention) -> None:
         tp, hidden = self.how.sharding.tp, self.arch.hidden
@@ -217,12 +135,12 @@ class LayerWriter:
                 self.linear(f"attention.{key}", {key: own}, hidden, hidden, again=key != "q")
         rows = self.tokens.rows
         if a.qk_norm:
-            self._add(op.norm("attention.qk_norm", rows * (heads + kv_heads), a.head_dim, self.dtype))
+            self.add(op.norm("attention.qk_norm", rows * (heads + kv_heads), a.head_dim, self.dtype))
         if a.rotary and not self.how.fused("rope"):
-            self._add(op.rope("attention.rope", rows, q + kv, self.dtype))
+            self.add(op.rope("attention.rope", rows, q + kv, self.dtype))
         self.scores(a)
         if a.out_gate:
-            self._add(op.activation("attention.gate", rows, gate, self.dtype, gated=True))
+            self.add(op.activation("attention.gate", rows, gate, self.dtype, gated=True))
         self._attention_out(a, heads)
 
     def _attention_out(self, a: Attention, heads: float) -> None:
@@ -245,9 +163,9 @@ class LayerWriter:
         if by_sequence:
             heads, batch = float(a.heads), max(batch / tp, 1.0)
             size = t.rows * a.heads * a.head_dim * p.activation_bytes / tp
-            self._add(op.collective("attention.to_sequences", OpKind.ALL_TO_ALL, size, tp, "tp"))
+            self.add(op.collective("attention.to_sequences", OpKind.ALL_TO_ALL, size, tp, "tp"))
         if a.kind == "mla":
-            self._add(
+            self.add(
                 op.mla_decode(
                     "attention.scores", t.kv_len, heads, a.kv_lora, a.rope_dim, batch=t.batch, q_len=t.q_len,
                     dtype=p.attention, kv_bits=p.kv_bits,
@@ -259,12 +177,12 @@ class LayerWriter:
             dtype=p.attention, kv_bits=p.kv_bits, causal=a.causal, window=a.window,
         )  # fmt: skip
         if self.how.fused("flash"):
-            self._add(fused)
+            self.add(fused)
         else:
             self._unfused(a, fused, batch, heads, kv_heads)
         if by_sequence:
             size = t.rows * a.heads * a.value_dim * p.activation_bytes / tp
-            self._add(op.collective("attention.to_heads", OpKind.ALL_TO_ALL, size, tp, "tp"))
+            self.add(op.collective("attention.to_heads", OpKind.ALL_TO_ALL, size, tp, "tp"))
 
     def _unfused(self, a: Attention, fused: Operator, batch: float, heads: float, kv_heads: float) -> None:
         """Attention that writes the score matrix, normalises it and reads it back, masked half included."""
@@ -274,24 +192,24 @@ class LayerWriter:
         cached = batch * keys * kv_heads * p.kv_bits / 8.0
         scores = each * t.q_len * keys * p.activation_bytes
         product = op.gemm("attention.qk", t.q_len, keys, a.head_dim, p.attention, batch=each, weights=False)
-        self._add(replace(product, kind=OpKind.BATCHED_GEMM, read_bytes=queries + cached * a.head_dim))
-        self._add(op.softmax("attention.softmax", each * t.q_len, keys, p.attention))
+        self.add(replace(product, kind=OpKind.BATCHED_GEMM, read_bytes=queries + cached * a.head_dim))
+        self.add(op.softmax("attention.softmax", each * t.q_len, keys, p.attention))
         product = op.gemm("attention.pv", t.q_len, a.value_dim, keys, p.attention, batch=each, weights=False)
-        self._add(replace(product, kind=OpKind.BATCHED_GEMM, read_bytes=scores + cached * a.value_dim))
+        self.add(replace(product, kind=OpKind.BATCHED_GEMM, read_bytes=scores + cached * a.value_dim))
 
     def _mla(self, a: Attention) -> None:
         tp, hidden, t, p = self.how.sharding.tp, self.arch.hidden, self.tokens, self.how.precision
         heads, nope = part(a.heads, tp), a.head_dim - a.rope_dim
         if a.q_lora:
             self.gemm("attention.q_a", a.q_lora, hidden)
-            self._add(op.norm("attention.q_a_norm", t.rows, a.q_lora, self.dtype))
+            self.add(op.norm("attention.q_a_norm", t.rows, a.q_lora, self.dtype))
             self.gemm("attention.q_b", heads * a.head_dim, a.q_lora)
         else:
             self.linear("attention.q_b", {"": (heads * a.head_dim, a.heads * a.head_dim)}, hidden, hidden)
         self.gemm("attention.kv_a", a.kv_lora + a.rope_dim, hidden, again=True)
-        self._add(op.norm("attention.kv_a_norm", t.rows, a.kv_lora, self.dtype))
+        self.add(op.norm("attention.kv_a_norm", t.rows, a.kv_lora, self.dtype))
         if not self.how.fused("rope"):
-            self._add(op.rope("attention.rope", t.rows, (heads + 1) * a.rope_dim, self.dtype))
+            self.add(op.rope("attention.rope", t.rows, (heads + 1) * a.rope_dim, self.dtype))
         if absorbs(a, t.q_len, t.kv_len):
             self.gemm("attention.absorb_k", a.kv_lora, nope, rows=t.rows, batch=heads)
             self.scores(a)
@@ -305,7 +223,7 @@ class LayerWriter:
                 "attention.scores", seen.q_len, seen.kv_len, own, own, a.head_dim, batch=t.batch,
                 value_dim=a.value_dim, dtype=p.attention, kv_bits=8.0 * p.activation_bytes, causal=a.causal,
             )  # fmt: skip
-            self._add(replace(wide, kind=OpKind.MLA_PREFILL))
+            self.add(replace(wide, kind=OpKind.MLA_PREFILL))
         self._attention_out(a, heads)
 
     def _mlp(self, mlp: FeedForward, name: str = "mlp") -> None:
@@ -318,7 +236,7 @@ class LayerWriter:
             for key, own in part_of.items():
                 self.linear(f"{name}.{key}", {key: own}, hidden, hidden, again=mlp.gated and key == "up")
         if not self.how.fused("activation"):
-            self._add(op.activation(f"{name}.activation", rows, inner, self.dtype, gated=mlp.gated))
+            self.add(op.activation(f"{name}.activation", rows, inner, self.dtype, gated=mlp.gated))
         made = not self.how.fused("activation")
         self.linear(f"{name}.down", {"": (float(hidden), hidden)}, inner, mlp.width, whole_rows=made)
 
@@ -331,27 +249,27 @@ class LayerWriter:
         the sums of their results.
         """
         p, s, hidden, rows = self.how.precision, self.how.sharding, self.arch.hidden, self.tokens.rows
-        self._add(op.gemm("moe.router", rows, e.count, hidden, p.attention))
-        self._add(op.softmax("moe.top_k", rows, e.count, "fp32"))
+        self.add(op.gemm("moe.router", rows, e.count, hidden, p.attention))
+        self.add(op.softmax("moe.top_k", rows, e.count, "fp32"))
         own = rows / s.tp if s.sends_tokens else rows
         joined = s.etp if s.etp > 1 else 1
         size = own * e.top_k * hidden * p.activation_bytes
         if s.ep > 1:
-            self._add(op.collective("moe.dispatch", OpKind.ALL_TO_ALL, size, s.ep, "ep"))
+            self.add(op.collective("moe.dispatch", OpKind.ALL_TO_ALL, size, s.ep, "ep"))
         if joined > 1:
-            self._add(op.collective("moe.all_gather.experts", OpKind.ALL_GATHER, size * joined, joined, "etp"))
+            self.add(op.collective("moe.all_gather.experts", OpKind.ALL_GATHER, size * joined, joined, "etp"))
         self._routed(e, own * s.ep * joined)
         if joined > 1:
-            self._add(op.collective("moe.reduce_scatter.experts", OpKind.REDUCE_SCATTER, size * joined, joined, "etp"))
+            self.add(op.collective("moe.reduce_scatter.experts", OpKind.REDUCE_SCATTER, size * joined, joined, "etp"))
         if s.ep > 1:
-            self._add(op.collective("moe.combine", OpKind.ALL_TO_ALL, size, s.ep, "ep"))
-        self._add(op.elementwise("moe.weighted_sum", own, hidden, self.dtype, inputs=int(self._passed(e))))
+            self.add(op.collective("moe.combine", OpKind.ALL_TO_ALL, size, s.ep, "ep"))
+        self.add(op.elementwise("moe.weighted_sum", own, hidden, self.dtype, inputs=int(self._passed(e))))
         beside = e.shared_width + e.dense_width
         if beside:
             self._mlp(FeedForward(beside, e.gated), "moe.shared")
             if e.shared_gate:
-                self._add(op.gemm("moe.shared.scale", rows, 1.0, hidden, p.attention))
-            self._add(op.elementwise("moe.shared.add", rows, hidden, self.dtype))
+                self.add(op.gemm("moe.shared.scale", rows, 1.0, hidden, p.attention))
+            self.add(op.elementwise("moe.shared.add", rows, hidden, self.dtype))
 
     def _passed(self, e: Experts) -> float:
         """Experts that each token passes."""
@@ -382,15 +300,15 @@ class LayerWriter:
         if not into and not back:
             whole = call("moe.experts", width, hidden, projections, projections - int(fused), passed)
             narrow = (1.0 - BITS[p.compute] / BITS[p.attention]) if p.quantize else 0.0
-            self._add(replace(whole, read_bytes=whole.read_bytes - narrow * rows * hidden * p.activation_bytes))
+            self.add(replace(whole, read_bytes=whole.read_bytes - narrow * rows * hidden * p.activation_bytes))
             return
         ins = projections - 1
-        self._add(call("moe.experts.in.first", ins * float(into), hidden, 1, 1, passed))
+        self.add(call("moe.experts.in.first", ins * float(into), hidden, 1, 1, passed))
         for number in range(ins):
-            self._add(call(f"moe.experts.in.second{number}", width, into, 1, 1, 1.0))
-        self._add(op.activation("moe.experts.activation", rows, width, self.dtype, gated=e.gated))
-        self._add(call("moe.experts.out.first", back, width, 1, 1, 1.0))
-        self._add(call("moe.experts.out.second", hidden, back, 1, 1, 1.0))
+            self.add(call(f"moe.experts.in.second{number}", width, into, 1, 1, 1.0))
+        self.add(op.activation("moe.experts.activation", rows, width, self.dtype, gated=e.gated))
+        self.add(call("moe.experts.out.first", back, width, 1, 1, 1.0))
+        self.add(call("moe.experts.out.second", hidden, back, 1, 1, 1.0))
 
     def _ssm(self, s: StateSpace) -> None:
         """Mamba 1 where ``dt_rank`` is set, else Mamba 2 or the gated delta rule, which has a gate per head more.
@@ -404,22 +322,22 @@ class LayerWriter:
         mixed = inner + (2.0 * groups * s.state if mamba2 else 0.0)
         own = inner + (mixed + heads * (2.0 if s.delta else 1.0) if mamba2 else inner)
         self.linear("ssm.in", {"": (own, _ssm_rows(s))}, hidden, hidden)
-        self._add(op.causal_convolution("ssm.conv", t.q_len, mixed, s.conv, self.dtype, batch=t.batch))
+        self.add(op.causal_convolution("ssm.conv", t.q_len, mixed, s.conv, self.dtype, batch=t.batch))
         if not mamba2:
             narrow = s.dt_rank + 2.0 * s.state
             self.gemm("ssm.x", narrow, inner)
             self._all_reduce("ssm.x.all_reduce", narrow)
             self.gemm("ssm.dt", inner, s.dt_rank)
-        self._add(
+        self.add(
             op.ssm_scan(
                 "ssm.scan", t.q_len, inner, s.state, self.dtype, batch=t.batch, heads=heads,
                 groups=groups if mamba2 else 1.0,
             )
         )  # fmt: skip
         if not self.how.fused("activation"):
-            self._add(op.activation("ssm.gate", t.rows, inner, self.dtype, gated=True))
+            self.add(op.activation("ssm.gate", t.rows, inner, self.dtype, gated=True))
         if mamba2:
-            self._add(op.norm("ssm.gate_norm", t.rows, inner, self.dtype))
+            self.add(op.norm("ssm.gate_norm", t.rows, inner, self.dtype))
         self.linear("ssm.out", {"": (float(hidden), hidden)}, inner, s.inner)
 
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from workloads import operators as op
 from workloads.lowering.plan import part
+from workloads.lowering.writer import ProductWriter
 from workloads.models.architecture import StateSpace
 
-if TYPE_CHECKING:
-    from workloads.lowering.layers import LayerWriter
 
-
-def short_convolution(writer: LayerWriter, s: StateSpace) -> None:
+def short_convolution(writer: ProductWriter, s: StateSpace) -> None:
     """[B, C, x] = W u, out = W' (C * conv(B * x)); channels are cut over tp.
 
     The gates are passes of their own unless the runtime fuses activations.
@@ -23,10 +19,10 @@ def short_convolution(writer: LayerWriter, s: StateSpace) -> None:
     writer.linear("ssm.in", {"": (3.0 * inner, 3 * s.inner)}, hidden, hidden)
     gates = not how.fused("activation")
     if gates:
-        writer.builder.add(op.elementwise("ssm.gate_in", tokens.rows, inner, writer.dtype))
-    writer.builder.add(
+        writer.add(op.elementwise("ssm.gate_in", tokens.rows, inner, writer.dtype))
+    writer.add(
         op.causal_convolution("ssm.conv", tokens.q_len, inner, s.conv, writer.dtype, batch=tokens.batch)
     )  # fmt: skip
     if gates:
-        writer.builder.add(op.elementwise("ssm.gate_out", tokens.rows, inner, writer.dtype))
+        writer.add(op.elementwise("ssm.gate_out", tokens.rows, inner, writer.dtype))
     writer.linear("ssm.out", {"": (float(hidden), hidden)}, inner, s.inner)

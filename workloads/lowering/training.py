@@ -18,9 +18,10 @@ from workloads import operators as op
 from workloads.graph import Graph, GraphBuilder
 from workloads.lowering.casts import backward_with_casts, with_casts, written_layers
 from workloads.lowering.inference import write_embedding
-from workloads.lowering.layers import LayerWriter, Tokens
+from workloads.lowering.layers import LayerWriter
 from workloads.lowering.plan import Lowering, part
 from workloads.lowering.recompute import pieces_of, policy_of, running_again
+from workloads.lowering.writer import Tokens
 from workloads.models.architecture import Architecture, LayerGroup
 from workloads.operators import Operator, OpKind
 
