@@ -11,6 +11,7 @@ from hardware_specs.errors import DoesNotFit
 from hardware_specs.files import write_texts
 from reports.numbers import Cell, cell_of, quantity
 from silicost.fixes import cheapest_fix
+from silicost.nearby import with_nearby
 from silicost.output import Format, csv_text, print_json, print_table, write_out
 from simulator.metrics import BY_NAME
 from simulator.result import Interval, Result
@@ -52,7 +53,7 @@ def answer(
     result, remarks = noted(simulate(scenario, timeline=bool(out)), scenario)
     follows = more(result) if more else None
     if out:
-        write_files(Path(out), [result], result.title, lead, follows)
+        write_files(Path(out), [with_nearby(result, scenario)], result.title, lead, follows)
     show(result, how, follows)
     warn(result)
     tell(remarks)

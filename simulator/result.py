@@ -145,7 +145,8 @@ class Result(msgspec.Struct, frozen=True):
     ``memory`` and ``memory_capacity_bytes`` are those of the fullest device of all ``pools``; ``fits`` is about all.
     ``metrics`` holds numbers by documented name (see ``simulator.metrics``); a metric without a value is None
     and ``reasons`` says why. ``configuration`` is what was asked: numbers and words, the plan a table of its own, and
-    with several pools a list of these. ``laws_hash`` is that of the code that gave the answer.
+    with several pools a list of these. ``laws_hash`` is that of the code that gave the answer. ``nearby`` are the
+    same at other batches, for pages: their metrics, memory and phases.
     """
 
     kind: str
@@ -170,6 +171,7 @@ class Result(msgspec.Struct, frozen=True):
     timeline: Timeline = Timeline(())
     reasons: dict[str, str] = {}
     warnings: tuple[str, ...] = ()
+    nearby: tuple[Result, ...] = ()
 
     @property
     def asked(self) -> dict[str, str]:

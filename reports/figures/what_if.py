@@ -51,6 +51,15 @@ class Shown(NamedTuple):
     better: str
 
 
+class Run(NamedTuple):
+    """A batch of the slider: its size, the laws of its operators, its durations, its metrics as simulated."""
+
+    batch: int
+    parts: list[Part]
+    stretches: list[Stretch]
+    shown: list[Shown]
+
+
 class Knob(NamedTuple):
     """A slider: the field of ``Scales``, or "price", and the value that it scales, where there is one."""
 
@@ -150,27 +159,41 @@ def applies(results: Sequence[Result]) -> bool:
     return bool(parts) and bool(metrics_of(results[0], stretches_of(results[0], parts)))
 
 
+def run_of(result: Result) -> Run:
+    """What the sliders know of a result; its batch is 0 where it has none."""
+    parts = parts_of_phases(result.phases)
+    stretches = stretches_of(result, parts)
+    batch = result.configuration.get("batch", 0)
+    return Run(batch if isinstance(batch, int) else 0, parts, stretches, metrics_of(result, stretches))
+
+
+def runs_of(result: Result) -> list[Run]:
+    """The run and those of nearby batches that have the same metrics, smallest batch first."""
+    own = run_of(result)
+    like = [each.name for each in own.shown]
+    others = [run for run in map(run_of, result.nearby) if [each.name for each in run.shown] == like]
+    return sorted([own, *others], key=lambda run: run.batch)
+
+
 def draw(results: Sequence[Result]) -> Markup:
     """Sliders, the metrics as they stand and after the change, and where the time goes in both."""
     result = results[0]
-    parts = parts_of_phases(result.phases)
-    stretches = stretches_of(result, parts)
-    shown = metrics_of(result, stretches)
+    own, runs = run_of(result), runs_of(result)
     families = by_family(family_seconds(operator for phase in result.phases for operator in phase.operators))
+    every = dict.fromkeys(part.family for run in runs for part in run.parts)
     return render(
-        "what_if.html", live=Live("what-if", "", escaped(_data(result.kind, parts, stretches, shown)), ()),
-        knobs=[(knob, _now(knob)) for knob in knobs_of(result, parts, shown)],
-        shown=[(each, quantity(each.value, each.dimension)) for each in shown],
-        bar=parts_of(families, "family", "s"), legend_keys=legend_of(families, "family"),
+        "what_if.html", live=Live("what-if", "", escaped(_data(result.kind, runs, runs.index(own))), ()),
+        knobs=[(knob, _now(knob)) for knob in knobs_of(result, own.parts, own.shown)],
+        batches=[run.batch for run in runs], at=runs.index(own),
+        shown=[(each, quantity(each.value, each.dimension)) for each in own.shown],
+        bar=parts_of(families, "family", "s"), legend_keys=legend_of(every, "family"),
     )  # fmt: skip
 
 
 def draw_static(results: Sequence[Result]) -> Markup:
-    """The same question without a script: every resource at twice the speed, one at a time."""
+    """The same question without a script: every resource at twice the speed, one at a time, and the nearby batches."""
     result = results[0]
-    parts = parts_of_phases(result.phases)
-    stretches = stretches_of(result, parts)
-    shown = metrics_of(result, stretches)
+    _, parts, stretches, shown = own = run_of(result)
     changes = [
         (f"{knob.title} × 2", AS_IS, 2.0) if knob.name == "price"
         else (f"{knob.title} × 2", Scales(**{knob.name: 2.0}), 1.0)
@@ -180,32 +203,47 @@ def draw_static(results: Sequence[Result]) -> Markup:
         (title, [quantity(value_at(each, stretches, parts, scales, price), each.dimension) for each in shown])
         for title, scales, price in changes
     ]
-    now = ("as it stands", [quantity(each.value, each.dimension) for each in shown])
+    rows += [(f"Batch {run.batch}", _written(run)) for run in runs_of(result) if run != own]
+    now = ("as it stands", _written(own))
     return render("what_if_still.html", titles=[each.title for each in shown], rows=[now, *rows])
+
+
+def _written(run: Run) -> list[str]:
+    return [quantity(each.value, each.dimension) for each in run.shown]
 
 
 def _now(knob: Knob) -> str:
     return quantity(knob.now, knob.dimension) if knob.now else ""
 
 
-def _data(kind: str, parts: Sequence[Part], stretches: Sequence[Stretch], shown: Sequence[Shown]) -> dict[str, Any]:
+def _data(kind: str, runs: Sequence[Run], now: int) -> dict[str, Any]:
     """Everything that the script computes with; 0 stands for an infinite order."""
-    places = {phase: k for k, stretch in enumerate(stretches) for phase in stretch.phases}
-    families = sorted({part.family for part in parts}, key=family_rank)
+    families = sorted({part.family for run in runs for part in run.parts}, key=family_rank)
     return {"settings": {
         "command": "silicost train" if kind == "training" else "silicost simulate",
-        "parts": [
-            [places[part.phase], families.index(part.family), part.compute_s, part.memory_s, part.communication_s,
-             part.fixed_s, part.order if math.isfinite(part.order) else 0, part.factor]
-            for part in parts if part.phase in places
+        "now": now,
+        "runs": [
+            [run.batch, _rows(run, families), [[each.length_s, each.rest.bubble_s, each.rest.fixed_s]
+             for each in run.stretches], [each.value for each in run.shown]]
+            for run in runs
         ],
-        "stretches": [[each.length_s, each.rest.bubble_s, each.rest.fixed_s] for each in stretches],
         "families": [[in_words("family", family), role("family", family)] for family in families],
         "metrics": [
-            [each.name, list(each.stretches), each.how, each.value, units(each.dimension), each.better]
-            for each in shown
+            [each.name, list(each.stretches), each.how, units(each.dimension), each.better]
+            for each in runs[now].shown
         ],
     }}  # fmt: skip
+
+
+def _rows(run: Run, families: Sequence[str]) -> list[list[float]]:
+    places = {phase: k for k, stretch in enumerate(run.stretches) for phase in stretch.phases}
+    return [
+        [
+            places[part.phase], families.index(part.family), part.compute_s, part.memory_s, part.communication_s,
+            part.fixed_s, part.order if math.isfinite(part.order) else 0, part.factor,
+        ]
+        for part in run.parts if part.phase in places
+    ]  # fmt: skip
 
 
 FIGURE: Final = Figure(
@@ -213,8 +251,9 @@ FIGURE: Final = Figure(
     "What if",
     25,
     "Move a slider to make a resource of the hardware faster or slower. Each operator takes what its resources take, "
-    "overlapped as they overlap in this result, plus its overhead; scaling a resource divides its part. The law of the "
-    "device may also change tiles, cache hits and clocks, so take it for a direction and simulate what you settle on.",
+    "overlapped as they overlap in this result, plus its overhead; scaling a resource divides its part. Batches are "
+    "simulated, those that fit the memory, and resources scale what each of them takes. The law of the device may also "
+    "change tiles, cache hits and clocks, so take it for a direction and simulate what you settle on.",
     applies,
     draw,
     draw_static,

@@ -9,48 +9,60 @@ live.behaviours["what-if"] = function (figure) {
   function seconds(part, scales) {
     return part[7] * joined(part[2] / scales.compute, part[3] / scales.memory, part[6]) + part[4] / scales.link + part[5];
   }
+  var runs = settings.runs.map(function (run) {
+    var inside = run[2].map(function (_, k) { return run[1].filter(function (part) { return part[0] === k; }); });
+    return { batch: run[0], parts: run[1], stretches: run[2], values: run[3], inside: inside };
+  }), as_it_stands = runs[settings.now];
   function sum(parts, scales) { return parts.reduce(function (all, part) { return all + seconds(part, scales); }, 0); }
   var as_is = { memory: 1, compute: 1, link: 1, price: 1 };
-  var inside = settings.stretches.map(function (_, k) { return settings.parts.filter(function (part) { return part[0] === k; }); });
-  function length(k, scales) {
-    var stretch = settings.stretches[k], now = sum(inside[k], as_is);
+  function length(run, k, scales) {
+    var stretch = run.stretches[k], now = sum(run.inside[k], as_is);
     if (now <= 0) { return stretch[0]; }
-    return stretch[0] * (sum(inside[k], scales) * (1 + stretch[1] / now) + stretch[2]) / (now + stretch[1] + stretch[2]);
+    return stretch[0] * (sum(run.inside[k], scales) * (1 + stretch[1] / now) + stretch[2]) / (now + stretch[1] + stretch[2]);
   }
-  function answers(scales) {
+  function answers(scales, run) {
     var found = {};
-    settings.metrics.forEach(function (metric) {
-      var now = 0, then = 0;
-      metric[1].forEach(function (k) { now += settings.stretches[k][0]; then += length(k, scales); });
-      found[metric[0]] = metric[2] === "rate" ? metric[3] * now / then : metric[3] * then / now * (metric[2] === "usd" ? scales.price : 1);
+    settings.metrics.forEach(function (metric, place) {
+      var now = 0, then = 0, value = run.values[place];
+      metric[1].forEach(function (k) { now += run.stretches[k][0]; then += length(run, k, scales); });
+      found[metric[0]] = metric[2] === "rate" ? value * now / then : value * then / now * (metric[2] === "usd" ? scales.price : 1);
     });
     return found;
   }
-  figure.answers = function (scales) { return answers(Object.assign({}, as_is, scales)); };
+  figure.answers = function (scales, place) {
+    return answers(Object.assign({}, as_is, scales), place === undefined ? as_it_stands : runs[place]);
+  };
   function scale(knob) { return Math.pow(2, Number(knob.value) / 8); }
   function factor(value) { return String(Number(value.toPrecision(3))); }
   function show() {
-    var scales = Object.assign({}, as_is), flags = [];
+    var scales = Object.assign({}, as_is), flags = [], run = as_it_stands;
     knobs.forEach(function (knob) {
+      if (knob.dataset.knob === "batch") {
+        run = runs[Number(knob.value)];
+        element.querySelector("#of-batch").textContent = run.batch;
+        knob.setAttribute("aria-valuetext", String(run.batch));
+        if (run !== as_it_stands) { flags.push("--batch " + run.batch); }
+        return;
+      }
       var by = scales[knob.dataset.knob] = scale(knob), said = "× " + factor(by);
       element.querySelector("#of-" + knob.dataset.knob).textContent = said;
       knob.setAttribute("aria-valuetext", said.replace("×", "times"));
       if (knob.dataset.knob === "memory" && by !== 1) { flags.push("--set device.memory.bandwidth=" + factor(by) + "x"); }
     });
-    var then = answers(scales);
-    settings.metrics.forEach(function (metric) {
-      var row = element.querySelector('[data-metric="' + metric[0] + '"]'), ratio = then[metric[0]] / metric[3], change = row.querySelector(".change");
-      row.querySelector(".then").textContent = live.quantity(then[metric[0]], metric[4]);
+    var then = answers(scales, run);
+    settings.metrics.forEach(function (metric, place) {
+      var row = element.querySelector('[data-metric="' + metric[0] + '"]'), ratio = then[metric[0]] / as_it_stands.values[place], change = row.querySelector(".change");
+      row.querySelector(".then").textContent = live.quantity(then[metric[0]], metric[3]);
       var same = Math.abs(ratio - 1) < 5e-4;
       change.textContent = same ? "none" : (ratio > 1 ? "+" : "−") + Math.abs(100 * (ratio - 1)).toLocaleString("en-US", { maximumSignificantDigits: 3 }) + " %";
-      change.className = "num change " + (same || !metric[5] ? "" : (ratio < 1) === (metric[5] === "lower") ? "good" : "bad");
+      change.className = "num change " + (same || !metric[4] ? "" : (ratio < 1) === (metric[4] === "lower") ? "good" : "bad");
     });
-    bars(scales);
+    bars(scales, run);
     element.querySelector(".said-flags").textContent = flags.length ? "With its interval: " + settings.command + " … " + flags.join(" ") : "";
   }
-  function bars(scales) {
-    var now = sum(settings.parts, as_is), bar = element.querySelector(".then-bar"), whole = 0, said = [], most;
-    var each = settings.families.map(function (_, k) { return sum(settings.parts.filter(function (part) { return part[1] === k; }), scales); });
+  function bars(scales, run) {
+    var now = sum(as_it_stands.parts, as_is), bar = element.querySelector(".then-bar"), whole = 0, said = [], most;
+    var each = settings.families.map(function (_, k) { return sum(run.parts.filter(function (part) { return part[1] === k; }), scales); });
     whole = each.reduce(function (all, value) { return all + value; }, 0);
     most = Math.max(now, whole);
     bar.textContent = "";
@@ -64,6 +76,6 @@ live.behaviours["what-if"] = function (figure) {
     bar.setAttribute("aria-label", "Time by operator family after the change: " + said.join(", "));
   }
   knobs.forEach(function (knob) { knob.addEventListener("input", show); });
-  element.querySelector(".as-is").addEventListener("click", function () { knobs.forEach(function (knob) { knob.value = 0; }); show(); });
+  element.querySelector(".as-is").addEventListener("click", function () { knobs.forEach(function (knob) { knob.value = knob.defaultValue; }); show(); });
   show();
 };

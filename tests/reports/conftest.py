@@ -300,5 +300,10 @@ def one() -> Result:
 
 
 @pytest.fixture(scope="session")
+def inference_of() -> Callable[[int], Result]:
+    return lambda batch: inference(batch=batch)
+
+
+@pytest.fixture(scope="session")
 def mixed_of() -> Callable[[int], Result]:
     return mixed

@@ -30,6 +30,12 @@ def test_results_come_back_as_they_were(seven: list[Result]) -> None:
     assert render_page_of(again(page)) == render_report(seven, "Seven", "A lead.")
 
 
+def test_results_of_nearby_batches_come_back(one: Result) -> None:
+    page = Page("results", (msgspec.structs.replace(one, nearby=(one, one)),), "Batches")
+    assert again(page) == page
+    assert render_page_of(again(page)) == render_page_of(page)
+
+
 def test_numbers_that_json_lacks_come_back(one: Result) -> None:
     odd = msgspec.structs.replace(
         one, metrics={"a": math.nan, "b": -math.inf, "c": None}, memory_capacity_bytes=math.inf

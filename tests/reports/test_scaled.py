@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cache
 
 import msgspec
@@ -122,3 +123,23 @@ def test_the_still_form_asks_one_thing_at_a_time(one: Result) -> None:
     assert drawn.count('<th scope="row">') == 1 + len(
         what_if.knobs_of(one, parts_of_phases(one.phases), what_if.metrics_of(
             one, what_if.stretches_of(one, parts_of_phases(one.phases)))))  # fmt: skip
+
+
+def test_batches_start_from_what_was_simulated(one: Result, inference_of: Callable[[int], Result]) -> None:
+    others = tuple(inference_of(batch) for batch in (16, 2))
+    runs = what_if.runs_of(msgspec.structs.replace(one, nearby=others))
+    assert [run.batch for run in runs] == [2, 8, 16]
+    for run, result in zip(runs, (others[1], one, others[0]), strict=True):
+        for each in run.shown:
+            got = what_if.value_at(each, run.stretches, run.parts, AS_IS)
+            assert got == pytest.approx(result.metrics[each.name], rel=1e-12)
+
+
+def test_the_slider_of_batches_stands_where_there_are_some(one: Result, inference_of: Callable[[int], Result]) -> None:
+    several = msgspec.structs.replace(one, nearby=(inference_of(2), inference_of(16)))
+    assert 'id="knob-batch"' not in what_if.draw([one])
+    assert 'data-knob="batch" min="0" max="2" step="1" value="1"' in what_if.draw([several])
+    assert "Batch 16" in what_if.draw_static([several])
+    assert "Batch 8" not in what_if.draw_static([several])
+    other = msgspec.structs.replace(several.nearby[0], metrics={"ttft_s": 1.0, "e2e_s": 2.0})
+    assert len(what_if.runs_of(msgspec.structs.replace(one, nearby=(other,)))) == 1

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from reports.figures import what_if
@@ -66,6 +68,33 @@ def test_sliders_say_what_python_says(one: Result, tmp_path: Path, open_page: Op
     opened.page.locator("[data-knob=memory]").press("End")
     assert "8" in opened.page.locator("#of-memory").inner_text()
     assert "device.memory.bandwidth=8x" in opened.page.locator(".said-flags").inner_text()
+    assert opened.complaints == []
+
+
+def test_a_slider_steps_over_simulated_batches(
+    one: Result, inference_of: Callable[[int], Result], tmp_path: Path, open_page: Open
+) -> None:
+    others = inference_of(2), inference_of(16)
+    path = tmp_path / "run.html"
+    path.write_text(render_report([msgspec.structs.replace(one, nearby=others)], "One"), encoding="utf-8")
+    opened = open_page(path)
+    opened.page.locator("#what-if").scroll_into_view_if_needed()
+    opened.wait("live.figures.some(each => each.answers)")
+    runs = what_if.runs_of(msgspec.structs.replace(one, nearby=others))
+    for place, run in enumerate(runs):
+        said = opened.ask(f"scales => live.figures.find(each => each.answers).answers(scales, {place})",
+                          {"memory": 2.0, "compute": 0.7})  # fmt: skip
+        for each in run.shown:
+            told = what_if.value_at(each, run.stretches, run.parts, Scales(2.0, 0.7))
+            assert said[each.name] == pytest.approx(told, rel=WITHIN), (each.name, run.batch)
+    shown = opened.page.locator('[data-metric="ttft_s"] .then')
+    before = shown.inner_text()
+    opened.page.locator("[data-knob=batch]").press("End")
+    assert opened.page.locator("#of-batch").inner_text() == "16"
+    assert "--batch 16" in opened.page.locator(".said-flags").inner_text()
+    assert shown.inner_text() != before
+    opened.page.locator(".as-is").click()
+    assert (opened.page.locator("#of-batch").inner_text(), shown.inner_text()) == ("8", before)
     assert opened.complaints == []
 
 
