@@ -55,14 +55,15 @@ def blocks() -> Iterator[Block]:
 
 
 def commands() -> Iterator[tuple[str, str]]:
-    """Indented lines that begin like a command, and commands in back quotes that are whole."""
+    """Indented lines that begin like a command, and commands in back quotes that are whole (`show` with a name)."""
     for page in PAGES:
         text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
         for line in re.findall(r"^ {4}(silicost .*|make .*|python3? .*)$", text, re.MULTILINE):
             yield page.name, str(line).split("  #")[0].strip()
         for line in re.findall(r"`(silicost [^`]*)`", text):
-            if re.fullmatch(r"silicost \w+ (?:list|show)(?: [\w.-]+)?(?: --format \w+)?", " ".join(line.split())):
-                yield page.name, " ".join(line.split())
+            words = " ".join(line.split())
+            if re.fullmatch(r"silicost \w+ (?:list(?: [\w.-]+)?|show [\w.-]+)(?: --format \w+)?", words):
+                yield page.name, words
 
 
 def key(command: str) -> str:
