@@ -47,7 +47,7 @@ class Page(NamedTuple):
 
 def data_place(page: Path) -> Path:
     """Where the data of the page at ``page`` lies."""
-    return page.with_suffix(SUFFIX)
+    return page.parent / f"{page.stem}{SUFFIX}"
 
 
 def write_page(path: Path, html: str, page: Page) -> None:

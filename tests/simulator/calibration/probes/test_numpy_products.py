@@ -36,7 +36,7 @@ def test_parts_together_are_attention_with_shared_keys() -> None:
 def test_operators_are_those_of_attention_that_is_not_fused() -> None:
     names = {case.operator.name for case in numpy_products.attention(MACHINE)}
     assert names == {"attention.qk", "attention.softmax", "attention.pv"}
-    source = LayerWriter.scores.__code__.co_consts
+    source = LayerWriter._unfused.__code__.co_consts
     assert names <= {text for text in source if isinstance(text, str)}
     for case in numpy_products.attention(MACHINE):
         o = case.operator
