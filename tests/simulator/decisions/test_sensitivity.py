@@ -108,7 +108,8 @@ def test_decode_follows_the_bandwidth_but_for_its_floors(one_pool: MakeScenario,
 
 
 def test_all_watts_together_are_the_energy(one_pool: MakeScenario) -> None:
-    scenario = one_pool(WORK, "h100-sxm-80gb")
+    """Of a part whose memory draws a share of its rating; a byte of HBM3 costs joules that no watts change."""
+    scenario = one_pool(WORK, "a100-sxm-80gb")
     watts = [knob for knob in knobs_of(scenario) if knob.path.startswith("device.power.")]
     found = elasticities(scenario, ("j_per_output_token",), watts)
     total = sum(each.slopes["j_per_output_token"].elasticity or 0.0 for each in found)
