@@ -25,7 +25,7 @@ def test_demo(silicost: Callable[..., Any], tmp_path: Path) -> None:
     page = (tmp_path / "demo" / "report.html").read_text()
     page = re.sub(
         r"<script.*?</script>", "", page, flags=re.DOTALL
-    )  # the policy forbids scripts to load what they name
+    )  # the policy stops scripts from loading
     assert not re.search(r"""(?:src|href)\s*=\s*["']?(?:https?:)?//""", page)
     assert not re.search(r"url\(\s*['\"]?(?:https?:)?//", page)
     assert "h100-sxm-80gb" in page
