@@ -23,9 +23,7 @@ def test_demo(silicost: Callable[..., Any], tmp_path: Path) -> None:
     assert {pool["weight_dtype"] for asked in inferences for pool in asked.get("pools", [asked])} == {"int8"}
     assert "in int8 weights everywhere" in (tmp_path / "demo" / "report.html").read_text()
     page = (tmp_path / "demo" / "report.html").read_text()
-    page = re.sub(
-        r"<script.*?</script>", "", page, flags=re.DOTALL
-    )  # the policy stops scripts from loading
+    page = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)  # the policy stops scripts from loading
     assert not re.search(r"""(?:src|href)\s*=\s*["']?(?:https?:)?//""", page)
     assert not re.search(r"url\(\s*['\"]?(?:https?:)?//", page)
     assert "h100-sxm-80gb" in page
