@@ -8,8 +8,12 @@ import stat
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
-from hardware_specs.errors import InputError, clipped
+from hardware_specs.errors import InputError
+
+_LONGEST: Final = 400
+"""Characters of a place in a message."""
 
 
 def is_file(path: Path) -> bool:
@@ -87,12 +91,18 @@ def write_texts(texts: Mapping[Path, str | bytes]) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def _place(path: Path) -> str:
+    """``path`` short enough for a message, its end kept, which says what was asked for."""
+    text = str(path)
+    return text if len(text) <= _LONGEST else f"...{text[3 - _LONGEST :]}"
+
+
 def _write_into(path: Path, text: str | bytes) -> None:
     try:
         with path.open("wb") as file:
             file.write(_encoded(text))
     except OSError as error:
-        raise InputError(f"{clipped(str(path))}: cannot be written ({error.strerror})") from None
+        raise InputError(f"{_place(path)}: cannot be written ({error.strerror})") from None
 
 
 def _encoded(text: str | bytes) -> bytes:
@@ -114,4 +124,4 @@ def _write_beside(path: Path, text: str | bytes, written: dict[Path, Path]) -> N
             file.write(_encoded(text))
         Path(temporary).chmod(0o644)
     except OSError as error:
-        raise InputError(f"{clipped(str(path))}: cannot be written ({error.strerror})") from None
+        raise InputError(f"{_place(path)}: cannot be written ({error.strerror})") from None
