@@ -277,8 +277,8 @@ def overlap(spec: DeviceSpec) -> float:
 
     Multiprocessors of the Pascal generation issue integer and fp32 instructions in turn, later ones beside each other
     (NVIDIA Tesla V100 GPU architecture whitepaper, WP-08608-001, "independent integer and floating-point datapaths"):
-    little of unpacking hides behind loads. Those for displays are known by 16-bit math at a 64th of fp32's rate (NVIDIA,
-    "CUDA C++ Programming Guide", arithmetic throughput of compute capability 6.1).
+    little of unpacking hides behind loads. Those for displays are known by 16-bit math at a 64th of fp32's rate
+    (NVIDIA, "CUDA C++ Programming Guide", arithmetic throughput of compute capability 6.1).
     """
     peaks = spec.compute.peaks
     pascal = "fp16" in peaks and "fp32" in peaks and peaks["fp16"].value < peaks["fp32"].value / 32.0
