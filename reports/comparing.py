@@ -14,6 +14,7 @@ from statistics import NormalDist
 from typing import Final, NamedTuple
 
 from hardware_specs.errors import InputError
+from reports.capacity import CapacityCard
 from reports.compared import Compared, Comparison, Difference, MetricRow
 from reports.headline import metrics_of
 from reports.numbers import cell_of, metric_of, quantity, whole
@@ -88,6 +89,8 @@ def entries_of(named: Iterable[tuple[str, Page]]) -> list[Entry]:
             found.append(_of_scores(name, subject))
         elif isinstance(subject, Recommendation):
             found += _of_recommendation(name, subject)
+        elif isinstance(subject, CapacityCard):
+            found.append(_of_capacity(name, subject))
         else:
             other = {"calibration": "silicost calibrate compare"}.get(page.form, "its own page")
             raise InputError(f"{name}: is a {page.form}, which has no metrics to compare here; see {other}")
@@ -212,6 +215,12 @@ def _of_recommendation(name: str, card: Recommendation) -> list[Entry]:
         called = f"{name}: {answer.name}" if len(card.answers) > 1 else name
         found.append(Entry(called, values, facts, card.laws_hash, card.silicost_version, kind="recommendation"))
     return found
+
+
+def _of_capacity(name: str, card: CapacityCard) -> Entry:
+    values = {each.name: _value(each) for own in card.cards for each in (own.first, *own.others)}
+    facts = {"traffic": card.what} | {key: text for group in card.facts for key, text in group.rows}
+    return Entry(name, values, facts, card.laws_hash, card.silicost_version, kind="capacity")
 
 
 def _row(name: str, entries: Sequence[Entry]) -> MetricRow:

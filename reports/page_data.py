@@ -16,6 +16,7 @@ import numpy as np
 from hardware_specs.errors import InputError, UnknownName, clipped
 from hardware_specs.files import is_stream, write_texts
 from reports.calibration import MachineCard
+from reports.capacity import CapacityCard
 from reports.compared import Comparison
 from reports.recommendation import Recommendation
 from reports.scorecard import Scorecard
@@ -26,12 +27,17 @@ from simulator.result import Result
 
 SCHEMA: Final = 1
 """Version of the file: it grows by one when a field goes away or changes its meaning."""
-Form = Literal["results", "served", "study", "scorecard", "calibration", "whatif", "comparison", "recommendation"]
-Subject = tuple[Result, ...] | ServedCard | StudyCard | Scorecard | MachineCard | WhatIf | Comparison | Recommendation
+Form = Literal[
+    "results", "served", "study", "scorecard", "calibration", "whatif", "comparison", "recommendation", "capacity"
+]
+Subject = (
+    tuple[Result, ...] | ServedCard | StudyCard | Scorecard | MachineCard | WhatIf | Comparison | Recommendation
+    | CapacityCard
+)  # fmt: skip
 TYPES: Final[dict[str, Any]] = {
     "results": tuple[Result, ...], "served": ServedCard, "study": StudyCard, "scorecard": Scorecard,
     "calibration": MachineCard, "whatif": WhatIf, "comparison": Comparison,
-    "recommendation": Recommendation,
+    "recommendation": Recommendation, "capacity": CapacityCard,
 }  # fmt: skip
 SUFFIX: Final = ".page.json"
 

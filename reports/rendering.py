@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from reports.calibration import MachineCard
 from reports.calibration_page import render_calibration
+from reports.capacity import CapacityCard
+from reports.capacity_page import render_capacity
 from reports.compared import Comparison
 from reports.comparison_page import render_comparison
 from reports.page import render_report
@@ -37,5 +39,7 @@ def render_page_of(page: Page, static: bool = False) -> str:
             return render_comparison(page.subject, static)
         case Recommendation():
             return render_recommendation(page.subject, static)
+        case CapacityCard():
+            return render_capacity(page.subject, static)
         case results:
             return render_report(results, page.title, page.lead, static)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -64,12 +64,13 @@ class Capacity:
 
 @dataclass(frozen=True)
 class Needed:
-    """The replicas that a rate needs: their fleet, and its run at this rate."""
+    """The replicas that a rate needs: their fleet, its run at this rate, and what the numbers that were tried break."""
 
     replicas: int
     answer: Answer
     latencies: Mapping[str, Latency]
     notes: tuple[str, ...] = ()
+    tried: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
 
 def capacity_of(table: FleetTable, place: str, *, intervals: bool = True) -> Capacity:
@@ -119,15 +120,39 @@ def replicas_for(found: Capacity, rate_per_s: float, place: str = "--rate") -> N
     each = found.rate_per_s / pool.table.replicas
     same = (1.0,)
     sized = long_enough(fleet, rate_per_s, found.subject.answer_s)
+    tried: dict[int, tuple[str, ...]] = {}
 
     def holds(number: int) -> bool:
-        return not judge(with_replicas(sized, {pool.name: number}), rate_per_s, same)
+        tried[number] = judge(with_replicas(sized, {pool.name: number}), rate_per_s, same)
+        return not tried[number]
 
     number = search.fewest(holds, math.ceil(rate_per_s / each * (1.0 - 1e-9)), MOST_REPLICAS)
     if number is None:
         return None
     answer = serve(at_rate(with_replicas(sized, {pool.name: number}), rate_per_s), intervals=False)
-    return Needed(number, answer, latencies_of(answer.requests), notes_of(sized, rate_per_s, found.subject.answer_s))
+    notes = notes_of(sized, rate_per_s, found.subject.answer_s)
+    return Needed(number, answer, latencies_of(answer.requests), notes, tried)
+
+
+def replicas_between(found: Capacity, needed: Needed, rate_per_s: float) -> tuple[int, int] | None:
+    """The fewest replicas for a rate where all times are at the fast and at the slow end of their 80% interval.
+
+    None where the highest rate has no interval, or none holds at the slow end.
+    """
+    fleet = needed.answer.fleet
+    name = fleet.pools[0].name
+    if found.interval is None or not min(found.interval) > 0.0:
+        return None
+    ends = []
+    for factors, each in zip(ends_of_times(fleet, needed.answer.found), reversed(found.interval), strict=True):
+
+        def holds(number: int, factors: Factors = factors) -> bool:
+            return not judge(with_replicas(fleet, {name: number}), rate_per_s, factors)
+
+        guess = math.ceil(rate_per_s / each * found.subject.fleet.pools[0].table.replicas)
+        ends.append(search.fewest(holds, guess, 4 * max(guess, needed.replicas)))
+    numbers = [end for end in ends if end is not None]
+    return (min(*numbers, needed.replicas), max(*numbers, needed.replicas)) if len(numbers) == len(ends) else None
 
 
 def check_sizable(table: FleetTable, place: str = "--rate") -> None:

@@ -151,8 +151,17 @@ def with_replicas(fleet: Fleet, numbers: Mapping[str, int]) -> Fleet:
 
 def judge(fleet: Fleet, rate_per_s: float, factors: Factors) -> tuple[str, ...]:
     """What requests at a rate break, where times of each pool are ``factors`` as long."""
-    rows = rows_of(at_rate(fleet, rate_per_s), factors)
-    return search.broken(search.judged(rows), fleet.slos, halves=pattern_of(fleet.table) is None)
+    return broken_by(fleet, judged_at(fleet, rate_per_s, factors))
+
+
+def judged_at(fleet: Fleet, rate_per_s: float, factors: Factors) -> Rows:
+    """Columns of the requests that count at a rate, where times of each pool are ``factors`` as long."""
+    return search.judged(rows_of(at_rate(fleet, rate_per_s), factors))
+
+
+def broken_by(fleet: Fleet, rows: Rows) -> tuple[str, ...]:
+    """What requests that count break."""
+    return search.broken(rows, fleet.slos, halves=pattern_of(fleet.table) is None)
 
 
 def rows_of(fleet: Fleet, factors: Factors) -> Rows:

@@ -150,7 +150,11 @@ def traffic_in_words(fleet: Fleet) -> str:
 
 def prediction_of(answer: Answer) -> tuple[Group, ...]:
     """Groups of facts: traffic, each pool, links, the site, what intervals mean."""
-    fleet = answer.fleet
+    return (*facts_of(answer.fleet), Group("intervals", (("80% interval", INTERVAL),)))
+
+
+def facts_of(fleet: Fleet) -> tuple[Group, ...]:
+    """Groups of facts: traffic, each pool, links, the site."""
     groups = [Group("traffic", _traffic_rows(fleet))]
     groups += [Group(f"pool {pool.name}", _pool_rows(pool)) for pool in fleet.pools]
     if fleet.pipeline.links:
@@ -162,7 +166,6 @@ def prediction_of(answer: Answer) -> tuple[Group, ...]:
             ("electricity", fact_in_words(site.electricity)),
         ))
     )  # fmt: skip
-    groups.append(Group("intervals", (("80% interval", INTERVAL),)))
     return tuple(groups)
 
 
