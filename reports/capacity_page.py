@@ -16,9 +16,7 @@ FIGURES: Final[tuple[Figure[CapacityCard], ...]] = tuple(
     sorted((each.FIGURE for each in (asked, costs, load, tried)), key=lambda figure: figure.order)
 )
 """Every figure of ``reports.capacity_figures``, in the order of the page."""
-RESTS: Final = (
-    "Predicted from simulated requests; what is sourced, assumed and calibrated stands at the end of the page."
-)
+RESTS: Final = "Predicted from simulated requests; what is sourced, assumed and calibrated stands at the end."
 
 
 def write_capacity(path: Path, card: CapacityCard, static: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Why this many and no fewer: latencies along the rate of requests with their bounds, and what a request costs there."""
+"""Why this many and no fewer: latencies along the rate of requests with their bounds, and what they cost there."""
 
 from __future__ import annotations
 
@@ -113,11 +113,9 @@ def _draw(axes: Axes, each: LoadPanel, curve: Load, shade: str, gid: str) -> lis
 
 
 def _note(card: CapacityCard, each: LoadPanel) -> str:
-    rate = (
-        f"Upright: the {'rate to be served' if card.asked else 'highest rate that holds'}, {number(card.rate_per_s)}/s"
-    )
+    which = "rate to be served" if card.asked else "highest rate that holds"
     said = f"Dashed: at most {quantity(each.bound, each.dimension)}. " if math.isfinite(each.bound) else ""
-    return f"{said}{rate}."
+    return f"{said}Upright: the {which}, {number(card.rate_per_s)}/s."
 
 
 def _spoken(card: CapacityCard, each: LoadPanel) -> str:
@@ -133,8 +131,8 @@ FIGURE: Final = Figure(
     "load",
     "Along the load",
     10,
-    "What requests take and cost as more of them come a second. A curve must pass below the dashed line, its bound, where "
-    "the upright line crosses it; the first curve is that of the answer. Requests and their order are the same at every "
+    "What requests take and cost as more of them come a second. The first curve is that of the answer: it must pass "
+    "below the dashed line, its bound, where the upright line crosses it. Requests and their order are the same at every "
     "rate, only the gaps differ. A shaded band is the 80\u00a0% interval of the highest rate. Upright axes are "
     "logarithmic; what takes more than four times its bound is out of the picture.",
     applies,
