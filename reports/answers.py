@@ -37,14 +37,20 @@ def answer_of(results: Sequence[Result]) -> str:
 def _of_one(result: Result) -> str:
     shown = [cell_of(result, name) for name in headlines_of(result)]
     known = [_figure(cell) for cell in shown if cell.value is not None][:_MOST]
-    bound = ", ".join(f"{short(phase, 24)} is {short(what, 24)}-bound" for phase, what in result.bound.items())
+    numbers = ", ".join([*known[:1], *map(_inside, known[1:])])
     need = f"{quantity(result.memory.total, 'bytes')} of {quantity(result.memory_capacity_bytes, 'bytes')}"
-    fits = f"it fits in {need}" if result.fits else f"it does not fit: {need}"
-    return f"{'; '.join(filter(None, [*known, fits, bound]))}."
+    fits = f"It fits in {need}" if result.fits else f"It does not fit: {need}"
+    bound = ", ".join(f"{short(phase, 24)} is {short(what, 24)}-bound" for phase, what in result.bound.items())
+    return " ".join(f"{said}." for said in (numbers, "; ".join(filter(None, [fits, bound]))) if said)
 
 
 def _figure(cell: Cell) -> str:
     return f"{metric_of(cell.name).title} {cell.number} {cell.unit}".rstrip()
+
+
+def _inside(text: str) -> str:
+    """``text`` inside a sentence: words begin small, abbreviations stay."""
+    return text[:1].lower() + text[1:] if text[1:2].islower() else text
 
 
 def _winner(results: Sequence[Result], labels: Sequence[str], name: str, title: str) -> str:

@@ -76,6 +76,20 @@ def linked(text: str) -> Markup:
     return Markup("").join([*parts, escape(text[end:])])
 
 
+def in_titles(text: str) -> str:
+    """``text`` with the metrics that it names under their titles.
+
+    >>> in_titles("No crossover of tpot_s")
+    'No crossover of time per output token'
+    """
+
+    def title(found: re.Match[str]) -> str:
+        words = BY_NAME[found[0]].title if found[0] in BY_NAME else found[0]
+        return words[:1].lower() + words[1:] if found.start() and words[1:2].islower() else words
+
+    return _WORD.sub(title, text)
+
+
 def used(page: str, own: Sequence[Term] = ()) -> list[Term]:
     """The terms that a page links to: those of its own and the documented metrics, each once, in this order."""
     known = {term.anchor: term for term in (*(term_of(metric.name) for metric in METRICS), *own)}

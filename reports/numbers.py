@@ -9,6 +9,8 @@ from hardware_specs.units import human_unit
 from simulator.metrics import BY_NAME, Metric
 from simulator.result import Result
 
+_UNSEEN = 5e-4
+"""Smaller parts of a whole are told as less than a tenth of a percent."""
 _PLAIN_UNITS = {"fraction": (0.01, "%"), "usd": (1.0, "USD")}
 _SUFFIXES = {"_s": "s", "_bytes": "bytes", "_j": "j", "_usd": "usd", "_w": "w", "_bytes_per_s": "bytes_per_s"}
 
@@ -114,5 +116,7 @@ def whole(value: float) -> str:
 
 
 def share(part: float) -> str:
-    """A part of one in percent: "62 %", "0.4 %"."""
+    """A part of one in percent: "62 %", "0.4 %"; of what cannot be seen "< 0.1 %"."""
+    if 0.0 < part < _UNSEEN:
+        return "< 0.1 %"
     return f"{part * 100.0:.0f} %" if part >= 0.01 or part == 0.0 else f"{part * 100.0:.1g} %"

@@ -22,6 +22,8 @@ from reports.text import labels_of
 from simulator.result import OperatorCost, Result
 
 MOST_OPERATORS: Final = 20
+PROOF: Final = "comparison"
+"""The figure that shows at once which of several results is best; it stands first."""
 
 
 class Top(NamedTuple):
@@ -70,7 +72,7 @@ def render_report(results: Sequence[Result], title: str, lead: str = "", static:
         lead: one paragraph below it.
         static: without scripts.
     """
-    figures = drawn(all_figures(), results, static)
+    figures = sorted(drawn(all_figures(), results, static), key=lambda pair: pair[0].name != PROOF)
     labels = labels_of(results)
     sections = [
         _section(place, label, result) for place, (label, result) in enumerate(zip(labels, results, strict=True))
@@ -81,6 +83,7 @@ def render_report(results: Sequence[Result], title: str, lead: str = "", static:
         title=title,
         lead=lead,
         figures=figures,
+        leading=int(bool(figures) and figures[0][0].name == PROOF),
         sections=sections,
         answer=answer_of(results),
         terms=[term_of(name) for name in metrics_of(results)],

@@ -43,6 +43,7 @@ def render_scorecard(card: Scorecard, static: bool = False) -> str:
         title=card.title,
         lead="",
         figures=figures,
+        leading=1,
         card=card,
         cards=[_card(kind) for kind in card.kinds],
         tables=card.tables[:_SHOWN_TABLES],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Final
 
@@ -45,8 +46,11 @@ def write_study(path: Path, card: StudyCard, static: bool = False) -> None:
 def render_study(card: StudyCard, static: bool = False) -> str:
     """The page of ``card`` as one HTML document; the same card gives the same bytes."""
     figures = drawn(FIGURES, card, static)
+    known = [best for best in card.best if best is not None]
     return render_page(
         "study.html", static, title=card.title, lead=card.question, figures=figures, card=card, answer=card.answer,
+        axes=list(dict.fromkeys(name for best in known for name, _ in best.configuration)),
+        leading=int(bool(card.mixtures)), with_bands=any(math.isfinite(best.low) for best in known),
         terms=[_term(measure) for measure in card.metrics], rests=(rests_on(card),),
     )  # fmt: skip
 

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from reports import definitions, numbers, palette
 from reports.live import scripts_in
 from reports.static import without_scripts
-from reports.text import plain, short
+from reports.text import glued, heading, plain, short
 
 
 def render(template: str, **values: Any) -> Markup:
@@ -24,9 +24,10 @@ def render_page(template: str, static: bool, **values: Any) -> str:
 
     Args:
         values: of the template. ``figures`` are pairs of a figure and what it draws; ``terms``, where they are there,
-            are definitions beside those of the documented metrics.
+            are definitions beside those of the documented metrics; ``leading`` of the figures stand before the cards,
+            because they prove the answer.
     """
-    given = {"terms": (), "answer": "", "rests": (), **values}
+    given = {"terms": (), "answer": "", "rests": (), "leading": 0, **values}
     page: str = render(template, live=scripts_in(drawn for _, drawn in values["figures"]), **given)
     terms = definitions.used(page, given["terms"])
     page = definitions.without_dead_links(page, terms)
@@ -50,6 +51,8 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters |= {
         "short": short,
+        "glued": glued,
+        "heading": heading,
         "number": numbers.number,
         "quantity": numbers.quantity,
         "binary_size": numbers.binary_size,

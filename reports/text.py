@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
+from typing import Final
 
 from simulator.result import Result
 
 _BIDI_CONTROLS = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+_UNIT: Final = re.compile(
+    r"(?<=\d) (?=(?:%|×|GPUs?\b|[numµkMGTP]?(?:s|B|J|W|Wh|Hz|FLOP|USD)(?:/s|/h)?\b|tokens?\b|requests?\b|sequences\b))"
+)
+_TIGHT: Final = re.compile(r"(?<=\d)(?=[%×])")
+_COUNTED: Final = re.compile(r"\b(\d+) x (?=\w)")
+_WORD: Final = re.compile(r"[a-z]{2,}(?= )")
 
 
 def plain(text: str) -> str:
@@ -34,6 +43,21 @@ def short(text: str, most: int = 60) -> str:
         return plain(text)
     tail = (most - 1) // 3
     return f"{plain(text[: most - 1 - tail])}…{plain(text[-tail:])}"
+
+
+def glued(text: str) -> str:
+    """``text`` as pages write it: "12.3\u00a0ms", "80\u00a0%", and no line breaks between a number and its unit."""
+    return _TIGHT.sub("\u00a0", _UNIT.sub("\u00a0", text))
+
+
+def heading(text: str) -> str:
+    """``text`` as a title: it begins with a capital, unless with a name of hardware or a model, and counts with ×.
+
+    >>> heading("training step on 8 x h100-sxm-80gb")
+    'Training step on 8 × h100-sxm-80gb'
+    """
+    counted = _COUNTED.sub("\\1 × ", text)
+    return counted[:1].upper() + counted[1:] if _WORD.match(counted) else counted
 
 
 def labels_of(results: Sequence[Result]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from reports.definitions import in_titles
 from reports.figure import drawn
 from reports.page_data import Page, write_page
 from reports.templating import render_page
@@ -31,15 +32,7 @@ def render_whatif(shown: WhatIf, static: bool = False) -> str:
     """The page of ``shown`` as one HTML document; the same what-if gives the same bytes."""
     figures = drawn(WHATIF_FIGURES, shown, static)
     return render_page(
-        "whatif.html", static, title=shown.title, lead=shown.lead, figures=figures, shown=shown,
-        answer=answer_of(shown), rests=RESTS,
+        "whatif.html", static, title=shown.title, lead="", figures=figures, shown=shown,
+        answer=in_titles(shown.lead), leading=1, rests=RESTS,
     )  # fmt: skip
 
-
-def answer_of(shown: WhatIf) -> str:
-    """The first card in a sentence; the others follow below."""
-    if not shown.cards:
-        return ""
-    card = shown.cards[0]
-    first = f"; {card.lines[0][0]} {card.lines[0][1]}" if card.lines else ""
-    return f"{card.title}: {card.name} {card.figure}{first}."

@@ -200,7 +200,7 @@ def words(configuration: Configuration) -> str:
 FIGURE: Final = Figure(
     "front",
     "Pareto front",
-    20,
+    8,
     "Every feasible point by the first two objectives. Ringed points are the Pareto front: no point of the study is "
     "better than them in every objective.",
     applies,

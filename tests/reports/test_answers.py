@@ -21,7 +21,7 @@ def scaled(result: Result, factor: float, device: str) -> Result:
 def test_one_result_says_its_first_numbers_and_its_memory(one: Result) -> None:
     said = answer_of([one])
     assert said.startswith("Output throughput ")
-    assert "it fits in" in said
+    assert ". It fits in " in said
     assert "decode is memory-bound" in said
 
 
