@@ -107,7 +107,7 @@ def is_session(page: str) -> bool:
 def write_file(block: Block, folder: Path) -> None:
     """Write the file that a block is, or make its changes; what has comments keeps its first line."""
     if block.kind == "diff":
-        subprocess.run(["patch", "--quiet", "-p1"], input=block.text, text=True, cwd=folder, check=True)
+        subprocess.run(["patch", "--quiet", "--fuzz=0", "-p1"], input=block.text, text=True, cwd=folder, check=True)
         return
     place = folder / block.name
     place.parent.mkdir(parents=True, exist_ok=True)
