@@ -27,6 +27,7 @@ from reports.text import plain
 if TYPE_CHECKING:
     from bokeh import plotting
     from bokeh.models import HoverTool, LayoutDOM, TickFormatter
+    from bokeh.models.widgets import StringFormatter
 
 BUNDLES: Final = {"core": "bokeh.min.js", "tables": "bokeh-tables.min.js"}
 """The parts of Bokeh that a page may hold, in the order in which they load."""
@@ -148,6 +149,13 @@ def quantities(dimension: str) -> TickFormatter:
     from bokeh.models import BasicTickFormatter
 
     return BasicTickFormatter(tags=["quantity", units(dimension)])
+
+
+def cells(dimension: str) -> StringFormatter:
+    """Cells of a table of numbers with their unit, as everywhere on the pages; rows are sorted by the numbers."""
+    from bokeh.models.widgets import StringFormatter
+
+    return StringFormatter(tags=["cell", units(dimension)])
 
 
 def hover(rows: Sequence[Said], **options: Any) -> HoverTool:

@@ -14,8 +14,7 @@ import numpy as np
 from markupsafe import escape
 
 from reports.axis import Axis
-from reports.live import TABLE_CSS, Live, Said, hover, live_of, plot, quantities, text_style, units
-from reports.numbers import unit_of
+from reports.live import TABLE_CSS, Live, Said, cells, hover, live_of, plot, quantities, text_style, units
 from reports.palette import SERIES, role
 from reports.slo_box import add_box, bound_of
 from reports.study import Cloud, Floats, FrontPoint, Ints, Measure, StudyCard
@@ -34,6 +33,8 @@ MOST_ROWS: Final = 1_000
 """Rows of the table."""
 _MOST_LABELS: Final = 6
 _HEIGHTS: Final = (440, 340, 260)
+_HEADS: Final = ".slick-header-column.slick-header-column:nth-child(-n+2) { display: flex; justify-content: flex-end; }"
+"""Titles of the two metrics stand above their numbers."""
 
 
 class Brush(NamedTuple):
@@ -93,14 +94,10 @@ def live_front(card: StudyCard, axes: tuple[Axis, Axis], steps: tuple[list[float
     measures = card.metrics[cloud.x], card.metrics[cloud.y]
     points = points_of(cloud, card)
     source = ColumnDataSource(_columns(points), name="points")
-    names = [short(brush.name, 24) for brush in points.brushes]
     lines = _parallel(points, measures, axes)
     scatter = _scatter(cloud, points, source, measures, axes, steps)
     add_box(scatter, *(bound_of(measure, card.bounds) for measure in measures))
-    table = _table(
-        names, [label_of(m, unit_of(10.0**axis.high, m.dimension)[1]) for m, axis in zip(measures, axes, strict=True)]
-    )
-    return live_of("front", [scatter, lines, table], settings_of(points, measures, axes))
+    return live_of("front", [scatter, lines, _table(points, measures)], settings_of(points, measures, axes))
 
 
 def settings_of(points: Points, measures: tuple[Measure, Measure], axes: tuple[Axis, Axis]) -> dict[str, Any]:
@@ -114,7 +111,6 @@ def settings_of(points: Points, measures: tuple[Measure, Measure], axes: tuple[A
                 "units": units(measure.dimension),
                 "low": axis.low,
                 "high": axis.high,
-                "scale": unit_of(10.0**axis.high, measure.dimension)[0],
             }
             for measure, axis in zip(measures, axes, strict=True)
         ],
@@ -261,21 +257,24 @@ def _width(title: str) -> int:
     return max(110, 7 * len(title) + 18)
 
 
-def _table(names: Sequence[str], measures: Sequence[str]) -> DataTable:
-    """The table of brushed points; its rows come from the script."""
+def _table(points: Points, measures: tuple[Measure, Measure]) -> DataTable:
+    """The table of brushed points, metrics to the right; its rows come from the script."""
     from bokeh.models import ColumnDataSource, InlineStyleSheet
     from bokeh.models.widgets import DataTable, StringFormatter, TableColumn
 
-    fields = [*zip("xy", measures, strict=True)]
-    fields += [(f"axis{k}", name) for k, name in enumerate(names)]
+    fields = [
+        (letter, label_of(measure, ""), cells(measure.dimension))
+        for letter, measure in zip("xy", measures, strict=True)
+    ]
+    fields += [(f"axis{k}", short(brush.name, 24), StringFormatter()) for k, brush in enumerate(points.brushes)]
     return DataTable(
-        source=ColumnDataSource({field: [] for field, _ in fields}, name="rows"), name="table",
+        source=ColumnDataSource({field: [] for field, _, _ in fields}, name="rows"), name="table",
         columns=[
             # The table takes titles, unlike cells, for HTML.
-            TableColumn(field=field, title=str(escape(plain(title))), width=_width(title), formatter=StringFormatter())
-            for field, title in fields
+            TableColumn(field=field, title=str(escape(plain(title))), width=_width(title), formatter=look)
+            for field, title, look in fields
         ],
         height=_HEIGHTS[2], sizing_mode="stretch_width", index_position=None, selectable=False, reorderable=False,
-        stylesheets=[InlineStyleSheet(css=TABLE_CSS)], row_height=28,
-        min_width=sum(_width(title) for _, title in fields),
+        stylesheets=[InlineStyleSheet(css=TABLE_CSS + _HEADS)], row_height=28,
+        min_width=sum(_width(title) for _, title, _ in fields),
     )  # fmt: skip

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _HEIGHT: Final = 400
 _LONG: Final = 0.3
 """Share of the axis from which on a cache's line has room for its name at its left."""
+_NAME_HIGH: Final = 0.045
+"""Height of a name as a share of the axis."""
 _MARKERS: Final = {"o": "circle", "D": "diamond", "s": "square", "^": "triangle", "v": "inverted_triangle", "P": "plus"}
 
 
@@ -88,13 +90,23 @@ def _draw_lines(made: plotting.figure, lines: Sequence[Line], limits: tuple[floa
         )  # fmt: skip
         if slope:
             _name_slope(made, line, limits[:2])
-    peaks = [line for line in lines if line.dimension == "flops" and line.strong]
+    peaks = _named(lines, limits)
     made.text(
         [limits[1]] * len(peaks), [line.value for line in peaks],
         [f"{short(line.name, 24)}  {quantity(line.value, 'flops')} " for line in peaks],
         y_offset=-3, text_align="right", text_baseline="bottom", **text_style(),
     )  # fmt: skip
     made.add_tools(hover([Said("roof", "name"), Said("at most", "said")], renderers=drawn, line_policy="none", limit=1))
+
+
+def _named(lines: Sequence[Line], limits: tuple[float, float, float, float]) -> list[Line]:
+    """Peaks that have room for their name: of two that lie close the one in use, which comes first."""
+    gap = _NAME_HIGH * math.log(limits[3] / limits[2])
+    named: list[Line] = []
+    for line in lines:
+        if line.dimension == "flops" and all(abs(math.log(line.value / each.value)) > gap for each in named):
+            named.append(line)
+    return named
 
 
 def _name_slope(made: plotting.figure, line: Line, limits: tuple[float, float]) -> None:

@@ -3,11 +3,11 @@ var live = (function () {
   "use strict";
   var drawn = [], behaviours = {};
 
-  function quantity(value, units, digits) {
+  function quantity(value, units, digits, least) {
     if (!Number.isFinite(value)) { return "none"; }
     var unit = units.find(function (each) { return Math.abs(value) >= 0.9995 * each[0]; }) || units[units.length - 1];
     if (value === 0) { unit = [1, ""]; }
-    return ((value / unit[0]).toLocaleString("en-US", { maximumSignificantDigits: digits || 3 }) + " " + unit[1]).trim();
+    return ((value / unit[0]).toLocaleString("en-US", { minimumSignificantDigits: least || 1, maximumSignificantDigits: digits || 3 }) + " " + unit[1]).trim();
   }
   function current(text) {
     var name = /^var\((--[\w-]+)\)$/.exec(text);
@@ -84,6 +84,12 @@ var live = (function () {
     var tags = model.tags;
     if (tags[0] === "quantity") {
       model.doFormat = function (ticks) { return ticks.map(function (tick) { return quantity(tick, tags[1], 6); }); };
+    } else if (tags[0] === "cell") {
+      model.doFormat = function (row, place, value) {
+        var cell = document.createElement("div");
+        cell.style.textAlign = "right"; cell.textContent = quantity(value, tags[1], 3, 3);
+        return cell.outerHTML;
+      };
     } else if (tags[0] === "round") {
       model.get_ticks_no_defaults = function (low, high) { return roundTicks(low, high); };
     } else if (tags[0] === "said") {

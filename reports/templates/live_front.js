@@ -17,7 +17,6 @@ live.behaviours.front = function (figure) {
     var text = settings.levels[k][codes[k][i]];
     return text !== "" && Number.isFinite(Number(text)) ? Number(text) : text;
   }
-  function scaled(k, i) { return Number(((k ? y : x)[i] / settings.metrics[k].scale).toPrecision(4)); }
   function said(control, at) {
     var k = Number(control.dataset.brush);
     if (k < names.length) { return settings.levels[k][at]; }
@@ -68,8 +67,8 @@ live.behaviours.front = function (figure) {
       group: lines.map(function (i) { return group[i]; }) };
     figure.named("parallel").glyph.line_alpha = { value: Math.max(0.06, Math.min(0.9, 12 / Math.sqrt(lines.length * 6 + 1))) };
     var first = rows.length > settings.rows ? rows.slice(0, settings.rows) : rows, table = {};
-    table.x = first.map(function (i) { return scaled(0, i); });
-    table.y = first.map(function (i) { return scaled(1, i); });
+    table.x = first.map(function (i) { return x[i]; });
+    table.y = first.map(function (i) { return y[i]; });
     names.forEach(function (_, k) { table["axis" + k] = first.map(function (i) { return label(k, i); }); });
     figure.named("rows").data = table;
     var many = function (n) { return n.toLocaleString("en-US"); };

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from reports.figures import what_if
+from reports.numbers import quantity
 from reports.page import render_report
 from reports.scaled import Scales, parts_of_phases
 from reports.study import StudyCard
@@ -107,6 +108,8 @@ def test_brushed_points_stand_in_the_table_and_as_lines(card: StudyCard, tmp_pat
     assert opened.ask(f"{figure}.named('rows').data.x.length") == 3
     assert opened.ask(f"{figure}.named('lines').data.xs.length") == 3
     assert f"3 of {points} points brushed" in opened.page.locator(".brushed").inner_text()
+    dimension, value = card.metrics[0].dimension, opened.ask(f"{figure}.named('rows').data.x[0]")
+    assert opened.page.locator("#front .slick-cell").first.inner_text() == quantity(value, dimension)
     opened.page.locator("#front").get_by_role("button", name="Clear").click()
     opened.page.get_by_label("device", exact=True).select_option("0")
     kept = opened.ask(f"{figure}.named('rows').data.axis0")
