@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
 from hardware_specs.errors import DoesNotFit
 from hardware_specs.files import write_texts
 from reports.numbers import Cell, cell_of, quantity
@@ -15,6 +17,7 @@ from silicost.nearby import with_nearby
 from silicost.output import Format, csv_text, print_json, print_table, write_out
 from simulator.metrics import BY_NAME
 from simulator.result import Interval, Result
+from simulator.result_json import numbers_of
 from simulator.scenario import Scenario
 from simulator.simulate import simulate
 
@@ -22,6 +25,10 @@ SUMMARY = (
     "ttft_s", "tpot_s", "output_tokens_per_s", "step_time_s", "usd_per_million_output_tokens", "j_per_output_token",
 )  # fmt: skip
 """Metrics of the table of several results."""
+
+
+RUN = "run"
+"""Name of the figures of a long run."""
 
 
 class Row(NamedTuple):
@@ -52,6 +59,8 @@ def answer(
     """
     result, remarks = noted(simulate(scenario, timeline=bool(out)), scenario)
     follows = more(result) if more else None
+    if follows and follows[0] == RUN:
+        result = msgspec.structs.replace(result, run=numbers_of(follows[1]))
     if out:
         write_files(Path(out), [with_nearby(result, scenario)], result.title, lead, follows)
     show(result, how, follows)

@@ -75,8 +75,9 @@ class LongRun:
             raise DoesNotFit(_endless(found))
         lost = {f"lost_{name}": value for name, value in vars(found.lost).items()}
         return "run", {
-            "steps": found.steps, "wall_s": found.wall_s, "wall_p10_s": found.wall_p10_s,
-            "wall_p90_s": found.wall_p90_s, "goodput": found.goodput, "slowed_step_s": found.slowed_step_s,
+            "steps": found.steps, "usd": _usd(result, found.wall_s), "wall_s": found.wall_s,
+            "wall_p10_s": found.wall_p10_s, "wall_p90_s": found.wall_p90_s, "goodput": found.goodput,
+            "slowed_step_s": found.slowed_step_s,
             "interruptions": found.interruptions, "job_mtbf_s": found.job_mtbf_s,
             "checkpoint_bytes": written, "checkpoint_interval_s": found.interval_s,
             "checkpoint_optimum_s": found.optimal_s, "checkpoint_daly_s": found.daly_s,
@@ -93,6 +94,12 @@ class LongRun:
                     f"--straggler {clipped(self.straggler)}: device {device}; the job has devices 0 to {devices - 1}"
                 )
         return found
+
+
+def _usd(result: Result, wall_s: float) -> float | None:
+    """What devices cost that are held for a whole run, lost time being paid for as time of steps is [USD]."""
+    usd, step_s = result.metrics["usd_per_step"], result.metrics["step_time_s"]
+    return usd / step_s * wall_s if usd is not None and step_s else None
 
 
 def _above_zero(text: str, dimension: str, flag: str, sample: str) -> float | None:

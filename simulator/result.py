@@ -146,7 +146,8 @@ class Result(msgspec.Struct, frozen=True):
     ``metrics`` holds numbers by documented name (see ``simulator.metrics``); a metric without a value is None
     and ``reasons`` says why. ``configuration`` is what was asked: numbers and words, the plan a table of its own, and
     with several pools a list of these. ``laws_hash`` is that of the code that gave the answer. ``nearby`` are the
-    same at other batches, for pages: their metrics, memory and phases.
+    same at other batches, for pages: their metrics, memory and phases. ``run`` are the figures of a long run of a
+    training step by name (docs: goodput), in SI units; empty where none was asked for.
     """
 
     kind: str
@@ -172,6 +173,7 @@ class Result(msgspec.Struct, frozen=True):
     reasons: dict[str, str] = {}
     warnings: tuple[str, ...] = ()
     nearby: tuple[Result, ...] = ()
+    run: dict[str, float] = {}
 
     @property
     def asked(self) -> dict[str, str]:

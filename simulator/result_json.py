@@ -57,9 +57,19 @@ def result_from(table: Mapping[str, Any], place: str) -> Result:
             provenance=_of(table, "provenance", tuple[Provenance, ...]),
             pools=tuple(map(_pool, _of(table, "pools", tuple[dict[str, Any], ...]))),
             reasons=_of(table, "reasons", dict[str, str]), warnings=_of(table, "warnings", tuple[str, ...]),
+            run=numbers_of(table.get("run")),
         )  # fmt: skip
     except ValueError as error:
         raise InputError(f"{place}: no result of silicost: {clipped(str(error))}") from None
+
+
+def numbers_of(run: object) -> dict[str, float]:
+    """The numbers of the figures of a long run, where there is one; what is not known or no number is left out."""
+    table = run if isinstance(run, Mapping) else {}
+    return {
+        str(name): float(value) for name, value in table.items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+    }  # fmt: skip
 
 
 def _is_metric(name: str, value: object) -> bool:

@@ -132,8 +132,8 @@ FIGURE: Final = Figure(
     "Along the load",
     10,
     "What requests take and cost as more of them come a second. The first curve is that of the answer: it must pass "
-    "below the dashed line, its bound, where the upright line crosses it. Requests and their order are the same at every "
-    "rate, only the gaps differ. A shaded band is the 80\u00a0% interval of the highest rate. Upright axes are "
+    "below the dashed line, its bound, where the upright line crosses it. Requests and their order are the same at all "
+    "rates, only the gaps differ. A shaded band is the 80\u00a0% interval of the highest rate. Upright axes are "
     "logarithmic; what takes more than four times its bound is out of the picture.",
     applies,
     draw,

@@ -1,43 +1,25 @@
-"""What a million output tokens cost: devices by phase and operator family, and the electricity of owned ones."""
+"""What the work of a result costs: devices by step and operator family, electricity of owned ones, lost time."""
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from markupsafe import Markup
 
-from hardware_specs.errors import UnitError
-from hardware_specs.units import parse_quantity
+from reports.bills import Bill, Piece, Price, bills_of
 from reports.figure import Figure
-from reports.numbers import cell_of, quantity, share
-from reports.palette import family_rank, in_words, role
-from reports.parts import Key, Part, family_seconds
+from reports.numbers import quantity, share
+from reports.parts import Key, Part
 from reports.templating import render
 from reports.text import labels_of
 from simulator.result import Result
 
-_PROMPT: Final = ("encode", "prefill")
-_WAIT: Final = "devices that wait"
-_ELECTRICITY: Final = "electricity"
-_ROUNDING: Final = 1e-3
-"""Share by which a price, written to a few digits, may miss the cost, and operators the time of their phase."""
-_YEAR_S: Final = 365.25 * 86400.0
-
-
-class Piece(NamedTuple):
-    """A part of the cost [USD per million output tokens]."""
-
-    step: str
-    name: str
-    colour: str
-    usd: float
-
 
 class Row(NamedTuple):
-    """A step of the waterfall: it starts where the one before ends; ``start`` and ``length`` in percent."""
+    """A step of the waterfall: it starts where the one before ends; ``start`` and ``length`` in percent; ``head`` names
+    the device that begins with it."""
 
     name: str
     cost: str
@@ -45,120 +27,59 @@ class Row(NamedTuple):
     start: float
     length: float
     parts: list[Part]
+    head: str = ""
 
 
 class Bar(NamedTuple):
-    """The cost of one result, step by step."""
+    """The cost of one result, step by step, its prices, and what else follows."""
 
     label: str
     rows: list[Row]
+    prices: tuple[Price, ...]
+    said: str
 
 
-def pieces_of(result: Result) -> list[Piece]:
-    """The parts of ``usd_per_million_output_tokens``, which sum to it.
+class Group(NamedTuple):
+    """Bars of one unit of work, to one scale."""
 
-    Every device is paid from the first second to the last, so that a phase costs its share of the time, and an operator
-    its share of the phase. Nothing where no price is known, where several pools share the work, or where price, time
-    and electricity of the result do not give its cost.
-    """
-    total, first, whole, rate = (
-        cell_of(result, name).value
-        for name in ("usd_per_million_output_tokens", "ttft_s", "e2e_s", "output_tokens_per_s")
-    )
-    if not total or first is None or not whole or not rate or first > whole or len(result.pools) != 1:
-        return []
-    per_million = 1e6 / (rate * whole)
-    electricity = _electricity(result, total, whole, per_million)
-    if electricity is None:
-        return []
-    pieces: list[Piece] = []
-    for step, length in (("prefill", first), ("decode", whole - first)):
-        seconds = _seconds(result, step, length)
-        pieces += [
-            Piece(step, *_look(name), (total - electricity) * seconds[name] / whole)
-            for name in (*sorted(seconds.keys() - {_WAIT}, key=family_rank), _WAIT)
-            if seconds.get(name, 0.0) > 0.0
-        ]
-    if electricity > 0.0:
-        pieces.append(Piece(_ELECTRICITY, _ELECTRICITY, role("family", "bubble"), electricity))
-    return pieces
-
-
-def _electricity(result: Result, total: float, duration_s: float, per_million: float) -> float | None:
-    """What the electricity adds [USD per million tokens]: 0 where the rent includes it, None where neither fits."""
-    pool = result.pools[0]
-    price = _said(result, f"price of {pool.device} ", "usd_per_s")
-    power = _said(result, f"{result.configuration.get('site', '')} electricity", "usd_per_j")
-    if price is None:
-        return None
-    rest = total - price * pool.count * duration_s * per_million
-    if abs(rest) <= _ROUNDING * total:
-        return 0.0
-    owned = math.nan if power is None else power * result.energy.facility * per_million
-    return owned if abs(rest - owned) <= _ROUNDING * total else None
-
-
-def _said(result: Result, start: str, dimension: str) -> float | None:
-    """The one number of the provenance whose name starts so, in SI units; None where none or several do.
-
-    A purchase spread over years ("30000 USD / 3 years") is a price per time as well.
-    """
-    found = [row.value for row in result.provenance if row.what.startswith(start)]
-    if len(found) != 1:
-        return None
-    bought, _, life = found[0].partition(" / ")
-    with contextlib.suppress(UnitError, ZeroDivisionError):
-        if life.endswith(" years"):
-            return parse_quantity(bought, "usd") / (parse_quantity(life.removesuffix(" years"), "number") * _YEAR_S)
-        return parse_quantity(found[0], dimension)
-    return None
-
-
-def _seconds(result: Result, step: str, length_s: float) -> Mapping[str, float]:
-    """``length_s`` by family, and waiting: pipeline bubbles and transfers that no operator takes.
-
-    Steps of a decode count like its middle one, so that they sum to a little more or less: then each counts less or
-    more.
-    """
-    seconds = family_seconds(
-        operator
-        for phase in result.phases if (phase.name in _PROMPT) == (step == "prefill")
-        for operator in phase.operators
-    )  # fmt: skip
-    spent = math.fsum(seconds.values())
-    if spent > (1.0 - _ROUNDING) * length_s:
-        return {family: value * length_s / spent for family, value in seconds.items()}
-    return {**seconds, _WAIT: length_s - spent}
-
-
-def _look(name: str) -> tuple[str, str]:
-    return (name, role("family", "other")) if name == _WAIT else (in_words("family", name), role("family", name))
+    of: str
+    bars: list[Bar]
 
 
 def applies(results: Sequence[Result]) -> bool:
-    """Whether some result says what its tokens cost and why."""
-    return any(pieces_of(result) for result in results)
+    """Whether some result says what its work costs and why."""
+    return any(bills_of(result) for result in results)
 
 
 def draw(results: Sequence[Result]) -> Markup:
-    """One waterfall per result, all to one scale."""
-    found = [(label, pieces_of(result)) for label, result in zip(labels_of(results), results, strict=True)]
-    most = max(math.fsum(piece.usd for piece in pieces) for _, pieces in found)
-    every = {piece.name: Key(piece.name, piece.colour) for _, pieces in found for piece in pieces}
-    bars = [Bar(label, _rows(pieces, most)) for label, pieces in found if pieces]
-    return render("cost.html", bars=bars, legend_keys=list(every.values()))
+    """One waterfall per result and unit of work."""
+    bills = [(label, bill) for label, result in zip(labels_of(results), results, strict=True) for bill in
+             bills_of(result)]  # fmt: skip
+    groups = []
+    for of in dict.fromkeys(bill.of for _, bill in bills):
+        own = [(label, bill) for label, bill in bills if bill.of == of]
+        most = max(bill.usd for _, bill in own)
+        groups.append(Group(of, [_bar(label, bill, most) for label, bill in own]))
+    every = {piece.name: Key(piece.name, piece.colour) for _, bill in bills for piece in bill.pieces}
+    return render("cost.html", groups=groups, legend_keys=list(every.values()))
 
 
-def _rows(pieces: Sequence[Piece], most: float) -> list[Row]:
-    total = math.fsum(piece.usd for piece in pieces)
-    rows, start = [], 0.0
-    for step in dict.fromkeys(piece.step for piece in pieces):
-        own = [piece for piece in pieces if piece.step == step]
+def _bar(label: str, bill: Bill, most: float) -> Bar:
+    return Bar(label, rows_of(bill, most), bill.prices, bill.said)
+
+
+def rows_of(bill: Bill, most: float) -> list[Row]:
+    """The steps of a bill, device by device, and all of it."""
+    total = bill.usd
+    rows, start, device = [], 0.0, ""
+    for whose, step in dict.fromkeys((piece.device, piece.step) for piece in bill.pieces):
+        own = [piece for piece in bill.pieces if (piece.device, piece.step) == (whose, step)]
         usd = math.fsum(piece.usd for piece in own)
         ends = 100.0 * start / most, 100.0 * usd / most
-        rows.append(Row(step, quantity(usd, "usd"), share(usd / total), *ends, _parts(own, total)))
-        start += usd
-    return [*rows, Row("in all", quantity(total, "usd"), "", 0.0, 100.0 * total / most, _parts(pieces, total))]
+        head = whose if whose != device else ""
+        rows.append(Row(step, quantity(usd, "usd"), share(usd / total), *ends, _parts(own, total), head))
+        start, device = start + usd, whose
+    return [*rows, Row("in all", quantity(total, "usd"), "", 0.0, 100.0 * total / most, _parts(bill.pieces, total))]
 
 
 def _parts(pieces: Sequence[Piece], total: float) -> list[Part]:
@@ -175,11 +96,11 @@ def _parts(pieces: Sequence[Piece], total: float) -> list[Part]:
 
 FIGURE: Final = Figure(
     "cost",
-    "What a million output tokens cost",
+    "What it costs",
     23,
-    "Each bar starts where the one above ends and is cut by operator family; lengths are dollars per million output "
-    "tokens, to one scale. Devices are paid for all of the time, so an operator costs its share of it; electricity is "
-    "a part of its own where the devices are owned, and inside the rent elsewhere.",
+    "Each bar starts where the one above ends and is cut by operator family; lengths are dollars, to one scale for a "
+    "unit of work. Devices are paid for all of the time, so an operator costs its share of the time of its device; "
+    "electricity is a part of its own where devices are owned, and inside the rent elsewhere.",
     applies,
     draw,
 )

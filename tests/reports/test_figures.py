@@ -231,51 +231,6 @@ def test_parts_of_the_energy_sum_to_that_of_the_facility(one: Result) -> None:
     assert energy.pieces_of(msgspec.structs.replace(one, energy=Energy(0.5 * spent, spent, spent))) == []
 
 
-def test_parts_of_a_rent_sum_to_it_and_follow_the_time(one: Result) -> None:
-    usd, first, whole = (one.metrics[name] for name in ("usd_per_million_output_tokens", "ttft_s", "e2e_s"))
-    assert usd and first and whole
-    pieces = cost.pieces_of(priced(one, "6.88 USD/h"))
-    assert sum(piece.usd for piece in pieces) == pytest.approx(usd)
-    prompt = sum(piece.usd for piece in pieces if piece.step == "prefill")
-    assert prompt == pytest.approx(usd * first / whole)
-    assert {piece.step for piece in pieces} == {"prefill", "decode"}
-    spent = family_seconds(operator for phase in one.phases for operator in phase.operators)
-    products = sum(piece.usd for piece in pieces if piece.name == "matrix products")
-    assert products == pytest.approx(usd * spent["gemm"] / whole)
-
-
-def test_owned_devices_pay_their_electricity(one: Result) -> None:
-    rate, whole = one.metrics["output_tokens_per_s"], one.metrics["e2e_s"]
-    assert rate and whole
-    power = one.energy.facility * 0.08 / 3.6e6 / (rate * whole) * 1e6
-    rent = 26298.0 / (3.0 * 8766.0) / 3600.0 / rate * 1e6
-    owned = msgspec.structs.replace(one, metrics={**one.metrics, "usd_per_million_output_tokens": rent + power})
-    pieces = cost.pieces_of(priced(owned, "26298 USD / 3 years"))
-    assert pieces[-1].name == "electricity"
-    assert pieces[-1].usd == pytest.approx(power)
-    assert sum(piece.usd for piece in pieces[:-1]) == pytest.approx(rent)
-    assert cost.pieces_of(priced(owned, "26298 USD / 3 years", "0.8 USD/kWh")) == []
-
-
-def test_time_that_no_operator_takes_is_paid_for(one: Result) -> None:
-    first, whole, rate = (one.metrics[name] for name in ("ttft_s", "e2e_s", "output_tokens_per_s"))
-    assert first and whole and rate
-    changed = {"ttft_s": first + 0.5 * whole, "e2e_s": 1.5 * whole, "output_tokens_per_s": rate / 1.5}
-    usd = 1.5 * (one.metrics["usd_per_million_output_tokens"] or 0.0)
-    slow = msgspec.structs.replace(one, metrics={**one.metrics, **changed, "usd_per_million_output_tokens": usd})
-    waits = [piece for piece in cost.pieces_of(priced(slow, "6.88 USD/h")) if piece.name == "devices that wait"]
-    assert [piece.step for piece in waits] == ["prefill"]
-    assert waits[0].usd == pytest.approx(usd / 3.0)
-
-
-@pytest.mark.parametrize(
-    "price", ["6.00 USD/h", "7 W", "free", "-", "x USD / 3 years", "9 USD / 0 years", "9 USD / y years"]
-)
-def test_a_price_that_is_not_that_of_the_cost_has_no_parts(price: str, one: Result) -> None:
-    assert cost.pieces_of(priced(one, price)) == []
-    assert not cost.applies([one])
-
-
 def test_steps_of_the_cost_follow_each_other(one: Result) -> None:
     drawn = cost.draw([priced(one, "6.88 USD/h")])
     starts = [float(found) for found in re.findall(r"margin-left:([\d.]+)%", drawn)]
