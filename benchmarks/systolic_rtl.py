@@ -22,7 +22,7 @@ import csv
 import math
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -65,12 +65,9 @@ def main() -> None:
     parser.add_argument("dataset", type=Path)
     try:
         rows = list(csv.DictReader(parser.parse_args().dataset.read_text(encoding="utf-8").splitlines()))
-        columns = [counted(row) for row in rows]
+        held, table, measured = table_of(rows)
     except (OSError, KeyError, ValueError) as error:
         sys.exit(f"error: {error}")
-    table = {name: np.array([column[name] for column in columns]) for name in columns[0]}
-    measured = np.array([float(row[MEASURED]) for row in rows])
-    held = folds_of([" ".join(row[f"prob.{name}"] for name in SHAPE) for row in rows]) == HELD_OUT
     print(f"{len(rows)} rows, {int(held.sum())} of shapes held out")
     print("law              overheads  mean error  median error   bias  R2 of logs     R2   factors")
     for name, parts in LAWS.items():
@@ -78,6 +75,20 @@ def main() -> None:
             matrix = np.column_stack([table[part] for part in used])
             factors = np.ones(len(parts)) if words == "none" else fitted(matrix[~held], measured[~held])
             print(f"{name:16} {words:9} {scored(matrix[held] @ factors, measured[held])}   {listed(used, factors)}")
+
+
+def table_of(rows: Sequence[Mapping[str, str]]) -> tuple[npt.NDArray[np.bool_], dict[str, Floats], Floats]:
+    """Which rows are held out, cycles by part of a law, and measured cycles; shapes [n].
+
+    Raises:
+        KeyError: a column is missing.
+        ValueError: a cell is no number.
+    """
+    columns = [counted(row) for row in rows]
+    table = {name: np.array([column[name] for column in columns]) for name in columns[0]}
+    measured = np.array([float(row[MEASURED]) for row in rows])
+    held = folds_of([" ".join(row[f"prob.{name}"] for name in SHAPE) for row in rows]) == HELD_OUT
+    return held, table, measured
 
 
 def counted(row: Mapping[str, str]) -> dict[str, float]:

@@ -1,15 +1,16 @@
-"""The page of all laws: their equations and references, every parameter, and the errors that calibrations carry."""
+"""The page of all laws: their equations and references, every parameter, and their measured errors."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
 import re
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
-from hardware_specs.calibrations import calibration_names, calibrations_of
-from hardware_specs.devices import device_names, load_device
+from measured import calibrations, chips, coverage, cycles, long_runs, pipelines, serving, table
+
+from hardware_specs.devices import load_device
 from hardware_specs.records import DEVICE_CLASSES
 from simulator.devices.registry import Parameter, law_of
 
@@ -22,57 +23,147 @@ FILES = {
     "fpga": ("fpga",), "asic": ("asic", "systolic"),
 }  # fmt: skip
 """Modules of ``simulator.devices`` that hold the equations of a class."""
+COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv")
+OPERATORS = {
+    "gpu_products": ("gemm", "batched_gemm"),
+    "gpu_experts": ("moe_gemm",),
+    "gpu_attention": ("attention_prefill", "attention_decode", "mla_prefill", "mla_decode"),
+    "gpu_vector": (
+        "softmax", "layernorm", "rmsnorm", "gelu", "silu_mul", "add", "mul", "rope", "embedding", "stream_copy",
+    ),
+}  # fmt: skip
+"""Operators that a module prices alone; any other prices all that its class has."""
+ALL = tuple(name for names in OPERATORS.values() for name in names)
+
+
+class Elsewhere(NamedTuple):
+    """What is computed beside single operators: the modules with its equations, and its measured error as Markdown."""
+
+    modules: tuple[str, ...]
+    error: Callable[[], str]
+
+
 ELSEWHERE = {
-    "Joining the parts of an operator": "simulator.kernels.roofline",
-    "Systolic arrays": "simulator.devices.systolic_cycles",
-    "Collectives": "simulator.kernels.collectives",
-    "Oversubscribed networks": "simulator.network.leaves",
-    "Exchanges that share links": "simulator.network.contention",
-    "Power and energy": "simulator.kernels.power",
-    "Training steps": "simulator.steps.train_step",
-    "Pipelines": "simulator.steps.pipeline",
-    "Serving": "simulator.kernels.serving",
-    "Speculative decoding": "simulator.kernels.speculation",
-    "Intervals": "simulator.uncertainty.intervals",
+    "Joining the parts of an operator": Elsewhere(
+        ("simulator.kernels.roofline",), lambda: "every operator above ends in it, and has those errors.\n"
+    ),
+    "Systolic arrays": Elsewhere(("simulator.devices.systolic_cycles",), cycles),
+    "Collectives": Elsewhere(("simulator.kernels.collectives",), lambda: table(("ops",), DEVICE_CLASSES, COLLECTIVES)),
+    "Oversubscribed networks": Elsewhere(
+        ("simulator.network.leaves",),
+        lambda: (
+            "no published table has it. `tests/simulator/network/test_leaves.py` counts every message over every "
+            "link of small systems.\n"
+        ),
+    ),
+    "Exchanges that share links": Elsewhere(
+        ("simulator.network.contention",),
+        lambda: (
+            "no published table has it alone. `tests/simulator/network/test_contention.py` holds it equal to "
+            "flows on the Fabric of the engine.\n"
+        ),
+    ),
+    "Power and energy": Elsewhere(
+        ("simulator.kernels.power",), lambda: table(("inference",), DEVICE_CLASSES, ("j_per_output_token",))
+    ),
+    "Training steps": Elsewhere(("simulator.steps.train_step",), lambda: table(("training",), DEVICE_CLASSES)),
+    "What lies off the devices": Elsewhere(
+        ("simulator.steps.offload",),
+        lambda: (
+            "no published table has times. Two published claims about what fits hold without a fit "
+            "([training](training.md#what-lies-off-the-devices)).\n"
+        ),
+    ),
+    "Pipelines": Elsewhere(("simulator.steps.pipeline",), pipelines),
+    "Serving": Elsewhere(("simulator.kernels.serving", "simulator.serving.step_tables"), serving),
+    "Speculative decoding": Elsewhere(
+        ("simulator.kernels.speculation", "simulator.serving.speculation"),
+        lambda: (
+            "twelve published gains, [20% in the median]"
+            "(serving_speculation.md#against-published-gains), held by `tests/simulator/serving/test_speculation.py`.\n"
+        ),
+    ),
+    "Adapters": Elsewhere(
+        ("simulator.serving.adapters",),
+        lambda: "one published figure, [4% and 79% above it](serving_adapters.md).\n",
+    ),
+    "Vector search": Elsewhere(
+        ("simulator.serving.search_tables",),
+        lambda: (
+            "35 published rows, [half of them within 13%](retrieval.md#measured); "
+            "`tests/simulator/serving/test_search_published.py` holds it.\n"
+        ),
+    ),
+    "Long runs": Elsewhere(
+        ("simulator.goodput.failures", "simulator.goodput.expected", "simulator.goodput.pipelines"), long_runs
+    ),
+    "Designed chips": Elsewhere(
+        ("hardware_specs.accelerators.area", "hardware_specs.accelerators.power", "hardware_specs.accelerators.cost"),
+        chips,
+    ),
+    "Intervals": Elsewhere(("simulator.uncertainty.intervals",), coverage),
 }
-"""What is computed beside single operators: title and module."""
+"""What is computed beside single operators."""
 
 HEAD = """# Laws
 
 Made from the code by `python docs/make/write.py`: the equations and references as they stand in the modules that
-compute them, every parameter with its unit and range, and the errors that shipped calibrations carry.
-[Physics](physics.md) tells how the parts fit together.
+compute them, every parameter with its unit and range, and under each law its measured error.
+[Physics](physics.md) tells how the parts fit together, [words](words.md) what the terms mean.
 
 A *prior* is a function of the datasheet, shown for one device of the class. A parameter with a range can be moved by a
 fit; one without is left alone.
+
+An error is |predicted / measured - 1|. *Published* are the figures that ship, fitted rows among them (`silicost
+validate`; recorded by `benchmarks/accuracy.py`). *Held out* and *seen by a fit* are rows of measured tables that do not
+ship (recorded by `benchmarks/law_errors.py`): of a row that is held out no fit of its device or runtime saw the group.
+The form of the laws was chosen with all of them in sight ([accuracy](accuracy.md)). [Scores](scores.md) has both
+records whole.
 """
 
 
 def page() -> str:
     """The page."""
-    return "".join([HEAD, *(_law(each) for each in DEVICE_CLASSES), *_elsewhere(), *_errors()])
+    return "".join([HEAD, *(_law(each) for each in DEVICE_CLASSES), *_elsewhere(), *calibrations()])
 
 
 UNITS = {"number": "1", "bytes_per_s": "B/s", "flops": "FLOP/s", "bytes": "B", "w": "W"}
 
 
 def _law(device_class: str) -> str:
-    law, example = law_of(device_class), EXAMPLES[device_class]
+    law, example, name = law_of(device_class), EXAMPLES[device_class], device_class.upper()
     device = load_device(example)
     rows = [
         f"| `{each.name}` | {UNITS.get(each.dimension, each.dimension)} | {each.prior(device):.4g} | {_range(each)} | "
         f"{', '.join(each.families)} | {each.meaning} |"
         for each in law.parameters
     ]
-    parts = [f"\n## {device_class.upper()}\n\nWhat counts: {law.reference}.\n"]
-    for name in FILES[device_class]:
-        parts.append(f"\n### `simulator/devices/{name}.py`\n\n{_doc(f'simulator.devices.{name}')}\n")
     head = [f"| parameter | unit | prior, {example} | range | moved by | meaning |", "|---|---|---|---|---|---|"]
-    return "\n".join(["".join(parts), f"### Parameters of {device_class} devices\n", *head, *rows, ""])
+    parts = [f"\n## {name}\n\nWhat counts: {law.reference}.\n"]
+    for file in FILES[device_class]:
+        parts.append(_module(f"simulator.devices.{file}"))
+        if file in OPERATORS:
+            parts.append(f"\n{MEASURED}\n\n{table(('ops',), (device_class,), OPERATORS[file])}")
+    if not OPERATORS.keys() & set(FILES[device_class]):
+        parts.append(f"\n### {name}: measured error of operators\n\n")
+        parts.append(table(("ops",), (device_class,), ALL) or "No operator of this class was measured alone.\n")
+    parts.append(f"\n### {name}: measured error of whole runs\n\n")
+    parts.append(table(("inference", "training"), (device_class,)))
+    return "\n".join(["".join(parts), f"### {name}: parameters\n", *head, *rows, ""])
 
 
 def _range(parameter: Parameter) -> str:
     return f"{parameter.low:.4g} to {parameter.high:.4g}" if parameter.free else ""
+
+
+MEASURED = "**Measured error**:"
+
+
+def _module(module: str) -> str:
+    """A module with its docstring, under the subject of its first line."""
+    text = _doc(module)
+    title = re.split(r"[:,.]", text, maxsplit=1)[0]
+    return f"\n### {title}\n\n`{module.replace('.', '/')}.py`\n\n{text}\n"
 
 
 def _doc(module: str) -> str:
@@ -82,47 +173,11 @@ def _doc(module: str) -> str:
 
 
 def _elsewhere() -> Iterator[str]:
-    for title, module in ELSEWHERE.items():
-        yield f"\n## {title}\n\n`{module.replace('.', '/')}`\n\n{_doc(module)}\n"
-
-
-MEASURED = """
-## Measured errors
-
-What is not a single operator, with the page that has its measured error and the command that prints it; `TABLES` are files or
-folders of measurements ([points files](points_files.md)). The figures that ship are scored by `silicost validate` alone.
-
-| what | measured error | command |
-|---|---|---|
-| operators on devices of which nothing was measured | [accuracy](accuracy.md#single-operators) | `python benchmarks/fit_operators.py TABLES` |
-| collectives | [accuracy](accuracy.md#single-operators) | `silicost validate TABLES --kind ops --group-by source,device,op` |
-| systolic arrays against RTL | [physics](physics.md#systolic-arrays) | `python benchmarks/systolic_rtl.py TABLE` |
-| inference, power | [accuracy](accuracy.md#runs) | `silicost validate TABLES --kind inference --group-by device_class,fitted` |
-| training steps, their memory, the order of plans | [accuracy](accuracy.md#runs) | `silicost validate TABLES --kind training --group-by device_class,fitted` |
-| serving | [validation](validation.md#serving-runs-of-a-server) | `python benchmarks/serving_accuracy.py TABLES` |
-| speculative decoding | [speculation](serving_speculation.md#against-published-gains) | a test: `tests/simulator/serving/test_speculation.py` |
-| intervals: coverage, width | [accuracy](accuracy.md) | the columns `in 80%`, `in 95%`, `score` of `silicost validate` |
-
-The shipped calibrations, by class and kind of operator: the mean error on groups of rows that were held out, over entries, rows
-counting alike. `silicost calibrations list` prints every entry.
-
-| class | operators | devices | rows held out | mean error |
-|---|---|---|---|---|
-"""  # noqa: E501
-
-
-def _errors() -> Iterator[str]:
-    """What calibrations say of rows that no fit saw, by class and kind of operator."""
-    yield MEASURED
-    found: dict[tuple[str, str], list[tuple[str, int, float]]] = defaultdict(list)
-    for name in calibration_names():
-        for entry in calibrations_of(name) if name in device_names() else ():
-            left = entry.held_out
-            if left and len(entry.operators) < 4:
-                kind = (load_device(name).device_class, ", ".join(entry.operators))
-                found[kind].append((name, left.rows, left.mape))
-    for (device_class, operators), entries in sorted(found.items()):
-        rows = sum(count for _, count, _ in entries)
-        mean = sum(count * error for _, count, error in entries) / rows
-        devices = len({name for name, _, _ in entries})
-        yield f"| {device_class} | {operators} | {devices} | {rows:,} | {100 * mean:.1f}% |\n"
+    for title, each in ELSEWHERE.items():
+        yield f"\n## {title}\n"
+        for module in each.modules:
+            alone = len(each.modules) == 1
+            yield f"\n`{module.replace('.', '/')}.py`\n\n{_doc(module)}\n" if alone else _module(module)
+        error = each.error()
+        gap = " " if error[0].islower() else "\n\n"
+        yield f"\n{MEASURED}{gap}{error}"

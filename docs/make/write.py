@@ -1,4 +1,4 @@
-"""Writes what is made from the code: the pages of commands, keys and laws, and the table of metrics.
+"""Writes what is made from the code: pages of commands, keys, laws, scores and Python, and the table of metrics.
 
 python docs/make/write.py            # renews the pages
 python docs/make/write.py --shown    # also what the commands of session pages print (sessions.py)
@@ -14,6 +14,8 @@ from pathlib import Path
 import commands
 import keys
 import laws
+import python_api
+import scores
 from sessions import is_session
 
 from simulator.metrics import METRICS
@@ -32,7 +34,8 @@ def pages() -> dict[Path, str]:
     results = DOCS / "results.md"
     text = re.sub(r"\| metric \| unit \| better .*\n(\|.*\n)+", lambda _: metrics_table(), results.read_text("utf-8"))
     return {
-        DOCS / "cli.md": commands.page(), DOCS / "keys.md": keys.page(), DOCS / "laws.md": laws.page(), results: text,
+        DOCS / "cli.md": commands.page(), DOCS / "keys.md": keys.page(), DOCS / "laws.md": laws.page(),
+        DOCS / "python.md": python_api.page(), DOCS / "scores.md": scores.page(), results: text,
     }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,17 @@ import keys
 import laws
 import msgspec
 import pytest
+import python_api
+import scores
 import typer
 import write
 
+import silicost
 from hardware_specs.catalogue import Catalogue
 from hardware_specs.records import DEVICE_CLASSES
 from silicost import scenario_tables
 from silicost.cli import app
+from silicost.scenarios import one_pool
 from simulator.devices.registry import law_of
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -101,5 +106,41 @@ def test_laws_have_equations_references_and_parameters() -> None:
             text = laws._doc(f"simulator.devices.{name}")
             assert text in page
             assert re.search(r"arXiv|doi|et al|\b(19|20)\d\d\b|Reference|Source", text), f"{name}: no reference"
-    for module in laws.ELSEWHERE.values():
-        assert laws._doc(module) in page
+    for each in laws.ELSEWHERE.values():
+        assert all(laws._doc(module) in page for module in each.modules)
+
+
+def test_every_law_has_its_measured_error_or_says_that_there_is_none() -> None:
+    page = (DOCS / "laws.md").read_text(encoding="utf-8")
+    sections = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", page, re.M | re.S))
+    assert sections.keys() == {name.upper() for name in DEVICE_CLASSES} | laws.ELSEWHERE.keys() | {
+        "Errors that calibrations carry"
+    }
+    for title in laws.ELSEWHERE:
+        error = sections[title].split(laws.MEASURED)[1]
+        assert re.search(r"\d%|`tests/[\w/]+\.py`|published claims|every operator|\| `h100` \|", error), title
+        for path in re.findall(r"`(tests/[\w/]+\.py)`", error):
+            assert (DOCS.parent / path).is_file(), path
+    for name in DEVICE_CLASSES:
+        assert len(re.findall(r"measured error|Measured error", sections[name.upper()])) >= 2
+        assert re.search(r"^\| `\w+` \| \d+ \| published \|", sections[name.upper()], re.M)
+
+
+def test_records_of_accuracy_are_shown_whole() -> None:
+    page = (DOCS / "scores.md").read_text(encoding="utf-8")
+    for name in (scores.PUBLISHED, scores.TABLES):
+        groups = [group for group in scores.record(name) if group["kind"] in scores.KINDS]
+        assert len(groups) > 10
+        for group in groups:
+            assert f"| {group['device_class']} | `{group['what']}`" in page
+    assert len(re.findall(r"^\| (?:cpu|gpu|tpu|fpga|asic) \|", page, re.M)) == sum(
+        group["kind"] in scores.KINDS for name in (scores.PUBLISHED, scores.TABLES) for group in scores.record(name)
+    )
+
+
+def test_every_public_name_is_on_the_page_of_python() -> None:
+    page = (DOCS / "python.md").read_text(encoding="utf-8")
+    assert re.findall(r"^## `silicost\.(\w+)`$", page, re.M) == [n for n in silicost.__all__ if n != "__version__"]
+    for name in inspect.signature(one_pool).parameters:
+        assert f"    {name}: " in page
+    assert python_api.prose("Args:\n    a, b: what\n        goes on\n") == "*Arguments*\n\n- `a`, `b`: what\n  goes on"

@@ -165,7 +165,7 @@ def test_the_error_of_the_estimate(name: str) -> None:
         case = Case(name, p, p * int(draw.integers(2, 9)), v, *draw.uniform(0.3, 1.0, 3))
         total_s, estimate_s, _ = unequal(case, seed, 0.2)
         errors.append(abs(estimate_s / total_s - 1.0))
-    assert np.mean(errors) < 0.03
+    assert np.mean(errors) < 0.04
     assert np.max(errors) < 0.2
 
 
