@@ -70,8 +70,8 @@ def serving() -> str:
 def long_runs() -> str:
     """Reported interruptions and effective times beside what rates of other clusters give."""
     rows = [
-        f"| {each.run} | {each.quantity} | {'over ' if each.at_least else ''}{each.reported:,.4g} | "
-        f"{each.predicted:,.4g} | `{each.rates}` |"
+        f"| {each.run} | {each.quantity} | {'over ' if each.at_least else ''}{_number(each.reported)} | "
+        f"{_number(each.predicted)} | `{each.rates}` |"
         for each in compare_published()
         if not each.same_cluster
     ]
@@ -79,6 +79,10 @@ def long_runs() -> str:
     return "\n".join(
         [said, "", "| run | quantity | reported | predicted | rates of |", "|---|---|---|---|---|", *rows, ""]
     )
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100.0 else f"{value:.3g}"
 
 
 def chips() -> str:
