@@ -90,6 +90,13 @@ def in_titles(text: str) -> str:
     return _WORD.sub(title, text)
 
 
+def titled(text: str) -> Markup:
+    """``linked`` with titles in place of the names that programs use."""
+    return Markup("").join(
+        link(part, in_titles(part)) if part in BY_NAME else linked(part) for part in re.split(r"\b(\w+)\b", text)
+    )
+
+
 def used(page: str, own: Sequence[Term] = ()) -> list[Term]:
     """The terms that a page links to: those of its own and the documented metrics, each once, in this order."""
     known = {term.anchor: term for term in (*(term_of(metric.name) for metric in METRICS), *own)}

@@ -27,6 +27,8 @@ _FONT: Final = re.compile(r"font: (?:[a-z0-9]+ )*?([\d.]+)px [^;\"]*")
 _LONG_NUMBER: Final = re.compile(r"-?\d+\.\d{3,}")
 _REFERENCE: Final = re.compile(r"url\(#([^)]+)\)")
 _FONT_SIZE: Final = 10.5
+_LARGEST: Final = 1.4
+"""Pixels of a page to a point of a picture, at most: its words stay as large as those around it."""
 
 
 def colour(name: str) -> str:
@@ -85,7 +87,8 @@ def inline(figure: Drawing, key: str, label: str, hints: Mapping[str, Sequence[s
         _clean(element, key, used)
     box = root.get("viewBox", "")
     root.attrib.clear()
-    root.attrib.update({"viewBox": box, "role": "img", "aria-label": plain(label)})
+    most = f"max-width:{_LARGEST * float(box.split()[2]):.0f}px"
+    root.attrib.update({"viewBox": box, "role": "img", "aria-label": plain(label), "style": most})
     return Markup(ElementTree.tostring(root, encoding="unicode", short_empty_elements=False))
 
 

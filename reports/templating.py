@@ -58,6 +58,7 @@ def _environment() -> jinja2.Environment:
         "binary_size": numbers.binary_size,
         "share": numbers.share,
         "linked": definitions.linked,
+        "titled": definitions.titled,
     }
     environment.globals |= {"role": palette.role, "in_words": palette.in_words, "link": definitions.link}
     return environment

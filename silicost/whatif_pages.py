@@ -33,14 +33,12 @@ from silicost.questions import Span, labelled
 from silicost.whatif_words import (
     bound_in_words,
     gain_percent,
-    how_much_differs,
     percent,
     some,
     what_is_required,
     what_to_buy,
     where_they_cross,
     who_is_better,
-    who_wins,
 )
 from simulator.decisions.knobs import Knob
 from simulator.decisions.sensitivity import largest
@@ -77,13 +75,24 @@ def write_sensitivity(
     felt = [each for each in found if max(map(largest, each.slopes.values()), default=0.0) > _LEAST]
     felt.sort(key=lambda each: (-max(map(largest, each.slopes.values())), each.knob.path))
     cards = tuple(_strongest(metric, value, found) for metric, value in values.items())
-    lead = f"What each number behind {name} does to {', '.join(values)}."
+    lead = "; ".join(said for metric, value in values.items() if (said := _moves_most(metric, value, found)))
+    lead = f"{lead}." if lead else f"No knob of {name} changes {', '.join(values)}."
     how = f"Central differences of the logarithms over a step of {step:g} to either side; whole numbers to neighbours."
     _write(
         path, f"Sensitivity: {name}", lead, cards=cards, metrics=tuple(values),
         knobs=tuple(_knob_row(each) for each in felt), knobs_idle=len(found) - len(felt), notes=(how,),
         tornados=tuple(_tornado(metric, value or math.nan, swings) for metric, value in values.items()),
     )  # fmt: skip
+
+
+def _moves_most(metric: str, value: float | None, found: Sequence[Sensitivity]) -> str:
+    """Which knob a metric follows most, in a line; "" where none."""
+    most = max(found, key=lambda each: abs(each.slopes[metric].elasticity or 0.0), default=None)
+    slope = most.slopes[metric].elasticity if most is not None else None
+    if most is None or not slope or value is None:
+        return ""
+    now = quantity(value, BY_NAME[metric].dimension)
+    return f"{metric} ({now}) follows {most.knob.path} most: {slope:+.2f}% for 1% more of it".replace("-", "\u2212")
 
 
 def _strongest(metric: str, value: float | None, found: Sequence[Sensitivity]) -> Headline:
@@ -138,7 +147,7 @@ def write_upgrades(path: str, name: str, metric: str, found: Purchases, budget_u
         ("weighed", f"{found.sets:,} sets{'' if found.exact else ', greedily'}"),
     )
     figure = quantity(best.value, dimension) if best.value is not None else "none"
-    card = Headline("The best set", metric, figure, " + ".join(best.options) or "nothing", lines)
+    card = Headline("The best set", BY_NAME[metric].title, figure, " + ".join(best.options) or "nothing", lines)
     budget = Budget(
         metric, dimension, tuple(map(_bought, (each for each in found.singles if each.value is not None))),
         tuple(map(_bought, (each for each in found.frontier if each.value is not None))), _bought(best),
@@ -180,7 +189,22 @@ def write_break_even(
         border = Border(own_label, own_dimension, label, dimension, points)
     cards = tuple(_side_card(name, side, metric, span, found) for name, side in zip(names, ("a", "b"), strict=True))
     title = f"Break-even: {names[0]} and {names[1]}"
-    _write(path, title, f"{lead[0].upper()}{lead[1:]}.", cards=cards, curves=(curves,), border=border)
+    answer = _stretches(names, metric, span, found)
+    _write(path, title, answer, cards=cards, curves=(curves,), border=border, notes=(f"{lead[0].upper()}{lead[1:]}.",))
+
+
+def _stretches(names: tuple[str, str], metric: str, span: Span, found: BreakEven) -> str:
+    """Which of two is better where, stretch by stretch."""
+    says = {
+        "a": f"{names[0]} is better", "b": f"{names[1]} is better", "equal": "they are equal",
+        "only a": f"only {names[0]} runs", "only b": f"only {names[1]} runs", "neither": "neither runs",
+    }  # fmt: skip
+    shown = found.stretches[:4]
+    parts = [
+        f"{says[each.state]} from {span.knob.written(each.low)} to {span.knob.written(each.high)}" for each in shown
+    ]
+    more = f" and {len(found.stretches) - len(shown)} more stretches" if len(found.stretches) > len(shown) else ""
+    return f"By {metric}, along {span.label}: {', then '.join(parts)}{more}."
 
 
 def _side_card(name: str, side: str, metric: str, span: Span, found: BreakEven) -> Headline:
@@ -231,7 +255,7 @@ def write_requirement(
     figure = "none" if found.value is None else knob.written(found.value, 5)
     there = seen[found.nearest]
     lines = tuple(
-        (bound.metric, "none" if value is None else quantity(value, BY_NAME[bound.metric].dimension))
+        (BY_NAME[bound.metric].title, "none" if value is None else quantity(value, BY_NAME[bound.metric].dimension))
         for bound, value in zip(bounds, there.values, strict=True)
     )
     card = Headline(knob.path, found.kind, figure, f"What binds: {found.binding or 'nothing'}", lines)
@@ -266,7 +290,7 @@ def write_delta(path: str, names: tuple[str, str], found: Delta) -> None:
     ]
     waterfalls = tuple(
         Waterfall(
-            f"{title}: {found.metric}", metric.dimension, metric.better, ends["first"], _largest(steps), ends["last"]
+            f"{title}: {metric.title}", metric.dimension, metric.better, ends["first"], _largest(steps), ends["last"]
         )
         for title, steps in falls
     )
@@ -275,9 +299,23 @@ def write_delta(path: str, names: tuple[str, str], found: Delta) -> None:
         metric.title, "times", ratio, f"{names[1]} over {names[0]}",
         tuple((name, quantity(value, metric.dimension)) for name, value in ends.values()),
     )  # fmt: skip
-    lead = f"{how_much_differs(names, found)}."
+    lead = f"{_better_or_worse(names, found)}."
     note = (f"{found.idle} differences between the two have no effect on it.",) if found.idle else ()
-    _write(path, f"Why {names[1]} is not {names[0]}", lead, cards=(card,), waterfalls=waterfalls, notes=note)
+    _write(path, f"From {names[0]} to {names[1]}", lead, cards=(card,), waterfalls=waterfalls, notes=note)
+
+
+def _better_or_worse(names: tuple[str, str], found: Delta) -> str:
+    """By how much the second is better than the first, and the piece that moves most."""
+    metric = BY_NAME[found.metric]
+    before, after = (quantity(value, metric.dimension) for value in (found.before, found.after))
+    ends = f"{before} ({names[0]}) to {after} ({names[1]})"
+    if not found.before or found.total == 0.0:
+        return f"{found.metric}: {ends}"
+    better = (found.total < 0.0) == (metric.better == "lower")
+    share = percent(abs(found.total / found.before))
+    piece = max(found.pieces, key=lambda each: abs(each.delta), default=None)
+    most = f"; most of it moves {in_words('family', piece.family)}, {piece.bound}-bound" if piece is not None else ""
+    return f"{found.metric} gets {'better' if better else 'worse'} by {share}: from {ends}{most}"
 
 
 def _largest(steps: tuple[Step, ...]) -> tuple[Step, ...]:
@@ -291,9 +329,9 @@ def _largest(steps: tuple[Step, ...]) -> tuple[Step, ...]:
 def write_chance(path: str, names: tuple[str, str], found: Superiority, inputs: Sequence[tuple[str, str]]) -> None:
     """The page of ``silicost chance``; raises as ``write_sensitivity``."""
     metric = BY_NAME[found.metric]
-    chances = [("with everything that is unsure", found.chance), ("errors of the predictions alone", found.of_model)]
+    chances = [("with everything that is unsure", found.chance)]
     if found.of_inputs is not None:
-        chances.append(("unsure inputs alone", found.of_inputs))
+        chances += [("errors of the predictions alone", found.of_model), ("unsure inputs alone", found.of_inputs)]
     x, density = density_of(found)
     probability = Probability(names, found.metric, x, density, found.chance, tuple(chances)) if len(x) else None
     low, middle, high = (number(math.exp(value)) for value in found.ratio)
@@ -304,9 +342,15 @@ def write_chance(path: str, names: tuple[str, str], found: Superiority, inputs: 
         ("draws", f"{found.draws:,}, seed {found.seed}"),
     )
     sure = f"Monte Carlo error {percent(found.error)}" if found.error else "in closed form"
-    card = Headline(f"{names[0]} is better", "chance", percent(found.chance), sure, lines)
+    sides = ((names[0], found.chance), (names[1], 1.0 - found.chance))
+    winner, chance = max(sides, key=lambda side: side[1])
+    lines = ((f"{names[0]} is so many times as good", lines[0][1]), *lines[1:])
+    card = Headline(f"{winner} is better", "chance", percent(chance), sure, lines)
     notes = tuple(f"{name}: {shape}." for name, shape in inputs)
-    lead = f"{who_wins(names, found)}."
+    lead = (
+        f"{winner} is better by {found.metric} with a chance of {percent(chance)}: {names[0]} is {middle} times as "
+        f"good as {names[1]} (80%: {low} to {high})."
+    )
     _write(path, f"{names[0]} or {names[1]}?", lead, cards=(card,), probability=probability, notes=notes)
 
 

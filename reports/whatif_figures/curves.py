@@ -9,6 +9,7 @@ import numpy as np
 from markupsafe import Markup
 
 from reports.axis import Axis, axis_of, round_text
+from reports.definitions import in_titles
 from reports.figure import Figure
 from reports.log_axes import frame
 from reports.numbers import quantity
@@ -46,7 +47,7 @@ def panel_of(each: Curves, key: str) -> Panel:
     across, up = axis_of(each.at.tolist()), axis_of(known)
     with drawing(*_SIZE_IN) as figure:
         axes = figure.add_axes(_BOX)
-        framed(axes, across, up, (each.dimension, each.metric_dimension), (each.along, each.metric))
+        framed(axes, across, up, (each.dimension, each.metric_dimension), (each.along, in_titles(each.metric)))
         hints = {}
         for place, values in enumerate(each.values):
             hints[f"curve-{place}"] = _draw_curve(axes, each, values, keys[place].colour, f"curve-{place}")

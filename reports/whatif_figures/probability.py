@@ -13,6 +13,7 @@ from reports.palette import role
 from reports.parts import Key
 from reports.svg import colour, drawing, inline
 from reports.templating import render
+from reports.text import short
 from reports.whatif import Probability, WhatIf
 
 _SIZE_IN: Final = (6.2, 3.0)
@@ -53,7 +54,8 @@ def _density(given: Probability) -> Markup:
         narrow = max(-ends[0], ends[1]) < 1.2
         ticks = [value for value in (*_ROUND, *(_NEAR if narrow else ())) if ends[0] <= math.log(value) <= ends[1]]
         axes.set_xticks([math.log(value) for value in ticks], [f"{value:g}×" for value in ticks])
-        axes.set(xlim=ends, ylim=(0.0, None), yticks=[], xlabel="how many times as good the first is as the second")
+        words = short(f"how many times as good {given.names[0]} is as {given.names[1]}", 90)
+        axes.set(xlim=ends, ylim=(0.0, None), yticks=[], xlabel=words)
         axes.spines["left"].set_visible(False)
         label = f"Density of the ratio of {given.metric}: {given.names[0]} is better with {_percent(given.chance)}"
         return inline(figure, "whatif-probability", label, {})
@@ -67,8 +69,8 @@ FIGURE: Final = Figure(
     "probability",
     "Which one is better, and how sure that is",
     5,
-    "The density of how many times as good the first is as the second; right of the dashed line it is better. Errors "
-    "that both predictions share cancel in the ratio. Beside it, what the chance is with a part of what is unsure.",
+    "The density of how many times as good the first is as the second; right of the dashed line it is better, and the "
+    "area there is its chance. Errors that both predictions share cancel in the ratio.",
     applies,
     draw,
 )
