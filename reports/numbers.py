@@ -91,6 +91,11 @@ def quantity(value: float, dimension: str) -> str:
     return f"{number(value / scale)} {unit}".rstrip()
 
 
+def symbol(dimension: str) -> str:
+    """The SI unit of a dimension: "w" -> "W", "bytes" -> "B"; a word that is no dimension, "requests/s", as it is."""
+    return "USD" if dimension == "usd" else human_unit(1.0, dimension)[1] or dimension
+
+
 def binary_size(value: float) -> str:
     """Bytes of a cache, which come in powers of two: "32 KiB"."""
     power = min(max(int(math.log2(value)) // 10, 0), 4) if value >= 1.0 and math.isfinite(value) else 0

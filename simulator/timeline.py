@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import msgspec
@@ -11,7 +12,8 @@ class Span(NamedTuple):
     """One piece of work on one resource, from ``start_s`` to ``end_s``.
 
     ``resource`` is a device ("gpu0") or a link ("nvlink:gpu0-gpu1"), ``lane`` the engine in it ("compute",
-    "communication", "host"), ``family`` the operator family, ``amount`` bytes on links and FLOPs on devices.
+    "communication", "host"), ``family`` the operator family, ``amount`` the FLOPs of what computes and the bytes of
+    what moves, ``energy_j`` what one device of the resource spends on it, its static power included [J].
     """
 
     name: str
@@ -21,6 +23,7 @@ class Span(NamedTuple):
     start_s: float
     end_s: float
     amount: float
+    energy_j: float = 0.0
 
 
 class Action(NamedTuple):
@@ -59,10 +62,15 @@ class RankSteps(msgspec.Struct, frozen=True):
 
 
 class Timeline(msgspec.Struct, frozen=True):
-    """All spans of a run, ordered by (start, resource, lane, name), and the pipeline ranks of a training step."""
+    """All spans of a run, ordered by (start, resource, lane, name), and the pipeline ranks of a training step.
+
+    ``waiting_w`` is what one device of a resource draws while no engine of it works, its host aside [W]; it holds the
+    resources whose power over time is known.
+    """
 
     spans: tuple[Span, ...]
     ranks: tuple[RankSteps, ...] = ()
+    waiting_w: dict[str, float] = {}
 
     @property
     def end_s(self) -> float:
@@ -82,3 +90,27 @@ class Timeline(msgspec.Struct, frozen=True):
                 total += span.end_s - max(span.start_s, reached)
                 reached = span.end_s
         return total
+
+    def power_w(self, resource: str) -> list[tuple[float, float]]:
+        """What one device of ``resource`` draws, from each of these times on [s, W]: the energies of the spans that
+        run, each spread over its time, or the waiting power. Nothing where that is not known; host time does not count.
+
+        Its integral until a time when all is over is the energy of the run up to there.
+        """
+        waiting = self.waiting_w.get(resource)
+        if waiting is None:
+            return []
+        changes: dict[float, list[float]] = {0.0: []}
+        for span in self.spans:
+            if span.resource == resource and span.lane != "host" and span.end_s > span.start_s:
+                power = span.energy_j / (span.end_s - span.start_s)
+                changes.setdefault(span.start_s, []).append(power)
+                changes.setdefault(span.end_s, []).append(-power)
+        steps: list[tuple[float, float]] = []
+        running, drawn = 0, 0.0
+        for at in sorted(changes):
+            running += sum(1 if power > 0.0 else -1 for power in changes[at] if power)
+            # Exactly nothing when nothing runs, whatever rounding has left.
+            drawn = drawn + math.fsum(changes[at]) if running else 0.0
+            steps.append((at, drawn if running else waiting))
+        return steps

@@ -95,7 +95,7 @@ def draw_static(results: Sequence[Result]) -> Markup:
 
 def _page(results: Sequence[Result], live: bool) -> Markup:
     charts = [
-        _chart(label, _usable(result), _whole_s(result), f"timeline-{place}", live)
+        _chart(label, _usable(result), whole_s(result), f"timeline-{place}", live)
         for place, (label, result) in enumerate(zip(labels_of(results), results, strict=True))
         if _usable(result)
     ]
@@ -110,7 +110,7 @@ def _usable(result: Result) -> list[Span]:
     ]
 
 
-def _whole_s(result: Result) -> float:
+def whole_s(result: Result) -> float:
     """How long everything takes that the result is about [s]; 0 if it does not say."""
     durations = (cell_of(result, name).value for name in ("makespan_s", "e2e_s", "step_time_s"))
     return next((duration for duration in durations if duration is not None), 0.0)

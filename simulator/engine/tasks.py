@@ -7,7 +7,7 @@ engine, its host.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from simulator.timeline import Span, Timeline
@@ -62,10 +62,12 @@ class Task:
 
 @dataclass(frozen=True)
 class Program:
-    """Tasks in order, and the links [B/s] that their flows share, called "<what> <direction>"."""
+    """Tasks in order, the links [B/s] that their flows share, called "<what> <direction>", and what one device of each
+    unit draws while it waits [W]."""
 
     tasks: tuple[Task, ...]
     links: dict[str, float]
+    waiting_w: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,12 +92,15 @@ class Execution:
                 continue
             if task.lanes:
                 unit, engine = task.lanes[0]
-                spans.append(Span(task.name, task.family, unit, engine, float(start), end, task.amount))
+                spans.append(Span(task.name, task.family, unit, engine, float(start), end, task.amount, task.energy_j))
             if task.flow is not None and task.flow.size_bytes > 0.0:
                 for crossing in task.flow.crossings:
                     link, _, way = crossing.link.rpartition(" ")
                     spans.append(Span(task.name, task.family, link, way, start + task.flow.startup_s, end, task.amount))
-        return Timeline(tuple(sorted(spans, key=lambda s: (s.start_s, s.resource, s.lane, s.name))))
+        shown = {span.resource for span in spans}
+        waiting_w = {unit: power for unit, power in self.program.waiting_w.items() if unit in shown}
+        ordered = sorted(spans, key=lambda s: (s.start_s, s.resource, s.lane, s.name))
+        return Timeline(tuple(ordered), waiting_w=waiting_w)
 
     def busy_s(self, unit: str, since_s: float = 0.0, until_s: float = math.inf) -> float:
         """Seconds between two times in which ``unit`` computed or communicated; its host's time does not count [s]."""

@@ -41,7 +41,9 @@ class ProgramWriter:
     def build(self) -> Program:
         """The finished program."""
         links = {port: rate for stages in self.units.values() for unit in stages for port, rate in unit.ports().items()}
-        return Program(tuple(self._tasks), links)
+        every = [unit for stages in self.units.values() for unit in stages]
+        waiting_w = {unit.name: float(unit.prepared.model.record["static_w"]) for unit in every}
+        return Program(tuple(self._tasks), links, waiting_w)
 
     def __len__(self) -> int:
         return len(self._tasks)

@@ -17,7 +17,7 @@ from jsonschema import Draft202012Validator
 from reports.exports.trace import served_trace_of, trace_of
 from reports.serving import Line, OverTime, ServedCard, Track, Tracks
 from simulator.result import Result
-from simulator.timeline import Span, Timeline
+from simulator.timeline import Action, RankSteps, Span, Timeline
 
 SCHEMA = Draft202012Validator(json.loads((Path(__file__).parent / "trace_event_schema.json").read_text()))
 
@@ -56,12 +56,57 @@ def test_spans_keep_time_place_and_name(seven: list[Result]) -> None:
     names = {(e["name"], e["pid"], e["tid"]): e["args"].get("name") for e in of(trace, "M")}
     events = of(trace, "X")
     assert len(events) == len(result.timeline.spans) > 100
-    for event, span in zip(events, result.timeline.spans, strict=True):
+    for event, span in zip(events, sorted(result.timeline.spans, key=lambda span: span.start_s), strict=True):
         assert names["process_name", event["pid"], 0] == span.resource
-        assert names["thread_name", event["pid"], event["tid"]] == span.lane
-        assert (event["name"], event["cat"], event["args"]) == (span.name, span.family, {"amount": span.amount})
+        assert names["thread_name", event["pid"], event["tid"]].removesuffix(" (2)") == span.lane
+        work = {"bytes" if span.family == "transfer" else "FLOPs": span.amount} if span.amount else {}
+        assert (event["name"], event["cat"], event["args"]) == (span.name, span.family, work)
         assert event["ts"] == pytest.approx(1e6 * span.start_s, abs=1e-6)
         assert event["dur"] == pytest.approx(1e6 * (span.end_s - span.start_s), abs=1e-6)
+
+
+def test_a_trace_says_what_it_is_of_and_how_much_of_it(one: Result) -> None:
+    about = traced(one)["otherData"]
+    assert about["titles"] == [one.title]
+    assert about["shown [s]"] == [one.timeline.end_s]
+    assert about["whole [s]"] == [one.metrics["e2e_s"]]
+
+
+@given(st.lists(st.tuples(st.floats(0.0, 1e-3), st.floats(0.0, 1e-3)), max_size=30))
+def test_spans_of_a_thread_never_overlap(rows: list[tuple[float, float]]) -> None:
+    bare = Result("k", "t", "h", 0, "l", "v", {}, {}, msgspec.convert({"weights": 0.0}, type=_memory()), 0.0, True,
+                  _energy(), {}, {}, {}, (), ())  # fmt: skip
+    events = of(traced(with_spans(bare, *(Span("s", "gemm", "a", "in", at, at + long, 1.0) for at, long in rows))), "X")
+    ends: dict[int, float] = {}
+    for event in events:
+        assert round(event["ts"], 6) >= ends.get(event["tid"], 0.0)
+        ends[event["tid"]] = round(event["ts"] + event["dur"], 6)
+    assert len(events) == len(rows)
+
+
+def test_power_of_a_device_is_a_counter(one: Result) -> None:
+    first = Span("a", "gemm", "gpu0", "compute", 0.25, 0.75, 1.0, energy_j=200.0)
+    second = Span("b", "collective", "gpu0", "communication", 0.5, 1.0, 8.0, energy_j=50.0)
+    timeline = Timeline((first, second), waiting_w={"gpu0": 90.0})
+    trace = traced(msgspec.structs.replace(one, timeline=timeline))
+    SCHEMA.validate(trace)
+    powers = [(event["ts"], event["args"]["W"]) for event in of(trace, "C") if event["name"].startswith("power")]
+    assert powers == [(0.0, 90.0), (2.5e5, 400.0), (5e5, 500.0), (7.5e5, 100.0), (1e6, 90.0)]
+    assert [event["args"] for event in of(trace, "X")] == [
+        {"FLOPs": 1.0, "J per device": 200.0}, {"bytes": 8.0, "J per device": 50.0},
+    ]  # fmt: skip
+
+
+def test_a_pipeline_rank_has_its_schedule_and_its_memory(one: Result) -> None:
+    actions = (Action("F", 0, 0, 0.0, 0.1), Action("F", 0, 1, 0.1, 0.2), Action("B", 0, 0, 0.15, 0.4))
+    rank = RankSteps(1.0, 1.0, 1.0, 1.0, 0.0, 0.0, actions, (0.0, 0.1), (3e9, 4e9))
+    trace = traced(msgspec.structs.replace(one, timeline=Timeline((), (rank,))))
+    SCHEMA.validate(trace)
+    assert [(event["name"], event["cat"], event["tid"]) for event in of(trace, "X")] == [
+        ("F0", "forward", 0), ("F1", "forward", 0), ("B0", "backward", 1),
+    ]  # fmt: skip
+    held = [event["args"]["bytes"] for event in of(trace, "C") if event["name"] == "memory [B]"]
+    assert held == [3e9, 4e9]
 
 
 def test_memory_is_a_counter_of_its_parts(one: Result) -> None:

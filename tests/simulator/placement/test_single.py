@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from msgspec import structs
 from simulator.placement.single import decode_of, prefill_of, run_steps, training_step, watch
 from simulator.prepared import prepare
 from simulator.scenario import Scenario, StaticBatch, TrainStep, Workload
+from simulator.simulate import simulate
 from simulator.steps.pricing import price_graph
 from simulator.steps.static_batch import price_batch
 from simulator.steps.train_step import price_step
@@ -133,3 +135,24 @@ def test_the_picture_shows_stages_and_links(one_pool: Callable[..., Scenario]) -
     assert {"h100-sxm-80gb:0-1", "h100-sxm-80gb:2-3", "h100-sxm-80gb:0-1 nvlink4"} <= set(timeline.resources)
     lanes = {span.lane for span in timeline.spans if span.resource == "h100-sxm-80gb:0-1 nvlink4"}
     assert lanes == {"out", "in"}
+
+
+@pytest.mark.parametrize(
+    ("device", "work", "plan"),
+    [
+        ("h100-sxm-80gb", StaticBatch(DENSE, 4, 256, 2), {}),
+        ("alveo-u280", StaticBatch(DENSE, 4, 256, 2), {}),
+        ("h100-sxm-80gb", StaticBatch(DENSE, 4, 256, 2), {"tp": 8}),
+    ],
+)
+def test_power_over_time_is_the_energy_of_the_batch(
+    one_pool: Callable[..., Scenario], device: str, work: Workload, plan: dict[str, Any]
+) -> None:
+    result = simulate(one_pool(work, device, **plan), timeline=True)
+    seen = result.timeline
+    (unit,) = seen.waiting_w
+    steps = [*seen.power_w(unit), (seen.end_s, 0.0)]
+    joules = sum(power * (later - at) for (at, power), (later, _) in itertools.pairwise(steps))
+    assert joules * result.pools[0].count == pytest.approx(result.energy.device, rel=1e-9)
+    assert min(power for _, power in steps[:-1]) == pytest.approx(seen.waiting_w[unit])
+    assert seen.power_w("no such resource") == []
