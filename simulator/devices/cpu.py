@@ -159,13 +159,14 @@ def product(ops: Any, i: int, p: Any, out: Any) -> None:
         memory_s += streamed_s + outside * rowwise / p.gemm_pack_share
     unpack_s = ops.vector_flops[i] / (p.vector_peak * (p.dequantize_share if ops.dequantize[i] else p.vector_share))
     compute_s = max(compute_s, unpack_s)
+    lanes_s = 0.0
     if ops.dequantize[i] > 0 and p.unpack_rows != 0.0:
         weights = 8.0 * ops.weight_bytes[i] / ops.weight_bits[i]
-        compute_s = packed_s(p, ops.dequantize[i], ops.weight_bits[i], weights, max(rows, 1.0))
+        lanes_s = packed_s(p, ops.dequantize[i], ops.weight_bits[i], weights, max(rows, 1.0))
         # The runtime's factor says how good its products of plain weights are; a machine whose products reach another
         # share of its peak than the class does has dot products so much faster or slower.
-        compute_s *= p.factors[family_of(ops.kind[i])] * USUAL_SHARE / p.gemm_share
-    settle(ops, i, p, compute_s, memory_s, p.gemm_floor_s, p.gemm_overlap, bytes_s(ops, i, p), out)
+        compute_s = lanes_s * p.factors[family_of(ops.kind[i])] * USUAL_SHARE / p.gemm_share
+    settle(ops, i, p, compute_s, memory_s, p.gemm_floor_s, p.gemm_overlap, bytes_s(ops, i, p), out, lanes_s)
 
 
 @law_kernel

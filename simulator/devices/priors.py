@@ -6,7 +6,14 @@ import re
 
 from hardware_specs.records import DeviceSpec
 from simulator.devices.registry import Parameter
-from simulator.kernels.power import POWER_LIMIT, POWER_MATH, POWER_MEMORY
+from simulator.kernels.power import (
+    POWER_CHANNELS,
+    POWER_LANES,
+    POWER_LIMIT,
+    POWER_MATH,
+    POWER_MEMORY,
+    POWER_ROOT,
+)
 
 _TDP_OF_A_TERABYTE_W = 310.0
 _TDP_EXPONENT = 0.56
@@ -14,6 +21,9 @@ _TDP_EXPONENT = 0.56
 162 shipped devices whose datasheet gives both, which scatter by a factor of 1.6 (the dense peak adds nothing to it)."""
 _TDP_SHARE_OF_LPDDR = 0.5
 """Parts with phone memory are built for less. Assumed: Jetson Orin, Strix Halo, GB10 and Z1 lie at 0.35 to 0.95."""
+_HOST_SHARE = 0.1
+"""Share of the rated power that the host of a GPU draws which lies in the same package: a core that polls, and what
+feeds it. Assumed, with powers of a Strix Halo package in sight (prompts and decoding alike 95 W of 120)."""
 _IDLE_SHARE = {"cpu": 0.35, "gpu": 0.14, "tpu": 0.25, "fpga": 0.30, "asic": 0.30}
 
 
@@ -57,7 +67,13 @@ def static_w(spec: DeviceSpec) -> float:
     """Power of a busy device that does not depend on what it does: idle plus clocks and leakage [W].
 
     An H200 draws 0.275 of its rated power so (``simulator.kernels.power``): 0.16 of what lies between idle and rated.
+    Where GPU and host share package and memory the host's draw is in it.
     """
+    host = _HOST_SHARE if spec.device_class == "gpu" and "LPDDR" in spec.memory.kind else 0.0
+    return _clocked_w(spec) + host * tdp_w(spec)
+
+
+def _clocked_w(spec: DeviceSpec) -> float:
     return idle_w(spec) + 0.16 * (tdp_w(spec) - idle_w(spec))
 
 
@@ -75,13 +91,25 @@ def power_memory(spec: DeviceSpec) -> float:
 
     A byte of HBM3 costs what it costs on H200, so that parts of the same rated power and less bandwidth draw less.
     Memory of phones costs less for each byte, and none of it in the package, which is rated for its compute. Assumed:
-    half of HBM's share, as a Strix Halo package draws 78 of its 120 W in decoding.
+    half of the share.
     """
     if "LPDDR" in spec.memory.kind:
-        return 0.5 * POWER_MEMORY
+        return 0.5 * (POWER_CHANNELS if spec.device_class == "cpu" else POWER_MEMORY)
+    if spec.device_class == "cpu":
+        return POWER_CHANNELS
     if spec.memory.kind.startswith("HBM3"):
         return min(POWER_MEMORY, _HBM3_BYTE_J * spec.memory.bandwidth.value / tdp_w(spec))
     return POWER_MEMORY
+
+
+def power_math(spec: DeviceSpec) -> float:
+    """Share of the rated power that math at the full peak would add if there were no limit."""
+    return POWER_LANES if spec.device_class == "cpu" else POWER_MATH
+
+
+def power_root(spec: DeviceSpec) -> float:
+    """Power of the share of math that it draws by: lanes of a CPU that wait draw little."""
+    return 1.0 if spec.device_class == "cpu" else POWER_ROOT
 
 
 def fma_sustained(spec: DeviceSpec) -> float:
@@ -90,7 +118,7 @@ def fma_sustained(spec: DeviceSpec) -> float:
     joules = _FMA_J.get(int(found[1])) if found else None
     if joules is None or not spec.power.tdp:
         return 1.0
-    return min(1.0, (tdp_w(spec) - static_w(spec)) / (joules * vector_peak(spec)))
+    return min(1.0, (tdp_w(spec) - _clocked_w(spec)) / (joules * vector_peak(spec)))
 
 
 def units(spec: DeviceSpec) -> float:
@@ -118,9 +146,10 @@ COMMON = (
     Parameter("static_w", "w", static_w, "power while busy that does not depend on the work"),
     Parameter("cap_w", "w", tdp_w, "power limit"),
     Parameter("rated_w", "w", tdp_w, "sustained power that the part is built for"),
-    Parameter("power_math", "number", lambda _: POWER_MATH, "share of that which math at the full peak would add"),
+    Parameter("power_math", "number", power_math, "share of that which math at the full peak would add"),
     Parameter("power_memory", "number", power_memory, "share that bytes at the full bandwidth add"),
     Parameter("power_limit", "number", lambda _: POWER_LIMIT, "share that a device at its limit draws on average"),
+    Parameter("power_root", "number", power_root, "power of the share of math that it draws by"),
 )
 """Priors that do not depend on the class's physics."""
 

@@ -41,7 +41,8 @@ LAW_DTYPE: Final = np.dtype(
                 "rows_at_once", "attention_head_s", "stages", "port_bytes_per_s", "scan_share",
                 "prompt_launch_s", "prompt_setup_s", "cache_ports", "width_tile",
                 "launch_s", "gap_s", "graph_mode",
-                "static_w", "cap_w", "rated_w", "power_math", "power_memory", "power_limit", "weight_factor",
+                "static_w", "cap_w", "rated_w", "power_math", "power_memory", "power_limit", "power_root",
+                "weight_factor",
                 "tile_share", "vector_decode", "grouped_heads", "gemm_floor_s",
                 "gemm_stream_share", "gemm_strip_half", "gemm_launch_s", "gemm_overlap", "prefill_share",
                 "prefill_surplus_keys", "prefill_stream_share", "decode_stream_share", "decode_staged_share",
@@ -156,6 +157,7 @@ def settle(
     overlap: float,
     bytes_s: float,
     out: Any,
+    lanes_s: float = 0.0,
 ) -> None:
     """Join the parts of operator ``i`` under the runtime's factors, the roofs and the power limit into ``out`` [5, n].
 
@@ -164,6 +166,7 @@ def settle(
         fixed_s: what each call takes beside them [s].
         overlap: exponent q of the family.
         bytes_s: seconds that the bytes take at full bandwidth: no runtime is faster [s].
+        lanes_s: seconds that lanes of a CPU issue for packed weights; 0 where flops tell it [s].
     """  # fmt: skip
     family = FAMILY_CODES[ops.kind[i]]
     flops, calls = ops.flops[i], ops.calls[i]
@@ -174,7 +177,7 @@ def settle(
         flops / roof(ops, i, p) if flops > 0.0 else 0.0,
         bytes_s,
     )
-    dynamic_j = dynamic_energy(p, ops, i, kernel_s, bytes_s)
+    dynamic_j = dynamic_energy(p, ops, i, kernel_s, bytes_s, lanes_s)
     spare_j = (p.cap_w - p.static_w) * kernel_s
     if dynamic_j > spare_j > 0.0:
         kernel_s *= (dynamic_j / spare_j) ** (1.0 / 3.0)

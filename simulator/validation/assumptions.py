@@ -26,6 +26,7 @@ from simulator.validation.cells import Row, number, whole
 from simulator.validation.inference_point import DECODE_METRICS, PROMPT_METRICS
 from simulator.validation.one_pool import Models, experts_of, model_of
 from simulator.validation.requests import (
+    GENERATION,
     SHORT_CONTEXT,
     UNKNOWN,
     USUAL_PROMPT,
@@ -74,6 +75,10 @@ SMALL_VLLM: Final = ("vllm-2023", "vllm-0.6", "vllm-rocm-2024", "vllm-xpu")
 
 ONE_BY_ONE: Final = ("tt-metal",)
 """Engines that prefill users one after the other and report the first token of one (tt_transformers, PERF.md)."""
+
+ENERGY_METRIC: Final = "j_per_output_token"
+GENERATING: Final = ("llamacpp", "ik-llamacpp", "t-mac")
+"""Engines whose benchmark generates from an empty context, and whose watts are divided by that rate."""
 
 PADS_PROMPTS: Final = ("optimum-neuron",)
 COMPILED: Final = Requests("what its programs are compiled for", "", 4096, UNKNOWN.osl, 2.0, "usual sequence_length")
@@ -165,6 +170,9 @@ def _attention(row: Row, spec: DeviceSpec, runtime: Runtime, model: Architecture
 
 def _weights(row: Row, spec: DeviceSpec, runtime: Runtime, model: Architecture) -> list[Assumption]:
     stated = row.get("weight_dtype", "")
+    if stated == "w2" and runtime.id.startswith("llamacpp"):
+        words = "q2_k for 'w2', the one of llama.cpp's formats of 2 bits that has no codebook"
+        return [Assumption("weight_dtype", words, {"weight_dtype": "q2_k"})]
     if stated:
         named = format_named(stated, number(row, "weight_bytes_per_param"))
         found = []
@@ -206,7 +214,7 @@ def _cache(row: Row, spec: DeviceSpec, runtime: Runtime, model: Architecture) ->
 
 def _lengths(row: Row, spec: DeviceSpec, runtime: Runtime, model: Architecture) -> list[Assumption]:
     metric = row.get("metric", "")
-    named = requests_named(text_of(row), model.id) or _unnamed(metric)
+    named = requests_named(text_of(row), model.id) or _unnamed(metric, runtime)
     if runtime.id.startswith(PADS_PROMPTS) and not row.get("input_len"):
         named = COMPILED
     found = []
@@ -218,7 +226,9 @@ def _lengths(row: Row, spec: DeviceSpec, runtime: Runtime, model: Architecture) 
     return found
 
 
-def _unnamed(metric: str) -> Requests:
+def _unnamed(metric: str, runtime: Runtime) -> Requests:
+    if metric == ENERGY_METRIC and runtime.id.startswith(GENERATING):
+        return GENERATION
     return USUAL_PROMPT if metric in PROMPT_METRICS else SHORT_CONTEXT if metric in DECODE_METRICS else UNKNOWN
 
 

@@ -93,6 +93,10 @@ KNOWN: Final[tuple[Requests, ...]] = (
 
 UNKNOWN: Final = Requests("usual chat", "", 161, 338, 3.0, "as ShareGPT")
 SHORT_CONTEXT: Final = Requests("short context", "", 128, 128, 4.0, "assumed: a step hardly depends on it")
+GENERATION: Final = Requests(
+    "generation of llama-bench", "", 1, 128, 2.0,
+    "-p 0 -n 128: tools/bench_e2e.py of microsoft/T-MAC; README: joules of a token are watts over its tokens/s",
+)  # fmt: skip
 USUAL_PROMPT: Final = Requests("usual prompt", "", 512, 1, 4.0, "assumed: the prompt of llama-bench (pp512)")
 """Where nothing is named: runs, decode rates, and first tokens."""
 

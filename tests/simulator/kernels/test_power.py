@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hardware_specs.dtypes import COMPUTE_DTYPES
-from simulator.kernels.power import POWER_LIMIT, POWER_MATH, POWER_MEMORY, dynamic_energy
+from simulator.kernels.power import POWER_LIMIT, POWER_MATH, POWER_MEMORY, POWER_ROOT, dynamic_energy
 from workloads import operators as op
 from workloads.graph import columns_of
 from workloads.operators import Operator
 
-FIELDS = ("vector_peak", "static_w", "rated_w", "power_math", "power_memory", "power_limit")
+FIELDS = ("vector_peak", "static_w", "rated_w", "power_math", "power_memory", "power_limit", "power_root")
 BOUND = 1.0 + 1e-9
 
 
@@ -25,17 +25,21 @@ def record(**values: float) -> Any:
     row["peaks"] = 1e15
     defaults = {
         "vector_peak": 1e13, "static_w": 200.0, "rated_w": 1000.0, "power_math": POWER_MATH,
-        "power_memory": POWER_MEMORY, "power_limit": POWER_LIMIT,
+        "power_memory": POWER_MEMORY, "power_limit": POWER_LIMIT, "power_root": POWER_ROOT,
     }  # fmt: skip
     for name, value in (defaults | values).items():
         row[name] = value
     return row[0]
 
 
-def joules(o: Operator, kernel_s: float, bytes_s: float = 0.0, **values: float) -> tuple[float, float]:
+def joules(
+    o: Operator, kernel_s: float, bytes_s: float = 0.0, lanes_s: float = 0.0, **values: float
+) -> tuple[float, float]:
     """Dynamic and static energy of one operator [J]."""
     row = record(**values)
-    return float(dynamic_energy(row, columns_of((o,)), 0, kernel_s, bytes_s)), float(row["static_w"]) * kernel_s
+    return float(dynamic_energy(row, columns_of((o,)), 0, kernel_s, bytes_s, lanes_s)), float(
+        row["static_w"]
+    ) * kernel_s
 
 
 GEMM = op.gemm("x", 1000, 1000, 1000)
@@ -63,6 +67,18 @@ def test_bytes_draw_by_their_rate() -> None:
 def test_vector_math_draws_too() -> None:
     norm = op.norm("x", 1000, 1000)
     assert joules(norm, 1e-3)[0] == pytest.approx(1000.0 * POWER_MATH * np.sqrt(norm.vector_flops / 1e13 / 1e-3) * 1e-3)
+
+
+def test_lanes_that_issue_draw_by_their_time_and_flops_do_not_count_beside_them() -> None:
+    for busy in (0.2, 0.4):
+        dynamic_j, _ = joules(GEMM, 1e-3, lanes_s=busy * 1e-3, power_root=1.0, power_math=0.6)
+        assert dynamic_j == pytest.approx(1000.0 * 0.6 * busy * 1e-3)
+
+
+def test_unpacking_weights_is_no_math() -> None:
+    packed = op.gemm("x", 1000, 1000, 1000, weight_bits=4.0, dequantize=True)
+    assert packed.vector_flops > 0.0
+    assert joules(packed, 1e-3) == joules(GEMM, 1e-3)
 
 
 def test_a_board_at_its_limit_draws_the_limit() -> None:

@@ -132,6 +132,7 @@ POWER = {
     "power_math": 1.0,
     "power_memory": 0.6,
     "power_limit": 1.0,
+    "power_root": 0.5,
     "cap_w": 500.0,
 }
 
