@@ -13,6 +13,8 @@ from reports.calibration import Group
 from reports.serving import ValueCard
 
 NONE: Final = math.nan
+RATE: Final = "Rate"
+"""Head of tables of rates: of one fleet at several, whose costs are drawn along the load."""
 
 
 class Goal(NamedTuple):
@@ -73,14 +75,15 @@ class Tried(NamedTuple):
 
 
 class Trials(NamedTuple):
-    """A table of what was tried: ``first`` heads its first column, ``goals`` the bounds whose quantiles its rows have;
-    ``left_out`` rows are too many to be shown."""
+    """A table of what was tried: ``first`` heads its first column, ``rate`` that of rates, ``goals`` the bounds whose
+    quantiles its rows have; ``left_out`` rows are too many to be shown."""
 
     title: str
     first: str
     rows: tuple[Tried, ...]
     goals: tuple[str, ...] = ()
     left_out: int = 0
+    rate: str = "Requests a second"
 
 
 class Work(NamedTuple):

@@ -7,14 +7,12 @@ from typing import Final, NamedTuple
 
 from markupsafe import Markup
 
-from reports.capacity import CapacityCard, Trials, Tried
+from reports.capacity import RATE, CapacityCard, Trials, Tried
 from reports.figure import Figure
 from reports.numbers import quantity
 from reports.templating import render
 
 MOST_ROWS: Final = 16
-_OF_RATES: Final = "Rate"
-"""Head of tables of rates: one fleet at several, whose costs are drawn along the load."""
 
 
 class Bar(NamedTuple):
@@ -48,7 +46,7 @@ def applies(card: CapacityCard) -> bool:
 
 
 def _shown(card: CapacityCard) -> list[Trials]:
-    return [table for table in card.tables if table.first != _OF_RATES and len(_priced(table)) > 1]
+    return [table for table in card.tables if table.first != RATE and len(_priced(table)) > 1]
 
 
 def _priced(table: Trials) -> list[Tried]:

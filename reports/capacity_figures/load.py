@@ -49,7 +49,7 @@ def applies(card: CapacityCard) -> bool:
 def draw(card: CapacityCard) -> Markup:
     """A panel for each bound and each cost."""
     shown = [panel_of(card, each, f"load-{place}") for place, each in enumerate(card.panels) if _known(each)]
-    return render("whatif_curves.html", panels=shown)
+    return render("capacity_load.html", panels=shown)
 
 
 def panel_of(card: CapacityCard, each: LoadPanel, key: str) -> Panel:

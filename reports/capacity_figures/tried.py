@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from markupsafe import Markup
 
-from reports.capacity import CapacityCard, Trials, Tried
+from reports.capacity import RATE, CapacityCard, Trials, Tried
 from reports.figure import Figure
 from reports.numbers import number, quantity, whole
 from reports.palette import role
@@ -56,15 +57,23 @@ def draw(card: CapacityCard) -> Markup:
 
 def _table(trials: Trials, card: CapacityCard) -> Table:
     columns = [
-        Column("Devices", "devices"), Column("Requests a second", "requests_per_s"),
+        Column("Devices", "devices"), Column(trials.rate, "requests_per_s"),
         *(Column(goal, goal) for goal in trials.goals), Column("USD/h", "usd_per_hour"),
-        Column(f"{card.work.usd_title}", "usd"), Column(card.work.j_title, "j"), Column("Busy", "utilisation"),
+        Column(card.work.usd_title, "usd"), Column(card.work.j_title, "j"), Column("Busy", "utilisation"),
     ]  # fmt: skip
     rows = [Row(each, role("class", each.device_class), _cells(each, len(trials.goals))) for each in trials.rows]
-    kept = [k for k in range(len(columns)) if any(math.isfinite(row.cells[k].value) for row in rows)]
+    kept = [k for k in range(len(columns)) if _tells([row.cells[k].value for row in rows], alike=k > 1)]
+    if trials.first == RATE:
+        kept = [k for k in kept if columns[k].title != trials.rate]
     return Table(
         trials, [columns[k] for k in kept], [row._replace(cells=[row.cells[k] for k in kept]) for row in rows]
     )  # fmt: skip
+
+
+def _tells(values: Sequence[float], alike: bool) -> bool:
+    """Whether a column says anything: some value is known, and where all are ``alike`` that is worth a column."""
+    known = {value for value in values if math.isfinite(value)}
+    return len(known) > 1 or (alike and bool(known))
 
 
 def _cells(each: Tried, goals: int) -> list[Cell]:

@@ -12,16 +12,14 @@ import typer
 
 from hardware_specs.errors import DoesNotFit, InputError, UnknownName
 from silicost.commands import flags
-from silicost.output import Format, print_json, print_rows, print_table, write_out
+from silicost.commands.capacity_told import tell_many, tell_one
+from silicost.output import Format, print_json, print_rows, write_out
 
 if TYPE_CHECKING:
     from silicost.serving.capacity_designs import Found, Order
-    from silicost.serving.capacity_output import Summary
     from silicost.serving.tables import FleetTable
 
 Axis = Annotated[str, typer.Option(metavar="VALUES")]
-MOST_LINES: Final = 20
-"""Rows of a table; the folder has all."""
 _USUAL: Final = {
     "dtype": "bf16", "router": "round-robin", "block_size": 16, "pp": 1, "ep": 1, "max_num_seqs": 0, "kv_blocks": 0,
     "max_batched_tokens": 0, "memory_utilization": 0.0, "count": None, "tp": None,
@@ -119,6 +117,7 @@ def capacity(
     workers: Annotated[int | None, flags.number("--workers", "Processes; default one per core.")] = None,
     dask: Annotated[str, typer.Option("--dask", help="Dask scheduler: tcp://HOST:PORT.", metavar="ADDRESS")] = "",
     part: Annotated[int, flags.number("--part", "Designs of a part of the table.")] = PART,
+    report: Annotated[str, typer.Option("--report", help="Write its page there.", metavar="FILE.html")] = "",
     format: flags.HowToPrint = Format.TABLE,
 ) -> None:  # fmt: skip
     """The highest rate that holds objectives; with --rate the fewest replicas, of VALUES the best designs.
@@ -137,7 +136,7 @@ def capacity(
         _check_alone(given)
         _check_here(given)
         table, place = _file(given)
-        tell_one(_found(table, given, place), rate, format)
+        _one(_found(table, given, place), given, format)
         return
     order = order_of(given)
     if order.axes:
@@ -146,7 +145,7 @@ def capacity(
         raise InputError("--out: one fleet has no table; give one of the flags several values, as --tp 1,2,4")
     else:
         _check_here(given)
-        tell_one(_found(order.fleet, given, "flags"), rate, format)
+        _one(_found(order.fleet, given, "flags"), given, format)
 
 
 def order_of(given: dict[str, Any]) -> Order:
@@ -255,32 +254,13 @@ def _found(table: FleetTable, given: dict[str, Any], place: str) -> Found:
         raise
 
 
-def tell_one(found: Found, rate: float | None, how: Format) -> None:
-    """Print what one fleet can do.
+def _one(found: Found, given: dict[str, Any], how: Format) -> None:
+    """Write the page of one fleet, where it is asked for, and print what it can do."""
+    if given["report"]:
+        from silicost.serving.capacity_page import card_of, write_capacity_page
 
-    Raises:
-        DoesNotFit: no rate holds the objectives, or no number of replicas serves the rate.
-    """
-    from silicost.answer import tell as warn
-    from silicost.serving.capacity import figures_of
-    from silicost.serving.capacity_output import json_of, notes_of, rate_rows, run_rows
-
-    capacity, needed = found
-    warn([f"note: {note}" for note in notes_of(found)])
-    if how is Format.JSON:
-        print_json(json_of(found))
-    elif capacity.answer is not None:
-        print_rows(rate_rows(capacity), how)
-        write_out("\n")
-        print_rows(run_rows(figures_of(capacity.answer, capacity.latencies)), how)
-        if needed is not None and rate is not None:
-            many = f"{needed.replicas} replica{'s' * (needed.replicas > 1)} serve{'s' * (needed.replicas == 1)}"
-            write_out(f"\n{many} {rate:g}/s:\n" if how is Format.TABLE else "\n")
-            print_rows(run_rows(figures_of(needed.answer, needed.latencies)), how)
-    if capacity.why[0]:
-        raise DoesNotFit(f"no rate holds the objectives: {capacity.why[1]}")
-    if rate is not None and needed is None:
-        raise DoesNotFit(f"no number of replicas up to 10,000 serves {rate:g} requests/s within the objectives")
+        write_capacity_page(Path(given["report"]), card_of(found, given["rate"]))
+    tell_one(found, given["rate"], how)
 
 
 def _designs(order: Order, given: dict[str, Any], how: Format) -> None:
@@ -311,7 +291,13 @@ def _designs(order: Order, given: dict[str, Any], how: Format) -> None:
         outcome = run_parts(writer, chosen, prepared.work, prepared.recipe, progress.tell)
     for each in outcome.given_up:
         _warn(f"points {each.start} to {each.stop - 1} could not be computed: {each.reason}")
-    tell_many(open_study(folder).to_pandas(), folder, order, how)
+    frame = open_study(folder).to_pandas()
+    if given["report"]:
+        from silicost.serving.capacity_page import write_capacity_page
+        from silicost.serving.capacity_page_many import card_of_designs
+
+        write_capacity_page(Path(given["report"]), card_of_designs(frame, order))
+    tell_many(frame, folder, order, how)
 
 
 @contextmanager
@@ -322,53 +308,6 @@ def _named_dask() -> Iterator[None]:
     except InputError as error:
         error.args = (str(error).replace("--scheduler", "--dask"),)
         raise
-
-
-def tell_many(frame: Any, folder: Path, order: Order, how: Format) -> None:
-    """Print what a search over designs found.
-
-    Raises:
-        DoesNotFit: no design is feasible.
-    """
-    from silicost.serving.capacity_output import summarise
-
-    names = tuple(name for axis in order.axes for name in axis.names)
-    found = summarise(frame, names, order.rate_per_s is not None)
-    if how is Format.JSON:
-        print_json({
-            "folder": str(folder), "rows": found.rows, "feasible": found.feasible,
-            "reasons": [{"code": code, "designs": count, "for_example": found.details[code]}
-                        for code, count in found.reasons.most_common()],
-            "best": found.best, "objectives": list(found.objectives), "pareto": found.front,
-        })  # fmt: skip
-    elif how is Format.CSV:
-        write_out(frame.to_csv(index=False, lineterminator="\n"))
-    else:
-        _tables(found, folder)
-    if not found.feasible:
-        most = "; ".join(f"{count} designs: {found.details[code]}" for code, count in found.reasons.most_common(3))
-        raise DoesNotFit(f"no design is feasible: {most or 'the conditions leave none'}")
-
-
-def _tables(found: Summary, folder: Path) -> None:
-    from silicost.serving.capacity_output import cell
-
-    write_out(f"{found.rows:,} designs, {found.feasible:,} feasible, in {folder}\n")
-    for code, count in found.reasons.most_common(5):
-        write_out(f"  {count:,} not: {found.details[code]} [{code}]\n")
-    axes = list(found.axes)
-    shown = ["rate_per_s_per_replica", "replicas", "devices", *found.objectives, "ttft_s.p99", "tpot_s.p99", "binds"]
-    if found.best:
-        rows = [
-            {"best": name, "value": cell(name, row[name]), **{axis: row[axis] for axis in axes}}
-            for name, row in found.best.items()
-        ]
-        print_table(rows, "\nbest designs")
-    if found.front:
-        columns = [*axes, *dict.fromkeys(shown)]
-        rows = [{name: cell(name, row[name]) for name in columns} for row in found.front[:MOST_LINES]]
-        left = f" ({MOST_LINES} of {len(found.front)})" if len(found.front) > MOST_LINES else ""
-        print_table(rows, f"\nPareto front of {' and '.join(found.objectives)}{left}")
 
 
 def _find(given: dict[str, Any], how: Format) -> None:
@@ -400,6 +339,11 @@ def _find(given: dict[str, Any], how: Format) -> None:
     if order.axes:
         raise InputError(f"--{order.axes[0].names[0].replace('_', '-')}: has one value in --find disaggregated")
     found = find_split(order.fleet, sides[0], sides[1], given["rate"])
+    if given["report"]:
+        from silicost.serving.capacity_page import write_capacity_page
+        from silicost.serving.capacity_page_many import card_of_split
+
+        write_capacity_page(Path(given["report"]), card_of_split(found))
     for each in found.refused:
         names = ", ".join(device for device in each.pools.values())
         warn([f"note: {names}: {each.why}"])

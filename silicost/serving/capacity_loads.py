@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from reports.capacity import Goal, Load, LoadPanel, Trials, Tried
+from reports.capacity import RATE, Goal, Load, LoadPanel, Trials, Tried
 from reports.numbers import number, quantity
 from silicost.serving.answer import Answer, Fleet, serve
 from silicost.serving.capacity import Capacity, Needed, devices_of, usd_per_hour
@@ -135,8 +135,10 @@ def tried_rates(capacity: Capacity, goals: Sequence[Goal], chosen: bool) -> Tria
     rows = []
     for rate in sorted(trials):
         seen = seen_at(fleet, rate)
-        rows.append(tried_of(seen, f"{number(rate)} requests/s", goals, None, chosen and rate == capacity.rate_per_s))
-    return Trials(_of_rates(fleet), "Rate", tuple(rows), tuple(goal.name for goal in goals))
+        rows.append(
+            tried_of(seen, f"{number(rate, 4)} requests/s", goals, None, chosen and rate == capacity.rate_per_s)
+        )
+    return Trials(_of_rates(fleet), RATE, tuple(rows), tuple(goal.name for goal in goals))
 
 
 def _of_rates(fleet: Fleet) -> str:

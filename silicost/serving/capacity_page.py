@@ -16,12 +16,13 @@ from reports.numbers import number, quantity
 from reports.serving import Measured, ValueCard
 from silicost import __version__
 from silicost.serving.capacity import Capacity, Needed, devices_of, replicas_between, usd_per_hour
-from silicost.serving.capacity_loads import panels_of, tried_counts, tried_rates
+from silicost.serving.capacity_loads import bounds_of, panels_of, tried_counts, tried_rates
 from silicost.serving.capacity_output import notes_of, replicas_of
 from silicost.serving.page import answers_are_text, value_of
 from silicost.serving.page_latency import MEANINGS, TITLES
 from silicost.serving.page_words import definitions_of, facts_of, runs_in_words, traffic_in_words
 from simulator.identity import laws_hash
+from simulator.serving import capacity as search
 from simulator.serving.slo import Bound
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def _answer(
     if needed is None or not shown.asked:
         rate = number(shown.rate_per_s)
         band = f" (80% from {' to '.join(number(end) for end in shown.interval)})" if shown.interval else ""
-        breaks = f"; {number(capacity.highest.above_per_s)} break {', '.join(capacity.highest.binds)}"
+        breaks = f"; {number(capacity.highest.above_per_s)} break {_named(capacity.highest.binds, shown.fleet)}"
         known = math.isfinite(capacity.highest.above_per_s)
         return f"{machines}: up to {rate} requests/s{band} with {within(goals)}{breaks if known else ''}."
     price = f" for {number(usd)} USD/h" if usd is not None else ""
@@ -181,10 +182,19 @@ def _answer(
     said = f"{replicas} ({machines}) {verb} {shown.rate_per_s:g} requests/s with {within(goals)}{price}"
     fewer = needed.tried.get(needed.replicas - 1)
     if fewer:
-        said += f"; {needed.replicas - 1:,} break{'s' * (needed.replicas == 2)} {', '.join(fewer)}"
+        said += f"; {needed.replicas - 1:,} break{'s' * (needed.replicas == 2)} {_named(fewer, shown.fleet)}"
     if span is not None:
         said += f"; at the ends of the 80% interval {span[0]:,} to {span[1]:,} are needed"
     return f"{said}."
+
+
+def _named(broken: Sequence[str], fleet: Fleet) -> str:
+    """What is broken, bounds as pages call them: "TPOT p90"."""
+    known = {
+        f"{tenant}: {search.name_of(bound)}" if tenant else search.name_of(bound): goal_of(bound, tenant).name
+        for _, tenant, bound in bounds_of(fleet)
+    }
+    return ", ".join(known.get(each, each) for each in broken)
 
 
 def _first(capacity: Capacity, needed: Needed | None, shown: Shown, span: tuple[int, int] | None) -> ValueCard:

@@ -9,6 +9,7 @@ import pytest
 
 from hardware_specs.errors import InputError
 from reports.calibration import MachineCard, Point
+from reports.capacity import CapacityCard, Goal, Load, LoadPanel, Trials, Tried
 from reports.page import render_report
 from reports.page_data import SCHEMA, TYPES, Page, data_of, data_place, page_from, write_page
 from reports.recommendation import Answered, Recommendation
@@ -75,6 +76,11 @@ PAGES = (
     Page("study", StudyCard("t", "q", "a", 3, 2, (), ())),
     Page("calibration", MachineCard("t", "d", "2026-01-01", "l", points=(POINT,))),
     Page("whatif", WhatIf("t", "l")),
+    Page("capacity", CapacityCard(
+        "t", "", "a", "w", goals=(Goal("TTFT p99", 0.5),), rate_per_s=3.0,
+        panels=(LoadPanel("TTFT p99", "s", (Load("p99", (1.0, 3.0), (0.1, math.nan)),), 0.5),),
+        tables=(Trials("Numbers", "Replicas", (Tried("1 replica", False, "too slow"),)),),
+    )),
     Page("recommendation", Recommendation("t", (Answered("n", "v", "a", Measure("tpot_s", "T", "s", "lower")),))),
 )  # fmt: skip
 

@@ -28,6 +28,8 @@ COMMANDS = {
     "study": "sweep gpu-or-tpu",
     "recommendation": "recommend --model llama-3.1-8b --isl 512 --osl 64 --slo ttft_s<0.2,tpot_s<0.05 "
     "--devices h100-sxm-80gb,l4,mi300x,a40,groq-lpu-v1,rtx-4090",
+    "capacity": "capacity --model smollm-135m --device l4 --isl 200 --osl 30 --requests 1000 --rate 2000 "
+    "--slo ttft=100ms@p99,tpot=20ms@p90",
     "mixture": "sweep mixed-retrieval-fpga",
     "scorecard": "validate --kind training",
     "sensitivity": f"sensitivity {ASKED} --metric tpot_s,usd_per_million_output_tokens",
