@@ -220,4 +220,5 @@ def test_counts_of_the_changelog() -> None:
     }  # fmt: skip
     quoted = {what: int(re.findall(rf"(\d+) {what}", text)[0]) for what in counted}
     assert quoted == counted
+    assert f"{counted['model types']} model types are read" in (ROOT / "docs" / "howto" / "model.md").read_text()
     assert f"({['no', 'one', 'two', 'three', 'four', 'five', 'six', 'seven'][mixed]} of them mixed)" in text

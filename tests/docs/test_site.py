@@ -65,6 +65,13 @@ def test_pages_load_nothing_from_elsewhere(site: Path) -> None:
         assert not re.search(r"url\(\s*['\"]?(https?:)?//|@import", sheet.read_text(encoding="utf-8")), sheet
 
 
+def test_the_name_of_a_file_stands_above_its_block(site: Path) -> None:
+    page = (site / "tutorial.html").read_text(encoding="utf-8")
+    title, code = re.findall(r'<span class="filename">(my-points\.csv)</span>.*?<code>(.*?)</code>', page, re.S)[0]
+    assert title == "my-points.csv"
+    assert re.sub(r"<.*?>", "", code).startswith("source,engine,device,")
+
+
 @pytest.fixture
 def browser() -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
