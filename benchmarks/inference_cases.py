@@ -6,6 +6,7 @@ power of a run is a case too, of joules, where its table states no joules itself
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from hardware_specs.facts import Fact, Mark
 from hardware_specs.records import DeviceSpec
 from hardware_specs.threads import with_threads
 from simulator.calibration.write import calibrations_text
-from simulator.devices.priors import is_sram_resident
+from simulator.devices.priors import idle_w, is_sram_resident, tdp_w
 from simulator.devices.registry import law_of
 from simulator.scenario import Scenario
 from simulator.validation.assumptions import complete
@@ -46,10 +47,25 @@ CONSUMER: Final = ("rtx-", "gtx-", "titan-", "quadro-", "jetson-")
 KNOWN_BATCH: Final = ("", "exact", "static", "mean")
 ENERGY: Final = "j_per_output_token"
 POWER: Final = "power_w"
-"""What the cases of mean power are called; the metric of their row stands in the cell ``RAN``."""
-RAN: Final = "ran"
+"""What the cases of mean power are called; the metric of their row stands in the cell ``RAN``, the share
+of their log in which weights are loaded in ``LOADING``."""
+RAN, LOADING = "ran", "loading"
 SHORTEST_POWER_S: Final = 2.0
 """Loggers read about once a second: of shorter runs they see the rest before and after."""
+MOST_AT_REST: Final = 0.2
+"""Share of the rated power up to which a mean power is of a device at rest, whatever the run: an A100 of 400 W with a
+model loaded rests at 70 W."""
+LOGGED: Final = "(as logged)"
+"""How scopes of power end whose logger runs from the start of llama-bench: it sees weights that are loaded, ..."""
+LOGGED_RUNS: Final = {"prefill_tokens_per_s": 6.0, "decode_tokens_per_s": 5.0}
+"""... and so many runs; a prompt is run once more before. Source: llm-bench/llama-cpp-bencher.py of
+lhl/strix-halo-testing, class SensorWatcher, with llama-bench's default of five."""
+LOADED_BYTES_PER_S: Final = 2.6e9
+"""How fast weights are loaded, by the same source's own clock: GLM-4.5-Air of 73 GB takes 28 s (19 to 45), the seconds
+of a process less those of its runs (results.jsonl)."""
+MOST_LOADING: Final = 0.3
+"""Share of a log that may be loading, whose rate is known to a factor of two at best."""
+_BYTES: Final = re.compile(r"\bbytes=(\d+)")
 SETTINGS: Final = ("model", "weight_dtype", "kv_dtype", "tp", "pp", "dp", "batch", "input_len", "output_len")
 """Cells in which runs of one device and software differ."""
 SKIPPED: Final = 1.0
@@ -140,7 +156,8 @@ def judged(places: Sequence[Path], where: str = "") -> list[Case]:
 def powers(rows: Sequence[tuple[Row, str]]) -> Iterator[tuple[Row, str]]:
     """Rows of the mean power of runs. Tables repeat that of a run beside each of its metrics: the longest counts.
 
-    Powers whose scope is unclear are left out, and those of runs of less than ``SHORTEST_POWER_S``.
+    Powers whose scope is unclear are left out, those of runs of less than ``SHORTEST_POWER_S``, those of devices at
+    rest, and those of logs that are loading for more than ``MOST_LOADING``.
     """
     runs: dict[tuple[str, ...], tuple[Row, str]] = {}
     for row, source in rows:
@@ -148,12 +165,15 @@ def powers(rows: Sequence[tuple[Row, str]]) -> Iterator[tuple[Row, str]]:
             row.get(POWER)
             and not row.get("energy_scope", "").startswith("unclear")
             and seconds_of(row) >= SHORTEST_POWER_S
+            and not at_rest(row)
+            and loading_share(row) <= MOST_LOADING
         ):
             run = (source, *(row.get(name, "") for name in ("engine", "device", *SETTINGS, POWER)))
             if run not in runs or row.get("metric", "") not in (*PROMPT_METRICS, *DECODE_METRICS):
                 runs[run] = (row, source)
     for row, source in runs.values():
-        yield {**row, "metric": POWER, "measured": row[POWER], RAN: row.get("metric", "")}, source
+        ran = {RAN: row.get("metric", ""), LOADING: f"{loading_share(row):.6f}"}
+        yield {**row, "metric": POWER, "measured": row[POWER], **ran}, source
 
 
 def seconds_of(row: Row) -> float:
@@ -163,6 +183,24 @@ def seconds_of(row: Row) -> float:
         column = "input_len" if metric in PROMPT_METRICS else "output_len"
         return (number(row, column) or 0.0) * (number(row, "batch") or 1.0) / measured
     return measured * ((number(row, "output_len") or 1.0) if metric == "tpot_s" else 1.0)
+
+
+def at_rest(row: Row) -> bool:
+    """Whether the power of a row is that of devices at rest."""
+    try:
+        rated_w = tdp_w(device_of(row.get("device", "")))
+    except InputError:
+        return False
+    return measured_value(row, POWER) <= MOST_AT_REST * rated_w * (number(row, "n_devices") or 1.0)
+
+
+def loading_share(row: Row) -> float:
+    """Share of the log of a row's power in which weights are loaded; 0 where the log is of the run alone."""
+    size = _BYTES.search(row.get("note", ""))
+    if not size or not row.get("energy_scope", "").endswith(LOGGED):
+        return 0.0
+    loading_s = float(size[1]) / LOADED_BYTES_PER_S
+    return loading_s / (loading_s + LOGGED_RUNS.get(row.get("metric", ""), 1.0) * seconds_of(row))
 
 
 def case_of(row: Row, source: str, table_name: str) -> Case:
@@ -232,7 +270,8 @@ def guess_of(case: Case, predictor: Predictor) -> Guess:
         cells, _ = complete(row, spec, load_runtime(case.runtime), {})
         point = predictor.settled(point_of(cells, case.device, case.runtime))
         if case.metric == POWER:
-            return Guess(mean_power_w(predictor, point))
+            loading = float(case.row[LOADING])
+            return Guess((1.0 - loading) * mean_power_w(predictor, point) + loading * idle_w(spec) * point.plan.devices)
         result = predictor.result(point)
         value = energy_per_token(result, cells) if case.metric == ENERGY else result.metrics[case.metric]
         if value is None:

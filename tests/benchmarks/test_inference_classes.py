@@ -74,8 +74,33 @@ def test_powers_of_short_runs_and_unclear_scopes_are_left_out(tmp_path: Path) ->
     assert inference_cases.seconds_of(ROW | {"metric": "tpot_s", "measured": "0.05"}) == 64 * 0.05
 
 
+def test_powers_of_devices_at_rest_are_left_out(tmp_path: Path) -> None:
+    """An H100 of 700 W."""
+    watts = ("100", "150", "300")
+    assert [case.observed for case in cases(tmp_path, *({"power_w": w} for w in watts)) if case.is_energy] == [
+        150.0, 300.0
+    ]  # fmt: skip
+    assert not [case for case in cases(tmp_path, {"power_w": "150", "n_devices": "2", "tp": "2"}) if case.is_energy]
+
+
+def test_logs_from_the_start_of_a_process_hold_loading(tmp_path: Path) -> None:
+    """13 GB load in 5 s; runs of 4.0 s count once, as the metric is not one of llama-bench's."""
+    logged = {"power_w": "400", "energy_scope": "gpu_only (as logged)"}
+    assert inference_cases.loading_share(ROW | logged | {"note": "bytes=13000000000"}) == pytest.approx(5.0 / 9.0)
+    decoding = logged | {"metric": "decode_tokens_per_s", "measured": "128", "note": "bytes=13000000000"}
+    assert inference_cases.loading_share(ROW | decoding) == pytest.approx(5.0 / (5.0 + 5.0 * 4.0))
+    assert inference_cases.loading_share(ROW | decoding | {"energy_scope": "gpu_only"}) == 0.0
+    assert not [case for case in cases(tmp_path, logged | {"note": "bytes=13000000000"}) if case.is_energy]
+    whole, alone = (
+        inference_cases.guess_of(case, Predictor({})).predicted
+        for case in cases(tmp_path, decoding, decoding | {"energy_scope": "gpu_only", "power_w": "401"})
+        if case.is_energy
+    )
+    assert whole == pytest.approx(0.8 * alone + 0.2 * 0.14 * 700.0)
+
+
 def test_power_is_joules_over_seconds(tmp_path: Path) -> None:
-    (_, case) = cases(tmp_path, {"power_w": "1"})
+    (_, case) = cases(tmp_path, {"power_w": "400"})
     predictor = Predictor({})
     guess = inference_cases.guess_of(case, predictor)
     (point,) = predictor.known
