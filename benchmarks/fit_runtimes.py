@@ -63,7 +63,8 @@ _TRIED_ON: Final = HELD_OUT + 1
 DATA: Final = Path("workloads/runtimes/data")
 RULE: Final = (
     "pairs of device and model ordered by digest, every fourth held out; mean absolute log ratio of predicted to "
-    "measured runs minimised on the others, with a weak pull to the values before"
+    "measured runs minimised on the others, with a weak pull to the values before; devices weigh by the root of their "
+    "runs"
 )
 
 
@@ -216,7 +217,7 @@ def _training_run(row: Row, source: str, table: str) -> tuple[str, Run | None]:
 
 
 def fit(runtime: Runtime, runs: Sequence[Run], kept: Collection[str] = ()) -> Fitted:
-    """Fit ``runtime`` to its runs of groups that are not held out; few runs of a metric count more than one each.
+    """Fit ``runtime`` to its runs of groups that are not held out; few runs of a metric or device count more each.
 
     Numbers that are ``kept`` stay as they are.
     """
@@ -252,8 +253,8 @@ def _fitted(runtime: Runtime, numbers: Sequence[Number], runs: Sequence[Run]) ->
     def ratios(values: Mapping[str, float]) -> Floats:
         return log_ratios(with_values(runtime, values), runs)
 
-    metrics = Counter(run.metric for run in runs)
-    weights = np.array([metrics[run.metric] ** -0.5 for run in runs])
+    metrics, devices = Counter(run.metric for run in runs), Counter(run.device for run in runs)
+    weights = np.array([(metrics[run.metric] * devices[run.device]) ** -0.5 for run in runs])
     return fit_numbers(ratios, values_of(runtime, numbers), numbers, len({run.key for run in runs}), weights)
 
 

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,12 @@ from hardware_specs.facts import Mark
 from simulator.calibration.runtimes import Number, fit_numbers, numbers_of, values_of, with_values
 from simulator.calibration.split import folds_of, spread_over
 from simulator.devices.registry import law_of
+from simulator.prepared import prepare
+from simulator.scenario import StaticBatch
+from simulator.steps.batch_metrics import BatchTotals, batch_metrics
+from simulator.steps.static_batch import price_batch
+from simulator.validation.assumptions import complete
+from simulator.validation.inference_point import Point, point_of
 from simulator.validation.predictor import Predictor
 from workloads.runtimes.catalogue import load_runtime
 from workloads.runtimes.record import Runtime
@@ -70,11 +76,12 @@ def _fitted(name: str, others: Sequence[Case]) -> Runtime | None:
     if len(usable) < FEWEST_RUNS:
         return None
     usable = [usable[i] for i in spread_over(np.array([case.observed for case in usable]), MOST_RUNS)]
-    metrics = Counter(case.metric for case in usable)
-    weights = np.array([metrics[case.metric] ** -0.5 for case in usable])
+    metrics, devices = Counter(case.metric for case in usable), Counter(case.device for case in usable)
+    weights = np.array([(metrics[case.metric] * devices[case.device]) ** -0.5 for case in usable])
+    trials = trials_of(usable)
 
     def ratios(values: Mapping[str, float]) -> Floats:
-        return _log_ratios(Spared({start.id: with_values(start, values)}), usable)
+        return trials.log_ratios(Spared({start.id: with_values(start, values)}))
 
     groups = len({case.key for case in usable})
     found = fit_numbers(ratios, values_of(start, numbers), numbers, groups, weights)
@@ -96,6 +103,43 @@ def _log_ratios(predictor: Predictor, cases: Sequence[Case]) -> Floats:
         return np.log([guess_of(case, predictor).predicted / case.observed for case in cases])
 
 
+class Trials(NamedTuple):
+    """Cases that many trials predict, and the points that they are under any of these."""
+
+    cases: Sequence[Case]
+    points: Sequence[Point]
+
+    def log_ratios(self, predictor: Spared) -> Floats:
+        """As ``_log_ratios``, without what no metric of time needs: energy, intervals, what a result says of itself."""
+        known: dict[Point, Mapping[str, float | None]] = {}
+        found = []
+        for case, point in zip(self.cases, self.points, strict=True):
+            if point not in known:
+                known[point] = times_of(predictor, point)
+            found.append((known[point][case.metric] or np.nan) / case.observed)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.log(found)
+
+
+def trials_of(cases: Sequence[Case]) -> Trials:
+    """Of cases that can be predicted."""
+    points = []
+    for case in cases:
+        cells, _ = complete(case.row, load_device(case.device), load_runtime(case.runtime), {})
+        points.append(Predictor({}).settled(point_of(cells, case.device, case.runtime)))
+    return Trials(cases, points)
+
+
+def times_of(predictor: Predictor, point: Point) -> Mapping[str, float | None]:
+    """The metrics of a static batch as ``simulate`` has them; only those of time hold."""
+    prepared = prepare(predictor.scenario(point))
+    work = prepared.scenario.workload
+    assert isinstance(work, StaticBatch)
+    cost = price_batch(work, prepared.pool.plan, prepared.how, prepared.model, prepared.communicators)
+    totals = BatchTotals(cost.ttft_s, cost.tpot_s, cost.e2e_s, {prepared.pool.name: 0.0}, 1)
+    return batch_metrics((prepared,), work, totals, None)[0]
+
+
 def law_values(cases: Sequence[Case], by: str, names: Sequence[str]) -> list[Values]:
     """For each case law parameters as fitted to the cases of its class in other folds, under shipped runtimes."""
     folds = folds_of([getattr(case, by) for case in cases], FOLDS)
@@ -113,13 +157,15 @@ def _law_fitted(cases: Sequence[Case], names: Sequence[str]) -> dict[str, float]
     start = {each.name: each.prior(spec) for each in law_of(spec.device_class).parameters if each.name in names}
     kept = _evenly(cases)
 
-    def ratios(values: Mapping[str, float]) -> Floats:
-        specs = {case.device: under_law(load_device(case.device), values) for case in kept}
-        return _log_ratios(Spared({}, specs), kept)
-
-    numbers = [Number(name, value / LAW_RANGE, value * LAW_RANGE) for name, value in start.items()]
-    usable = np.isfinite(ratios(start))
+    usable = np.isfinite(_log_ratios(Spared({}), kept))
     kept = [case for case, use in zip(kept, usable, strict=True) if use]
+    trials = trials_of(kept)
+
+    def ratios(values: Mapping[str, float]) -> Floats:
+        return trials.log_ratios(Spared({}, {name: under_law(load_device(name), values) for name in devices}))
+
+    devices = {case.device for case in kept}
+    numbers = [Number(name, value / LAW_RANGE, value * LAW_RANGE) for name, value in start.items()]
     sizes = Counter(case.device for case in kept)
     weights = np.array([sizes[case.device] ** -0.5 for case in kept])
     groups = len({case.key for case in kept})

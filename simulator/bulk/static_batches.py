@@ -21,8 +21,10 @@ from simulator.bulk.pricing import block_repeats, price_steps, server_weights
 from simulator.bulk.spreads import StepSums, Sums, decode_sums, prefill_sums
 from simulator.bulk.templates import Ints, Template, absorbed_steps, template_of
 from simulator.kernels import schedules
+from simulator.kernels.launch_queues import all_queued
 from simulator.prepared import Prepared
 from simulator.steps.batch_metrics import MOST_BATCH
+from simulator.steps.launch_queue import steps_queued
 from simulator.steps.pipeline import FOLLOWED
 from simulator.steps.prefill import CHUNK_POINTS
 from simulator.steps.pricing import hidden_share
@@ -66,7 +68,7 @@ class PhaseTimes(NamedTuple):
 class Steps:
     """Distinct steps, priced: ``servers_s`` [servers, s] without their host, ``busy_s`` and ``energy_j`` [s].
 
-    ``launches`` is how many operators each has, [s].
+    ``launches`` is how many operators each has, ``room`` how many the queues of stages hold (0: no limit), [s].
     """
 
     servers_s: Floats
@@ -74,6 +76,7 @@ class Steps:
     energy_j: Floats
     sums: StepSums | None
     launches: Floats
+    room: Floats
 
 
 def price_batches(
@@ -114,8 +117,11 @@ def _prefill(prepared: Prepared, arch: Architecture, replica: Ints, isl: Ints, s
     if plan.pp == 1:
         ttft_s = np.bincount(owner, repeats * seconds.sum(axis=0), count).astype(np.float64)
     else:
-        rows = np.ascontiguousarray(seconds.T)
-        schedules.all_passed(first, rows, repeats, runtime.prefill_in_flight, FOLLOWED, ttft_s)
+        rows, ahead = np.ascontiguousarray(seconds.T), runtime.prefill_in_flight
+        if steps.room.all():
+            all_queued(first, rows, repeats, steps.room, ahead, FOLLOWED, ttft_s)
+        else:
+            schedules.all_passed(first, rows, repeats, ahead, FOLLOWED, ttft_s)
     joules = np.bincount(owner, repeats * steps.energy_j, count) / plan.pp
     busy_s = np.bincount(owner, repeats * steps.busy_s, count) / plan.pp
     # With steps in flight the host of all but the first is behind the devices.
@@ -257,11 +263,11 @@ def _woven(parts: Sequence[tuple[Ints, Steps]], count: int) -> Steps:
     sums = [(rows, steps.sums) for rows, steps in parts if steps.sums is not None]
     found = Steps(
         np.empty((servers, count)), np.empty(count), np.empty(count), _woven_sums(sums, count) if sums else None,
-        np.empty(count),
+        np.empty(count), np.empty(count),
     )  # fmt: skip
     for rows, steps in parts:
         found.servers_s[:, rows], found.busy_s[rows] = steps.servers_s, steps.busy_s
-        found.energy_j[rows], found.launches[rows] = steps.energy_j, steps.launches
+        found.energy_j[rows], found.launches[rows], found.room[rows] = steps.energy_j, steps.launches, steps.room
     return found
 
 
@@ -302,6 +308,7 @@ def _priced(template: Template, shapes: Shapes, prepared: Prepared, spread: bool
         (servers @ base.blocks_s)[:, back] + (servers @ own.blocks_s)[:, again],
         (repeats @ base.blocks_s)[back] + (repeats @ own.blocks_s)[again],
         base.energy_j[back] + own.energy_j[again], sums, np.full(len(shapes.batch), template.graph.repeat.sum()),
+        np.full(len(shapes.batch), steps_queued(template.graph, prepared.model.runtime, prepared.pool.plan.pp)),
     )  # fmt: skip
     if not prepared.model.runtime.two_batches:
         return steps

@@ -31,6 +31,10 @@ dot products of int8, on matrix units or vector lanes, whose sums over blocks of
 Shaders of its Vulkan backend take such dot products on vector lanes, of formats whose blocks have one scale and no
 more (ggml-vulkan.cpp, ``mul_mmq``: q4_0 to q8_0); other weights are unpacked.
 
+Where its libraries multiply many rows in 16 bits instead (llama.cpp of 2024 on tensor cores, above 32 rows,
+ggml-cuda.cu at b3000, ``ggml_cuda_op_mul_mat_cublas``), all weights are first unpacked to a copy in memory, which the
+product then reads: each chunk of a prompt moves the packed weights once and the copy twice.
+
 Reference: NVIDIA, "Matrix Multiplication Background User's Guide", DU-09799-001 (tile and wave quantisation); NVIDIA,
 CUTLASS, docs/efficient_gemm.md (tiles, splits along k); Osama et al., "Stream-K", PPoPP 2023,
 doi:10.1145/3572848.3577479.
@@ -89,6 +93,10 @@ _ONE_SCALE: Final = 3
 """How operators say that packed weights are blocks with one scale and no more."""
 _SHADERS: Final = 0.25
 """``unpack_rows`` of runtimes whose shaders multiply such blocks on vector lanes whatever else the device has."""
+_COPIED: Final = 0.75
+"""``unpack_rows`` of runtimes that unpack weights to memory before products of more rows than ``_COPIED_ROWS``."""
+_COPIED_ROWS: Final = 32.0
+"""MMQ_MAX_BATCH_SIZE of llama.cpp in May 2024."""
 _DOT_HALF: Final = 0.5
 """Share of these dot products that matrix-vector products of packed weights issue beside unpacking."""
 
@@ -206,8 +214,8 @@ def gemm(p: Any, ops: Any, i: int) -> tuple[float, float, float, float]:
     batch = max(1.0, ops.batch[i] / calls)
     weight_bytes = ops.weight_bits[i] / 8.0 if ops.weight_bytes[i] > 0.0 else _BYTES[dtype]
     moved = (ops.weight_bytes[i] + ops.read_bytes[i] + ops.write_bytes[i]) / calls
-    stream_s = moved / (p.bandwidth * p.gemm_stream_share)
-    peak, vector_peak = p.peaks[dtype], p.vector_peak
+    rate = p.bandwidth * p.gemm_stream_share
+    peak, vector_peak, copy_s = p.peaks[dtype], p.vector_peak, 0.0
     if ops.dequantize[i] > 0 and p.unpack_rows > 0.0:
         if p.unpack_rows >= 1.0:
             peak = packed_peak(p, dtype)
@@ -215,12 +223,16 @@ def gemm(p: Any, ops: Any, i: int) -> tuple[float, float, float, float]:
             peak = lane_peak(p, dtype) if p.unpack_rows == _SHADERS else max(peak, lane_peak(p, dtype))
         if p.unpack_rows > _SHADERS:
             vector_peak = max(vector_peak, _DOT_HALF * min(p.peaks[_INT8], _LANES_GAIN * p.vector_peak))
+        if p.unpack_rows == _COPIED and m > _COPIED_ROWS and peak == p.peaks[dtype]:
+            copy, weight_bytes = _BYTES[dtype] * n * k * batch, _BYTES[dtype]
+            copy_s, moved = (ops.weight_bytes[i] / calls + copy) / rate, moved + copy - ops.weight_bytes[i] / calls
+    stream_s = moved / rate
     useful_s = ops.flops[i] / (calls * peak * p.gemm_sustained)
     blocks_s, cache_s, memory_s, split_s = tiled(p, dtype, peak, m, n, k, batch, stream_s, weight_bytes)
     if m <= _VECTOR_ROWS:
         blocks = np.ceil(n / _VECTOR_COLUMNS) * batch
-        rate = vector_peak * p.gemm_vector_share / p.units
-        alone_s = np.ceil(blocks / p.units) * 2.0 * m * _VECTOR_COLUMNS * (k + p.gemm_fill_depth) / rate
+        lanes = vector_peak * p.gemm_vector_share / p.units
+        alone_s = np.ceil(blocks / p.units) * 2.0 * m * _VECTOR_COLUMNS * (k + p.gemm_fill_depth) / lanes
         # Matrix-vector kernels are as good as they stream weights, whatever the runtime's matrix kernels are.
         matrix, stream = p.factors[GEMM], p.weight_factor
         read_s = stream_s / min(1.0, blocks / (p.units * p.gemm_stream_units))
@@ -228,7 +240,7 @@ def gemm(p: Any, ops: Any, i: int) -> tuple[float, float, float, float]:
         tiles_s = rooted(joined_power(max(blocks_s, cache_s) / matrix, memory_s / stream, order), order) + split_s
         if rooted(joined_power(alone_s / stream, read_s / stream, order), order) < tiles_s:
             blocks_s, cache_s, memory_s, split_s = alone_s * matrix / stream, 0.0, read_s, 0.0
-    host_s, fixed_s = p.gemm_host_s * p.timed_alone, p.gemm_floor_s + split_s
+    host_s, fixed_s = p.gemm_host_s * p.timed_alone, p.gemm_floor_s + split_s + copy_s
     if _BYTES[dtype] < 2.0:
         host_s += p.gemm_prepare_s * p.timed_alone if m > _QUANTISED_ROWS else 0.0
         fixed_s += p.gemm_prepare_bytes * m * k * batch / p.bandwidth

@@ -16,6 +16,7 @@ from simulator.placement.program import Product, ProgramWriter, units_of
 from simulator.placement.rules import Placer
 from simulator.prepared import Prepared
 from simulator.scenario import StaticBatch, TrainStep
+from simulator.steps.launch_queue import steps_queued
 from simulator.steps.prefill import PrefillStep
 from simulator.steps.static_batch import host_seconds, prompt_phase, replica_prefill
 from simulator.steps.train_step import recomputed
@@ -60,7 +61,10 @@ def training_step(prepared: Prepared, work: TrainStep) -> Step:
 
 
 def prefill_of(prepared: Prepared, work: StaticBatch) -> list[Step]:
-    """All prefill steps of one replica, each repeat of them."""
+    """All prefill steps of one replica, each repeat of them.
+
+    Where full queues hold up the host, as many whole steps are in flight as their launches fit, and one more.
+    """
     plan, runtime = prepared.pool.plan, prepared.pool.runtime
     replica = -(-work.batch // plan.dp)
     phase = prompt_phase(work.model)
@@ -71,6 +75,9 @@ def prefill_of(prepared: Prepared, work: StaticBatch) -> list[Step]:
     chunks = replica_prefill(work, replica, runtime, plan.pp)
     every = [chunk for chunk in chunks for _ in range(round(chunk.repeats))]
     ahead = runtime.prefill_in_flight or len(every)
+    room = steps_queued(lowered(every[0])(prepared.how), runtime, plan.pp)
+    if room:
+        ahead = min(ahead, int(room) + 1)
     return [
         Step(phase, lowered(chunk), host_seconds(runtime, chunk.batch), (i - ahead,) if i >= ahead else ())
         for i, chunk in enumerate(every)

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from simulator.devices.model import DeviceModel
 from simulator.network.communicator import Communicator
 from simulator.scenario import Plan, StaticBatch
+from simulator.steps.launch_queue import prefill_queued, steps_queued
 from simulator.steps.pipeline import all_passed, round_seconds, servers, trapezoid
 from simulator.steps.prefill import PrefillStep, chunk_tokens, prefill_steps
 from simulator.steps.pricing import PricedGraph, beside_other_half, price_graphs
@@ -142,7 +143,12 @@ def price_batch(
     )
     lag_s = sum(s.times * (s.host_s - host) for s in decode)
     steps = max(work.osl - 1, 0)
-    ttft = all_passed([(servers(s.priced, s.host_s, plan.pp), s.times) for s in prefill], runtime.prefill_in_flight)
+    passing = [(servers(s.priced, s.host_s, plan.pp), s.times) for s in prefill]
+    room = [steps_queued(s.priced.graph, runtime, plan.pp) for s in prefill]
+    if all(room):
+        ttft = prefill_queued(passing, room, runtime.prefill_in_flight)
+    else:
+        ttft = all_passed(passing, runtime.prefill_in_flight)
     seconds = sum(s.times * round_seconds(servers(s.priced, s.host_s, plan.pp), micro_batches) for s in decode)
     # With steps in flight the host of all but the first is behind the devices.
     prefill_host_s = sum(s.times * s.host_s for s in prefill) if plan.pp == 1 else prefill[0].host_s

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from simulator.simulate import simulate
@@ -47,6 +48,14 @@ def test_rows_are_scored_in_the_class_of_device_and_software(tmp_path: Path) -> 
     kinds = [case.kind for case in found]
     assert kinds == ["gpu-servers", "gpu-others", "gpu-others", "asic", "joules", "gpu-others"]
     assert [bool(case.reason) for case in found] == [False] * 5 + [True]
+
+
+def test_trials_predict_what_simulations_say(tmp_path: Path) -> None:
+    metrics = ("ttft_s", "tpot_s", "e2e_s", "prefill_tokens_per_s", "decode_tokens_per_s", "output_tokens_per_s")
+    found = cases(tmp_path, *({"metric": metric} for metric in metrics), {"tp": "2", "n_devices": "2"})
+    spared = inference_cases.Spared({})
+    expected = [np.log(inference_cases.guess_of(case, spared).predicted / case.observed) for case in found]
+    assert inference_folds.trials_of(found).log_ratios(spared) == pytest.approx(expected, rel=1e-12)
 
 
 def test_powers_count_where_no_joules_do(tmp_path: Path) -> None:

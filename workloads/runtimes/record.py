@@ -30,10 +30,13 @@ OVERLAPS: dict[str, str] = {
 """What a training step may move beside its math."""
 
 
-PACKED_KERNELS: dict[str, float] = {"": 0.0, "lanes": 0.25, "few": 0.5, "row": 1.0, "tile": 8.0, "table": -1.0}
+PACKED_KERNELS: dict[str, float] = {
+    "": 0.0, "lanes": 0.25, "few": 0.5, "copy": 0.75, "row": 1.0, "tile": 8.0, "table": -1.0,
+}  # fmt: skip
 """How kernels multiply packed weights by activations, as laws read it: "" unpacks them once for all rows; "row" and
 "tile" take dot products in int8 with the packed weights, which one row, or 8, share; "few" does so for single rows on
-GPUs alone, and for more where vector lanes are faster than 16-bit math; "lanes" are shaders that multiply blocks with
+GPUs alone, and for more where vector lanes are faster than 16-bit math; "copy" as well, and unpacks to a copy in memory
+for many rows; "lanes" are shaders that multiply blocks with
 one scale on vector lanes and unpack others; "table" adds up table entries, one look-up for each bit of a group of
 weights (T-MAC, arXiv:2407.00088)."""
 
@@ -81,7 +84,9 @@ class Runtime(msgspec.Struct, frozen=True):
     ``free_memory_share`` the share of what weights, activations and the runtime leave free that the cache of a server
     takes, where the runtime sizes it so (then it goes before ``memory_utilisation``); ``context`` what the runtime
     itself holds on each device [B]. ``prefill_chunk`` is the most prompt tokens that one step takes (0: whole prompts),
-    ``prefill_in_flight`` the most of these steps that pipeline stages hold at once (0: no limit of their own).
+    ``prefill_in_flight`` the most of these steps that pipeline stages hold at once (0: no limit of their own),
+    ``launch_queue`` how many kernels the queue of a device holds before the one thread that launches for all stages
+    blocks (absent: that does not limit it).
     ``collectives`` names the library that its devices communicate with, see ``workloads.collectives``.
     ``half_accumulate`` says that 16-bit products accumulate in fp16; ``vector_decode`` that decode attention runs on
     the vector units, one query head at a time, so that many query heads on one key are bound by compute,
@@ -132,6 +137,7 @@ class Runtime(msgspec.Struct, frozen=True):
     aliases: tuple[str, ...] = ()
     prefill_chunk: int = 0
     prefill_in_flight: int = 0
+    launch_queue: Number | None = None
     collectives: str = "nccl"
     half_accumulate: bool = False
     packed_kernel: str = ""

@@ -297,6 +297,17 @@ def test_few_kernels_change_single_rows_alone() -> None:
     assert seconds([packed(1)], few)[0] < seconds([packed(1)], plain)[0]
 
 
+def test_a_copy_of_unpacked_weights_is_written_and_read_for_many_rows() -> None:
+    """Beside the product: packed weights read and two bytes written for each, at the rate that weights stream at."""
+    few, copied = record(unpack_rows=0.5), record(unpack_rows=0.75)
+    for rows in (1, 32):
+        assert seconds([packed(rows)], copied)[0] == seconds([packed(rows)], few)[0]
+    product = packed(512)
+    copy_s = (product.weight_bytes + 2.0 * product.n * product.k) / (few["bandwidth"] * few["gemm_stream_share"])
+    added = seconds([product], copied)[0] - seconds([product], few)[0]
+    assert copy_s <= added < 2.0 * copy_s
+
+
 def test_boards_without_matrix_units_multiply_packed_weights_at_the_rate_that_emulates_them() -> None:
     taken: dict[str, float] = {}
     for device in ("gtx-1660", "gtx-1660-ti-mobile"):
