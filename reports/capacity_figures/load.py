@@ -19,13 +19,14 @@ from reports.study import Measure
 from reports.study_scales import quiet, set_metric
 from reports.svg import colour, drawing
 from reports.templating import render
+from reports.text import short
 from reports.whatif_axis import round_step
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _SIZE_IN: Final = (5.0, 3.4)
-_BOX: Final = (0.14, 0.145, 0.83, 0.83)
+_BOX: Final = (0.14, 0.145, 0.81, 0.83)
 _DASHES: Final = (0, (4, 3))
 _BEYOND: Final = 4.0
 """So many times a bound are drawn; what is longer goes out of the picture."""
@@ -106,7 +107,7 @@ def _draw(axes: Axes, each: LoadPanel, curve: Load, shade: str, gid: str) -> lis
         linewidths=0.4, edgecolors=colour("paper"), zorder=5, gid=gid,
     )  # fmt: skip
     return [
-        f"{curve.name}, {number(at)} requests/s: {quantity(value, each.dimension)}"
+        f"{short(curve.name)}, {number(at)} requests/s: {quantity(value, each.dimension)}"
         f"{', above the bound' if value > each.bound else ''}"
         for at, value in known
     ]
@@ -124,7 +125,8 @@ def _spoken(card: CapacityCard, each: LoadPanel) -> str:
     near = min(range(len(curve.at_per_s)), key=lambda k: abs(curve.at_per_s[k] - card.rate_per_s))
     at, value = curve.at_per_s[near], curve.values[near]
     known = quantity(value, each.dimension) if math.isfinite(value) else "not known"
-    return f"{each.title} over requests a second: {curve.name} {known} at {number(at)} requests a second"
+    title, name = short(each.title), short(curve.name)
+    return f"{title} over requests a second: {name} {known} at {number(at)} requests a second"
 
 
 FIGURE: Final = Figure(
