@@ -17,9 +17,13 @@ READING: Final = (
 )
 
 
-def draw(shown: Comparison) -> Markup:
-    """The table, its notes, and the differences of configuration."""
-    return render("differences.html", shown=shown, chance_text=chance_text, written=written)
+def draw(shown: Comparison, valued: bool = True) -> Markup:
+    """The table, its notes, and the differences of configuration.
+
+    Args:
+        valued: with the values of the others, not their ratios alone.
+    """
+    return render("differences.html", shown=shown, chance_text=chance_text, written=written, valued=valued)
 
 
 def chance_text(chance: float) -> str:

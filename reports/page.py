@@ -9,9 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from markupsafe import Markup
+
 from reports.answers import answer_of
 from reports.definitions import term_of
-from reports.figure import all_figures, drawn
+from reports.figure import Figure, Results, all_figures, drawn
+from reports.figures.differences import MOST_VALUED
 from reports.headline import device_class, headlines_of, kind_name, metrics_of
 from reports.numbers import Cell, cell_of, metric_of
 from reports.page_data import Page, write_page
@@ -72,7 +75,7 @@ def render_report(results: Sequence[Result], title: str, lead: str = "", static:
         lead: one paragraph below it.
         static: without scripts.
     """
-    figures = sorted(drawn(all_figures(), results, static), key=lambda pair: pair[0].name != PROOF)
+    figures = in_order(drawn(all_figures(), results, static), len(results))
     labels = labels_of(results)
     sections = [
         _section(place, label, result) for place, (label, result) in enumerate(zip(labels, results, strict=True))
@@ -90,6 +93,15 @@ def render_report(results: Sequence[Result], title: str, lead: str = "", static:
         metric_of=metric_of,
         versions=sorted({result.laws_hash for result in results}),
     )
+
+
+def in_order(figures: Sequence[tuple[Figure[Results], Markup]], count: int) -> list[tuple[Figure[Results], Markup]]:
+    """What shows the best comes first. Beside the first of a few stand all values: no other table is needed."""
+    names = {figure.name for figure, _ in figures}
+    few = count <= MOST_VALUED and "differences" in names
+    kept = [pair for pair in figures if not (few and pair[0].name == "table")]
+    first = (PROOF, "differences") if few else (PROOF,)
+    return sorted(kept, key=lambda pair: first.index(pair[0].name) if pair[0].name in first else len(first))
 
 
 def _section(place: int, label: str, result: Result) -> Section:

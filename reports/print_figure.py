@@ -10,7 +10,7 @@ import io
 import pkgutil
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -18,7 +18,9 @@ from importlib import import_module, resources
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from reports.axis import Axis, round_text, round_values
+from reports.numbers import symbol
 from reports.page_data import Form, Subject
+from reports.text import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +29,23 @@ if TYPE_CHECKING:
 Kind = Literal["svg", "pdf", "png"]
 DPI: Final = 300
 WIDTH_IN: Final = 6.9
-"""Width of a text column of a page of paper [in]."""
+"""Width of the text of a page of paper [in]; a column of two is 3.3."""
+WIDTHS_IN: Final = (2.5, 20.0)
+"""Widths that a figure can have [in]."""
+_NARROW_IN: Final = 4.5
+"""Below this the letters are those of a column."""
+_PANEL_IN: Final = 3.0
+"""Panels side by side are no narrower [in]."""
+_LETTER: Final = 0.6
+"""Width of a letter as a part of its height."""
+_KEY_IN: Final = 0.4
+"""What a key of a legend takes beside its words [in]."""
+NOTE_PT: Final = 7.0
+"""Letters of notes in a picture; smaller ones cannot be read in print."""
+MARKERS: Final = ("o", "s", "^", "D", "v", "P")
+"""Of series and classes, in their order, so that colours are not all that tells them apart."""
+DASHES: Final = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)))
+"""The same for lines."""
 _FEW: Final = 3
 """Fewer ticks than these are too few."""
 _SHORT_UNITS: Final = ("s", "j", "bytes", "flops")
@@ -62,22 +80,62 @@ def figures_for(form: Form, subject: Subject) -> list[PrintFigure]:
     return [figure for figure in print_figures() if form in figure.forms and figure.applies(subject)]
 
 
-def printed(figure: PrintFigure, subject: Subject, kind: Kind) -> bytes:
-    """``figure`` of ``subject`` as the bytes of a file; the same subject gives the same bytes."""
-    with _settings() as drawing:
+def printed(figure: PrintFigure, subject: Subject, kind: Kind, width_in: float = WIDTH_IN) -> bytes:
+    """``figure`` of ``subject``, exactly ``width_in`` wide [in], as the bytes of a file; the same subject gives the
+    same bytes."""
+    with _settings(width_in) as drawing:
         figure.draw(subject, drawing)
         buffer = io.BytesIO()
         metadata: dict[str, dict[str, Any]] = {
             "svg": {"Date": None, "Creator": "silicost"}, "png": {"Software": "silicost"},
             "pdf": {"CreationDate": None, "Creator": "silicost", "Producer": None},
         }  # fmt: skip
-        drawing.savefig(buffer, format=kind, dpi=DPI, bbox_inches="tight", metadata=metadata[kind])
+        drawing.savefig(buffer, format=kind, dpi=DPI, metadata=metadata[kind])
     return buffer.getvalue()
 
 
 def ink(name: str) -> str:
     """The light colour of a role or an ink, as "#0072b2"."""
     return _colours()[name]
+
+
+def set_height(drawing: Drawing, height_in: float) -> None:
+    """Make a drawing so high [in]; its width is the reader's."""
+    drawing.set_size_inches(drawing.get_figwidth(), height_in)
+
+
+def grid_of(drawing: Drawing, panels: int, height_in: float, more_in: float = 0.0, share: bool = False) -> list[Axes]:
+    """Axes for panels ``height_in`` high each, two side by side where there is room, and ``more_in`` for a legend."""
+    across = min(panels, 2, max(int(drawing.get_figwidth() // _PANEL_IN), 1))
+    down = -(-panels // across)
+    set_height(drawing, more_in + height_in * down)
+    every = list(drawing.subplots(down, across, squeeze=False, sharex=share, sharey=share).flat)
+    for axes in every[panels:]:
+        axes.set_visible(False)
+    return every[:panels]
+
+
+def letters_in(drawing: Drawing, part: float = 1.0, points: float = 9.5) -> int:
+    """How many letters of that height stand side by side in a part of the width."""
+    return max(int(part * drawing.get_figwidth() * 72.0 / (_LETTER * points)), 8)
+
+
+def legend_below(drawing: Drawing, handles: Sequence[Any], title: str = "") -> None:
+    """A legend below all panels, in as many columns as there is room for."""
+    from matplotlib import rcParams
+
+    if not handles:
+        return
+    points = float(rcParams["legend.fontsize"])
+    most = max(letters_in(drawing, 0.45, points), 12)
+    for handle in handles:
+        handle.set_label(short(str(handle.get_label()), most))
+    widest = max(len(str(handle.get_label())) for handle in handles)
+    columns = int(drawing.get_figwidth() / (_KEY_IN + widest * _LETTER * points / 72.0))
+    drawing.legend(
+        handles=list(handles), loc="outside lower center", title=title or None, columnspacing=1.2, handletextpad=0.5,
+        handlelength=1.4, ncols=max(min(columns, len(handles)), 1),
+    )  # fmt: skip
 
 
 def logarithmic(axes: Axes, which: Literal["x", "y"], axis: Axis, title: str, dimension: str = "") -> None:
@@ -90,7 +148,7 @@ def logarithmic(axes: Axes, which: Literal["x", "y"], axis: Axis, title: str, di
         values = _even(axis)
     short_unit = dimension in _SHORT_UNITS
     ticks = [round_text(value, dimension if short_unit else "") for value in values]
-    label = title if short_unit or dimension in ("", "number", "count") else f"{title} [{dimension}]"
+    label = title if short_unit or dimension in ("", "number", "count") else f"{title} [{symbol(dimension)}]"
     ends = (10.0**axis.low, 10.0**axis.high)
     if which == "x":
         axes.set(xscale="log", xlim=ends, xlabel=label)
@@ -117,15 +175,17 @@ def _colours() -> dict[str, str]:
 
 
 @contextmanager
-def _settings() -> Iterator[Drawing]:
+def _settings(width_in: float) -> Iterator[Drawing]:
     """An empty drawing under settings of its own: text stays text, a dollar sign in a name is no formula."""
     import matplotlib
     from matplotlib.figure import Figure
 
+    size = 8.0 if width_in < _NARROW_IN else 9.0
     settings: dict[Any, Any] = {
         "svg.fonttype": "none", "svg.hashsalt": "silicost", "pdf.fonttype": 42, "text.parse_math": False,
-        "font.size": 9.0, "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.8,
-        "legend.frameon": False, "axes.titlesize": 9.5, "axes.titlelocation": "left", "lines.linewidth": 1.4,
+        "font.size": size, "legend.fontsize": size - 1.0, "axes.spines.top": False, "axes.spines.right": False,
+        "axes.linewidth": 0.8,
+        "legend.frameon": False, "axes.titlesize": size + 0.5, "axes.titlelocation": "left", "lines.linewidth": 1.4,
         "axes.axisbelow": True, "grid.linewidth": 0.5, "grid.color": ink("line"),
     }  # fmt: skip
     with matplotlib.rc_context(), warnings.catch_warnings():
@@ -133,4 +193,4 @@ def _settings() -> Iterator[Drawing]:
         matplotlib.rcParams.update(settings)
         # Names may hold characters that matplotlib's own font lacks.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        yield Figure(figsize=(WIDTH_IN, 4.2), layout="constrained")
+        yield Figure(figsize=(width_in, 4.2), layout="constrained")

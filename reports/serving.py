@@ -44,12 +44,17 @@ class Measured(NamedTuple):
             return Cell(self.name, None, reason=self.reason or "not known")
         counted = self.dimension == "count"
         scale, unit = (1.0, "") if counted else unit_of(self.value, self.dimension)
-        write = whole if counted else number
+        write = whole if counted else _number if unit in ("", "%") else number
         known = math.isfinite(self.low) and math.isfinite(self.high)
         if not known or (counted and self.low == self.high == self.value):
             return Cell(self.name, self.value, write(self.value / scale), unit)
         ends = write(self.low / scale), write(self.high / scale)
         return Cell(self.name, self.value, write(self.value / scale), unit, *ends, ends=(self.low, self.high))
+
+
+def _number(value: float) -> str:
+    """A share or a mean count, of which small ones are as good as nothing."""
+    return "< 0.001" if 0.0 < value < 1e-3 else number(value)
 
 
 class ValueCard(NamedTuple):

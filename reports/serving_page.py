@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from reports.axis import Axis, Tick, axis_of
@@ -23,6 +24,8 @@ FIGURES: Final[tuple[Figure[ServedCard], ...]] = tuple(
 """Every figure of ``reports.serving_figures``, in the order of the page."""
 
 MOST_OBJECTIVES: Final = 24
+_IN_ANSWER: Final = 3
+"""Objectives that the answer has room for."""
 _ROOM: Final = 16.0
 """What a tick of a card takes of its width [%]."""
 
@@ -52,8 +55,21 @@ def render_served(card: ServedCard, static: bool = False) -> str:
     left_out = len(card.objectives) - len(shown)
     return render_page(
         "serving.html", static, title=card.title, lead=card.lead, figures=figures, card=card, objectives=shown,
-        left_out=left_out, answer=card.answer, terms=terms_of(card), rests=rests_of(card),
+        left_out=left_out, answer=answer_of(card, shown), terms=terms_of(card), rests=rests_of(card),
     )  # fmt: skip
+
+
+def answer_of(card: ServedCard, shown: Sequence[Shown]) -> str:
+    """Whether objectives are held, by how much where there are few, and what it costs."""
+    said = [
+        f"{each.title} {each.quantile} is {each.cell.number} {each.cell.unit}, at most {each.bound}"
+        for each in shown
+        if each.cell.number and not each.whose
+    ]
+    numbers = "; ".join(said) if len(said) <= _IN_ANSWER else ""
+    cost = next((each.first for each in card.cards if each.first.dimension == "usd" and each.first.cell.number), None)
+    price = f"{cost.title}: {cost.cell.number} {cost.cell.unit}" if cost is not None else ""
+    return " ".join([card.answer, *(f"{part}." for part in (numbers, price) if part)]).strip()
 
 
 def terms_of(card: ServedCard) -> list[Term]:

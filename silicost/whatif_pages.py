@@ -314,8 +314,12 @@ def _better_or_worse(names: tuple[str, str], found: Delta) -> str:
     better = (found.total < 0.0) == (metric.better == "lower")
     share = percent(abs(found.total / found.before))
     piece = max(found.pieces, key=lambda each: abs(each.delta), default=None)
-    most = f"; most of it moves {in_words('family', piece.family)}, {piece.bound}-bound" if piece is not None else ""
-    return f"{found.metric} gets {'better' if better else 'worse'} by {share}: from {ends}{most}"
+    said = ""
+    if piece is not None:
+        delta = quantity(piece.delta, metric.dimension)
+        what = f"{in_words('family', piece.family)}, {piece.bound}"
+        said = f"; the largest part: {'+' if piece.delta > 0.0 else ''}{delta} of {what}"
+    return f"{found.metric} gets {'better' if better else 'worse'} by {share}: from {ends}{said}"
 
 
 def _largest(steps: tuple[Step, ...]) -> tuple[Step, ...]:
@@ -334,7 +338,10 @@ def write_chance(path: str, names: tuple[str, str], found: Superiority, inputs: 
         chances += [("errors of the predictions alone", found.of_model), ("unsure inputs alone", found.of_inputs)]
     x, density = density_of(found)
     probability = Probability(names, found.metric, x, density, found.chance, tuple(chances)) if len(x) else None
-    low, middle, high = (number(math.exp(value)) for value in found.ratio)
+    first = found.chance >= 0.5
+    winner, chance = (names[0], found.chance) if first else (names[1], 1.0 - found.chance)
+    ratios = sorted(math.exp(value if first else -value) for value in found.ratio)
+    low, middle, high = map(number, ratios)
     lines = (
         ("times as good", f"{middle} (80%: {low} to {high})"),
         *((name, quantity(value, metric.dimension)) for name, value in zip(names, found.values, strict=True)),
@@ -342,15 +349,10 @@ def write_chance(path: str, names: tuple[str, str], found: Superiority, inputs: 
         ("draws", f"{found.draws:,}, seed {found.seed}"),
     )
     sure = f"Monte Carlo error {percent(found.error)}" if found.error else "in closed form"
-    sides = ((names[0], found.chance), (names[1], 1.0 - found.chance))
-    winner, chance = max(sides, key=lambda side: side[1])
-    lines = ((f"{names[0]} is so many times as good", lines[0][1]), *lines[1:])
     card = Headline(f"{winner} is better", "chance", percent(chance), sure, lines)
     notes = tuple(f"{name}: {shape}." for name, shape in inputs)
-    lead = (
-        f"{winner} is better by {found.metric} with a chance of {percent(chance)}: {names[0]} is {middle} times as "
-        f"good as {names[1]} (80%: {low} to {high})."
-    )
+    ratio = f"it is {middle} times as good (80%: {low} to {high})"
+    lead = f"{winner} is better by {found.metric} with a chance of {percent(chance)}: {ratio}."
     _write(path, f"{names[0]} or {names[1]}?", lead, cards=(card,), probability=probability, notes=notes)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from markupsafe import Markup
 
@@ -11,6 +12,9 @@ from reports.comparing import MOST, compare, entry_of_result
 from reports.figure import Figure
 from reports.text import labels_of
 from simulator.result import Result
+
+MOST_VALUED: Final = 3
+"""Of more results the values stand in the table of all, and only ratios beside the first."""
 
 
 def applies(results: Sequence[Result]) -> bool:
@@ -24,7 +28,7 @@ def applies(results: Sequence[Result]) -> bool:
 def draw(results: Sequence[Result]) -> Markup:
     """The table and the differences."""
     entries = [entry_of_result(label, result) for label, result in zip(labels_of(results), results, strict=True)]
-    return comparison_figures.draw(compare(entries))
+    return comparison_figures.draw(compare(entries), valued=len(results) <= MOST_VALUED)
 
 
 FIGURE = Figure("differences", "Beside the first", 21, comparison_figures.READING, applies, draw)

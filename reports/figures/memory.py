@@ -41,7 +41,7 @@ def applies(results: Sequence[Result]) -> bool:
 def draw(results: Sequence[Result]) -> Markup:
     """One stacked bar per pool, all on the scale of their own capacity."""
     named = [
-        (label if len(result.pools) == 1 else f"{label}: {short(pool.name, 24)}", pool)
+        (_label(label, pool, len(results) == 1) if len(result.pools) > 1 else label, pool)
         for label, result in zip(labels_of(results), results, strict=True)
         for pool in result.pools
         if _ratio(pool) > 0.0
@@ -51,6 +51,11 @@ def draw(results: Sequence[Result]) -> Markup:
     present = {name for _, pool in named for name, value in _parts(pool).items() if value > 0.0}
     order = [name for name in _parts(named[0][1]) if name in present]
     return render("memory.html", stacks=stacks, legend_keys=legend_of(order, "memory"))
+
+
+def _label(label: str, pool: PoolUse, alone: bool) -> str:
+    """A pool of a result with several; of one result its name is enough."""
+    return short(pool.name, 36) if alone else f"{label}: {short(pool.name, 24)}"
 
 
 def _parts(pool: PoolUse) -> dict[str, float]:

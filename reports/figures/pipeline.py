@@ -8,10 +8,11 @@ from typing import Final, NamedTuple
 from markupsafe import Markup
 
 from reports.figure import Figure
-from reports.numbers import quantity, share, unit_of
+from reports.lanes import Row, busy_of, draw_rows
+from reports.numbers import quantity, share
 from reports.palette import role
 from reports.parts import Key
-from reports.svg import colour, drawing, inline
+from reports.svg import colour
 from reports.templating import render
 from reports.text import labels_of
 from simulator.result import Result
@@ -22,10 +23,8 @@ KINDS: Final = {
 }  # fmt: skip
 """Kinds of actions: in words, and which series colours them."""
 MOST_RANKS: Final = 32
-_WIDTH_IN: Final = 13.0
 _LEFT_IN: Final = 0.9
 _RIGHT_IN: Final = 1.1
-_RANK_IN: Final = 0.27
 _MOST_WORDS: Final = 1_500
 """Actions that have words of their own."""
 
@@ -60,49 +59,27 @@ def length_of(ranks: Sequence[RankSteps]) -> float:
     return max(action.end_s for rank in ranks for action in rank.actions)
 
 
-def busy_of(actions: Sequence[Action]) -> float:
-    """Seconds in which a rank computes; two actions that run together count once [s]."""
-    total, reached = 0.0, 0.0
-    for action in sorted(actions, key=lambda action: (action.start_s, action.end_s)):
-        total += max(action.end_s - max(action.start_s, reached), 0.0)
-        reached = max(reached, action.end_s)
-    return total
-
-
 def _chart(label: str, ranks: Sequence[RankSteps], key: str) -> Chart:
     length = length_of(ranks)
-    idle = 1.0 - sum(busy_of(rank.actions) for rank in ranks) / (length * len(ranks))
+    idle = 1.0 - sum(map(_busy, ranks)) / (length * len(ranks))
     shown = ranks[:MOST_RANKS]
-    return Chart(label, _drawn(label, shown, length, key), length, len(ranks), len(ranks) - len(shown), share(idle))
+    wordy = sum(len(rank.actions) for rank in shown) <= _MOST_WORDS
+    rows = [
+        Row(
+            f"rank {place}", [(each.start_s, each.end_s) for each in rank.actions],
+            [colour(role("series", KINDS[each.kind][1])) for each in rank.actions], _busy(rank),
+            [_words(each) for each in rank.actions] if wordy else (),
+        )
+        for place, rank in enumerate(shown)
+    ]  # fmt: skip
+    svg = draw_rows(
+        key, f"Schedule of {label}: {len(shown)} pipeline ranks", rows, (0.0, length), (_LEFT_IN, _RIGHT_IN), 0.4
+    )
+    return Chart(label, svg, length, len(ranks), len(ranks) - len(shown), share(idle))
 
 
-def _drawn(label: str, ranks: Sequence[RankSteps], length_s: float, key: str) -> Markup:
-    scale, unit = unit_of(length_s, "s")
-    height = len(ranks) * _RANK_IN + 0.55
-    wordy = sum(len(rank.actions) for rank in ranks) <= _MOST_WORDS
-    hints: dict[str, Sequence[str]] = {}
-    with drawing(_WIDTH_IN, height) as figure:
-        box = (_LEFT_IN / _WIDTH_IN, 0.5 / height, 1.0 - (_LEFT_IN + _RIGHT_IN) / _WIDTH_IN, 1.0 - 0.55 / height)
-        axes = figure.add_axes(box)
-        for row, rank in enumerate(ranks):
-            axes.broken_barh(
-                [(each.start_s / scale, (each.end_s - each.start_s) / scale) for each in rank.actions],
-                (row - 0.38, 0.76), facecolors=[colour(role("series", KINDS[each.kind][1])) for each in rank.actions],
-                linewidth=0.4, edgecolors=colour("paper"), zorder=2, gid=f"rank-{row}",
-            )  # fmt: skip
-            if wordy:
-                hints[f"rank-{row}"] = [_words(each) for each in rank.actions]
-            busy = share(busy_of(rank.actions) / length_s)
-            axes.annotate(f"{busy} busy", (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=8.5,
-                          color=colour("muted"), annotation_clip=False)  # fmt: skip
-        axes.set(xlim=(0.0, length_s / scale), ylim=(len(ranks) - 0.4, -0.6), xlabel=f"time [{unit}]")
-        axes.set_yticks(range(len(ranks)), [f"rank {row}" for row in range(len(ranks))])
-        axes.tick_params(axis="y", length=0)
-        axes.spines["left"].set_visible(False)
-        axes.grid(axis="x", color=colour("line"), linewidth=0.6)
-        axes.set_axisbelow(True)
-        text = f"Schedule of {label}: {len(ranks)} pipeline ranks over {quantity(length_s, 's')}"
-        return inline(figure, key, text, hints)
+def _busy(rank: RankSteps) -> float:
+    return busy_of((each.start_s, each.end_s) for each in rank.actions)
 
 
 def _words(each: Action) -> str:

@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from markupsafe import Markup
 
 from reports.figure import Figure
+from reports.lanes import Row, busy_of, draw_rows
 from reports.live import Live
 from reports.live_figures.timeline import Bar as LiveBar
 from reports.live_figures.timeline import Lane as LiveLane
 from reports.live_figures.timeline import live_timeline
-from reports.numbers import cell_of, quantity, share, unit_of
+from reports.numbers import cell_of, quantity, share
 from reports.palette import in_words, role
 from reports.parts import legend_of
-from reports.svg import colour, drawing, inline
+from reports.svg import colour
 from reports.templating import render
 from reports.text import labels_of, short
 from simulator.result import Result
 from simulator.timeline import Span
 
 MOST_LANES: Final = 40
-_WIDTH_IN: Final = 13.0
 _LEFT_IN: Final = 2.5
 _RIGHT_IN: Final = 1.0
-_LANE_IN: Final = 0.27
 _PIXELS: Final = 2000
 _MOST_EXACT: Final = 400
+_UNIT: Final = re.compile(r"\S+:\d[\d-]*(?!\S)")
+"""A device with its number or numbers, "h100:0-1"."""
 _MOST_LIVE: Final = 4_000
 """Bars of a live picture; of more spans, the shortest neighbours are joined until they are so many."""
 
@@ -125,8 +127,14 @@ def _chart(label: str, spans: list[Span], whole_s: float, key: str, live: bool) 
         grouped.setdefault((span.resource, span.lane), []).append(span)
     order = {resource: place for place, resource in enumerate(dict.fromkeys(span.resource for span in spans))}
     names = sorted(grouped, key=lambda name: (order[name[0]], name[1]))
-    lanes = [_lane(name, grouped[name], pixel) for name in names[:MOST_LANES]]
-    svg = _draw_lanes(label, lanes, (start, end), key)
+    lanes = [
+        Lane(
+            short(name, 37), merged(grouped[lane], pixel), busy_of((span.start_s, span.end_s) for span in grouped[lane])
+        )
+        for lane, name in zip(names[:MOST_LANES], lane_names(names), strict=False)
+    ]
+    words = f"Timeline of {label}: {len(lanes)} lanes"
+    svg = draw_rows(key, words, _rows(lanes), (start, end), (_LEFT_IN, _RIGHT_IN), 0.0)
     chart = Chart(label, lanes, len(names) - len(lanes), len(spans), end - start, whole_s, pixel, svg)
     if not live:
         return chart
@@ -147,10 +155,6 @@ def _few(lanes: Sequence[Sequence[Span]], pixel_s: float) -> tuple[list[list[Liv
         if pixel_s == 0.0 or sum(map(len, bars)) <= _MOST_LIVE:
             return bars, pixel_s
         pixel_s *= 2.0
-
-
-def _lane(name: tuple[str, str], spans: Sequence[Span], pixel_s: float) -> Lane:
-    return Lane(f"{short(name[0], 22)} {short(name[1], 14)}", merged(spans, pixel_s), _busy(spans))
 
 
 def merged(spans: Iterable[Span], pixel_s: float) -> list[Bar]:
@@ -181,41 +185,27 @@ def _bar(group: Sequence[Span]) -> Bar:
     return Bar(start, end, family, len(group), what, f"{what}: {quantity(start, 's')} to {quantity(end, 's')}")
 
 
-def _busy(spans: Sequence[Span]) -> float:
-    """Seconds in which a lane did something; overlapping spans count once [s]."""
-    total, reached = 0.0, -math.inf
-    for start, end in sorted((span.start_s, span.end_s) for span in spans):
-        total += max(end - max(start, reached), 0.0)
-        reached = max(reached, end)
-    return total
+def lane_names(lanes: Sequence[tuple[str, str]]) -> list[str]:
+    """Names of lanes by resource and engine. Where several units are all of one device, its name says nothing and is
+    left out, so that their numbers are seen.
+
+    >>> lane_names([("h100:0-1", "compute"), ("h100:2-3 nvlink4", "in"), ("nvlink4 h100:0-1 > h100:2-3", "transfer")])
+    ['0-1 compute', '2-3 nvlink4 in', 'nvlink4 0-1 > 2-3 transfer']
+    """
+    units = {unit for resource, _ in lanes for unit in _UNIT.findall(resource)}
+    devices = {unit.rpartition(":")[0] for unit in units}
+    alike = f"{devices.pop()}:" if len(devices) == 1 and len(units) > 1 else ""
+    return [f"{resource.replace(alike, '') if alike else resource} {lane}" for resource, lane in lanes]
 
 
-def _draw_lanes(label: str, lanes: Sequence[Lane], window: tuple[float, float], key: str) -> Markup:
-    height = len(lanes) * _LANE_IN + 0.55
-    scale, unit = unit_of(window[1], "s")
-    hints = {}
-    with drawing(_WIDTH_IN, height) as figure:
-        axes = figure.add_axes(
-            (_LEFT_IN / _WIDTH_IN, 0.5 / height, 1.0 - (_LEFT_IN + _RIGHT_IN) / _WIDTH_IN, 1.0 - 0.55 / height)
+def _rows(lanes: Sequence[Lane]) -> list[Row]:
+    return [
+        Row(
+            lane.name, [(bar.start_s, bar.end_s) for bar in lane.bars],
+            [colour(role("family", bar.family)) for bar in lane.bars], lane.busy_s, [bar.hint for bar in lane.bars],
         )
-        for row, lane in enumerate(lanes):
-            hints[f"lane-{row}"] = [bar.hint for bar in lane.bars]
-            axes.broken_barh(
-                [(bar.start_s / scale, (bar.end_s - bar.start_s) / scale) for bar in lane.bars], (row - 0.36, 0.72),
-                facecolors=[colour(role("family", bar.family)) for bar in lane.bars], linewidth=0.0, zorder=2,
-                gid=f"lane-{row}",
-            )  # fmt: skip
-            busy = share(lane.busy_s / (window[1] - window[0]))
-            axes.annotate(f"{busy} busy", (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=8.5,
-                          color=colour("muted"), annotation_clip=False)  # fmt: skip
-        axes.set(xlim=(window[0] / scale, window[1] / scale), ylim=(len(lanes) - 0.4, -0.6), xlabel=f"time [{unit}]")
-        axes.set_yticks(range(len(lanes)), [lane.name for lane in lanes])
-        axes.tick_params(axis="y", length=0)
-        axes.spines["left"].set_visible(False)
-        axes.grid(axis="x", color=colour("line"), linewidth=0.6)
-        axes.set_axisbelow(True)
-        text = f"Timeline of {label}: {len(lanes)} lanes over {quantity(window[1] - window[0], 's')}"
-        return inline(figure, key, text, hints)
+        for lane in lanes
+    ]  # fmt: skip
 
 
 FIGURE = Figure(

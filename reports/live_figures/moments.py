@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reports.live import Live, Said, hover, live_of, plot, quantities
+from reports.numbers import unit_of
 from reports.svg import colour
 from reports.text import short
 
@@ -43,6 +44,11 @@ def live_moments(key: str, moments: Sequence[Moment], end_s: float) -> Live:
     return live_of(key, [_moment(each, across) for each in moments], {"across": True})
 
 
+def _unwritten(moment: Moment) -> str:
+    """The dimension of the ticks: a unit without a prefix stands above the picture already."""
+    return "number" if unit_of(moment.top, moment.dimension) == unit_of(1.0, moment.dimension) else moment.dimension
+
+
 def _moment(moment: Moment, across: Any) -> Any:
     from bokeh.models import BasicTicker, ColumnDataSource, Range1d
 
@@ -51,7 +57,7 @@ def _moment(moment: Moment, across: Any) -> Any:
         y_range=Range1d(start=0.0, end=1.06 * (moment.top if moment.top > 0.0 else 1.0)),
     )  # fmt: skip
     made.toolbar_inner = made.toolbar.autohide = True
-    made.xaxis.formatter, made.yaxis.formatter = quantities("s"), quantities(moment.dimension)
+    made.xaxis.formatter, made.yaxis.formatter = quantities("s"), quantities(_unwritten(moment))
     made.xaxis.ticker, made.yaxis.ticker = BasicTicker(desired_num_ticks=4), BasicTicker(desired_num_ticks=3)
     made.xgrid.visible = False
     made.axis.major_label_text_font_size = "11px"

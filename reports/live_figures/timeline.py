@@ -56,7 +56,7 @@ def live_timeline(key: str, lanes: Sequence[Lane], window: tuple[float, float]) 
     made.xaxis.axis_label, made.xaxis.formatter = "time", quantities("s")
     made.yaxis.ticker = FixedTicker(ticks=list(range(len(lanes))))
     made.yaxis.major_label_overrides = {
-        row: f"{short(lane.name, 28)}  {lane.busy}" for row, lane in enumerate(lanes)
+        row: f"{short(lane.name, 34)}  {lane.busy}" for row, lane in enumerate(lanes)
     }  # fmt: skip
     made.yaxis.major_tick_line_color = made.yaxis.axis_line_color = None
     made.ygrid.visible = False

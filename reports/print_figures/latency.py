@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from reports.axis import axis_of
 from reports.palette import SERIES, role
-from reports.print_figure import WIDTH_IN, PrintFigure, ink, logarithmic
+from reports.print_figure import DASHES, PrintFigure, grid_of, ink, legend_below, logarithmic
 from reports.serving import Distribution, ServedCard
 from reports.text import short
 
@@ -30,23 +30,29 @@ def applies(card: ServedCard) -> bool:
 
 def draw(card: ServedCard, drawing: Drawing) -> None:
     """A panel for each kind of latency, on a logarithmic axis of time."""
+    from matplotlib.lines import Line2D
+
     shown = _shown(card)
-    across = min(len(shown), 2)
-    down = math.ceil(len(shown) / across)
-    drawing.set_size_inches(WIDTH_IN, 2.4 * down)
-    grid = drawing.subplots(down, across, squeeze=False)
-    for place, axes in enumerate(grid.flat):
-        if place < len(shown):
-            _panel(axes, shown[place])
-        else:
-            axes.set_visible(False)
+    for axes, each in zip(grid_of(drawing, len(shown), 2.3, 0.3), shown, strict=True):
+        _panel(axes, each)
+    names = dict.fromkeys(curve.name for each in shown for curve in each.curves[:MOST_CURVES])
+    keys = [Line2D([], [], label=short(name, 30) or "all", **_look(place)) for place, name in enumerate(names)]
+    keys = keys if len(keys) > 1 else []
+    if any(each.ends for each in shown):
+        keys.append(Line2D([], [], color=ink("muted"), linewidth=2.5, alpha=0.6, label="80 % interval"))
+    if any(each.marks for each in shown):
+        keys.append(Line2D([], [], marker="x", linestyle="", color=ink("ink"), label="objective"))
+    legend_below(drawing, keys)
+
+
+def _look(place: int) -> dict[str, Any]:
+    return {"color": ink(role("series", SERIES[place])), "linestyle": DASHES[place]}
 
 
 def _panel(axes: Axes, each: Distribution) -> None:
     for place, curve in enumerate(each.curves[:MOST_CURVES]):
         here = curve.at_s > 0.0
-        axes.step(curve.at_s[here], 100.0 * curve.share[here], where="post", label=short(curve.name, 30) or "_",
-                  color=ink(role("series", SERIES[place])))  # fmt: skip
+        axes.step(curve.at_s[here], 100.0 * curve.share[here], where="post", **_look(place))
     for mark in each.marks:
         axes.plot([mark.bound_s], [100.0 * mark.share], marker="x", color=ink("ink"), linestyle="", zorder=4)
     for ends in each.ends:
@@ -59,8 +65,6 @@ def _panel(axes: Axes, each: Distribution) -> None:
     )
     axes.set(ylim=(0.0, 101.0), ylabel="requests within [%]")
     axes.grid(True)
-    if len(each.curves) > 1:
-        axes.legend(fontsize=7)
 
 
 FIGURE = PrintFigure("latency", "Latencies of the requests", ("served",), applies, draw)

@@ -8,7 +8,7 @@ import numpy as np
 
 from reports.axis import axis_of
 from reports.palette import SERIES, role
-from reports.print_figure import WIDTH_IN, PrintFigure, ink, logarithmic
+from reports.print_figure import MARKERS, PrintFigure, grid_of, ink, legend_below, letters_in, logarithmic
 from reports.study import Cloud, StudyCard
 from reports.text import short
 
@@ -26,8 +26,7 @@ def draw(card: StudyCard, drawing: Drawing) -> None:
     """All feasible points (or cells of them, the darker the more), and the front as a line of steps."""
     cloud = card.cloud
     assert cloud is not None
-    drawing.set_size_inches(WIDTH_IN, 4.4)
-    axes = drawing.add_subplot()
+    (axes,) = grid_of(drawing, 1, min(4.4, 0.9 * drawing.get_figwidth()))
     x, y = card.metrics[cloud.x], card.metrics[cloud.y]
     _points(axes, cloud)
     front = sorted((point.x, point.y) for point in cloud.front)
@@ -39,10 +38,12 @@ def draw(card: StudyCard, drawing: Drawing) -> None:
         )  # fmt: skip
     across = [*cloud.x_values.tolist(), *(end for cell in cloud.bins for end in (cell.x_low, cell.x_high))]
     up = [*cloud.y_values.tolist(), *(end for cell in cloud.bins for end in (cell.y_low, cell.y_high))]
-    logarithmic(axes, "x", axis_of([*across, *(point.x for point in cloud.front)]), short(x.title, 50), x.dimension)
-    logarithmic(axes, "y", axis_of([*up, *(point.y for point in cloud.front)]), short(y.title, 50), y.dimension)
+    across += [point.x for point in cloud.front]
+    up += [point.y for point in cloud.front]
+    logarithmic(axes, "x", axis_of(across), short(x.title, letters_in(drawing, 0.8)), x.dimension)
+    logarithmic(axes, "y", axis_of(up), short(y.title, letters_in(drawing, 0.6)), y.dimension)
     axes.grid(True)
-    axes.legend(title=short(cloud.coloured_by, 40) or None, fontsize=7)
+    legend_below(drawing, axes.get_legend_handles_labels()[0], short(cloud.coloured_by, 40))
 
 
 def _points(axes: Axes, cloud: Cloud) -> None:
@@ -53,12 +54,13 @@ def _points(axes: Axes, cloud: Cloud) -> None:
     for place, name in enumerate(cloud.legend or ("points",)):
         here = cloud.colours == place if cloud.legend else np.ones(len(cloud.x_values), bool)
         if here.any():
-            axes.scatter(cloud.x_values[here], cloud.y_values[here], s=7.0, alpha=0.7, linewidths=0.0,
-                         color=ink(role("series", SERIES[place % len(SERIES)])), label=short(name, 40))  # fmt: skip
+            axes.scatter(cloud.x_values[here], cloud.y_values[here], s=9.0, alpha=0.7, linewidths=0.0,
+                         marker=MARKERS[place % len(MARKERS)], label=short(name, 40),
+                         color=ink(role("series", SERIES[place % len(SERIES)])))  # fmt: skip
     others = cloud.colours < 0
     if cloud.legend and others.any():
         axes.scatter(cloud.x_values[others], cloud.y_values[others], s=7.0, alpha=0.6, linewidths=0.0,
-                     color=ink("series-other"), label="others")  # fmt: skip
+                     marker="X", color=ink("series-other"), label="others")  # fmt: skip
 
 
 FIGURE = PrintFigure("pareto", "Points by two objectives", ("study",), applies, draw)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from reports.axis import axis_of
 from reports.palette import CLASSES, role
-from reports.print_figure import WIDTH_IN, PrintFigure, ink, logarithmic
+from reports.print_figure import MARKERS, PrintFigure, grid_of, ink, legend_below, logarithmic
 from reports.scorecard import KINDS, Cloud, Scorecard
 
 if TYPE_CHECKING:
@@ -35,17 +34,14 @@ def applies(card: Scorecard) -> bool:
 def draw(card: Scorecard, drawing: Drawing) -> None:
     """Dots by device class; the line is where both are equal, the band a factor of two to either side."""
     clouds = _clouds(card)
-    across = min(len(clouds), 2)
-    down = math.ceil(len(clouds) / across)
-    drawing.set_size_inches(WIDTH_IN, 0.5 + 3.1 * down)
-    grid = drawing.subplots(down, across, squeeze=False)
     classes: set[str] = set()
-    for place, axes in enumerate(grid.flat):
-        if place < len(clouds):
-            classes |= _panel(axes, *clouds[place])
-        else:
-            axes.set_visible(False)
+    for axes, (kind, cloud) in zip(grid_of(drawing, len(clouds), 3.0, 0.5), clouds, strict=True):
+        classes |= _panel(axes, kind, cloud)
     _legend(drawing, classes)
+
+
+def _marker(name: str) -> str:
+    return MARKERS[CLASSES.index(name) % len(MARKERS)] if name in CLASSES else "X"
 
 
 def _panel(axes: Axes, kind: str, cloud: Cloud) -> set[str]:
@@ -58,7 +54,8 @@ def _panel(axes: Axes, kind: str, cloud: Cloud) -> set[str]:
     names = cloud.device_class[here]
     for name in sorted(set(names)):
         own = names == name
-        axes.scatter(seen[own], said[own], s=7.0, alpha=0.65, linewidths=0.0, color=ink(role("class", name)))
+        axes.scatter(seen[own], said[own], s=9.0, alpha=0.65, linewidths=0.0, color=ink(role("class", name)),
+                     marker=_marker(name))  # fmt: skip
     title = f"{KINDS.get(kind, kind)}: {len(seen):,} rows"
     axis = axis_of([low, high])
     logarithmic(axes, "x", axis, "measured", cloud.dimension)
@@ -69,11 +66,16 @@ def _panel(axes: Axes, kind: str, cloud: Cloud) -> set[str]:
 
 def _legend(drawing: Drawing, classes: set[str]) -> None:
     from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
 
     ordered = sorted(classes, key=lambda name: (CLASSES.index(name) if name in CLASSES else len(CLASSES), name))
-    keys = [Line2D([], [], marker="o", linestyle="", color=ink(role("class", name)), label=name or "unknown")
-            for name in ordered]  # fmt: skip
-    drawing.legend(handles=keys, loc="outside lower center", ncols=6)
+    keys: list[Any] = [
+        Line2D([], [], marker=_marker(name), linestyle="", color=ink(role("class", name)), label=name or "unknown")
+        for name in ordered
+    ]
+    keys.append(Line2D([], [], color=ink("muted"), linewidth=0.8, label="equal"))
+    keys.append(Patch(color=ink("line"), alpha=0.6, linewidth=0.0, label="within 2 ×"))
+    legend_below(drawing, keys)
 
 
 FIGURE = PrintFigure("predicted", "Predicted beside measured", ("scorecard",), applies, draw)

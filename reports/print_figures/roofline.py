@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from reports.axis import Axis
-from reports.figures.roofline import Limits, Panel, applies, limits_of, panels_of
+from reports.figures.roofline import Limits, Panel, applies, limits_of, panels_of, roofs_of
+from reports.numbers import quantity
 from reports.palette import family_rank, in_words, role
-from reports.print_figure import WIDTH_IN, PrintFigure, ink, logarithmic
+from reports.print_figure import NOTE_PT, PrintFigure, grid_of, ink, legend_below, letters_in, logarithmic
 from reports.text import short
 from simulator.result import Result, Roof
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 MOST_PANELS: Final = 6
 _LARGEST_DOT: Final = 220.0
+_NOTE_HIGH: Final = 0.06
+"""Height of a note as a share of the axis."""
 
 
 def draw(results: Sequence[Result], drawing: Drawing) -> None:
@@ -26,35 +29,44 @@ def draw(results: Sequence[Result], drawing: Drawing) -> None:
     from matplotlib.lines import Line2D
 
     panels = panels_of(results)[:MOST_PANELS]
-    across = min(len(panels), 2)
-    down = math.ceil(len(panels) / across)
-    drawing.set_size_inches(WIDTH_IN, 0.6 + 2.9 * down)
     limits = limits_of(panels)
-    grid = drawing.subplots(down, across, squeeze=False, sharex=True, sharey=True)
-    for place, axes in enumerate(grid.flat):
-        if place < len(panels):
-            _panel(axes, panels[place], limits)
-        else:
-            axes.set_visible(False)
+    grid = grid_of(drawing, len(panels), 2.8, 0.6, share=True)
+    across = len({round(float(axes.get_position().x0), 3) for axes in grid})
+    for axes, panel in zip(grid, panels, strict=True):
+        _panel(axes, panel, limits)
+        axes.set(title=short(panel.label, letters_in(drawing, 0.75 / across)))
+        axes.label_outer()
     families = sorted({dot.family for panel in panels for dot in panel.dots}, key=family_rank)
     keys = [Line2D([], [], marker="o", linestyle="", color=ink(role("family", name)), label=in_words("family", name))
             for name in families]  # fmt: skip
-    drawing.legend(handles=keys, loc="outside lower center", ncols=4)
+    markers: dict[str, list[str]] = {}
+    for panel in panels:
+        for dot in panel.dots:
+            if dot.phase not in markers.setdefault(dot.marker, []):
+                markers[dot.marker].append(dot.phase)
+    if len(markers) > 1:
+        keys += [Line2D([], [], marker=marker, linestyle="", color=ink("muted"), markerfacecolor="none",
+                        label=", ".join(names)) for marker, names in markers.items()]  # fmt: skip
+    legend_below(drawing, keys)
 
 
 def _panel(axes: Axes, panel: Panel, limits: Limits) -> None:
     logarithmic(axes, "x", Axis(math.log10(limits.left), math.log10(limits.right)), "arithmetic intensity [FLOP/B]")
     logarithmic(axes, "y", Axis(math.log10(limits.bottom), math.log10(limits.top)), "attained", "flops")
-    axes.set(title=short(panel.label, 44))
     axes.grid(True)
-    peaks = [roof for roof in panel.roofs if roof.kind == "peak"]
-    highest = max((roof.value for roof in peaks), default=limits.top)
-    for roof in panel.roofs:
-        _roof(axes, roof, highest, limits, used=roof in peaks and any(name in roof.label for name in panel.dtypes))
-    for value in dict.fromkeys(roof.value for roof in peaks):
-        names = ", ".join(roof.label.removesuffix(" peak") for roof in peaks if roof.value == value)
-        axes.annotate(short(f"{names} peak", 30), (limits.right, value), ha="right", va="bottom", fontsize=7,
-                      color=ink("muted"))  # fmt: skip
+    roofs = roofs_of(panel)
+    for slope in roofs.slopes:
+        _slope(axes, slope, limits, roofs.top)
+    gap, widest = _NOTE_HIGH * math.log(limits.top / limits.bottom), max(roof.value for roof in roofs.slopes)
+    named: list[float] = []
+    for value in roofs.drawn:
+        used = value in roofs.used
+        axes.hlines(value, value / widest, limits.right, color=ink("ink" if used else "muted"),
+                    linewidth=1.4 if used else 0.7)  # fmt: skip
+        if all(abs(math.log(value / other)) > gap for other in named):
+            named.append(value)
+            text = f"{short(', '.join(roofs.peaks[value]), 24)}  {quantity(value, 'flops')}"
+            _note(axes, text, (limits.right, value), (0.0, 1.5), ha="right", va="bottom")
     for dot in panel.dots:
         axes.scatter(
             [dot.intensity], [dot.rate], s=max(_LARGEST_DOT * dot.weight, 9.0), marker=dot.marker, alpha=0.8,
@@ -62,14 +74,26 @@ def _panel(axes: Axes, panel: Panel, limits: Limits) -> None:
         )  # fmt: skip
 
 
-def _roof(axes: Axes, roof: Roof, highest: float, limits: Limits, used: bool) -> None:
-    """A level line for a rate of math, a rising one for a bandwidth."""
-    if roof.kind == "peak":
-        axes.hlines(roof.value, limits.left, limits.right, color=ink("ink" if used else "muted"), linewidth=0.9)
-        return
-    end = min(highest / roof.value, limits.right)
-    axes.plot([limits.left, end], [limits.left * roof.value, end * roof.value], color=ink("muted"), linewidth=0.9,
-              linestyle="-" if roof.kind == "memory" else ":")  # fmt: skip
+def _slope(axes: Axes, roof: Roof, limits: Limits, top: float) -> None:
+    """A bandwidth: the memory's line with its name below, a cache's with its name above."""
+    memory, end = roof.kind == "memory", top / roof.value
+    start = max(limits.left, limits.bottom / roof.value)
+    axes.plot([start, end], [start * roof.value, top], color=ink("ink" if memory else "muted"),
+              linewidth=1.4 if memory else 0.9, linestyle="-" if memory else (0, (4, 3)))  # fmt: skip
+    text = f"{short(roof.label, 14)}  {quantity(roof.value, 'bytes_per_s')}"
+    part = 0.6 if memory else 0.5
+    x = start ** (1.0 - part) * end**part
+    if memory:
+        _note(axes, text, (x, x * roof.value), (4.0, -3.0), ha="left", va="top")
+    else:
+        _note(axes, text, (x, x * roof.value), (-4.0, 2.0), ha="right", va="bottom")
+
+
+def _note(axes: Axes, text: str, at: tuple[float, float], by: tuple[float, float], **options: Any) -> None:
+    """Words above all else, on a veil that lets them be read; ``by`` in points."""
+    veil = {"facecolor": "white", "alpha": 0.7, "linewidth": 0.0, "pad": 0.4}
+    axes.annotate(text, at, by, textcoords="offset points", fontsize=NOTE_PT, color=ink("ink"), zorder=5, bbox=veil,
+                  **options)  # fmt: skip
 
 
 FIGURE = PrintFigure("roofline", "Rooflines with operators", ("results",), applies, draw)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from reports.numbers import quantity
-from reports.palette import in_words, role
+from reports.palette import family_rank, in_words, role
 from reports.parts import by_family
-from reports.print_figure import WIDTH_IN, PrintFigure, ink
-from reports.text import labels_of
+from reports.print_figure import PrintFigure, ink, legend_below, letters_in, set_height
+from reports.text import labels_of, short
 from simulator.result import Result
 
 if TYPE_CHECKING:
@@ -27,25 +27,28 @@ def applies(results: Sequence[Result]) -> bool:
 
 
 def draw(results: Sequence[Result], drawing: Drawing) -> None:
-    """Bars from top to bottom in the order of the results."""
+    """Bars from top to bottom in the order of the results, parts in that of the legend."""
+    from matplotlib.patches import Patch
+
     shown = [(label, _seconds(result)) for label, result in zip(labels_of(results), results, strict=True)]
     shown = [(label, seconds) for label, seconds in shown if seconds]
-    drawing.set_size_inches(WIDTH_IN, 1.1 + 0.34 * len(shown))
+    set_height(drawing, 1.1 + 0.34 * len(shown))
     axes = drawing.add_subplot()
-    named: set[str] = set()
+    families = sorted({family for _, seconds in shown for family in seconds}, key=family_rank)
     for row, (_, seconds) in enumerate(shown):
         total, left = math.fsum(seconds.values()), 0.0
-        for family, value in seconds.items():
-            label = "" if family in named else in_words("family", family)
-            named.add(family)
-            axes.barh(row, 100.0 * value / total, left=left, height=0.66, color=ink(role("family", family)),
-                      label=label or "_")  # fmt: skip
-            left += 100.0 * value / total
+        for family in (family for family in families if family in seconds):
+            value = 100.0 * seconds[family] / total
+            axes.barh(row, value, left=left, height=0.66, color=ink(role("family", family)), linewidth=0.4,
+                      edgecolor="white")  # fmt: skip
+            left += value
         axes.annotate(quantity(total, "s"), (101.0, row), va="center", color=ink("muted"), annotation_clip=False)
-    axes.set_yticks(range(len(shown)), [label for label, _ in shown])
+    most = letters_in(drawing, 0.4)
+    axes.set_yticks(range(len(shown)), [short(label, most) for label, _ in shown])
     axes.set(xlim=(0.0, 100.0), xlabel="share of the time [%]", ylim=(len(shown) - 0.4, -0.6))
     axes.tick_params(axis="y", length=0)
-    drawing.legend(loc="outside lower center", ncols=4)
+    keys = [Patch(color=ink(role("family", family)), label=in_words("family", family)) for family in families]
+    legend_below(drawing, keys)
 
 
 FIGURE = PrintFigure("breakdown", "Where the time goes", ("results",), applies, draw)

@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from reports.figures.timeline import applies, merged
-from reports.numbers import unit_of
+from reports.figures.timeline import applies, lane_names, merged, whole_s
+from reports.numbers import quantity, unit_of
 from reports.palette import family_rank, in_words, role
-from reports.print_figure import WIDTH_IN, PrintFigure, ink
+from reports.print_figure import PrintFigure, ink, legend_below, letters_in, set_height
 from reports.text import labels_of, short
 from simulator.result import Result
 from simulator.timeline import Span
@@ -26,15 +26,20 @@ _MOST_EXACT: Final = 400
 
 def draw(results: Sequence[Result], drawing: Drawing) -> None:
     """A panel per result with a timeline, each over its own time."""
-    shown = [(label, _lanes(result)) for label, result in zip(labels_of(results), results, strict=True)]
+    from matplotlib.patches import Patch
+
+    shown = [(_title(label, result), _lanes(result)) for label, result in zip(labels_of(results), results, strict=True)]
     shown = [(label, lanes) for label, lanes in shown if lanes]
     heights = [0.6 + 0.22 * len(lanes) for _, lanes in shown]
-    drawing.set_size_inches(WIDTH_IN, 0.6 + sum(heights))
+    set_height(drawing, 0.6 + sum(heights))
     grid = drawing.subplots(len(shown), 1, squeeze=False, height_ratios=heights)
     families: set[str] = set()
+    most = letters_in(drawing, 0.38)
     for axes, (label, lanes) in zip(grid[:, 0], shown, strict=True):
-        families |= _panel(axes, label, lanes)
-    _legend(drawing, families)
+        families |= _panel(axes, short(label, letters_in(drawing, 0.6)), lanes, most)
+    keys = [Patch(color=ink(role("family", name)), label=in_words("family", name))
+            for name in sorted(families, key=family_rank)]  # fmt: skip
+    legend_below(drawing, keys)
 
 
 def _lanes(result: Result) -> dict[tuple[str, str], list[Span]]:
@@ -45,7 +50,13 @@ def _lanes(result: Result) -> dict[tuple[str, str], list[Span]]:
     return dict(list(grouped.items())[:MOST_LANES])
 
 
-def _panel(axes: Axes, label: str, lanes: dict[tuple[str, str], list[Span]]) -> set[str]:
+def _title(label: str, result: Result) -> str:
+    """The result, and how much of it the spans show where that is not all."""
+    shown, whole = result.timeline.end_s, whole_s(result)
+    return f"{label}: {quantity(shown, 's')} of {quantity(whole, 's')}" if shown < 0.98 * whole else label
+
+
+def _panel(axes: Axes, label: str, lanes: dict[tuple[str, str], list[Span]], most: int) -> set[str]:
     """Draw the lanes and give back the families that occur."""
     spans = [span for own in lanes.values() for span in own]
     start, end = min(0.0, min(span.start_s for span in spans)), max(span.end_s for span in spans)
@@ -55,23 +66,17 @@ def _panel(axes: Axes, label: str, lanes: dict[tuple[str, str], list[Span]]) -> 
     for row, own in enumerate(lanes.values()):
         bars = merged(own, pixel)
         families |= {bar.family for bar in bars}
+        colours = [ink(role("family", bar.family)) for bar in bars]
+        # A bar has an edge, so that the shortest is seen.
         axes.broken_barh(
             [(bar.start_s / scale, (bar.end_s - bar.start_s) / scale) for bar in bars], (row - 0.36, 0.72),
-            facecolors=[ink(role("family", bar.family)) for bar in bars], linewidth=0.0,
+            facecolors=colours, edgecolors=colours, linewidth=0.25,
         )  # fmt: skip
     axes.set(xlim=(start / scale, end / scale), ylim=(len(lanes) - 0.4, -0.6), xlabel=f"time [{unit}]", title=label)
-    axes.set_yticks(range(len(lanes)), [f"{short(name, 22)} {short(lane, 14)}" for name, lane in lanes])
+    axes.set_yticks(range(len(lanes)), [short(name, most) for name in lane_names(list(lanes))])
     axes.tick_params(axis="y", length=0)
     axes.grid(True, axis="x")
     return families
-
-
-def _legend(drawing: Drawing, families: set[str]) -> None:
-    from matplotlib.patches import Patch
-
-    keys = [Patch(color=ink(role("family", name)), label=in_words("family", name))
-            for name in sorted(families, key=family_rank)]  # fmt: skip
-    drawing.legend(handles=keys, loc="outside lower center", ncols=4)
 
 
 FIGURE = PrintFigure("timeline", "Who did what when", ("results",), applies, draw)

@@ -148,7 +148,11 @@ def _page(card: ServedCard, live: bool) -> Markup:
             panel = panel_of(each, f"latency-{place}")
             drawn.append(panel._replace(live=_live(each, f"latency-live-{place}")) if live else panel)
     columns = [value.title for value in card.latencies[0].values] if card.latencies else []
-    return render("serving_latency.html", panels=drawn, rows=card.latencies, columns=columns, live=live)
+    rows = [row for row in card.latencies if any(math.isfinite(value.value) for value in row.values)]
+    return render(
+        "serving_latency.html", panels=drawn, rows=rows, columns=columns, live=live,
+        missing=[(row.title, row.values[0].cell.reason) for row in card.latencies if row not in rows and row.values],
+    )  # fmt: skip
 
 
 FIGURE: Final = Figure(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -41,10 +42,11 @@ class Panel(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """Pictures that belong together."""
+    """Pictures that belong together; ``quiet`` says in words what needs none."""
 
     name: str
     panels: list[Panel]
+    quiet: str
 
 
 def time_scale(end_s: float) -> tuple[float, str]:
@@ -136,14 +138,36 @@ def _page(card: ServedCard, live: bool) -> Markup:
     run = card.over_time
     assert run is not None
     shown = run.groups[:MOST_GROUPS]
+    parted = [_parted(group.tracks) for group in shown]
     groups = [
-        Shown(group.name, [panel_of(run, track, f"time-{g}-{t}") for t, track in enumerate(group.tracks)])
-        for g, group in enumerate(shown)
+        Shown(group.name, [panel_of(run, track, f"time-{g}-{t}") for t, track in enumerate(tracks)], quiet)
+        for g, (group, (tracks, quiet)) in enumerate(zip(shown, parted, strict=True))
     ]
     hidden = [group.name for group in run.groups[MOST_GROUPS:]]
-    moments = [moment_of(run, track) for group in shown for track in group.tracks][:MOST_LIVE]
+    moments = [moment_of(run, track) for tracks, _ in parted for track in tracks][:MOST_LIVE]
     made = live_moments("over-time-live", moments, run.end_s) if live else None
     return render("serving_over_time.html", groups=groups, hidden=hidden, width=quantity(run.width_s, "s"), live=made)
+
+
+def _parted(tracks: Sequence[Track]) -> tuple[list[Track], str]:
+    """Tracks that are drawn, and in words those that are zero throughout or the same as one before."""
+    drawn: list[Track] = []
+    said = []
+    for track in tracks:
+        alike = next((each.title for each in drawn if _same(each, track)), "")
+        if alike:
+            said.append(f"{track.title}: as {alike[:1].lower()}{alike[1:]}")
+        elif not any(line.values.any() for line in track.lines):
+            said.append(f"{track.title}: 0 all the time")
+        else:
+            drawn.append(track)
+    return drawn, f"{'; '.join(said)}." if said else ""
+
+
+def _same(one: Track, other: Track) -> bool:
+    return len(one.lines) == len(other.lines) and all(
+        np.array_equal(a.values, b.values) for a, b in zip(one.lines, other.lines, strict=True)
+    )
 
 
 def moment_of(run: OverTime, track: Track) -> Moment:

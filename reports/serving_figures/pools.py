@@ -19,11 +19,11 @@ def applies(card: ServedCard) -> bool:
 
 
 def draw(card: ServedCard) -> Markup:
-    """A table of the figures that any pool has, and a line for what limits each."""
+    """A line for what limits each, and a table of the figures that are not 0 in all of them."""
     kept = [
         place
         for place in range(len(card.pools[0].figures))
-        if any(math.isfinite(pool.figures[place].value) for pool in card.pools)
+        if any(math.isfinite(pool.figures[place].value) and pool.figures[place].value for pool in card.pools)
     ]
     titles = [card.pools[0].figures[place].title for place in kept]
     rows = [

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from reports.figure import Figure
 from reports.numbers import quantity, share
 from reports.palette import SERIES, role
-from reports.parts import Key, Part
+from reports.parts import Part
 from reports.serving import ServedCard, Slice, Split
 from reports.templating import render
 
@@ -52,10 +52,9 @@ def applies(card: ServedCard) -> bool:
 
 
 def draw(card: ServedCard) -> Markup:
-    """The bars, and one legend."""
+    """The bars, each with the shares of its parts."""
     bars = [bar_of(split) for split in card.splits]
-    names = {Key(part.name, part.colour): None for bar in bars for part in bar.parts}
-    return render("serving_splits.html", bars=bars, legend_keys=list(names))
+    return render("serving_splits.html", bars=bars)
 
 
 FIGURE: Final = Figure(
