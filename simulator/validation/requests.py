@@ -35,6 +35,7 @@ _VIDEO: Final = (
     "32 frames (the default of vLLM), two of which share their tokens (Wang et al., Qwen2-VL, arXiv:2409.12191, 2.1); "
     "assumed: 128 tokens a pair; the encoder is left out"
 )
+_QUESTION: Final = "; a short question assumed; the encoder is left out"
 _GEMMA_IMAGE: Final = (
     "Gemma Team, arXiv:2503.19786, section 2.1 (256 tokens an image); a short question assumed; the encoder is left out"
 )
@@ -69,6 +70,19 @@ KNOWN: Final[tuple[Requests, ...]] = (
     ),
     Requests("videos", r"(?<!image/)video", 2048, 400, 4.0, _VIDEO),
     Requests("an image of 256 tokens", _PICTURE, 320, 200, 2.0, _GEMMA_IMAGE, "gemma-3-"),
+    Requests(
+        "an image of 576 tokens", _PICTURE, 640, 200, 2.0,
+        "Liu et al., arXiv:2310.03744 (336 x 336 pixels in patches of 14)" + _QUESTION, "llava-1.5-",
+    ),
+    Requests(
+        "an image of 1,024 tokens", _PICTURE, 1088, 200, 2.0,
+        "Chameleon Team, arXiv:2405.09818, section 2.1" + _QUESTION, "chameleon-",
+    ),
+    Requests(
+        "an image in five tiles", _PICTURE, 2944, 200, 1.5,
+        "LLaVA-NeXT (llava-vl.github.io, 2024-01-30): a whole image and four tiles of 576 tokens" + _QUESTION,
+        "llava-next-",
+    ),
     Requests("images", _PICTURE, 1100, 200, 3.0, _IMAGE),
     Requests("code files", r"\bfim\b", 2048, 200, 3.0, _ML_ENERGY + "fill-in-the-middle with context: assumed"),
     Requests(

@@ -192,3 +192,20 @@ def test_pictures_are_named_in_tokens_of_their_model() -> None:
     assert (images.name, videos.name) == ("images", "videos")
     assert gemma.isl < images.isl < videos.isl
     assert requests_named(note) == images
+    tokens = [requests_named(note, model) for model in ("llava-1.5-7b", "chameleon-7b", "llava-next-8b")]
+    assert [each.isl for each in tokens if each] == [640, 1088, 2944]
+
+
+def test_joules_of_personal_engines_are_of_generation_alone() -> None:
+    energy = {"metric": "j_per_output_token", "input_len": "", "output_len": ""}
+    for runtime in ("llamacpp-2024", "llamacpp-cpu", "t-mac-2024"):
+        cells, _ = completed(runtime=runtime, **energy)
+        assert (cells["input_len"], cells["output_len"]) == ("1", "128")
+    assert completed(runtime="vllm-0.6", **energy)[0]["input_len"] == "161"
+
+
+def test_two_bits_of_llama_cpp_are_its_own_format() -> None:
+    assert completed(runtime="llamacpp-2024", weight_dtype="w2", weight_bytes_per_param="0.28")[0]["weight_dtype"] == (
+        "q2_k"
+    )
+    assert completed(runtime="t-mac-2024", weight_dtype="w2", weight_bytes_per_param="0.28")[0]["weight_dtype"] == "w2"
