@@ -21,7 +21,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -47,15 +47,27 @@ def _has_stages(points: Points) -> Truths:
     return np.array([cell not in ("", "1") for cell in points.text("pp")], bool)
 
 
+def _is_energy(points: Points) -> Truths:
+    return np.array([cell == "j_per_output_token" for cell in points.text("metric")], bool)
+
+
 def _is_saturated(points: Points) -> Truths:
     return np.array([cell == "saturated" for cell in points.text("batch_kind")], bool)
 
 
-PARTS: Final[dict[str, tuple[str, Callable[[Points], Truths]]]] = {
-    "training": ("pipelines", _has_stages),
-    "inference": ("saturated servers", _is_saturated),
+class Part(NamedTuple):
+    """Rows of a kind that say most about one law; ``assumed``: rows that rest on assumptions too, as hardly any
+    energy was published with its batch."""
+
+    name: str
+    holds: Callable[[Points], Truths]
+    assumed: bool = False
+
+
+PARTS: Final[dict[str, tuple[Part, ...]]] = {
+    "training": (Part("pipelines", _has_stages),),
+    "inference": (Part("saturated servers", _is_saturated), Part("energy", _is_energy, True)),
 }
-"""Rows that one law has a part of its own in: its name, and which rows of the kind."""
 
 
 def main() -> None:
@@ -83,15 +95,13 @@ def recorded() -> list[Row]:
 
 
 def scores(place: Path, kind: str) -> Iterator[Row]:
-    """The groups of one kind of tables, then those of its part."""
-    scored = predict(read_points([place], kind), {})
-    if kind != "serving":
-        scored = narrowed(scored, "assumed=")
+    """The groups of one kind of tables, then those of its parts."""
+    whole = predict(read_points([place], kind), {})
+    scored = whole if kind == "serving" else narrowed(whole, "assumed=")
     yield from _groups(scored, kind)
-    if kind in PARTS:
-        name, holds = PARTS[kind]
-        kept = [_taken(each, holds(each.points)) for each in scored]
-        yield from _groups(kept, kind, name)
+    for part in PARTS.get(kind, ()):
+        rows = whole if part.assumed else scored
+        yield from _groups([_taken(each, part.holds(each.points)) for each in rows], kind, part.name)
 
 
 def _groups(scored: Sequence[Scored], kind: str, part: str = "") -> Iterator[Row]:

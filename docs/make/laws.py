@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from measured import calibrations, chips, coverage, cycles, long_runs, pipelines, serving, table
+from measured import calibrations, chips, coverage, cycles, energy, long_runs, pipelines, serving, table
 
 from hardware_specs.devices import load_device
 from hardware_specs.records import DEVICE_CLASSES
@@ -63,9 +63,7 @@ ELSEWHERE = {
             "flows on the Fabric of the engine.\n"
         ),
     ),
-    "Power and energy": Elsewhere(
-        ("simulator.kernels.power",), lambda: table(("inference",), DEVICE_CLASSES, ("j_per_output_token",))
-    ),
+    "Power and energy": Elsewhere(("simulator.kernels.power",), energy),
     "Training steps": Elsewhere(("simulator.steps.train_step",), lambda: table(("training",), DEVICE_CLASSES)),
     "What lies off the devices": Elsewhere(
         ("simulator.steps.offload",),

@@ -51,6 +51,16 @@ def _errors(group: dict[str, Any]) -> str:
     return f"{scores.percent(group['mape'])} | {scores.percent(group['median_ape'])}"
 
 
+def energy() -> str:
+    """Joules of an output token: rows of tables, whatever they leave unsaid, and published ones."""
+    return (
+        "Joules of an output token. Hardly a measured row says its batch, so that rows with assumptions count here:\n\n"
+        + table(("inference",), DEVICE_CLASSES, part="energy")
+        + "\n"
+        + table(("inference",), DEVICE_CLASSES, ("j_per_output_token",))
+    )
+
+
 def pipelines() -> str:
     """Training steps with several stages."""
     found = table(("training",), DEVICE_CLASSES, part="pipelines")

@@ -1,4 +1,4 @@
-"""Writes what is made from the code: pages of commands, keys, laws, scores and Python, and the table of metrics.
+"""Writes what is made from the code: pages of commands, keys, laws, scores and Python, and three tables.
 
 python docs/make/write.py            # renews the pages
 python docs/make/write.py --shown    # also what the commands of session pages print (sessions.py)
@@ -14,6 +14,7 @@ from pathlib import Path
 import commands
 import keys
 import laws
+import published
 import python_api
 import scores
 from sessions import is_session
@@ -36,6 +37,7 @@ def pages() -> dict[Path, str]:
     return {
         DOCS / "cli.md": commands.page(), DOCS / "keys.md": keys.page(), DOCS / "laws.md": laws.page(),
         DOCS / "python.md": python_api.page(), DOCS / "scores.md": scores.page(), results: text,
+        DOCS / "published.md": published.page(DOCS / "published.md"),
     }  # fmt: skip
 
 
