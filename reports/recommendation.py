@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from reports.calibration import Group
-from reports.study import Bound, Measure
+from reports.study import Bound, Measure, measure_of
 
 
 class Option(NamedTuple):
@@ -24,6 +24,7 @@ class Option(NamedTuple):
         left: what is left to each bound, as a share of it, in the order of the bounds.
         bound: what bounds its longest phase; ``why``: why it is not the first.
         metrics: what it does, by name.
+        more: what else its card says, name and text.
     """
 
     device: str
@@ -44,6 +45,7 @@ class Option(NamedTuple):
     bound: str = ""
     why: str = ""
     metrics: tuple[tuple[str, float], ...] = ()
+    more: tuple[tuple[str, str], ...] = ()
 
     @property
     def name(self) -> str:
@@ -77,6 +79,14 @@ class Line(NamedTuple):
     chosen: int = -1
 
 
+class Called(NamedTuple):
+    """A metric that means something else for a question than it usually does: its name, title and meaning there."""
+
+    name: str
+    title: str
+    meaning: str
+
+
 class Answered(NamedTuple):
     """One question and its answer.
 
@@ -88,6 +98,8 @@ class Answered(NamedTuple):
         options: the best first; ``lost``: the nearest miss first.
         designs: how many were priced.
         rests_on: what the chances rest on.
+        called: metrics that mean something else here.
+        notes: what a reader of the ranking should know.
     """
 
     name: str
@@ -102,6 +114,13 @@ class Answered(NamedTuple):
     designs: int = 0
     rests_on: str = ""
     facts: tuple[Group, ...] = ()
+    called: tuple[Called, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def measure_of(self, name: str, better: str) -> Measure:
+        """A metric as this question calls it."""
+        usual = measure_of(name, better)
+        return next((usual._replace(title=each.title) for each in self.called if each.name == name), usual)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,14 +6,13 @@ import math
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from reports.definitions import term_of
+from reports.definitions import Term, term_of
 from reports.figure import Figure, drawn
 from reports.numbers import metric_of, number, share
 from reports.page_data import Page, write_page
 from reports.recommendation import Answered, Option, Recommendation
 from reports.recommendation_figures import chances, frontier, headroom, losers, ranking, what_was_asked
 from reports.recommendation_figures.chances import percent
-from reports.study import measure_of
 from reports.templating import render_page
 
 FIGURES: Final[tuple[Figure[Recommendation], ...]] = tuple(
@@ -56,13 +55,27 @@ def write_recommendation(path: Path, card: Recommendation, static: bool = False)
 def render_recommendation(card: Recommendation, static: bool = False) -> str:
     """The page of ``card`` as one HTML document; the same card gives the same bytes."""
     figures = drawn(FIGURES, card, static)
-    names = dict.fromkeys(measure.name for each in card.answers for measure in (each.measure, *each.axes))
     return render_page(
         "recommendation.html", static, title=card.title, lead="", figures=figures, card=card,
         answer=" ".join(f"{each.verdict}." for each in card.answers),
-        groups=[(each, cards_of(each)) for each in card.answers], terms=[term_of(name) for name in names],
+        groups=[(each, cards_of(each)) for each in card.answers], terms=terms_of(card),
         rests=(rests_on(card),),
     )  # fmt: skip
+
+
+def terms_of(card: Recommendation) -> list[Term]:
+    """What is named on the page; where a metric means something else for a question, that as well."""
+    names = dict.fromkeys(measure.name for each in card.answers for measure in (each.measure, *each.axes))
+    own = {called.name: called for each in card.answers for called in each.called}
+    usual = any(not each.called for each in card.answers)
+    found = []
+    for name in dict.fromkeys((*names, *own)):
+        term = term_of(name)
+        if name in own:
+            said = f"{term.meaning} Of traffic: {own[name].meaning}" if usual else own[name].meaning
+            term = term._replace(title=term.title if usual else own[name].title, meaning=said)
+        found.append(term)
+    return found
 
 
 def rests_on(card: Recommendation) -> str:
@@ -93,16 +106,16 @@ def cards_of(each: Answered) -> list[Card]:
 
 def _card(title: str, option: Option, name: str, each: Answered) -> Card:
     ranks = name == each.measure.name
-    measure = each.measure if ranks else measure_of(name, metric_of(name).better)
+    measure = each.measure if ranks else each.measure_of(name, metric_of(name).better)
     value = option.value if ranks else option.metric(name)
     known = ranks and math.isfinite(option.low)
-    lines = [("plan", option.plan)]
+    lines = [("plan", option.plan), *option.more]
     if not ranks:
         lines.append((each.measure.title, each.measure.text(option.value)))
     if math.isfinite(option.usd_per_hour):
         lines.append((f"price ({option.price})", f"{number(option.usd_per_hour)} USD/h"))
     if option.metric("j_per_output_token") > 0.0 and name != "j_per_output_token":
-        energy = measure_of("j_per_output_token", "lower")
+        energy = each.measure_of("j_per_output_token", "lower")
         lines.append((energy.title, energy.text(option.metric(energy.name))))
     lines.append(("memory", f"{share(option.needed_bytes / option.usable_bytes)} full"))
     if math.isfinite(option.chance_best):

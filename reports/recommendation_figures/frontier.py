@@ -77,10 +77,21 @@ def _part(each: Answered, place: int) -> Part:
         Panel(f"{each.measure.title} over {_low(each.axes[k].title)}", _drawn(each, lines, k, f"frontier-{place}-{k}"))
         for k in _axes(each)
     ]
-    keys = [Key(line.name, role("series", SERIES[k])) for k, line in enumerate(lines[: len(SERIES)])]
-    if len(lines) > len(SERIES):
+    batches = _batches(lines)
+    named = lines if not batches else lines[: len(SERIES)]
+    keys = [Key(line.name if batches else f"{k + 1}. {line.name}", _shade(k)) for k, line in enumerate(named)]
+    if len(lines) > len(named):
         keys.append(Key("others", role("series", "other")))
-    return Part(each, panels, keys, len(each.lines) - len(lines), any(len(line.labels) > 1 for line in lines))
+    return Part(each, panels, keys, len(each.lines) - len(lines), batches)
+
+
+def _batches(lines: Sequence[Line]) -> bool:
+    """Whether lines have designs at several batches; else each is one dot, with its number beside it."""
+    return any(len(line.labels) > 1 for line in lines)
+
+
+def _shade(place: int) -> str:
+    return role("series", SERIES[place] if place < len(SERIES) else "other")
 
 
 def _low(title: str) -> str:
@@ -103,6 +114,8 @@ def _drawn(each: Answered, lines: Sequence[Line], k: int, key: str) -> Markup:
         hints: dict[str, Sequence[str]] = {}
         for place in reversed(range(len(lines))):
             hints |= _draw_line(axes, lines[place], place, k, (x, y))
+            if not _batches(lines):
+                _number(axes, lines[place], place, k)
         label = f"{y.title} over {x.title} of {len(lines)} devices"
         return inline(figure, key, label, hints)
 
@@ -113,7 +126,7 @@ def _axis(values: Sequence[float], bound: Bound | None) -> Axis:
 
 
 def _draw_line(axes: Axes, line: Line, place: int, k: int, pair: tuple[Measure, Measure]) -> dict[str, Sequence[str]]:
-    shade = colour(role("series", SERIES[place] if place < len(SERIES) else "other"))
+    shade = colour(_shade(place))
     front = 6 - min(place, len(SERIES)) * 0.4
     rows = [
         (px, py, line.labels[i], line.holds[i], i == line.chosen)
@@ -140,12 +153,23 @@ def _draw_line(axes: Axes, line: Line, place: int, k: int, pair: tuple[Measure, 
     return hints
 
 
+def _number(axes: Axes, line: Line, place: int, k: int) -> None:
+    """The number of a device beside its dot."""
+    for x, y in _places(line, k):
+        if x > 0.0 and y > 0.0:
+            axes.annotate(
+                str(place + 1), (x, y), xytext=(6.0, 5.0), textcoords="offset points", fontsize=9.0,
+                color=colour("muted"), zorder=8,
+            )  # fmt: skip
+
+
 FIGURE: Final = Figure(
     "frontier",
-    "Designs and the box of the objectives",
+    "Designs, and the box of the objectives",
     30,
-    "The metric that ranks over each bounded one, on logarithmic axes. The shaded box is what the bound allows. Filled "
-    "designs keep every bound and budget, hollow ones break one; the large dot is the design that is ranked.",
+    "The metric that ranks over each bounded one (without bounds, over the one that usually matters beside it), on "
+    "logarithmic axes. What a bound allows is shaded. Filled designs keep every bound and budget, hollow ones break "
+    "one; the large dot is the design that is ranked.",
     applies,
     draw,
 )

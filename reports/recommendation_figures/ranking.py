@@ -17,7 +17,8 @@ from reports.templating import render
 
 _BESIDE: Final = (
     ("ttft_s", "lower"), ("tpot_s", "lower"), ("e2e_s", "lower"), ("output_tokens_per_s", "higher"),
-    ("step_time_s", "lower"), ("j_per_output_token", "lower"), ("device_j", "lower"),
+    ("step_time_s", "lower"), ("mfu", "higher"), ("j_per_output_token", "lower"),
+    ("device_j", "lower"),
 )  # fmt: skip
 """Metrics that a row has beside the one that ranks, where any option knows them."""
 MOST_ROWS: Final = 15
@@ -68,7 +69,7 @@ def draw(card: Recommendation) -> Markup:
 
 def _table(each: Answered) -> Table:
     known = {name for option in each.options for name, value in option.metrics if math.isfinite(value)}
-    beside = [measure_of(name, better) for name, better in _BESIDE if name in known and name != each.measure.name]
+    beside = [each.measure_of(name, better) for name, better in _BESIDE if name in known and name != each.measure.name]
     beside = [measure for measure in beside if measure.name != "device_j" or "j_per_output_token" not in known]
     shown = beside[:_MOST_BESIDE]
     rows = [_row(option, each, shown) for option in each.options]

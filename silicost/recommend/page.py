@@ -9,8 +9,8 @@ from typing import Final
 import msgspec
 
 from reports.calibration import Group
-from reports.numbers import metric_of
-from reports.recommendation import Answered, Line, Lost, Option
+from reports.numbers import metric_of, number, quantity, share
+from reports.recommendation import Answered, Called, Line, Lost, Option
 from reports.recommendation import Recommendation as Card
 from reports.study import Bound, Measure, measure_of
 from silicost import __version__
@@ -23,6 +23,13 @@ from simulator.identity import laws_hash
 _ACROSS: Final = {"inference": ("tpot_s", "ttft_s"), "traffic": ("tpot_s", "ttft_s"), "training": ("step_time_s",)}
 """What the metric that ranks is drawn over where nothing is bounded, by kind of workload; the first that differs."""
 _MOST_AXES: Final = 3
+_OF_REQUESTS: Final = {
+    "ttft_s": "From the arrival of a request to the first token of its answer, its wait in the queue included.",
+    "tpot_s": "Mean gap between the tokens of an answer.",
+    "e2e_s": "From the arrival of a request to the last token of its answer.",
+    "queue_s": "From the arrival of a request to the moment at which it is begun.",
+}
+"""Latencies of requests that come one by one."""
 
 
 def card_of(found: Sequence[Recommendation], title: str) -> Card:
@@ -32,10 +39,12 @@ def card_of(found: Sequence[Recommendation], title: str) -> Card:
 
 def _answered(found: Recommendation) -> Answered:
     asked = found.asked
-    axes = _axes(asked)
+    called = called_of(asked)
+    axes = _axes(asked, called)
     return Answered(
         asked.name or asked.model, _verdict(found), asked_in_words(found), axes[0],
         bounds=tuple(_bound(limit, asked.kind == "traffic") for limit in asked.limits), axes=axes,
+        called=called, notes=_notes(found),
         options=tuple(_option(found, place) for place in range(len(found.ranked))),
         lost=tuple(
             Lost(each.device, each.device_class, each.code, REASONS.get(each.code, each.code), each.why)
@@ -56,12 +65,38 @@ def _measure(name: str) -> Measure:
     return measure_of(name, metric_of(name).better or "lower")
 
 
-def _axes(asked: Question) -> tuple[Measure, ...]:
+def called_of(asked: Question) -> tuple[Called, ...]:
+    """Latencies of traffic: quantiles of all requests, the one of the bound or the 99th, and the mean end to end."""
+    if asked.kind != "traffic":
+        return ()
+    shares = {limit.constraint.metric: limit.share for limit in asked.limits}
+    found = [Called("e2e_s", "End-to-end latency, mean", f"{_OF_REQUESTS['e2e_s']} Mean of the requests that count.")]
+    for name in ("ttft_s", "tpot_s", "queue_s"):
+        share = f"p{100.0 * shares.get(name, 0.99):g}"
+        title = metric_of(name).title if name != "queue_s" else "Time in the queue"
+        found.append(Called(name, f"{title}, {share}", f"{_OF_REQUESTS[name]} {share} of the requests that count."))
+    return tuple(found)
+
+
+def _notes(found: Recommendation) -> tuple[str, ...]:
+    """What prices of two kinds do to a ranking."""
+    kinds = {each.price_origin.startswith("bought") for each in found.ranked if each.price_origin}
+    if len(kinds) < 2 or found.asked.objective != "usd":
+        return ()
+    return (
+        "Prices are of two kinds: some devices are rented, others bought, which is cheaper where they are busy; "
+        "--prices own or --prices rent ranks by one of them.",
+    )
+
+
+def _axes(asked: Question, called: Sequence[Called]) -> tuple[Measure, ...]:
     """The metric that ranks, then bounded ones, or what the kind of workload is usually seen over."""
     bounded = [limit.constraint.metric for limit in asked.limits]
     usual = [name for name in _ACROSS[asked.kind] if name != asked.metric][:1] or ["usd_per_step"]
     names = dict.fromkeys([asked.metric, *(bounded or usual)])
-    return tuple(_measure(name) for name in names)[: _MOST_AXES + 1]
+    titles = {each.name: each.title for each in called}
+    measures = (_measure(name) for name in names)
+    return tuple(each._replace(title=titles.get(each.name, each.title)) for each in measures)[: _MOST_AXES + 1]
 
 
 def _bound(limit: Limit, differ: bool) -> Bound:
@@ -84,8 +119,28 @@ def _option(found: Recommendation, place: int) -> Option:
         needed_bytes=each.memory_bytes, usable_bytes=each.usable_bytes,
         left=tuple(left.get(limit.constraint.metric, math.nan) for limit in asked.limits), bound=each.bound,
         why=against_first(asked, found.ranked[0], each),
-        metrics=tuple((name, _known(value)) for name, value in each.metrics.items()),
+        metrics=tuple((name, _known(value)) for name, value in each.metrics.items()), more=_more(asked, each),
     )  # fmt: skip
+
+
+def _more(asked: Question, each: Candidate) -> tuple[tuple[str, str], ...]:
+    """What a card says of traffic and of training beside its metric."""
+    if asked.kind == "traffic" and "rate_per_s_per_replica" in each.more:
+        ends = each.more.get("rate_interval")
+        band = f" [{number(ends[0])}, {number(ends[1])}]" if ends else ""
+        return (("a replica holds", f"{number(each.more['rate_per_s_per_replica'])} requests/s{band}"),)
+    if asked.kind != "training":
+        return ()
+    step_s, usd, mfu = (_known(each.metrics.get(name)) for name in ("step_time_s", "usd_per_step", "mfu"))
+    lines = []
+    if asked.metric != "step_time_s" and math.isfinite(step_s):
+        lines.append((metric_of("step_time_s").title, quantity(step_s, "s")))
+    if math.isfinite(usd):
+        trillion = usd / (asked.global_batch * asked.seq_len) * 1e12
+        lines.append(("a trillion tokens", quantity(trillion, "usd")))
+    if math.isfinite(mfu):
+        lines.append((metric_of("mfu").title, share(mfu)))
+    return tuple(lines)
 
 
 def _known(value: float | None) -> float:

@@ -27,10 +27,17 @@ def verdict(found: Recommendation) -> str:
         said = f"; nearest is {nearest.device}: {nearest.why}" if nearest is not None else ""
         return f"{name}no device does it{said}"
     first = found.ranked[0]
-    text = f"{name}{_devices(first)} ({first.device.device_class}): {_value(found, first)}"
+    many = first.more.get("replicas", 0)
+    serve = f", {many} replica{'s' * (many != 1)} for {asked.rate:g} requests/s" if many else ""
+    text = f"{name}{_devices(first)} ({first.device.device_class}{serve}): {_value(found, first)}"
     if found.chance is not None:
-        text += f"; beats {found.ranked[1].device.id} with a chance of {found.chance:.0%}"
+        text += f"; beats {found.ranked[1].device.id} with a chance of {_chance(found.chance)}"
     return text
+
+
+def _chance(chance: float) -> str:
+    """A chance that is never sure: "over 99%"."""
+    return "over 99%" if chance > 0.99 else "under 1%" if chance < 0.01 else f"{chance:.0%}"
 
 
 def _devices(each: Candidate) -> str:
@@ -72,7 +79,7 @@ def plan_in_words(each: Candidate) -> str:
     words += [f"micro {plan['micro_batch']}"] if "micro_batch" in plan else []
     words += [f"recompute {plan['recompute']}"] if plan.get("recompute", "none") != "none" else []
     if "replicas" in each.more:
-        words.insert(0, f"{each.more['replicas']} replicas")
+        words.insert(0, f"{each.more['replicas']} replica{'s' * (each.more['replicas'] != 1)}")
     elif "batch" in plan:
         words.append(f"batch {plan['batch']}")
     return ", ".join(words) or "-"

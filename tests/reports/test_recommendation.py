@@ -9,9 +9,9 @@ import pytest
 
 from reports.comparing import entries_of
 from reports.page_data import Page, data_of, page_from
-from reports.recommendation import Answered, Line, Lost, Option, Recommendation
+from reports.recommendation import Answered, Called, Line, Lost, Option, Recommendation
 from reports.recommendation_figures import chances, frontier, headroom
-from reports.recommendation_page import cards_of, render_recommendation
+from reports.recommendation_page import cards_of, render_recommendation, terms_of
 from reports.study import Bound, Measure
 
 USD = Measure("usd_per_million_output_tokens", "Cost per million output tokens", "usd", "lower")
@@ -86,3 +86,31 @@ def test_the_first_stands_beside_other_runs() -> None:
     (entry,) = entries_of([("mine", Page("recommendation", card(option("a", 1.0))))])
     assert entry.values["usd_per_million_output_tokens"].high == 1.5
     assert entry.values["tpot_s"].value == 0.01
+
+
+def test_latencies_of_traffic_are_called_by_their_quantile() -> None:
+    called = (Called("tpot_s", "Time per output token, p99", "Mean gap; p99 of the requests."),)
+    html = render_recommendation(card(option("a", 1.0), option("b", 2.0), called=called))
+    head = re.search(r"<thead>.*?</thead>", html, re.DOTALL)
+    assert head is not None and "Time per output token, p99</a>" in head[0]
+    assert "Mean gap; p99 of the requests." in html and "mean decode step as one sequence sees it" not in html
+    batch, traffic = card(option("a", 1.0)).answers[0], card(option("a", 1.0), called=called).answers[0]
+    (both,) = [term for term in terms_of(Recommendation("t", (batch, traffic))) if term.name == "tpot_s"]
+    assert "mean decode step as one sequence sees it" in both.meaning and "Of traffic: Mean gap" in both.meaning
+
+
+def test_notes_stand_below_the_ranking_and_lines_of_an_option_on_its_card() -> None:
+    first = option("a", 1.0)._replace(more=(("a replica holds", "7.33 requests/s"),))
+    shown = card(first, option("b", 2.0), notes=("Prices are of two kinds.",))
+    assert ("a replica holds", "7.33 requests/s") in cards_of(shown.answers[0])[0].lines
+    ranking = render_recommendation(shown).partition('id="ranking"')[2].partition("</section>")[0]
+    assert "Prices are of two kinds." in ranking
+
+
+def test_dots_without_batches_have_the_number_of_their_device() -> None:
+    shown = card(option("a", 1.0), option("b", 2.0))
+    (answer,) = shown.answers
+    dots = tuple(line._replace(labels=("plan",), values=((1.0,), (0.01,)), holds=(True,)) for line in answer.lines)
+    drawn = frontier.draw(Recommendation("t", (answer._replace(lines=dots),)))
+    assert ">1</text>" in drawn and ">2</text>" in drawn and "1. 2 × a" in drawn
+    assert "1. 2 × a" not in frontier.draw(shown)
