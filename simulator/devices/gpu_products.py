@@ -31,9 +31,10 @@ dot products of int8, on matrix units or vector lanes, whose sums over blocks of
 Shaders of its Vulkan backend take such dot products on vector lanes, of formats whose blocks have one scale and no
 more (ggml-vulkan.cpp, ``mul_mmq``: q4_0 to q8_0); other weights are unpacked.
 
-Where its libraries multiply many rows in 16 bits instead (llama.cpp of 2024 on tensor cores, above 32 rows,
-ggml-cuda.cu at b3000, ``ggml_cuda_op_mul_mat_cublas``), all weights are first unpacked to a copy in memory, which the
-product then reads: each chunk of a prompt moves the packed weights once and the copy twice.
+Where libraries multiply many rows in 16 bits instead (llama.cpp of 2024 on tensor cores, above 32 rows, ggml-cuda.cu
+at b3000, ``ggml_cuda_op_mul_mat_cublas``; later ones on parts whose int8 is no faster than 16-bit math: Volta, RDNA3),
+all weights are first unpacked to a copy in memory, which the product then reads: each chunk of a prompt moves the
+packed weights once and the copy twice.
 
 Reference: NVIDIA, "Matrix Multiplication Background User's Guide", DU-09799-001 (tile and wave quantisation); NVIDIA,
 CUTLASS, docs/efficient_gemm.md (tiles, splits along k); Osama et al., "Stream-K", PPoPP 2023,
@@ -223,7 +224,8 @@ def gemm(p: Any, ops: Any, i: int) -> tuple[float, float, float, float]:
             peak = lane_peak(p, dtype) if p.unpack_rows == _SHADERS else max(peak, lane_peak(p, dtype))
         if p.unpack_rows > _SHADERS:
             vector_peak = max(vector_peak, _DOT_HALF * min(p.peaks[_INT8], _LANES_GAIN * p.vector_peak))
-        if p.unpack_rows == _COPIED and m > _COPIED_ROWS and peak == p.peaks[dtype]:
+        wide = peak == p.peaks[dtype] if p.unpack_rows == _COPIED else p.unpack_rows >= 1.0 and p.dot_peak <= 0.0
+        if wide and m > _COPIED_ROWS:
             copy, weight_bytes = _BYTES[dtype] * n * k * batch, _BYTES[dtype]
             copy_s, moved = (ops.weight_bytes[i] / calls + copy) / rate, moved + copy - ops.weight_bytes[i] / calls
     stream_s = moved / rate

@@ -306,6 +306,8 @@ def test_a_copy_of_unpacked_weights_is_written_and_read_for_many_rows() -> None:
     copy_s = (product.weight_bytes + 2.0 * product.n * product.k) / (few["bandwidth"] * few["gemm_stream_share"])
     added = seconds([product], copied)[0] - seconds([product], few)[0]
     assert copy_s <= added < 2.0 * copy_s
+    wide, dots = record(unpack_rows=1.0, dot_peak=0.0), record(unpack_rows=1.0)
+    assert seconds([product], wide)[0] == seconds([product], copied)[0] != seconds([product], dots)[0]
 
 
 def test_boards_without_matrix_units_multiply_packed_weights_at_the_rate_that_emulates_them() -> None:
