@@ -113,6 +113,8 @@ def beside(asked: Asked, texts: Sequence[str], place: str = "--against") -> tupl
     changes = dict(_pair(text, place) for text in texts)
     question = {**asked.question, **changes}
     names = [", ".join(_words(each, key) for key in changes) for each in (asked.question, question)]
+    if len(changes) > 1 and not any(key in asked.question for key in changes):
+        names[0] = "unchanged"
     if names[0] == names[1]:
         names = [f"{names[0]} (a)", f"{names[1]} (b)"]
     return Asked(names[0], asked.scenario, asked.question), Asked(names[1], scenario_of(question), question)

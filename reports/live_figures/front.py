@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -31,7 +32,9 @@ MOST_LINES: Final = 1_500
 """Points that are drawn as lines at once; of more, evenly spaced ones."""
 MOST_ROWS: Final = 1_000
 """Rows of the table."""
-_MOST_LABELS: Final = 6
+_MOST_LABELS: Final = 12
+_TITLE: Final = 17
+"""Letters of a line over an axis."""
 _HEIGHTS: Final = (440, 340, 260)
 _HEADS: Final = ".slick-header-column.slick-header-column:nth-child(-n+2) { display: flex; justify-content: flex-end; }"
 """Titles of the two metrics stand above their numbers."""
@@ -203,7 +206,7 @@ def _parallel(points: Points, measures: tuple[Measure, Measure], ends: tuple[Axi
     """Axes side by side; lines come from the script."""
     from bokeh.models import BoxSelectTool, ColumnDataSource, FixedTicker, LinearColorMapper, Range1d, Text
 
-    titles = [short(brush.name, 18) for brush in points.brushes] + [short(each.title, 18) for each in measures]
+    titles = [_in_lines(each) for each in (*(brush.name for brush in points.brushes), *(m.title for m in measures))]
     made = plot(
         _HEIGHTS[1], tools="reset", x_range=Range1d(start=-0.3, end=len(titles) - 0.3),
         y_range=Range1d(start=-0.06, end=1.06),
@@ -232,6 +235,11 @@ def _parallel(points: Points, measures: tuple[Measure, Measure], ends: tuple[Axi
     made.add_tools(brush)
     made.toolbar.active_drag = brush
     return made
+
+
+def _in_lines(title: str) -> str:
+    """A title over an axis, in at most two lines."""
+    return "\n".join(wrap(plain(short(title, 2 * _TITLE)), _TITLE)[:2])
 
 
 def _ticks(points: Points, measures: tuple[Measure, Measure], ends: tuple[Axis, Axis]) -> dict[str, Any]:

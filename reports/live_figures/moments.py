@@ -46,7 +46,7 @@ def live_moments(key: str, moments: Sequence[Moment], end_s: float) -> Live:
 
 def _unwritten(moment: Moment) -> str:
     """The dimension of the ticks: a unit without a prefix stands above the picture already."""
-    return "number" if unit_of(moment.top, moment.dimension) == unit_of(1.0, moment.dimension) else moment.dimension
+    return "number" if unit_of(moment.top, moment.dimension)[0] == 1.0 else moment.dimension
 
 
 def _moment(moment: Moment, across: Any) -> Any:

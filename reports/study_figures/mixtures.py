@@ -64,8 +64,10 @@ def applies(card: StudyCard) -> bool:
 def draw(card: StudyCard) -> Markup:
     """A block for each value of the other axes, with a panel for each metric."""
     blocks = [_block(card, mixture, place) for place, mixture in enumerate(card.mixtures[:MOST_BLOCKS])]
-    names = [curve.name for curve in card.mixtures[0].contests[0].curves]
-    keys = [Key(name, _role(place)) for place, name in enumerate(names)]
+    curves = card.mixtures[0].contests[0].curves
+    drawn = {curve.name for each in card.mixtures for contest in each.contests for curve in contest.curves
+             if any(value > 0.0 for value in curve.values)}  # fmt: skip
+    keys = [Key(curve.name, _role(place)) for place, curve in enumerate(curves) if curve.name in drawn]
     return render("study_mixtures.html", blocks=blocks, keys=keys, hidden=len(card.mixtures) - len(blocks))
 
 

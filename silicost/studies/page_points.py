@@ -13,7 +13,7 @@ import pandas as pd
 
 from hardware_specs.errors import InputError
 from hardware_specs.units import dimension_of, parse_quantity
-from reports.numbers import number, whole
+from reports.numbers import whole
 from reports.study import Best, Bin, Configuration, Factor
 from silicost.studies.study import Study
 from simulator.explore import reading
@@ -265,7 +265,7 @@ def best_of(row: Mapping[Any, Any], metric: str, axes: Sequence[str], units: Map
 def words_of(value: Any, unit: str = "") -> str:
     """A value of an axis for people: numbers that are not whole to four digits."""
     if isinstance(value, float):
-        value = int(value) if value.is_integer() and abs(value) < 1e15 else number(value, 4)
+        value = int(value) if value.is_integer() and abs(value) < 1e15 else f"{float(f'{value:.4g}'):,.15g}"
     return _with_unit(text_of(value), unit)
 
 

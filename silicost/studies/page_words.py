@@ -162,18 +162,22 @@ def price_words(device: str) -> str:
     return "none known" if bought is None else f"{bought.text} to buy, over three years of use without pause"
 
 
+def _counted(count: int, what: str) -> str:
+    return f"{whole(count)} {what}{'' if count == 1 else 's'}"
+
+
 def provenance_of(stored: reading.Study, command: str) -> tuple[Group, ...]:
     """What the numbers of a study rest on, and the command that asked for them."""
     manifest = stored.manifest
     definition = manifest.definition
     calibrations = definition.facts.get("calibrations", ())
     own = ", ".join(calibrations) if isinstance(calibrations, tuple) else calibrations
-    points = f"{whole(manifest.points)} of {whole(definition.points)} in {whole(len(manifest.parts))} parts"
+    points = f"{whole(manifest.points)} of {whole(definition.points)} in {_counted(len(manifest.parts), 'part')}"
     run = [("command", command), ("folder", str(stored.folder)), ("begun", manifest.created), ("points", points)]
     run += [("given up", f"{each.start} to {each.stop - 1}: {each.reason}") for each in manifest.given_up]
     hashes = [
         ("laws", str(definition.facts.get("laws", ""))), ("specs and questions", definition.evaluator),
-        ("axes", definition.space), ("sampler", definition.sampler), ("seed", str(definition.seed)),
+        ("axes", definition.space), ("sampler", definition.sampler.replace(" None", "")), ("seed", str(definition.seed)),
         ("calibrations", own or "those that come with silicost"),
     ]  # fmt: skip
     return (
