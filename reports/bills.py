@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from hardware_specs.errors import UnitError
 from hardware_specs.units import parse_quantity
-from reports.numbers import cell_of, number, quantity, share, whole
+from reports.numbers import cell_of, number, quantity, whole
 from reports.palette import family_rank, in_words, role
 from reports.parts import family_seconds
 from simulator.result import OperatorCost, PhaseCost, PoolUse, Result
@@ -23,6 +23,7 @@ ROUNDING: Final = 1e-3
 """Share by which a price, written to a few digits, may miss the cost, and operators the time of their phase."""
 WAIT: Final = "devices that wait"
 ELECTRICITY: Final = "electricity"
+LOST: Final = "lost time"
 _PROMPT: Final = ("encode", "prefill")
 _TRAINING: Final = ("forward", "backward", "update", "step")
 _REST: Final = "the rest"
@@ -139,12 +140,12 @@ def _run(result: Result, step: Bill) -> Bill | None:
         return None
     pieces = [piece._replace(step="steps", usd=piece.usd * steps) for piece in step.pieces]
     lost = [
-        Piece(title, title, role("family", "bubble"), run[name] / step_s * step.usd)
+        Piece(title, LOST, "bad", run[name] / step_s * step.usd)
         for name, title in _LOST.items()
         if run.get(name, 0.0) > 0.0
     ]
-    useful = share(steps * step_s / wall_s)
-    said = f"{whole(steps)} steps take {quantity(wall_s, 's')}, of which they advance for {useful}."
+    useful = f"{100.0 * steps * step_s / wall_s:.3g}\u00a0%"
+    said = f"{whole(steps)} steps take {quantity(wall_s, 's')}; for {useful} of it they advance at full speed."
     if tokens := _tokens_of_step(result):
         usd = step.usd / step_s * wall_s
         said += f" A trillion trained tokens of such a run cost {quantity(usd / (steps * tokens) * 1e12, 'usd')}."

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from reports.bills import Bill, Piece, Price, bills_of
 from reports.figure import Figure
-from reports.numbers import quantity, share
+from reports.numbers import number, quantity, share
 from reports.parts import Key, Part
 from reports.templating import render
 from reports.text import labels_of
@@ -77,9 +77,9 @@ def rows_of(bill: Bill, most: float) -> list[Row]:
         usd = math.fsum(piece.usd for piece in own)
         ends = 100.0 * start / most, 100.0 * usd / most
         head = whose if whose != device else ""
-        rows.append(Row(step, quantity(usd, "usd"), share(usd / total), *ends, _parts(own, total), head))
+        rows.append(Row(step, number(usd), share(usd / total), *ends, _parts(own, total), head))
         start, device = start + usd, whose
-    return [*rows, Row("in all", quantity(total, "usd"), "", 0.0, 100.0 * total / most, _parts(bill.pieces, total))]
+    return [*rows, Row("in all", number(total), "", 0.0, 100.0 * total / most, _parts(bill.pieces, total))]
 
 
 def _parts(pieces: Sequence[Piece], total: float) -> list[Part]:

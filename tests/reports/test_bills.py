@@ -8,7 +8,7 @@ import re
 import msgspec
 import pytest
 
-from reports.bills import ELECTRICITY, WAIT, Bill, bills_of
+from reports.bills import ELECTRICITY, LOST, WAIT, Bill, bills_of
 from reports.figures import cost
 from reports.parts import family_seconds
 from simulator.result import Energy, Provenance, Result
@@ -115,7 +115,7 @@ def test_a_run_pays_for_lost_time_as_for_steps(trained: Result) -> None:
     step, whole = bills_of(msgspec.structs.replace(priced(trained, "6.88 USD/h"), run=run))
     assert whole.usd == pytest.approx(usd / step_s * run["wall_s"])
     assert sum(piece.usd for piece in whole.pieces if piece.step == "steps") == pytest.approx(1000.0 * step.usd)
-    losses = {piece.name: piece.usd for piece in whole.pieces if piece.step != "steps"}
+    losses = {piece.step: piece.usd for piece in whole.pieces if piece.name == LOST}
     assert losses == {
         "checkpoints": pytest.approx(50.0 * usd / step_s), "work lost and redone": pytest.approx(30.0 * usd / step_s),
         "restarts": pytest.approx(20.0 * usd / step_s),

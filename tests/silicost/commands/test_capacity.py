@@ -49,6 +49,23 @@ def test_a_rate_to_be_served(silicost: Run) -> None:
     assert f"{found['fleet']['replicas']} replicas serve 2000/s:" in said
 
 
+def test_a_page_of_each_search(silicost: Run, tmp_path: Path) -> None:
+    """One fleet with and without a rate, designs, prompts and answers apart, and a search that finds nothing."""
+    apart = "--find disaggregated --prefill-device l4 --decode-device l4 --rate 150"
+    many = f"--device l4,l40s --executor here --out {tmp_path}/designs"
+    asked = {"rate": "--device l4 --rate 1000", "one": "--device l4", "many": many, "apart": apart}
+    for name, more in asked.items():
+        page = tmp_path / f"{name}.html"
+        silicost(f"capacity --model smollm-135m {TRAFFIC} {SLO} {more} --report {page}")
+        html = page.read_text(encoding="utf-8")
+        assert 'class="answer"' in html and 'id="load"' in html and 'id="tried"' in html
+        assert len(html) < 400_000
+        assert json.loads((tmp_path / f"{name}.page.json").read_text())["form"] == "capacity"
+    none = silicost(f"capacity --model smollm-135m --device l4 {TRAFFIC} --slo ttft=1us --report {tmp_path}/none.html")
+    assert none.status == 3
+    assert "No rate holds the objectives" in (tmp_path / "none.html").read_text(encoding="utf-8")
+
+
 def test_designs_are_kept_and_read_by_study(silicost: Run, tmp_path: Path) -> None:
     asked = (f"capacity --model smollm-135m --device l4,l40s --max-num-seqs 4,64 {TRAFFIC} {SLO} --executor here "
              f"--part 1 --out {tmp_path}/s")  # fmt: skip
