@@ -13,7 +13,7 @@ import pandas as pd
 
 from hardware_specs.errors import InputError
 from hardware_specs.units import dimension_of, parse_quantity
-from reports.numbers import whole
+from reports.numbers import number, whole
 from reports.study import Best, Bin, Configuration, Factor
 from silicost.studies.study import Study
 from simulator.explore import reading

@@ -177,8 +177,8 @@ def provenance_of(stored: reading.Study, command: str) -> tuple[Group, ...]:
     run += [("given up", f"{each.start} to {each.stop - 1}: {each.reason}") for each in manifest.given_up]
     hashes = [
         ("laws", str(definition.facts.get("laws", ""))), ("specs and questions", definition.evaluator),
-        ("axes", definition.space), ("sampler", definition.sampler.replace(" None", "")), ("seed", str(definition.seed)),
-        ("calibrations", own or "those that come with silicost"),
+        ("axes", definition.space), ("sampler", definition.sampler.replace(" None", "")),
+        ("seed", str(definition.seed)), ("calibrations", own or "those that come with silicost"),
     ]  # fmt: skip
     return (
         Group("run", tuple(row for row in run if row[1])),
