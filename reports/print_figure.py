@@ -36,7 +36,7 @@ _NARROW_IN: Final = 4.5
 """Below this the letters are those of a column."""
 _PANEL_IN: Final = 3.0
 """Panels side by side are no narrower [in]."""
-_LETTER: Final = 0.6
+_LETTER: Final = 0.57
 """Width of a letter as a part of its height."""
 _KEY_IN: Final = 0.4
 """What a key of a legend takes beside its words [in]."""
@@ -115,9 +115,12 @@ def grid_of(drawing: Drawing, panels: int, height_in: float, more_in: float = 0.
     return every[:panels]
 
 
-def letters_in(drawing: Drawing, part: float = 1.0, points: float = 9.5) -> int:
-    """How many letters of that height stand side by side in a part of the width."""
-    return max(int(part * drawing.get_figwidth() * 72.0 / (_LETTER * points)), 8)
+def letters_in(drawing: Drawing, part: float, points: float = 0.0) -> int:
+    """How many letters of that height (0: the usual one) stand side by side in a part of the width."""
+    from matplotlib import rcParams
+
+    height = points or float(rcParams["font.size"])
+    return max(int(part * drawing.get_figwidth() * 72.0 / (_LETTER * height)), 8)
 
 
 def legend_below(drawing: Drawing, handles: Sequence[Any], title: str = "") -> None:

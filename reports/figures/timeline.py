@@ -187,15 +187,17 @@ def _bar(group: Sequence[Span]) -> Bar:
 
 def lane_names(lanes: Sequence[tuple[str, str]]) -> list[str]:
     """Names of lanes by resource and engine. Where several units are all of one device, its name says nothing and is
-    left out, so that their numbers are seen.
+    left out, so that their numbers are seen; a path from one to another says itself that it is a transfer.
 
     >>> lane_names([("h100:0-1", "compute"), ("h100:2-3 nvlink4", "in"), ("nvlink4 h100:0-1 > h100:2-3", "transfer")])
-    ['0-1 compute', '2-3 nvlink4 in', 'nvlink4 0-1 > 2-3 transfer']
+    ['0-1 compute', '2-3 nvlink4 in', 'nvlink4 0-1 > 2-3']
     """
     units = {unit for resource, _ in lanes for unit in _UNIT.findall(resource)}
     devices = {unit.rpartition(":")[0] for unit in units}
     alike = f"{devices.pop()}:" if len(devices) == 1 and len(units) > 1 else ""
-    return [f"{resource.replace(alike, '') if alike else resource} {lane}" for resource, lane in lanes]
+    named = [resource.replace(alike, "") if alike else resource for resource, _ in lanes]
+    paths = ["" if lane == "transfer" and " > " in resource else f" {lane}" for resource, lane in lanes]
+    return [f"{name}{path}" for name, path in zip(named, paths, strict=True)]
 
 
 def _rows(lanes: Sequence[Lane]) -> list[Row]:

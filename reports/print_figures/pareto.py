@@ -26,7 +26,7 @@ def draw(card: StudyCard, drawing: Drawing) -> None:
     """All feasible points (or cells of them, the darker the more), and the front as a line of steps."""
     cloud = card.cloud
     assert cloud is not None
-    (axes,) = grid_of(drawing, 1, min(4.4, 0.9 * drawing.get_figwidth()))
+    (axes,) = grid_of(drawing, 1, min(4.4, drawing.get_figwidth()))
     x, y = card.metrics[cloud.x], card.metrics[cloud.y]
     _points(axes, cloud)
     front = sorted((point.x, point.y) for point in cloud.front)
@@ -41,7 +41,7 @@ def draw(card: StudyCard, drawing: Drawing) -> None:
     across += [point.x for point in cloud.front]
     up += [point.y for point in cloud.front]
     logarithmic(axes, "x", axis_of(across), short(x.title, letters_in(drawing, 0.8)), x.dimension)
-    logarithmic(axes, "y", axis_of(up), short(y.title, letters_in(drawing, 0.6)), y.dimension)
+    logarithmic(axes, "y", axis_of(up), short(y.title, letters_in(drawing, 0.66)), y.dimension)
     axes.grid(True)
     legend_below(drawing, axes.get_legend_handles_labels()[0], short(cloud.coloured_by, 40))
 

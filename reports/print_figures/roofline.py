@@ -32,9 +32,11 @@ def draw(results: Sequence[Result], drawing: Drawing) -> None:
     limits = limits_of(panels)
     grid = grid_of(drawing, len(panels), 2.8, 0.6, share=True)
     across = len({round(float(axes.get_position().x0), 3) for axes in grid})
+    # Decades of a letter of a note, axes being about 0.7 of their share of the width.
+    letter = math.log10(limits.right / limits.left) / letters_in(drawing, 0.7 / across, NOTE_PT)
     for axes, panel in zip(grid, panels, strict=True):
-        _panel(axes, panel, limits)
-        axes.set(title=short(panel.label, letters_in(drawing, 0.75 / across)))
+        _panel(axes, panel, limits, letter)
+        axes.set(title=short(panel.label, letters_in(drawing, 0.58 / across)))
         axes.label_outer()
     families = sorted({dot.family for panel in panels for dot in panel.dots}, key=family_rank)
     keys = [Line2D([], [], marker="o", linestyle="", color=ink(role("family", name)), label=in_words("family", name))
@@ -50,13 +52,13 @@ def draw(results: Sequence[Result], drawing: Drawing) -> None:
     legend_below(drawing, keys)
 
 
-def _panel(axes: Axes, panel: Panel, limits: Limits) -> None:
+def _panel(axes: Axes, panel: Panel, limits: Limits, letter: float) -> None:
     logarithmic(axes, "x", Axis(math.log10(limits.left), math.log10(limits.right)), "arithmetic intensity [FLOP/B]")
     logarithmic(axes, "y", Axis(math.log10(limits.bottom), math.log10(limits.top)), "attained", "flops")
     axes.grid(True)
     roofs = roofs_of(panel)
     for slope in roofs.slopes:
-        _slope(axes, slope, limits, roofs.top)
+        _slope(axes, slope, limits, roofs.top, letter)
     gap, widest = _NOTE_HIGH * math.log(limits.top / limits.bottom), max(roof.value for roof in roofs.slopes)
     named: list[float] = []
     for value in roofs.drawn:
@@ -74,18 +76,22 @@ def _panel(axes: Axes, panel: Panel, limits: Limits) -> None:
         )  # fmt: skip
 
 
-def _slope(axes: Axes, roof: Roof, limits: Limits, top: float) -> None:
-    """A bandwidth: the memory's line with its name below, a cache's with its name above."""
+def _slope(axes: Axes, roof: Roof, limits: Limits, top: float, letter: float) -> None:
+    """A bandwidth: the memory's line with its name below, a cache's with its name above, inside the picture."""
     memory, end = roof.kind == "memory", top / roof.value
     start = max(limits.left, limits.bottom / roof.value)
     axes.plot([start, end], [start * roof.value, top], color=ink("ink" if memory else "muted"),
               linewidth=1.4 if memory else 0.9, linestyle="-" if memory else (0, (4, 3)))  # fmt: skip
     text = f"{short(roof.label, 14)}  {quantity(roof.value, 'bytes_per_s')}"
-    part = 0.6 if memory else 0.5
-    x = start ** (1.0 - part) * end**part
     if memory:
+        x = start**0.4 * end**0.6
         _note(axes, text, (x, x * roof.value), (4.0, -3.0), ha="left", va="top")
     else:
+        x = min(max(math.sqrt(start * end), limits.left * 10.0 ** (letter * (len(text) + 2))), end)
+        fits = x > limits.left * 10.0 ** (letter * len(text))
+        if not fits:
+            _note(axes, text, (limits.left, top), (2.0, 2.0), ha="left", va="bottom")
+            return
         _note(axes, text, (x, x * roof.value), (-4.0, 2.0), ha="right", va="bottom")
 
 

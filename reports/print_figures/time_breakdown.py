@@ -43,7 +43,7 @@ def draw(results: Sequence[Result], drawing: Drawing) -> None:
                       edgecolor="white")  # fmt: skip
             left += value
         axes.annotate(quantity(total, "s"), (101.0, row), va="center", color=ink("muted"), annotation_clip=False)
-    most = letters_in(drawing, 0.4)
+    most = letters_in(drawing, 0.42)
     axes.set_yticks(range(len(shown)), [short(label, most) for label, _ in shown])
     axes.set(xlim=(0.0, 100.0), xlabel="share of the time [%]", ylim=(len(shown) - 0.4, -0.6))
     axes.tick_params(axis="y", length=0)

@@ -28,15 +28,18 @@ def draw(results: Sequence[Result], drawing: Drawing) -> None:
     """A panel per result with a timeline, each over its own time."""
     from matplotlib.patches import Patch
 
-    shown = [(_title(label, result), _lanes(result)) for label, result in zip(labels_of(results), results, strict=True)]
+    room = letters_in(drawing, 0.48)
+    shown = [
+        (_title(label, result, room), _lanes(result)) for label, result in zip(labels_of(results), results, strict=True)
+    ]
     shown = [(label, lanes) for label, lanes in shown if lanes]
     heights = [0.6 + 0.22 * len(lanes) for _, lanes in shown]
     set_height(drawing, 0.6 + sum(heights))
     grid = drawing.subplots(len(shown), 1, squeeze=False, height_ratios=heights)
     families: set[str] = set()
-    most = letters_in(drawing, 0.38)
+    most = letters_in(drawing, 0.42)
     for axes, (label, lanes) in zip(grid[:, 0], shown, strict=True):
-        families |= _panel(axes, short(label, letters_in(drawing, 0.6)), lanes, most)
+        families |= _panel(axes, label, lanes, most)
     keys = [Patch(color=ink(role("family", name)), label=in_words("family", name))
             for name in sorted(families, key=family_rank)]  # fmt: skip
     legend_below(drawing, keys)
@@ -50,10 +53,11 @@ def _lanes(result: Result) -> dict[tuple[str, str], list[Span]]:
     return dict(list(grouped.items())[:MOST_LANES])
 
 
-def _title(label: str, result: Result) -> str:
-    """The result, and how much of it the spans show where that is not all."""
+def _title(label: str, result: Result, room: int) -> str:
+    """The result, and how much of it the spans show where that is not all, in so many letters."""
     shown, whole = result.timeline.end_s, whole_s(result)
-    return f"{label}: {quantity(shown, 's')} of {quantity(whole, 's')}" if shown < 0.98 * whole else label
+    part = f": {quantity(shown, 's')} of {quantity(whole, 's')}" if shown < 0.98 * whole else ""
+    return f"{short(label, max(room - len(part), 8))}{part}"
 
 
 def _panel(axes: Axes, label: str, lanes: dict[tuple[str, str], list[Span]], most: int) -> set[str]:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from hardware_specs.errors import InputError, clipped, nearest
+from hardware_specs.errors import InputError, clipped
 from hardware_specs.files import is_file
 from reports.numbers import number
+from silicost.commands.flags import word_of
 from silicost.output import csv_text, print_json, print_table, write_out
 
 if TYPE_CHECKING:
@@ -33,15 +34,6 @@ class Written(StrEnum):
     MARKDOWN = "markdown"
 
 
-def written_of(text: str) -> Written:
-    """The form called ``text``."""
-    if text not in tuple(Written):
-        close = nearest(text, map(str, Written))
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise typer.BadParameter(f"{clipped(text)!r} is not allowed{hint} (allowed: {', '.join(Written)})")
-    return Written(text)
-
-
 def compare(
     runs: Annotated[
         list[str],
@@ -50,7 +42,8 @@ def compare(
     report: Annotated[str, typer.Option("--report", help="HTML page.", metavar="FILE.html")] = "",
     static: Annotated[bool, typer.Option("--static", help="The page without scripts.")] = False,
     format: Annotated[
-        Written, typer.Option("--format", help="table, json, csv or markdown", parser=written_of, metavar="FORMAT")
+        Written,
+        typer.Option("--format", help="table, json, csv or markdown", parser=word_of(Written), metavar="FORMAT"),
     ] = Written.TABLE,
 ) -> None:
     """Metrics of two or more beside the first: ratio, intervals, chance to be better, and what differs in them.

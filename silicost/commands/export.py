@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from hardware_specs.errors import InputError, UnknownName, clipped, nearest
+from hardware_specs.errors import InputError, UnknownName, clipped
 from hardware_specs.files import write_texts
+from silicost.commands.flags import word_of
 from silicost.output import write_out
 
 if TYPE_CHECKING:
@@ -39,22 +40,16 @@ POINTS: Final = "points"
 """The table of a study: a row for each point."""
 
 
-def as_of(text: str) -> As:
-    """The form called ``text``."""
-    if text not in tuple(As):
-        close = nearest(text, map(str, As))
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise typer.BadParameter(f"{clipped(text)!r} is not allowed{hint} (allowed: {', '.join(As)})")
-    return As(text)
-
-
 def export(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A saved run or study, as silicost report takes it.")],
-    form: Annotated[As, typer.Option("--as", help=f"{', '.join(As)}.", parser=as_of, metavar="FORM")],
+    form: Annotated[As, typer.Option("--as", help=f"{', '.join(As)}.", parser=word_of(As), metavar="FORM")],
     table: Annotated[
         str, typer.Option("--table", help="metrics, operators, phases, pools or spans of results; points of a study.")
     ] = "",
     figure: Annotated[str, typer.Option("--figure", help="One figure by name; default all that the run has.")] = "",
+    width: Annotated[
+        float, typer.Option("--width", help="Width of figures in inches; 3.3 suits a column of two.", metavar="IN")
+    ] = 0.0,
     columns: Annotated[str, typer.Option("--columns", help="Columns of a study's points, by commas.")] = "",
     sql: Annotated[str, typer.Option("--sql", help="Query over the table 'study' instead of all points.")] = "",
     out: Annotated[
@@ -64,7 +59,7 @@ def export(
     """Write a saved run for another program: Perfetto, a spreadsheet, pandas, a pull request, a paper."""
     from silicost.saved import STUDY, read_saved, run_folder
 
-    _check_flags(form, table=table, figure=figure, columns=columns, sql=sql)
+    _check_flags(form, table=table, figure=figure, columns=columns, sql=sql, width=f"{width:g}" if width else "")
     folder = run_folder(run)
     if form in TABLES and folder is not None and (folder / STUDY).is_file() and table in ("", POINTS):
         _points(folder, form, out, columns, sql)
@@ -75,7 +70,7 @@ def export(
         )
     saved = read_saved(run)
     if form in FIGURES:
-        _figures(saved, form, figure, out)
+        _figures(saved, form, figure, out, width)
         return
     data = _data(saved, form, table)
     if out and form is As.PARQUET:
@@ -94,7 +89,7 @@ def _check_flags(form: As, **given: str) -> None:
     Raises:
         InputError: naming both.
     """
-    used = {"table": TABLES, "figure": FIGURES, "columns": TABLES, "sql": TABLES}
+    used = {"table": TABLES, "figure": FIGURES, "columns": TABLES, "sql": TABLES, "width": FIGURES}
     for name, text in given.items():
         if text and form not in used[name]:
             raise InputError(f"--{name} {clipped(text)}: --as {form} has none; it goes with {', '.join(used[name])}")
@@ -177,15 +172,18 @@ def _trace(saved: Saved) -> str:
     )
 
 
-def _figures(saved: Saved, form: As, name: str, out: str) -> None:
-    """Figures for print: one to a file, all to a folder.
+def _figures(saved: Saved, form: As, name: str, out: str, width_in: float) -> None:
+    """Figures for print: one to a file, all to a folder; of the usual width where ``width_in`` is 0.
 
     Raises:
         UnknownName: the run has no figure of that name.
-        InputError: it has none.
+        InputError: it has none, or the width is none of print.
     """
-    from reports.print_figure import figures_for, printed
+    from reports.print_figure import WIDTH_IN, WIDTHS_IN, figures_for, printed
 
+    width_in = width_in or WIDTH_IN
+    if not WIDTHS_IN[0] <= width_in <= WIDTHS_IN[1]:
+        raise InputError(f"--width {width_in:g}: must be from {WIDTHS_IN[0]:g} to {WIDTHS_IN[1]:g} inches")
     kind: Kind = "svg" if form is As.SVG else "png" if form is As.PNG else "pdf"
     found = {each.name: each for each in figures_for(saved.page.form, saved.page.subject)}
     if not found:
@@ -195,10 +193,11 @@ def _figures(saved: Saved, form: As, name: str, out: str) -> None:
             raise UnknownName("figure", name, found, f"{saved.name} has {', '.join(found)}", "--figure")
         place = Path(out) if out else _beside(saved) / f"{name}.{form}"
         _check_ending(str(place), form)
-        _write({place: printed(found[name], saved.page.subject, kind)})
+        _write({place: printed(found[name], saved.page.subject, kind, width_in)})
         return
     folder = Path(out) if out else _beside(saved) / "figures"
-    _write({folder / f"{each}.{form}": printed(figure, saved.page.subject, kind) for each, figure in found.items()})
+    drawn = {each: printed(figure, saved.page.subject, kind, width_in) for each, figure in found.items()}
+    _write({folder / f"{each}.{form}": data for each, data in drawn.items()})
 
 
 def _beside(saved: Saved) -> Path:

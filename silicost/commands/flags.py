@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from hardware_specs.errors import InputError, clipped, nearest
 from silicost.output import Format
+
+Word = TypeVar("Word", bound=StrEnum)
 
 
 def whole(text: str) -> int:
@@ -18,13 +22,20 @@ def whole(text: str) -> int:
         raise typer.BadParameter(f"{clipped(text)!r} is no whole number; write digits only, for example 2048") from None
 
 
-def format_of(text: str) -> Format:
-    """The output format called ``text``."""
-    if text not in tuple(Format):
-        close = nearest(text, map(str, Format))
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise typer.BadParameter(f"{clipped(text)!r} is not allowed{hint} (allowed: {', '.join(Format)})")
-    return Format(text)
+def word_of(kind: type[Word]) -> Callable[[str], Word]:
+    """A parser of the words of ``kind``, which says the nearest one of another word."""
+
+    def parse(text: str) -> Word:
+        if text not in tuple(kind):
+            close = nearest(text, map(str, kind))
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise typer.BadParameter(f"{clipped(text)!r} is not allowed{hint} (allowed: {', '.join(kind)})")
+        return kind(text)
+
+    return parse
+
+
+format_of = word_of(Format)
 
 
 def number(name: str, help: str) -> Any:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 
 from reports.page_data import Page
-from reports.print_figure import PrintFigure, figures_for, ink, print_figures, printed
+from reports.palette import SERIES
+from reports.print_figure import DASHES, MARKERS, PrintFigure, figures_for, ink, print_figures, printed
 from reports.scorecard import Cloud, KindScores, Scorecard
 from reports.serving import Curve, Distribution, Ends, Mark, ServedCard
 from reports.study import Cloud as Points
@@ -58,6 +60,32 @@ def test_conformance(figure: PrintFigure, seven: list[Result]) -> None:
             assert data == printed(figure, page.subject, "svg")
             assert b"<text" in data
             assert b"/tmp/" not in data
+
+
+@pytest.mark.parametrize("figure", print_figures(), ids=lambda figure: figure.name)
+@pytest.mark.parametrize("width_in", [2.5, 3.3, 6.9])
+def test_a_figure_is_as_wide_as_asked_and_its_letters_can_be_read(
+    figure: PrintFigure, width_in: float, seven: list[Result]
+) -> None:
+    (page,) = (page for page in pages(seven) if page.form in figure.forms)
+    drawn = printed(figure, page.subject, "svg", width_in).decode()
+    assert f'width="{72.0 * width_in:g}pt"' in drawn
+    sizes = [float(size) for size in re.findall(r"(?:font: |font-size: )([\d.]+)px", drawn)]
+    assert min(sizes) >= 6.5
+    wide = int.from_bytes(printed(figure, page.subject, "png", width_in)[16:20], "big")
+    assert wide == pytest.approx(300 * width_in, abs=1)
+
+
+@pytest.mark.parametrize("figure", print_figures(), ids=lambda figure: figure.name)
+def test_fonts_stand_in_the_file(figure: PrintFigure, seven: list[Result]) -> None:
+    (page,) = (page for page in pages(seven) if page.form in figure.forms)
+    data = printed(figure, page.subject, "pdf", 3.3)
+    assert b"/FontFile2" in data
+    assert b"/Type3" not in data
+
+
+def test_series_are_told_apart_without_colours() -> None:
+    assert len(set(MARKERS)) == len(set(DASHES)) == len(SERIES)
 
 
 def test_bare_subjects_have_no_figure(one: Result) -> None:

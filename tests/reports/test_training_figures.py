@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from reports.figures import memory_over_step, pipeline
+from reports.lanes import busy_of
 from simulator.result import Result
 from simulator.timeline import Action, RankSteps, Timeline
 
@@ -28,7 +29,6 @@ def test_the_fullest_rank_is_always_drawn(one: Result) -> None:
 
 def test_waiting_is_what_is_not_busy(one: Result) -> None:
     ranks = rank(0, 7e9), rank(1, 7e9)
-    assert pipeline.busy_of(ranks[0].actions) == 3.0
     drawn = pipeline.draw([with_ranks(one, *ranks)])
     assert "25 % of the time of 2 ranks is waiting" in drawn
     assert "backward of micro-batch 0 on stage 1: 2.00 s to 4.00 s" in drawn
@@ -36,7 +36,7 @@ def test_waiting_is_what_is_not_busy(one: Result) -> None:
 
 def test_actions_that_run_together_count_once() -> None:
     actions = (Action("F", 0, 0, 0.0, 2.0), Action("W", 0, 0, 0.0, 2.0), Action("B", 0, 0, 1.0, 3.0))
-    assert pipeline.busy_of(actions) == 3.0
+    assert busy_of((each.start_s, each.end_s) for each in actions) == 3.0
 
 
 def test_one_rank_has_no_pipeline(one: Result) -> None:
