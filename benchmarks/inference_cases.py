@@ -26,6 +26,7 @@ from simulator.calibration.write import calibrations_text
 from simulator.devices.priors import idle_w, is_sram_resident, tdp_w
 from simulator.devices.registry import law_of
 from simulator.scenario import Scenario
+from simulator.validation import logged_power
 from simulator.validation.assumptions import complete
 from simulator.validation.cells import Row, Unpredictable, measured_value, number, reason_of
 from simulator.validation.inference import DECODE_METRICS, PROMPT_METRICS, energy_per_token, published_of
@@ -55,14 +56,6 @@ SHORTEST_POWER_S: Final = 2.0
 MOST_AT_REST: Final = 0.2
 """Share of the rated power up to which a mean power is of a device at rest, whatever the run: an A100 of 400 W with a
 model loaded rests at 70 W."""
-LOGGED: Final = "(as logged)"
-"""How scopes of power end whose logger runs from the start of llama-bench: it sees weights that are loaded, ..."""
-LOGGED_RUNS: Final = {"prefill_tokens_per_s": 6.0, "decode_tokens_per_s": 5.0}
-"""... and so many runs; a prompt is run once more before. Source: llm-bench/llama-cpp-bencher.py of
-lhl/strix-halo-testing, class SensorWatcher, with llama-bench's default of five."""
-LOADED_BYTES_PER_S: Final = 2.6e9
-"""How fast weights are loaded, by the same source's own clock: GLM-4.5-Air of 73 GB takes 28 s (19 to 45), the seconds
-of a process less those of its runs (results.jsonl)."""
 MOST_LOADING: Final = 0.3
 """Share of a log that may be loading, whose rate is known to a factor of two at best."""
 _BYTES: Final = re.compile(r"\bbytes=(\d+)")
@@ -197,10 +190,11 @@ def at_rest(row: Row) -> bool:
 def loading_share(row: Row) -> float:
     """Share of the log of a row's power in which weights are loaded; 0 where the log is of the run alone."""
     size = _BYTES.search(row.get("note", ""))
-    if not size or not row.get("energy_scope", "").endswith(LOGGED):
+    if not size or not logged_power.is_logged_whole(row):
         return 0.0
-    loading_s = float(size[1]) / LOADED_BYTES_PER_S
-    return loading_s / (loading_s + LOGGED_RUNS.get(row.get("metric", ""), 1.0) * seconds_of(row))
+    prompts = row.get("metric", "") in PROMPT_METRICS
+    runs = logged_power.PROMPT_RUNS if prompts else logged_power.GENERATION_RUNS
+    return logged_power.loading_share(float(size[1]), seconds_of(row), runs)
 
 
 def case_of(row: Row, source: str, table_name: str) -> Case:
@@ -271,7 +265,8 @@ def guess_of(case: Case, predictor: Predictor) -> Guess:
         point = predictor.settled(point_of(cells, case.device, case.runtime))
         if case.metric == POWER:
             loading = float(case.row[LOADING])
-            return Guess((1.0 - loading) * mean_power_w(predictor, point) + loading * idle_w(spec) * point.plan.devices)
+            rest_w = idle_w(spec) * point.plan.devices
+            return Guess(logged_power.logged_w(mean_power_w(predictor, point), rest_w, loading))
         result = predictor.result(point)
         value = energy_per_token(result, cells) if case.metric == ENERGY else result.metrics[case.metric]
         if value is None:

@@ -6,6 +6,7 @@ the row names, never what would make its prediction right:
 
 - lengths: means of the set of prompts that the row names, see ``requests``; else usual ones by metric
 - batch: of a rate or throughput what fits and the scheduler allows, of a latency one sequence
+- loading: where watts of a whole process stand behind joules, the rate at which its weights were loaded
 - format of weights: that of the checkpoint, or the engine's usual one
 - layout, where entrants of a benchmark tune it: replicas as small as leave a third of their memory to the cache
 """
@@ -22,6 +23,7 @@ from simulator.formats import precision_of
 from simulator.memory import weight_bytes
 from simulator.scenario import Formats
 from simulator.uncertainty.intervals import Z80
+from simulator.validation import logged_power
 from simulator.validation.cells import Row, number, whole
 from simulator.validation.inference_point import DECODE_METRICS, PROMPT_METRICS
 from simulator.validation.one_pool import Models, experts_of, model_of
@@ -108,7 +110,7 @@ def complete(
     if spec.device_class == "cpu":
         cells["threads"] = row.get("threads") or threads_in(text_of(row))
     found: tuple[Assumption, ...] = ()
-    for step in (_attention, _weights, _cache, _lengths, _batch, _layout, _experts):
+    for step in (_attention, _weights, _cache, _lengths, _batch, _layout, _experts, _loading):
         new = step(cells, spec, runtime, model)
         found += tuple(new)
         for each in new:
@@ -236,6 +238,17 @@ def _length(column: str, tokens: int, named: Requests, row: Row) -> Assumption:
     others = tuple({column: f"{max(tokens * factor, 1.0):.0f}"} for factor in (1.0 / named.spread, named.spread))
     words = f"{column} {tokens} ({named.name})"
     return Assumption(column, words, {column: str(tokens)}, others)
+
+
+def _loading(row: Row, spec: DeviceSpec, runtime: Runtime, model: Architecture) -> list[Assumption]:
+    """How fast weights were loaded while the watts behind a row's joules were logged."""
+    if row.get("metric") != ENERGY_METRIC or not logged_power.is_logged_whole(row):
+        return []
+    rate, *others = (
+        {logged_power.RATE: f"{each:g}"} for each in (logged_power.LOADED_BYTES_PER_S, *logged_power.LOADING_RATES)
+    )
+    words = f"weights loaded at {logged_power.LOADED_BYTES_PER_S / 1e9:g} GB/s within what was logged"
+    return [Assumption("energy_scope", words, rate, tuple(others))]
 
 
 def _batch(row: Row, spec: DeviceSpec, runtime: Runtime, model: Architecture) -> list[Assumption]:

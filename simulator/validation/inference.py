@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from hardware_specs.errors import InputError, UnknownName
+from simulator.devices.priors import idle_w
 from simulator.result import Result
+from simulator.validation import logged_power
 from simulator.validation.assumptions import Assumption, added_sd, complete
-from simulator.validation.cells import Row, Unpredictable, measured_value, reason_of
+from simulator.validation.cells import Row, Unpredictable, measured_value, number, reason_of
 from simulator.validation.inference_point import DECODE_METRICS as DECODE_METRICS
 from simulator.validation.inference_point import METRICS as METRICS
 from simulator.validation.inference_point import PROMPT_METRICS as PROMPT_METRICS
@@ -165,8 +167,20 @@ def regime_of(result: Result, metric: str) -> str:
 
 
 def energy_per_token(result: Result, row: Row) -> float | None:
-    """Joules per token inside the boundary that was measured: the wall is the node, all else the devices."""
-    value = result.metrics["j_per_output_token"]
-    if value is None or not row.get("energy_scope", "").startswith("wall"):
+    """Joules per token inside the boundary that was measured: the wall is the node, all else the devices.
+
+    Where they are the watts of a whole process over a rate, weights are loaded in these too (``logged_power``).
+    """
+    value, run_s = result.metrics["j_per_output_token"], result.metrics["e2e_s"]
+    if value is None or not run_s:
+        return value
+    if logged_power.is_logged_whole(row):
+        run_w = result.energy.device / run_s
+        rest_w = sum(idle_w(device_of(pool.device)) * pool.count for pool in result.pools)
+        size = sum(pool.memory.weights * pool.count for pool in result.pools)
+        rate = number(row, logged_power.RATE) or logged_power.LOADED_BYTES_PER_S
+        share = logged_power.loading_share(size, run_s, logged_power.GENERATION_RUNS, rate)
+        return value * logged_power.logged_w(run_w, rest_w, share) / run_w
+    if not row.get("energy_scope", "").startswith("wall"):
         return value
     return value * result.energy.node / result.energy.device

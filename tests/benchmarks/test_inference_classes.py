@@ -93,13 +93,15 @@ def test_powers_of_devices_at_rest_are_left_out(tmp_path: Path) -> None:
 
 
 def test_logs_from_the_start_of_a_process_hold_loading(tmp_path: Path) -> None:
-    """13 GB load in 5 s; runs of 4.0 s count once, as the metric is not one of llama-bench's."""
+    """13 GB load in 5 s; five runs of 4.0 s follow, and of prompts one before."""
     logged = {"power_w": "400", "energy_scope": "gpu_only (as logged)"}
-    assert inference_cases.loading_share(ROW | logged | {"note": "bytes=13000000000"}) == pytest.approx(5.0 / 9.0)
+    assert inference_cases.loading_share(ROW | logged | {"note": "bytes=13000000000"}) == pytest.approx(5.0 / 25.0)
     decoding = logged | {"metric": "decode_tokens_per_s", "measured": "128", "note": "bytes=13000000000"}
     assert inference_cases.loading_share(ROW | decoding) == pytest.approx(5.0 / (5.0 + 5.0 * 4.0))
     assert inference_cases.loading_share(ROW | decoding | {"energy_scope": "gpu_only"}) == 0.0
-    assert not [case for case in cases(tmp_path, logged | {"note": "bytes=13000000000"}) if case.is_energy]
+    prompts = logged | {"metric": "prefill_tokens_per_s", "measured": "512", "note": "bytes=13000000000"}
+    assert inference_cases.loading_share(ROW | prompts) == pytest.approx(5.0 / (5.0 + 6.0 * 4.0))
+    assert not [case for case in cases(tmp_path, logged | {"note": "bytes=31000000000"}) if case.is_energy]
     whole, alone = (
         inference_cases.guess_of(case, Predictor({})).predicted
         for case in cases(tmp_path, decoding, decoding | {"energy_scope": "gpu_only", "power_w": "401"})
