@@ -526,7 +526,7 @@ def test_long_axes_and_continuous_ones_become_ranges_of_equal_numbers() -> None:
 
 def test_values_in_words_and_for_scenarios() -> None:
     assert [words_of(v, u) for v, u in ((4.0, ""), (2.5, "x"), (3.14159, "TB/s"), (True, ""), ("a", ""))] == [
-        "4", "2.500x", "3.142 TB/s", "true", "a",
+        "4", "2.5x", "3.142 TB/s", "true", "a",
     ]  # fmt: skip
     assert value_of(np.float64(2.5), "x") == "2.5x"
     assert value_of(np.int64(3)) == 3
