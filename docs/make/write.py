@@ -26,7 +26,11 @@ DOCS = Path(__file__).resolve().parents[1]
 
 def metrics_table() -> str:
     """The table of results.md."""
-    rows = [f"| `{each.name}` | {each.dimension} | {each.better} | {each.definition} |" for each in METRICS]
+    units = {"j": "J", "usd": "USD"}
+    rows = [
+        f"| `{each.name}` | {units.get(each.dimension, each.dimension)} | {each.better} | {each.definition} |"
+        for each in METRICS
+    ]
     return "\n".join(["| metric | unit | better | definition |", "|---|---|---|---|", *rows, ""])
 
 
