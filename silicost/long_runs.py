@@ -75,8 +75,8 @@ class LongRun:
             raise DoesNotFit(_endless(found))
         lost = {f"lost_{name}": value for name, value in vars(found.lost).items()}
         return "run", {
-            "steps": found.steps, "usd": _usd(result, found.wall_s), "wall_s": found.wall_s,
-            "wall_p10_s": found.wall_p10_s, "wall_p90_s": found.wall_p90_s, "goodput": found.goodput,
+            "steps": found.steps, "wall_s": found.wall_s, "wall_p10_s": found.wall_p10_s,
+            "wall_p90_s": found.wall_p90_s, "usd": _usd(result, found.wall_s), "goodput": found.goodput,
             "slowed_step_s": found.slowed_step_s,
             "interruptions": found.interruptions, "job_mtbf_s": found.job_mtbf_s,
             "checkpoint_bytes": written, "checkpoint_interval_s": found.interval_s,

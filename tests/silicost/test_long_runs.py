@@ -160,3 +160,6 @@ def test_files_hold_the_run_too(silicost: Run, tmp_path: Path) -> None:
     assert written["run"]["goodput"] < 1.0
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert f"Run: steps 1,000; wall_s {number(written['run']['wall_s'])};" in page
+    usd = written["usd_per_step"] / written["step_time_s"] * written["run"]["wall_s"]
+    assert written["run"]["usd"] == pytest.approx(usd)
+    assert "Cost of a run of 1,000 steps, USD" in page and f"in all, {number(usd)} USD" in page
