@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import math
@@ -15,6 +14,7 @@ from typing import Any
 
 from hardware_specs.errors import InputError
 from hardware_specs.files import write_text as write_text
+from hardware_specs.spreadsheets import csv_of
 
 _WIDTH = 200
 """Columns of a table that goes to a file or pipe."""
@@ -57,14 +57,8 @@ def json_text(value: Any) -> str:
 
 
 def csv_text(rows: Sequence[dict[str, Any]]) -> str:
-    """Records as CSV with a header; nothing for no records."""
-    if not rows:
-        return ""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({k: "" if v is None else v for k, v in row.items()} for row in rows)
-    return text.getvalue()
+    """Records as CSV with a header; nothing for no records. No text of them is a formula of a spreadsheet."""
+    return csv_of(rows)
 
 
 def print_table(rows: Sequence[dict[str, Any]], title: str = "", header: bool = True) -> None:

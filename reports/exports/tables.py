@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
+from hardware_specs import spreadsheets
 from reports.comparing import Entry, entry_of_result
+from reports.numbers import symbol
 from reports.text import labels_of, plain
-from simulator.result import OperatorCost, PoolUse, Result
+from simulator.result import PoolUse, Result
 
 Rows = list[dict[str, Any]]
 
@@ -21,7 +21,7 @@ def metric_rows(entries: Iterable[Entry]) -> Rows:
     """A row for each number of each entry: SI unit, the ends of its 80% interval, why there is none."""
     return [
         {
-            "of": entry.name, "metric": name, "unit": value.dimension, "value": _known(value.value),
+            "of": entry.name, "metric": name, "unit": symbol(value.dimension), "value": _known(value.value),
             "p10": _known(value.low), "p90": _known(value.high), "reason": value.reason,
         }
         for entry in entries
@@ -43,7 +43,7 @@ def result_metrics(results: Sequence[Result]) -> Rows:
 def operator_rows(results: Sequence[Result]) -> Rows:
     """A row for each operator of each phase, all its repeats together."""
     return [
-        {"of": label, "phase": phase.name, **_fields(operator)}
+        {"of": label, "phase": phase.name, **_knowns(msgspec.structs.asdict(operator))}
         for label, result in zip(labels_of(results), results, strict=True)
         for phase in result.phases
         for operator in phase.operators
@@ -74,7 +74,7 @@ def pool_rows(results: Sequence[Result]) -> Rows:
 def span_rows(results: Sequence[Result]) -> Rows:
     """A row for each span of the timelines."""
     return [
-        {"of": label, **span._asdict()}
+        {"of": label, **_knowns(span._asdict())}
         for label, result in zip(labels_of(results), results, strict=True)
         for span in result.timeline.spans
     ]
@@ -88,37 +88,27 @@ TABLES: Final[Mapping[str, Callable[[Sequence[Result]], Rows]]] = {
 
 def csv_of(rows: Rows) -> str:
     """Rows as CSV; a text that a spreadsheet would take for a formula begins with an apostrophe."""
-    if not rows:
-        return ""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
-    return text.getvalue()
+    return spreadsheets.csv_of([{key: _plainly(value) for key, value in row.items()} for row in rows])
 
 
 def parquet_of(rows: Rows) -> bytes:
-    """Rows as Parquet."""
+    """Rows as Parquet. A column without any value is one of numbers, so that a file has the same types whatever is
+    known."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     sink = pa.BufferOutputStream()
-    plainly = [{key: plain(value) if isinstance(value, str) else value for key, value in row.items()} for row in rows]
-    pq.write_table(pa.Table.from_pylist(plainly), sink)
+    table = pa.Table.from_pylist([{key: _plainly(value) for key, value in row.items()} for row in rows])
+    fields = [field.with_type(pa.float64()) if pa.types.is_null(field.type) else field for field in table.schema]
+    pq.write_table(table.cast(pa.schema(fields)), sink)
     return bytes(sink.getvalue().to_pybytes())
 
 
-def _cell(value: Any) -> Any:
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        return value
-    text = plain(value)
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
+def _plainly(value: Any) -> Any:
+    return plain(value) if isinstance(value, str) else value
 
 
-def _fields(operator: OperatorCost) -> dict[str, Any]:
-    fields = msgspec.structs.asdict(operator)
+def _knowns(fields: dict[str, Any]) -> dict[str, Any]:
     return {name: _known(value) if isinstance(value, float) else value for name, value in fields.items()}
 
 
@@ -126,7 +116,7 @@ def _pool(pool: PoolUse) -> dict[str, Any]:
     whole = msgspec.structs.asdict(pool)
     memory = msgspec.structs.asdict(whole.pop("memory"))
     parts = {f"memory_{part}_bytes": _known(value) for part, value in memory.items()}
-    return {**whole, **parts, "fits": pool.fits}
+    return {**_knowns(whole), **parts, "fits": pool.fits}
 
 
 def _known(value: float) -> float | None:

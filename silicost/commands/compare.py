@@ -12,7 +12,7 @@ import typer
 
 from hardware_specs.errors import InputError, clipped
 from hardware_specs.files import is_file
-from reports.numbers import number
+from reports.numbers import number, symbol
 from silicost.commands.flags import word_of
 from silicost.output import csv_text, print_json, print_table, write_out
 
@@ -113,7 +113,7 @@ def json_of(shown: Comparison) -> dict[str, Any]:
     return {
         "schema": 1, "names": list(shown.names),
         "metrics": [
-            {"metric": row.name, "title": row.title, "unit": row.dimension, "better": row.better,
+            {"metric": row.name, "title": row.title, "unit": symbol(row.dimension), "better": row.better,
              "best": shown.names[row.best] if row.best >= 0 else None,
              "values": [_plain(name, cell) for name, cell in zip(shown.names, row.cells, strict=True)]}
             for row in shown.metrics
@@ -140,7 +140,7 @@ def lines_of(shown: Comparison) -> list[dict[str, Any]]:
         for name, cell in zip(shown.names, row.cells, strict=True):
             plain = {key: None if isinstance(value, float) and math.isnan(value) else value
                      for key, value in _plain(name, cell).items()}  # fmt: skip
-            rows.append({"kind": "metric", "what": row.name, "unit": row.dimension, **plain})
+            rows.append({"kind": "metric", "what": row.name, "unit": symbol(row.dimension), **plain})
     blank = dict.fromkeys(("p10", "p90", "ratio", "intervals_overlap", "chance_better", "reason"))
     for each in shown.differences:
         rows += [

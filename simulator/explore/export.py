@@ -16,6 +16,8 @@ from simulator.explore.durable import make_folder, replacing
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_FORMULA: Final = r"^([=+\-@\t\r])"
+"""``hardware_specs.spreadsheets.FORMULAS``, as Arrow matches it."""
 FORMATS: Final = (".csv", ".jsonl", ".parquet", ".arrow")
 
 
@@ -100,8 +102,15 @@ def _plain(table: pa.Table) -> pa.Table:
 
 
 def _csv(table: pa.Table, header: bool) -> str:
+    """Rows as CSV; a text that a spreadsheet would take for a formula begins with an apostrophe."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.csv as csv
 
+    for place, field in enumerate(table.schema):
+        if pa.types.is_string(field.type):
+            safe = pc.replace_substring_regex(table.column(place), pattern=_FORMULA, replacement=r"'\1")
+            table = table.set_column(place, field, safe)
     sink = io.BytesIO()
     csv.write_csv(table, sink, csv.WriteOptions(include_header=header))
     return sink.getvalue().decode()

@@ -53,3 +53,19 @@ def test_no_cell_is_a_formula(one: Result, hostile: str) -> None:
 
 def test_nothing_is_nothing() -> None:
     assert csv_of([]) == ""
+
+
+def test_types_do_not_depend_on_what_is_known(one: Result) -> None:
+    bare = msgspec.structs.replace(one, intervals={}, metrics=dict.fromkeys(one.metrics))
+    for name, rows_of in TABLES.items():
+        full, empty = (pq.read_schema(io.BytesIO(parquet_of(rows_of([each])))) for each in (one, bare))
+        assert full.types == empty.types, name
+        assert "null" not in map(str, full.types)
+
+
+def test_units_are_written_as_people_do(one: Result) -> None:
+    units = {row["metric"]: row["unit"] for row in TABLES["metrics"]([one])}
+    assert units["j_per_output_token"] == "J"
+    assert units["usd_per_million_output_tokens"] == "USD"
+    assert units["memory_bytes"] == "B"
+    assert units["tpot_s"] == "s"
