@@ -7,7 +7,7 @@ from typing import Final
 
 from reports.headline import best_of, headlines_of
 from reports.numbers import Cell, cell_of, metric_of, quantity
-from reports.text import labels_of, short
+from reports.text import labels_of, lowered, short
 from simulator.result import Result
 
 CONTESTS: Final = (
@@ -37,7 +37,7 @@ def answer_of(results: Sequence[Result]) -> str:
 def _of_one(result: Result) -> str:
     shown = [cell_of(result, name) for name in headlines_of(result)]
     known = [_figure(cell) for cell in shown if cell.value is not None][:_MOST]
-    numbers = ", ".join([*known[:1], *map(_inside, known[1:])])
+    numbers = ", ".join([*known[:1], *map(lowered, known[1:])])
     need = f"{quantity(result.memory.total, 'bytes')} of {quantity(result.memory_capacity_bytes, 'bytes')}"
     fits = f"It fits in {need}" if result.fits else f"It does not fit: {need}"
     bound = ", ".join(f"{short(phase, 24)} is {short(what, 24)}-bound" for phase, what in result.bound.items())
@@ -46,11 +46,6 @@ def _of_one(result: Result) -> str:
 
 def _figure(cell: Cell) -> str:
     return f"{metric_of(cell.name).title} {cell.number} {cell.unit}".rstrip()
-
-
-def _inside(text: str) -> str:
-    """``text`` inside a sentence: words begin small, abbreviations stay."""
-    return text[:1].lower() + text[1:] if text[1:2].islower() else text
 
 
 def _winner(results: Sequence[Result], labels: Sequence[str], name: str, title: str) -> str:

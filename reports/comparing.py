@@ -23,7 +23,7 @@ from reports.recommendation import Recommendation
 from reports.scorecard import KINDS, Scorecard
 from reports.serving import Measured, ServedCard
 from reports.study import StudyCard, measure_of
-from reports.text import labels_of, short
+from reports.text import labels_of, lowered, short
 from simulator.result import Result
 
 Z_80: Final = NormalDist().inv_cdf(0.9)
@@ -34,6 +34,12 @@ MOST_INPUTS: Final = 40
 """Input numbers that differ and are listed; beyond, they are counted."""
 _BETTER_HIGH: Final = ("per_s", "goodput", "attainment", "hit_rate", "completed")
 _SCORED: Final = {"mape": "lower", "median_ape": "lower", "bias": "", "coverage_80": "", "coverage_95": "", "n": ""}
+
+
+_FIGURES: Final = {
+    "mape": "MAPE", "median_ape": "median APE", "coverage_80": "within the 80 % interval",
+    "coverage_95": "within the 95 % interval", "n": "rows",
+}  # fmt: skip
 
 
 class Value(NamedTuple):
@@ -179,10 +185,10 @@ def _of_study(name: str, card: StudyCard) -> Entry:
     for measure, best in zip(card.metrics, card.best, strict=True):
         known = (best.value, best.low, best.high) if best else (math.nan, math.nan, math.nan)
         why = "" if best else "no feasible point has a value"
-        title = f"Best {measure.title.lower()}"
+        title = f"Best {lowered(measure.title)}"
         values[measure.name] = Value(title, measure.dimension, measure.better, *known, why)
         if best:
-            facts |= {f"best {measure.title.lower()}: {key}": text for key, text in best.configuration}
+            facts |= {f"best {lowered(measure.title)}: {key}": text for key, text in best.configuration}
     return Entry(name, values, facts, card.laws_hash, card.silicost_version, kind="study")
 
 
@@ -191,7 +197,7 @@ def _of_scores(name: str, card: Scorecard) -> Entry:
     for kind in card.kinds:
         for figure, better in _SCORED.items():
             found = kind.scores[0].figures.get(figure)
-            title = f"{KINDS.get(kind.kind, kind.kind).capitalize()}: {figure.replace('_', ' ')}"
+            title = f"{KINDS.get(kind.kind, kind.kind).capitalize()}: {_FIGURES.get(figure, figure)}"
             dimension = "fraction" if "ape" in figure or "coverage" in figure else "count" if figure == "n" else ""
             value = math.nan if found is None else float(found)
             values[f"{kind.kind}.{figure}"] = Value(title, dimension, better, value)
@@ -255,7 +261,9 @@ def _cell(own: Value | None, first: Value | None, place: int, entry: Entry, base
 
 def written(value: float, dimension: str) -> str:
     """A value with its unit; what is counted is whole."""
-    return whole(value) if dimension == "count" and math.isfinite(value) else quantity(value, dimension)
+    if dimension not in ("count", "sequences") or not math.isfinite(value):
+        return quantity(value, dimension)
+    return whole(value) if dimension == "count" else f"{whole(value)} {dimension}"
 
 
 def chance_of(own: Value, first: Value) -> float:

@@ -50,6 +50,15 @@ def glued(text: str) -> str:
     return _TIGHT.sub("\u00a0", _UNIT.sub("\u00a0", text))
 
 
+def lowered(text: str) -> str:
+    """``text`` inside a sentence: words begin small, abbreviations stay.
+
+    >>> lowered("Time to first token"), lowered("MBU of the decode")
+    ('time to first token', 'MBU of the decode')
+    """
+    return text[:1].lower() + text[1:] if text[1:2].islower() else text
+
+
 def heading(text: str) -> str:
     """``text`` as a title: it begins with a capital, unless with a name of hardware or a model, and counts with ×.
 

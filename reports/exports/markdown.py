@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from reports.compared import Compared, Comparison, MetricRow
-from reports.comparing import Entry, Value, entries_of, written
+from reports.comparing import Value, entries_of, written
 from reports.comparison_figures import chance_text
 from reports.headline import headlines_of
 from reports.numbers import number, quantity
@@ -17,8 +17,6 @@ from reports.page_data import Page
 from reports.text import short
 from simulator.result import Result
 
-MOST_ROWS: Final = 14
-"""Metrics of a summary of what is no result."""
 MOST_ASSUMED: Final = 5
 """Assumptions that are named."""
 _SPECIAL: Final = re.compile(r"([\\`*_{}\[\]<>|#~&!])")
@@ -33,46 +31,54 @@ def plain(text: str, most: int = 120) -> str:
     return _SPECIAL.sub(r"\\\1", short(text, most))
 
 
-def summary_text(name: str, page: Page) -> str:
-    """Headline numbers with intervals, what they rest on, warnings.
-
-    Raises:
-        InputError: a calibration or a what-if, which have no metrics.
-    """
-    if isinstance(page.subject, tuple):
-        return "\n".join(_result(result) for result in page.subject)
-    (entry,) = entries_of([(name, page)])
-    title = getattr(page.subject, "title", "") or name
-    answer = getattr(page.subject, "answer", "")
-    lead = f"{plain(answer, 400)}\n\n" if answer else ""
-    rows = [_value_row(value) for value in list(entry.values.values())[:MOST_ROWS]]
-    return f"### {plain(title)}\n\n{lead}{_HEAD}{''.join(rows)}\n{_origin(entry)}\n"
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = (), most: int = 120) -> str:
+    """A table; columns whose place is in ``right`` are of numbers. Cells are plain text of at most ``most`` letters,
+    but for a whole **strong** word."""
+    rule = "|".join("---:" if place in right else "---" for place in range(len(heads)))
+    lines = [f"| {' | '.join(map(plain, heads))} |", f"|{rule}|"]
+    lines += [f"| {' | '.join(_strong(cell, most) for cell in row)} |" for row in rows]
+    return "".join(f"{line}\n" for line in lines)
 
 
-_HEAD: Final = "| Metric | Median | 80 % interval |\n|---|---:|---:|\n"
+def _strong(cell: str, most: int) -> str:
+    if cell.startswith("**no**"):
+        return f"**no**{plain(cell.removeprefix('**no**'), most)}"
+    return plain(cell, most)
+
+
+def warned(notes: Iterable[str]) -> list[str]:
+    """Each note once, as a quotation."""
+    return [f"> {plain(note, 400)}\n" for note in dict.fromkeys(notes)]
+
+
+def result_text(results: Sequence[Result]) -> str:
+    """Headline numbers of each result with intervals, what they rest on, warnings."""
+    return "\n".join(map(_result, results))
 
 
 def _result(result: Result) -> str:
     entry = next(iter(entries_of([(result.title, Page("results", (result,)))])))
-    rows = [_value_row(entry.values[name]) for name in headlines_of(result)]
+    rows = [value_row(entry.values[name]) for name in headlines_of(result)]
     size, there = (quantity(each, "bytes") for each in (result.memory.total, result.memory_capacity_bytes))
     fits = "fits" if result.fits else "**does not fit**"
     bounds = "".join(f", {plain(phase)} {plain(bound)}-bound" for phase, bound in result.bound.items())
     asked = ", ".join(f"{key.replace('_', ' ')} {text}" for key, text in result.asked.items() if text)
     parts = [
-        f"### {plain(result.title)}\n", f"{_HEAD}{''.join(rows)}", f"Memory: {size} of {there}, {fits}{bounds}.\n",
-        f"Asked: {plain(asked, 600)}.\n", _rests_on(result),
-        *(f"> **Warning:** {plain(warning, 400)}\n" for warning in dict.fromkeys(result.warnings)), _origin(entry),
+        f"### {plain(result.title)}\n", table(("Metric", "Median", "80 % interval"), rows, (1, 2)),
+        f"Memory: {size} of {there}, {fits}{bounds}.\n", f"Asked: {plain(asked, 600)}.\n", _rests_on(result),
+        *(f"> **Warning:** {plain(warning, 400)}\n" for warning in dict.fromkeys(result.warnings)),
+        origin_of(entry.silicost_version, entry.laws_hash, entry.same_as),
     ]  # fmt: skip
-    return "\n".join(parts) + "\n"
+    return "\n".join(parts)
 
 
-def _value_row(value: Value) -> str:
+def value_row(value: Value) -> list[str]:
+    """A number of a table: its title, itself, the ends of its interval."""
     if math.isnan(value.value):
-        return f"| {plain(value.title)} | none: {plain(value.reason)} | |\n"
+        return [value.title, f"none: {value.reason}", ""]
     known = math.isfinite(value.low) and math.isfinite(value.high)
     ends = (written(end, value.dimension) for end in (value.low, value.high))
-    return f"| {plain(value.title)} | {written(value.value, value.dimension)} | {' – '.join(ends) if known else ''} |\n"
+    return [value.title, written(value.value, value.dimension), " – ".join(ends) if known else ""]
 
 
 def _rests_on(result: Result) -> str:
@@ -85,9 +91,11 @@ def _rests_on(result: Result) -> str:
     return f"Rests on {len(result.provenance)} inputs: {counts or 'none'}.{named}{more}{'.' if assumed else ''}\n"
 
 
-def _origin(entry: Entry) -> str:
-    same = f"scenario `{entry.same_as[:16]}`, " if entry.same_as else ""
-    return f"<sub>silicost {plain(entry.silicost_version)}, {same}laws `{plain(entry.laws_hash[:16])}`</sub>\n"
+def origin_of(version: str, laws_hash: str, scenario_hash: str = "") -> str:
+    """Which version of the laws said it, and of which scenario."""
+    same = f"scenario `{plain(scenario_hash[:16])}`, " if scenario_hash else ""
+    laws = ", ".join(f"`{plain(each[:16])}`" for each in laws_hash.split())
+    return f"<sub>silicost {plain(version)}, {same}laws {laws}</sub>\n"
 
 
 def comparison_text(shown: Comparison) -> str:

@@ -118,7 +118,8 @@ def _points(folder: Path, form: As, out: str, columns: str, sql: str) -> None:
 
 def _data(saved: Saved, form: As, table: str) -> str | bytes:
     """A trace, a table or a summary."""
-    from reports.exports.markdown import comparison_text, summary_text
+    from reports.exports.markdown import comparison_text, result_text
+    from reports.exports.summaries import summary_of
     from reports.exports.tables import csv_of, parquet_of
 
     subject = saved.page.subject
@@ -127,7 +128,9 @@ def _data(saved: Saved, form: As, table: str) -> str | bytes:
     if form is As.MARKDOWN:
         from reports.compared import Comparison
 
-        return comparison_text(subject) if isinstance(subject, Comparison) else summary_text(saved.name, saved.page)
+        if isinstance(subject, Comparison):
+            return comparison_text(subject)
+        return result_text(subject) if isinstance(subject, tuple) else summary_of(saved.name, saved.page)
     rows = _rows(saved.name, saved.page, table or "metrics")
     return csv_of(rows) if form is As.CSV else parquet_of(rows)
 

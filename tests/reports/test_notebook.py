@@ -14,9 +14,11 @@ from reports.numbers import quantity
 from reports.scorecard import KindScores, Score, Scorecard
 from reports.serving import Measured, ServedCard, ValueCard
 from reports.study import Best, Measure, StudyCard
+from silicost.notebooks import register
 from simulator.display import html_of, show_with
 from simulator.result import Result
 
+register()
 Parse = Callable[[str], Any]
 VALUE = ValueCard("L", Measured("tpot_s.p99", "TPOT", "s", 0.1, 0.09, 0.2), ())
 SERVED = ServedCard("Served", "", "It holds.", "", cards=(VALUE,))
