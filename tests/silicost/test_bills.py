@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ SHIPPED = (
     "train-h100-mi300x",
 )
 PIPELINED = {"count": 16, "tp": 4, "pp": 4, "dp": 1, "micro_batch": 1}
-SHARDED = {"count": 8, "tp": 1, "dp": 8, "micro_batch": 1, "zero": 3}
+SHARDED: dict[str, Any] = {"count": 8, "tp": 1, "dp": 8, "micro_batch": 1, "zero": 3}
 
 
 @cache
