@@ -39,13 +39,20 @@ def summary_of(name: str, page: Page) -> str:
         entry = entries_of([(name, page)])[0]
         laws, version = entry.laws_hash, entry.silicost_version
         rows = [value_row(value) for value in list(entry.values.values())[:MOST_ROWS]]
-        parts = [_study(subject)] if isinstance(subject, StudyCard) else [table(_METRIC, rows, (1, 2))]
+        parts = [_study(subject)] if isinstance(subject, StudyCard) else [_numbers(rows)]
         if isinstance(subject, ServedCard) and subject.objectives:
             parts.insert(0, _objectives(subject.objectives))
         parts += warned(getattr(subject, "notes", ()))
     answer = getattr(subject, "answer", "")
     lead = [f"{plain(answer, 400)}\n"] if answer else []
     return "\n".join([f"### {plain(title)}\n", *lead, *parts, origin_of(version, laws)])
+
+
+def _numbers(rows: Sequence[Sequence[str]]) -> str:
+    """Numbers, with a column of intervals where one has any."""
+    if any(row[2] for row in rows):
+        return table(_METRIC, rows, (1, 2))
+    return table(("Metric", "Value"), [row[:2] for row in rows], (1,))
 
 
 def _study(card: StudyCard) -> str:
@@ -65,6 +72,7 @@ def _objectives(objectives: Sequence[Objective]) -> str:
     rows = []
     for each in objectives:
         of = f"{each.title} of {each.whose}" if each.whose else each.title
+        of += f" for {100.0 * each.share:g} % of the requests" if each.share < 1.0 else ""
         kept = f"{100.0 * each.kept:.3g} % within" if math.isfinite(each.kept) else ""
         met = "yes" if each.met else "**no**"
         rows.append([of, quantity(each.bound_s, "s"), quantity(each.value_s, "s"), f"{met}, {kept}" if kept else met])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from hardware_specs.errors import InputError, UnknownName, clipped
-from hardware_specs.files import write_texts
+from hardware_specs.files import is_file, write_texts
 from silicost.commands.flags import word_of
 from silicost.output import write_out
 
@@ -64,17 +64,17 @@ def export(
     if form in TABLES and folder is not None and (folder / STUDY).is_file() and table in ("", POINTS):
         _points(folder, form, out, columns, sql)
         return
-    if form in (As.JSONL, As.ARROW) or columns or sql or table == POINTS:
-        raise InputError(
-            f"{clipped(run)}: is no study; --as jsonl, --as arrow, --columns, --sql and points are of those"
-        )
     saved = read_saved(run)
+    if form in (As.JSONL, As.ARROW) or columns or sql or table == POINTS:
+        page_alone = saved.page.form == "study"
+        what = "is the page of a study without its rows; name the folder they are in" if page_alone else "is no study"
+        raise InputError(f"{clipped(run)}: {what}; --as jsonl, --as arrow, --columns, --sql and points are of those")
+    if out and form not in FIGURES:
+        _check_other_ending(out, form)
     if form in FIGURES:
         _figures(saved, form, figure, out, width)
         return
     data = _data(saved, form, table)
-    if out and form is As.PARQUET:
-        _check_ending(out, form)
     if out:
         _write({Path(out): data})
     elif isinstance(data, str):
@@ -103,6 +103,19 @@ def _check_ending(out: str, form: As) -> None:
     """
     if Path(out).suffix != f".{form}":
         raise InputError(f"--out {clipped(out)}: must end in .{form} for --as {form}")
+
+
+def _check_other_ending(out: str, form: As) -> None:
+    """Refuse a file whose name ends as that of another form, of Parquet any but its own.
+
+    Raises:
+        InputError: naming both.
+    """
+    ending = Path(out).suffix.removeprefix(".")
+    if form is As.PARQUET:
+        _check_ending(out, form)
+    elif ending in tuple(As) and ending != form:
+        raise InputError(f"--out {clipped(out)}: ends in .{ending}, which --as {form} does not write")
 
 
 def _points(folder: Path, form: As, out: str, columns: str, sql: str) -> None:
@@ -199,6 +212,8 @@ def _figures(saved: Saved, form: As, name: str, out: str, width_in: float) -> No
         _write({place: printed(found[name], saved.page.subject, kind, width_in)})
         return
     folder = Path(out) if out else _beside(saved) / "figures"
+    if is_file(folder):
+        raise InputError(f"--out {clipped(out)}: is a file; all figures go to a folder, one (--figure) to a file")
     drawn = {each: printed(figure, saved.page.subject, kind, width_in) for each, figure in found.items()}
     _write({folder / f"{each}.{form}": data for each, data in drawn.items()})
 

@@ -25,7 +25,7 @@ OPTIONS = tuple(
 def subjects(word: str = "plain") -> list[tuple[Form, Any]]:
     served = ServedCard(
         word, "", f"It does not hold {word}.", word, notes=(word, word),
-        objectives=(Objective("", "TTFT p99", 0.99, 0.5, 0.75, 0.6, 0.9, 0.9),),
+        objectives=(Objective("", "TTFT", 0.99, 0.5, 0.75, 0.6, 0.9, 0.9),),
         cards=(ValueCard("a", Measured("requests", "Requests", "count", 12.0), ()),),
     )  # fmt: skip
     tornado = Tornado("tpot_s", "s", 1.0, (Bar(word, "1", "2", "why", 0.5, math.nan),))
@@ -70,7 +70,7 @@ def test_a_study_says_which_point_is_the_best() -> None:
 
 def test_objectives_that_are_not_met_are_seen() -> None:
     text = text_of("served")
-    assert "| TTFT p99 | 500 ms | 750 ms | **no**, 90 % within |" in text
+    assert "| TTFT for 99 % of the requests | 500 ms | 750 ms | **no**, 90 % within |" in text
     assert text.count("> plain") == 1
 
 

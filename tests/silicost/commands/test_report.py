@@ -113,6 +113,11 @@ def test_no_browser_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         ("export one --as svg --figure roofline --out a.png", "must end in .svg"),
         ("export one --as csv --figure roofline", "--as csv has none"),
         ("export one --as jsonl", "one: is no study"),
+        ("export page --as jsonl", "page: is the page of a study without its rows; name the folder they are in"),
+        ("export one --as trace --out a.csv", "--out a.csv: ends in .csv, which --as trace does not write"),
+        ("export one --as png --out text.txt", "--out text.txt: is a file; all figures go to a folder"),
+        ("export one --as png --width 1", "--width 1: must be from 2.5 to 20 inches"),
+        ("export one --as csv --width 3.3", "--width 3.3: --as csv has none; it goes with svg, png, pdf"),
         ("export swept --as trace", "is a study, which has no timeline"),
         ("export swept --as csv --columns tpt_s", "did you mean 'tpot_s'"),
     ],
@@ -123,6 +128,8 @@ def test_bad_input_is_said(command: str, message: str, runs: Path, refused: Call
     Path("other.json").write_text("{}")
     Path("lone.html").write_text("<html>")
     Path("text.txt").write_text("x")
+    Path("runs/page").mkdir()
+    shutil.copy("runs/swept/report.page.json", "runs/page/report.page.json")
     assert message in refused(command)
 
 
