@@ -141,7 +141,7 @@ def _json(place: Path) -> Any:
 
 
 def _study(folder: Path) -> Page:
-    """The page of a study, from its rows; of a search for capacity, which has none, an error says so."""
+    """The page of a study, from its rows; of another command (a search for capacity), the one that lies beside them."""
     from silicost.studies.page import card_of
     from silicost.studies.study import study_from_text
     from silicost.studies.summary import summarise
@@ -151,7 +151,10 @@ def _study(folder: Path) -> Page:
     try:
         asked = study_from_text(stored.manifest.definition.text)
     except (InputError, msgspec.DecodeError):
-        why = "is a study of another command, which has no page; its rows: silicost export"
+        beside = folder / PAGE_DATA
+        if is_file(beside):
+            return page_from(_json(beside), str(beside))
+        why = f"is a study of another command, whose --report did not put {PAGE_DATA} there; its rows: silicost export"
         raise InputError(f"{folder}: {why} {clipped(str(folder))} --as csv") from None
     found = summarise(stored, asked.metrics, asked.objectives)
     return Page("study", card_of(asked, stored, found))
