@@ -60,18 +60,22 @@ def bounds_of(fleet: Fleet) -> list[tuple[int, str, Bound]]:
 def quantile_of(seen: Seen, place: int, kind: str, share: float) -> float:
     """A quantile of a latency of the requests of a tenant [s]; infinite where too many have no answer, NaN where none
     has such a latency."""
-    rows = seen.rows
-    mine = np.ones(len(rows["completed"]), np.bool_)
-    if len(seen.fleet.slos) > 1 and "tenant" in rows:
-        mine = rows["tenant"] == place
-    values = rows[f"{kind}_s"][mine]
-    values = np.where(rows["completed"][mine], values, math.inf)
+    rows = rows_of_tenant(seen, place)
+    values = np.where(rows["completed"], rows[f"{kind}_s"], math.inf)
     values = np.sort(values[~np.isnan(values)])
     if not len(values):
         return math.nan
     at = share * (len(values) - 1)
     low, high = float(values[math.floor(at)]), float(values[math.ceil(at)])
     return high if not math.isfinite(high) else low + (at - math.floor(at)) * (high - low)
+
+
+def rows_of_tenant(seen: Seen, place: int) -> Rows:
+    """The requests of a tenant; all where there are no tenants."""
+    if len(seen.fleet.slos) < 2 or "tenant" not in seen.rows:
+        return seen.rows
+    mine = seen.rows["tenant"] == place
+    return {name: values[mine] for name, values in seen.rows.items()}
 
 
 def latencies_of(seen: Seen) -> tuple[float, ...]:
@@ -82,13 +86,16 @@ def latencies_of(seen: Seen) -> tuple[float, ...]:
 def broken_in_words(seen: Seen, goals: Sequence[Goal]) -> str:
     """What a run breaks: by how much, or where the whole keeps what a half of it does not."""
     said, latencies = [], latencies_of(seen)
-    for goal, (_, tenant, bound), value in zip(goals, bounds_of(seen.fleet), latencies, strict=True):
+    for goal, (place, tenant, bound), value in zip(goals, bounds_of(seen.fleet), latencies, strict=True):
         name = f"{tenant}: {search.name_of(bound)}" if tenant else search.name_of(bound)
         if name not in seen.broken:
             continue
         if value > goal.bound_s:
             known = quantity(value, "s") if math.isfinite(value) else "not known, too few are answered"
             said.append(f"{goal.name} is {known}, above {quantity(goal.bound_s, 's')}")
+        elif search.kept_share(rows_of_tenant(seen, place), bound) < bound.share:
+            within = f"{100.0 * bound.share:g}\u00a0% of the requests are within {quantity(goal.bound_s, 's')}"
+            said.append(f"{goal.name}: fewer than {within}")
         else:
             said.append(f"{goal.name} is above {quantity(goal.bound_s, 's')} in one half of the run")
     if search.OVERLOAD in seen.broken:

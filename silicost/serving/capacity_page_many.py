@@ -123,9 +123,10 @@ def card_of_split(found: Split) -> CapacityCard:
     best = found.split[0] if found.pays else (*found.whole, *found.split)[0]
     goals = goals_of(best.answer.fleet)
     shown = Shown(best.answer, best.latencies, found.rate_per_s, True, None)
-    rows = [_sized_row(each, found.rate_per_s, each is best) for each in fleets]
+    ordered = [best, *(each for each in fleets if each is not best)]
+    rows = [_sized_row(each, found.rate_per_s, each is best) for each in ordered]
     table = Trials("Fleets", "Fleet", (*rows, *refused), tuple(goal.name for goal in goals))
-    answer = f"{words(best)} serve {found.rate_per_s:g} requests/s with {within(goals)}. {said}"
+    answer = f"{words(best)}: {found.rate_per_s:g} requests/s with {within(goals)}. {said}"
     notes = tuple(dict.fromkeys(note for each in fleets for note in each.notes))
     return shown_card(
         shown, answer, _takes(best, found.rate_per_s),
