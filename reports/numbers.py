@@ -11,6 +11,8 @@ from simulator.result import Result
 
 _UNSEEN = 5e-4
 """Smaller parts of a whole are told as less than a tenth of a percent."""
+_NOTHING = 1e-5
+"""Smaller fractions are told as less than that."""
 _PLAIN_UNITS = {"fraction": (0.01, "%"), "usd": (1.0, "USD")}
 _SUFFIXES = {"_s": "s", "_bytes": "bytes", "_j": "j", "_usd": "usd", "_w": "w", "_bytes_per_s": "bytes_per_s"}
 
@@ -87,6 +89,8 @@ def quantity(value: float, dimension: str) -> str:
     """``value`` with its unit: "12.3 ms", "45.1 %"; "not finite" for what is no number."""
     if not math.isfinite(value):
         return "not finite"
+    if dimension == "fraction" and 0.0 < value < _NOTHING:
+        return "< 0.001 %"
     scale, unit = unit_of(value, dimension)
     return f"{number(value / scale)} {unit}".rstrip()
 
