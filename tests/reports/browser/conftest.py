@@ -60,7 +60,7 @@ lab,h100-sxm-80gb,gemm,bf16,1,4096,4096,1.5e-5,vLLM 0.19,B
 lab,tpu-v5e,gemm,bf16,512,4096,4096,2e-4,JAX,B
 lab,h1000,gemm,bf16,1,4096,4096,1.5e-5,vLLM 0.19,A
 """
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 KINDS = (*COMMANDS, "operators")
 
 
@@ -143,9 +143,9 @@ def browser() -> Iterator[Any]:
         running.close()
 
 
-@pytest.fixture
-def open_page(browser: Any) -> Iterator[Open]:
-    """``open_page(path, width=1600, scheme="light")``: a page from its file, loaded."""
+@contextlib.contextmanager
+def opening(browser: Any) -> Iterator[Open]:
+    """``opening(browser)(path, width=1600, scheme="light")``: pages from their files, loaded; closed in the end."""
     contexts = []
 
     def opened(path: Path, width: int = 1600, scheme: str = "light", **options: Any) -> Opened:
@@ -160,6 +160,15 @@ def open_page(browser: Any) -> Iterator[Open]:
         page.goto(path.as_uri())
         return found
 
-    yield opened
-    for context in contexts:
-        context.close()
+    try:
+        yield opened
+    finally:
+        for context in contexts:
+            context.close()
+
+
+@pytest.fixture
+def open_page(browser: Any) -> Iterator[Open]:
+    """Opens pages for one test."""
+    with opening(browser) as opens:
+        yield opens
