@@ -35,4 +35,3 @@ def render_whatif(shown: WhatIf, static: bool = False) -> str:
         "whatif.html", static, title=shown.title, lead="", figures=figures, shown=shown,
         answer=in_titles(shown.lead), leading=1, rests=RESTS,
     )  # fmt: skip
-
