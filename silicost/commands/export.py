@@ -48,8 +48,9 @@ def export(
     ] = "",
     figure: Annotated[str, typer.Option("--figure", help="One figure by name; default all that the run has.")] = "",
     width: Annotated[
-        float, typer.Option("--width", help="Width of figures in inches; 3.3 suits a column of two.", metavar="IN")
-    ] = 0.0,
+        float | None,
+        typer.Option("--width", help="Inches that figures are wide, default 6.9; 3.3 suits a column.", metavar="IN"),
+    ] = None,
     columns: Annotated[str, typer.Option("--columns", help="Columns of a study's points, by commas.")] = "",
     sql: Annotated[str, typer.Option("--sql", help="Query over the table 'study' instead of all points.")] = "",
     out: Annotated[
@@ -59,7 +60,9 @@ def export(
     """Write a saved run for another program: Perfetto, a spreadsheet, pandas, a pull request, a paper."""
     from silicost.saved import STUDY, read_saved, run_folder
 
-    _check_flags(form, table=table, figure=figure, columns=columns, sql=sql, width=f"{width:g}" if width else "")
+    _check_flags(
+        form, table=table, figure=figure, columns=columns, sql=sql, width="" if width is None else f"{width:g}"
+    )
     folder = run_folder(run)
     if form in TABLES and folder is not None and (folder / STUDY).is_file() and table in ("", POINTS):
         _points(folder, form, out, columns, sql)
@@ -188,8 +191,8 @@ def _trace(saved: Saved) -> str:
     )
 
 
-def _figures(saved: Saved, form: As, name: str, out: str, width_in: float) -> None:
-    """Figures for print: one to a file, all to a folder; of the usual width where ``width_in`` is 0.
+def _figures(saved: Saved, form: As, name: str, out: str, width_in: float | None) -> None:
+    """Figures for print: one to a file, all to a folder; of the usual width where ``width_in`` is None.
 
     Raises:
         UnknownName: the run has no figure of that name.
@@ -197,7 +200,7 @@ def _figures(saved: Saved, form: As, name: str, out: str, width_in: float) -> No
     """
     from reports.print_figure import WIDTH_IN, WIDTHS_IN, figures_for, printed
 
-    width_in = width_in or WIDTH_IN
+    width_in = WIDTH_IN if width_in is None else width_in
     if not WIDTHS_IN[0] <= width_in <= WIDTHS_IN[1]:
         raise InputError(f"--width {width_in:g}: must be from {WIDTHS_IN[0]:g} to {WIDTHS_IN[1]:g} inches")
     kind: Kind = "svg" if form is As.SVG else "png" if form is As.PNG else "pdf"

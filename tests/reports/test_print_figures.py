@@ -14,10 +14,12 @@ import pytest
 from reports.page_data import Page
 from reports.palette import SERIES
 from reports.print_figure import DASHES, MARKERS, PrintFigure, figures_for, ink, print_figures, printed
+from reports.recommendation import Answered, Option, Recommendation
 from reports.scorecard import Cloud, KindScores, Scorecard
 from reports.serving import Curve, Distribution, Ends, Mark, ServedCard
 from reports.study import Cloud as Points
 from reports.study import FrontPoint, Measure, StudyCard
+from reports.whatif import Bar, Tornado, WhatIf
 from simulator.result import Result
 
 MAGIC = {"svg": b"<?xml", "pdf": b"%PDF", "png": b"\x89PNG"}
@@ -32,6 +34,12 @@ def pages(seven: list[Result]) -> list[Page]:
     metrics = (Measure("tpot_s", "Time", "s", "lower"), Measure("usd", "Cost", "usd", "lower"))
     ends = ((1.0, 3.0, "a"), (2.0, 1.0, "b"))
     front = tuple(FrontPoint(x, y, (x, y), (("device", name),)) for x, y, name in ends)
+    options = (
+        Option("h100", "gpu", 2, "tp 2", 1.0, 0.5, 2.0),
+        Option("x", "none", 1, "", 3.0),
+        Option("y", "", 1, "", 0.0),
+    )
+    bars = (Bar("device.memory.bandwidth", "1 TB/s", "2 TB/s", "why", 1.5, 0.75), Bar("x", "1", "2", "", math.nan, 1.0))
     x, y, codes = np.array([1.0, 2.0]), np.array([3.0, 1.0]), np.array([[0], [1]])
     cloud = Points(0, 1, ("tpot_s", "usd"), front, ("device",), (("a", "b"),), x, y, codes, np.array([0, -1]), "device",
                    ("a",))  # fmt: skip
@@ -39,6 +47,8 @@ def pages(seven: list[Result]) -> list[Page]:
         Page("results", tuple(seven)), Page("served", ServedCard("t", "", "", "", distributions=(latency,))),
         Page("study", StudyCard("t", "q", "a", 2, 2, metrics, (None, None), cloud=cloud)),
         Page("scorecard", Scorecard("t", (), (kind,), (), {}, "l", "v")),
+        Page("recommendation", Recommendation("t", (Answered("q", "v", "a", metrics[1], options=options),))),
+        Page("whatif", WhatIf("t", "l", tornados=(Tornado("tpot_s", "s", 1.0, bars),))),
     ]  # fmt: skip
 
 
