@@ -1,7 +1,8 @@
 """Colours by meaning. The values are CSS variables in ``templates/page.css``, so that light, dark and print differ.
 
-The hues are those of Okabe and Ito, "Color Universal Design", 2008 (told apart with every common colour blindness),
-extended by brown, violet and greys.
+The hues are those of Okabe and Ito, "Color Universal Design", 2008, extended by brown, violet and greys. Violet is
+darker than blue, and the purple darker than theirs, so that without red or green cones neither is a blue or a grey; a
+test holds every two of a group apart.
 """
 
 from __future__ import annotations
