@@ -219,7 +219,7 @@ def mixed(chunks: int = 40) -> Result:
     )  # fmt: skip
 
 
-VOID = {"meta", "br", "hr", "img", "input", "link"}
+VOID = {"meta", "br", "wbr", "hr", "img", "input", "link"}
 
 
 class Page(HTMLParser):
