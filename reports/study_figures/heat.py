@@ -34,16 +34,25 @@ def shown(count: int, most: int, worth: Sequence[int]) -> list[int]:
     return sorted(worth[:most]) if count > most else list(range(count))
 
 
-def cell_of(spread: Spread, measure: Measure, scale: float, ends: tuple[float, float], where: str) -> Cell:
-    """A median, the stronger the better it is."""
+def cell_of(
+    spread: Spread, measure: Measure, scale: float, ends: tuple[float, float], top: float, where: str
+) -> Cell:  # fmt: skip
+    """A median, the stronger the better it is.
+
+    Args:
+        ends: the smallest and the largest positive median, ends of the colours.
+        top: the best median of all.
+    """
     if not math.isfinite(spread.median):
         return Cell("–", 0, False, f"{where}: none of {whole(spread.asked)} points is feasible")
     low, high = ends
-    part = math.log(spread.median / low) / math.log(high / low) if high > low else 0.5
+    if spread.median <= 0.0:
+        part = 0.0  # No logarithm: it stands with the smallest.
+    else:
+        part = math.log(spread.median / low) / math.log(high / low) if high > low else 0.5
     good = part if measure.better == "higher" else 1.0 - part
-    best = spread.median == (high if measure.better == "higher" else low)
     hint = f"{where}: {band_text(measure, (spread.low, spread.median, spread.high))}, {_of(spread)}"
-    return Cell(number(spread.median / scale), round(_STRONGEST * good), best, hint)
+    return Cell(number(spread.median / scale), round(_STRONGEST * good), spread.median == top, hint)
 
 
 def _of(spread: Spread) -> str:
@@ -66,12 +75,14 @@ def draw(card: StudyCard) -> Markup:
     rows, columns = card.factors[heat.rows], card.factors[heat.columns]
     medians = [each.median for row in heat.cells for each in row if _positive(each)]
     ends = (min(medians), max(medians))
+    finite = [each.median for row in heat.cells for each in row if math.isfinite(each.median)]
+    top = max(finite) if measure.better == "higher" else min(finite)
     scale, unit = unit_of(math.sqrt(ends[0] * ends[1]), measure.dimension)
     down = shown(len(rows.levels), MOST_ROWS, _worth(measure, heat.cells))
     across = shown(len(columns.levels), MOST_COLUMNS, _worth(measure, tuple(zip(*heat.cells, strict=True))))
     lines = [
         (rows.levels[i], [
-            cell_of(heat.cells[i][j], measure, scale, ends,
+            cell_of(heat.cells[i][j], measure, scale, ends, top,
                     f"{rows.name} {rows.levels[i]}, {columns.name} {columns.levels[j]}")
             for j in across
         ])

@@ -415,18 +415,31 @@ def test_shares_stand_by_size_and_say_what_is_left() -> None:
 
 def test_cells_are_stronger_the_better(card: StudyCard) -> None:
     ends = (0.01, 0.04)
-    cells = [heat.cell_of(s, TPOT, 1e-3, ends, "here") for s in spreads_at((0.01, 0.02, 0.04, NAN))]
+    cells = [heat.cell_of(s, TPOT, 1e-3, ends, 0.01, "here") for s in spreads_at((0.01, 0.02, 0.04, NAN))]
     assert [cell.text for cell in cells] == ["10.0", "20.0", "40.0", "–"]
     assert cells[0].strength > cells[1].strength > cells[2].strength == cells[3].strength == 0
     assert [cell.best for cell in cells] == [True, False, False, False]
-    rates = [heat.cell_of(s, RATE, 1.0, ends, "here") for s in spreads_at((0.01, 0.04))]
+    rates = [heat.cell_of(s, RATE, 1.0, ends, 0.04, "here") for s in spreads_at((0.01, 0.04))]
     assert [cell.best for cell in rates] == [False, True]
     assert rates[0].strength < rates[1].strength
-    one = heat.cell_of(spreads_at((0.01,))[0], TPOT, 1.0, (0.01, 0.01), "here")
+    one = heat.cell_of(spreads_at((0.01,))[0], TPOT, 1.0, (0.01, 0.01), 0.01, "here")
     assert one.best
     drawn = heat.draw(card)
     assert drawn.count("<td") == 6
     assert "slow, device.memory.bandwidth 4x: 12.0 ms" in drawn
+
+
+@pytest.mark.parametrize(("better", "strengths"), [("lower", (58, 58, 0)), ("higher", (0, 0, 58))])
+def test_a_median_of_zero_has_a_cell(better: str, strengths: tuple[int, ...]) -> None:
+    """Shares and dollars may be zero beside positive ones."""
+    share = measure_of("waiting_share", better)
+    card = card_of(heat=Heat(1, 0, (spreads_at((0.0, 0.1, 0.4)),)), metrics=(share, RATE), factors=(
+        Factor("a", ("x", "y", "z")), Factor("b", ("u",))))  # fmt: skip
+    cells = re.findall(r'<td class="num( best)?" title="[^"]*"( style="[^"]*)?[^>]*>([^<]*)<', heat.draw(card))
+    assert [cell[2].split()[0] for cell in cells] == ["0", "10.0", "40.0"]
+    assert [bool(cell[0]) for cell in cells] == [better == "lower", False, better == "higher"]
+    said = [re.search(r"(\d+)%", cell[1]) for cell in cells]
+    assert [int(each[1]) if each else 0 for each in said] == list(strengths)
 
 
 def test_of_too_many_cells_the_best_are_shown() -> None:
