@@ -46,10 +46,8 @@ def cell_of(
     if not math.isfinite(spread.median):
         return Cell("–", 0, False, f"{where}: none of {whole(spread.asked)} points is feasible")
     low, high = ends
-    if spread.median <= 0.0:
-        part = 0.0  # No logarithm: it stands with the smallest.
-    else:
-        part = math.log(spread.median / low) / math.log(high / low) if high > low else 0.5
+    # What has no logarithm stands with the smallest.
+    part = 0.0 if spread.median <= 0.0 else 0.5 if high == low else math.log(spread.median / low) / math.log(high / low)
     good = part if measure.better == "higher" else 1.0 - part
     hint = f"{where}: {band_text(measure, (spread.low, spread.median, spread.high))}, {_of(spread)}"
     return Cell(number(spread.median / scale), round(_STRONGEST * good), spread.median == top, hint)

@@ -24,9 +24,11 @@ from reports.axis import Axis, axis_of
 from reports.calibration import Group
 from reports.figure import Figure
 from reports.live_figures import front
+from reports.slo_box import allowed, bounds_of
 from reports.study import (
     Best,
     Bin,
+    Bound,
     Cloud,
     Contest,
     Crossing,
@@ -53,6 +55,7 @@ from reports.text import plain
 Parse = Callable[[str], Any]
 NAN = math.nan
 TPOT, RATE = measure_of("tpot_s", "lower"), measure_of("output_tokens_per_s", "higher")
+COST = measure_of("usd_per_million_output_tokens", "lower")
 
 
 def spreads_at(values: tuple[float, ...], asked: int = 4) -> tuple[Spread, ...]:
@@ -297,6 +300,47 @@ def test_every_point_can_be_asked_what_it_has(card: StudyCard) -> None:
     assert settings["names"] == ["device", "batch"]
     assert settings["levels"] == [list(each.levels) for each in points.brushes]
     assert [1e-3, "ms"] in settings["metrics"][0]["units"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "levels", "ordered"),
+    [
+        (("3", "1", "2"), ("1", "2", "3"), True),
+        (("1,024 W", "700 W", "95.5 W"), ("95.5 W", "700 W", "1,024 W"), True),
+        (("1 GiB", "700 MiB", "2 GiB"), ("1 GiB", "700 MiB", "2 GiB"), False),
+    ],
+)
+def test_a_brush_of_ranges_is_ordered_by_the_numbers_of_the_front_or_not_at_all(
+    texts: tuple[str, ...], levels: tuple[str, ...], ordered: bool
+) -> None:
+    placed = tuple(FrontPoint(0.01 * (k + 1), 1e3, (0.01, 1e3), (("power", text),)) for k, text in enumerate(texts))
+    cloud = cloud_of(0, front=placed, bins=(Bin(0.01, 0.02, 1e3, 2e3, 30_000),), names=(), labels=())
+    factor = Factor("power", ("1 – 2", "3 – 4"), (1.5, 3.5), binned=True)
+    points = front.points_of(cloud, card_of(cloud=cloud, factors=(factor,)))
+    (brush,) = points.brushes
+    assert (brush.levels, brush.ordered) == (levels, ordered)
+    assert tuple(brush.levels[code] for code in points.codes[:, 0].tolist()) == texts
+
+
+def test_what_is_said_of_the_box_is_what_is_drawn() -> None:
+    bounds = (Bound(TPOT, True, 0.05), Bound(TPOT, False, 0.01), Bound(TPOT, True, 0.02), Bound(COST, True, 3.0))
+    drawn = pareto.draw_static(card_of(bounds=bounds))
+    (said,) = re.findall(r"The shaded box[^.]*?point: (.*?)\.(?: |</p>)", drawn)
+    assert re.findall(r"<bdi>(.*?)</bdi>", said) == [bounds[1].said, bounds[2].said]
+    assert "shaded box" not in pareto.draw_static(card_of(bounds=bounds[3:]))
+
+
+def test_a_box_is_what_all_bounds_of_a_metric_leave() -> None:
+    bounds = (Bound(TPOT, False, 0.01), Bound(TPOT, True, 0.05), Bound(TPOT, True, 0.02), Bound(RATE, False, 2e3))
+    own = bounds_of(TPOT, bounds)
+    assert own == (bounds[0], bounds[2])
+    assert allowed(own, (0.001, 1.0)) == (0.01, 0.02)
+    assert allowed(own, (0.001, 0.015)) == (0.01, 0.015)
+    models = data_of(pareto.draw(card_of(bounds=bounds)))["models"]["roots"][0]["attributes"]["center"]
+    (box,) = [each["attributes"] for each in models if each["name"] == "BoxAnnotation"]
+    assert (box["left"], box["right"], box["bottom"]) == (0.01, 0.02, 2e3)
+    nothing = (Bound(TPOT, False, 0.03), Bound(TPOT, True, 0.02))
+    assert "BoxAnnotation" not in pareto.draw(card_of(bounds=nothing))
 
 
 def test_levels_of_a_brush_stand_in_the_order_of_the_study(card: StudyCard) -> None:
