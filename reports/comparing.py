@@ -62,6 +62,7 @@ class Entry(NamedTuple):
         inputs: numbers that it rests on, in words; they say something beside others of the same ``devices`` only.
         kind: of question; metrics of one name mean different things for different kinds.
         same_as: what is equal where the questions are; "" where that is not known.
+        fits: whether it can run at all; what cannot is the best at nothing.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Entry(NamedTuple):
     devices: str = ""
     kind: str = ""
     inputs: Mapping[str, str] = {}
+    fits: bool = True
 
 
 def entries_of(named: Iterable[tuple[str, Page]]) -> list[Entry]:
@@ -150,7 +152,7 @@ def entry_of_result(name: str, result: Result) -> Entry:
     inputs = {row.path or row.what: row.value for row in result.provenance}
     return Entry(
         name, values, facts, result.laws_hash, result.silicost_version, result.scenario_hash, devices, result.kind,
-        inputs,
+        inputs, result.fits,
     )  # fmt: skip
 
 
@@ -233,7 +235,9 @@ def _row(name: str, entries: Sequence[Entry]) -> MetricRow:
     about = next(entry.values[name] for entry in entries if name in entry.values)
     first = entries[0].values.get(name)
     cells = tuple(_cell(entry.values.get(name), first, place, entry, entries[0]) for place, entry in enumerate(entries))
-    known = [(cell.value, place) for place, cell in enumerate(cells) if math.isfinite(cell.value)]
+    known = [
+        (cell.value, place) for place, cell in enumerate(cells) if math.isfinite(cell.value) and entries[place].fits
+    ]
     best = -1
     if about.better and len({value for value, _ in known}) > 1:
         top = (max if about.better == "higher" else min)(value for value, _ in known)

@@ -11,8 +11,10 @@ from hardware_specs.errors import InputError
 from reports.calibration import MachineCard
 from reports.comparing import MOST, Value, chance_of, compare, entries_of, entry_of_result
 from reports.figures.differences import FIGURE
+from reports.headline import best_of
 from reports.page_data import Page
 from reports.serving import Measured, ServedCard, ValueCard
+from simulator.metrics import BY_NAME
 from simulator.result import Result
 
 
@@ -29,12 +31,28 @@ def test_ratios_are_over_the_first(seven: list[Result]) -> None:
 
 
 def test_the_best_is_the_best(seven: list[Result]) -> None:
-    shown = compare([entry_of_result(f"r{i}", result) for i, result in enumerate(seven[:5])])
+    """Of those that fit; the table of all results marks the same."""
+    results = seven[:5]
+    assert len({result.fits for result in results}) == 2
+    shown = compare([entry_of_result(f"r{i}", result) for i, result in enumerate(results)])
     ranked = [row for row in shown.metrics if row.best >= 0]
     assert ranked
     for row in ranked:
-        known = [cell.value for cell in row.cells if math.isfinite(cell.value)]
+        known = [
+            cell.value
+            for cell, result in zip(row.cells, results, strict=True)
+            if math.isfinite(cell.value) and result.fits
+        ]
         assert row.cells[row.best].value == (min if row.better == "lower" else max)(known)
+    for row in shown.metrics:
+        if row.name in BY_NAME:
+            assert row.best == (-1 if (best := best_of(results, row.name)) is None else best), row.name
+
+
+def test_what_does_not_fit_is_the_best_at_nothing(seven: list[Result]) -> None:
+    unfit = [msgspec.structs.replace(result, fits=False) for result in seven[:3]]
+    shown = compare([entry_of_result(f"r{i}", result) for i, result in enumerate(unfit)])
+    assert {row.best for row in shown.metrics} == {-1}
 
 
 def test_what_differs_is_listed_and_what_does_not_is_not(one: Result) -> None:
