@@ -9,6 +9,7 @@ from markupsafe import Markup
 from reports.compared import Comparison
 from reports.comparing import written
 from reports.figure import Figure
+from reports.numbers import chance_text
 from reports.templating import render
 
 READING: Final = (
@@ -24,13 +25,6 @@ def draw(shown: Comparison, valued: bool = True) -> Markup:
         valued: with the values of the others, not their ratios alone.
     """
     return render("differences.html", shown=shown, chance_text=chance_text, written=written, valued=valued)
-
-
-def chance_text(chance: float) -> str:
-    """A chance in percent, which no prediction has wholly: "97 %", "> 99 %"."""
-    if not 0.01 <= chance <= 0.99:
-        return "> 99 %" if chance > 0.5 else "< 1 %"
-    return f"{100.0 * chance:.0f} %"
 
 
 FIGURES: Final = (Figure("differences", "Beside the first", 10, READING, lambda shown: bool(shown.metrics), draw),)

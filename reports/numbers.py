@@ -124,8 +124,24 @@ def whole(value: float) -> str:
     return f"{value:,.0f}" if math.isfinite(value) else "not finite"
 
 
+def chance_text(chance: float) -> str:
+    """A chance in percent, which no prediction has wholly: "97 %", "> 99 %"."""
+    if not 0.01 <= chance <= 0.99:
+        return "> 99 %" if chance > 0.5 else "< 1 %"
+    return f"{100.0 * chance:.0f} %"
+
+
 def share(part: float) -> str:
     """A part of one in percent: "62 %", "0.4 %"; of what cannot be seen "< 0.1 %"."""
     if 0.0 < part < _UNSEEN:
         return "< 0.1 %"
     return f"{part * 100.0:.0f} %" if part >= 0.01 or part == 0.0 else f"{part * 100.0:.1g} %"
+
+
+def exact_share(part: float) -> str:
+    """A share near one keeps the digits that tell it from one: "99.95 %"."""
+    digits = 0 if part in (0.0, 1.0) else 1 if part < 0.99 else 2
+    text = f"{100.0 * part:.{digits}f}"
+    if text.rstrip("0").rstrip(".") in ("100", "0") and 0.0 < part < 1.0:
+        return "nearly 100 %" if part > 0.5 else "nearly 0 %"
+    return f"{text.rstrip('0').rstrip('.') if '.' in text else text} %"

@@ -8,11 +8,10 @@ from typing import Final, NamedTuple
 
 from reports.definitions import Term, term_of
 from reports.figure import Figure, drawn
-from reports.numbers import metric_of, number, share
+from reports.numbers import chance_text, metric_of, number, share
 from reports.page_data import Page, write_page
 from reports.recommendation import Answered, Option, Recommendation
 from reports.recommendation_figures import chances, frontier, headroom, losers, ranking, what_was_asked
-from reports.recommendation_figures.chances import percent
 from reports.templating import render_page
 
 FIGURES: Final[tuple[Figure[Recommendation], ...]] = tuple(
@@ -119,7 +118,7 @@ def _card(title: str, option: Option, name: str, each: Answered) -> Card:
         lines.append((energy.title, energy.text(option.metric(energy.name))))
     lines.append(("memory", f"{share(option.needed_bytes / option.usable_bytes)} full"))
     if math.isfinite(option.chance_best):
-        lines.append(("chance to be the best", percent(option.chance_best)))
+        lines.append(("chance to be the best", chance_text(option.chance_best)))
     return Card(
         title, option.device_class, option.name, measure.title, measure.text(value),
         f"[{measure.text(option.low)}, {measure.text(option.high)}]" if known else "", tuple(lines),

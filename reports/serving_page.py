@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from reports.axis import Axis, Tick, axis_of
 from reports.definitions import Term
 from reports.figure import Figure, drawn
-from reports.numbers import Cell, quantity, share
+from reports.numbers import Cell, exact_share, quantity, share
 from reports.serving import Measured, Objective, ServedCard
 from reports.serving_figures import latency, links, over_time, pipeline, pools, prediction, splits, tenants
 from reports.templating import render_page
@@ -129,14 +129,14 @@ def sentence_of(each: Objective) -> str:
     within = f"{exact_share(each.kept)} of all requests are within it, {exact_share(each.share)} must be"
     if not each.low_s > 0.0:
         return f"{how}; {within}."
-    side = "all of the interval is on this side" if each.sure else "the interval reaches over the bound"
-    return f"{how}; {within}; {side}."
+    return f"{how}; {within}; {_side(each)}."
 
 
-def exact_share(part: float) -> str:
-    """A share near one keeps the digits that tell it from one: "99.95 %"."""
-    digits = 0 if part in (0.0, 1.0) else 1 if part < 0.99 else 2
-    text = f"{100.0 * part:.{digits}f}"
-    if text.rstrip("0").rstrip(".") in ("100", "0") and 0.0 < part < 1.0:
-        return "nearly 100 %" if part > 0.5 else "nearly 0 %"
-    return f"{text.rstrip('0').rstrip('.') if '.' in text else text} %"
+def _side(each: Objective) -> str:
+    """Where the interval lies; answered requests may keep a bound that is missed for those without an answer."""
+    if not each.sure:
+        return "the interval reaches over the bound"
+    below = each.high_s <= each.bound_s
+    if below == each.met:
+        return "all of the interval is on this side"
+    return f"all of the interval is {'below' if below else 'above'} the bound"

@@ -10,9 +10,8 @@ from typing import Final
 
 from reports.compared import Compared, Comparison, MetricRow
 from reports.comparing import Value, entries_of, written
-from reports.comparison_figures import chance_text
 from reports.headline import headlines_of
-from reports.numbers import number, quantity
+from reports.numbers import chance_text, number, quantity
 from reports.page_data import Page
 from reports.text import short
 from simulator.result import Result

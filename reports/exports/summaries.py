@@ -8,7 +8,7 @@ from typing import Final
 
 from reports.comparing import entries_of
 from reports.exports.markdown import origin_of, plain, table, value_row, warned
-from reports.numbers import quantity
+from reports.numbers import chance_text, exact_share, quantity
 from reports.page_data import Page
 from reports.recommendation import Answered, Recommendation
 from reports.serving import Objective, ServedCard
@@ -73,10 +73,10 @@ def _objectives(objectives: Sequence[Objective]) -> str:
     for each in objectives:
         of = f"{each.title} of {each.whose}" if each.whose else each.title
         of += f" for {100.0 * each.share:g} % of the requests" if each.share < 1.0 else ""
-        kept = f"{100.0 * each.kept:.3g} % within" if math.isfinite(each.kept) else ""
+        kept = f"{exact_share(each.kept)} within" if math.isfinite(each.kept) else ""
         met = "yes" if each.met else "**no**"
         rows.append([of, quantity(each.bound_s, "s"), quantity(each.value_s, "s"), f"{met}, {kept}" if kept else met])
-    return table(("Objective", "At most", "Measured", "Met"), rows, (1, 2))
+    return table(("Objective", "At most", "Predicted", "Met"), rows, (1, 2))
 
 
 def _ranking(answer: Answered) -> list[str]:
@@ -87,7 +87,7 @@ def _ranking(answer: Answered) -> list[str]:
         [
             str(rank), each.name, each.plan, measure.text(each.value), _ends(each.low, each.high, measure.dimension),
             f"{each.usd_per_hour:,.2f}" if math.isfinite(each.usd_per_hour) else "",
-            f"{100.0 * each.chance_best:.2g} %" if math.isfinite(each.chance_best) else "",
+            chance_text(each.chance_best) if math.isfinite(each.chance_best) else "",
         ]
         for rank, each in enumerate(answer.options[:MOST_OPTIONS], start=1)
     ]  # fmt: skip
@@ -112,9 +112,13 @@ def _what_if(card: WhatIf) -> list[str]:
 
 def _swings(each: Tornado) -> str:
     heads = ("Knob", "From", "To", f"{each.metric} at the low end", "at the high end")
-    rows = [[bar.path, bar.low_end, bar.high_end, *(quantity(end, each.dimension) for end in (bar.low, bar.high))]
+    rows = [[bar.path, bar.low_end, bar.high_end, *(_at(end, each) for end in (bar.low, bar.high))]
             for bar in each.bars[:MOST_OPTIONS]]  # fmt: skip
     return table(heads, rows, (3, 4))
+
+
+def _at(end: float, each: Tornado) -> str:
+    return quantity(end, each.dimension) if math.isfinite(end) else "none"
 
 
 def _steps(each: Waterfall) -> str:

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from reports.axis import Axis, Tick, axis_of
 from reports.figure import Figure
-from reports.numbers import number
+from reports.numbers import chance_text
 from reports.palette import role
 from reports.recommendation import Answered, Option, Recommendation
 from reports.templating import render
@@ -66,20 +66,13 @@ def _panel(each: Answered) -> Panel:
 
 def _row(option: Option, each: Answered, axis: Axis) -> Row:
     text, (low, high) = each.measure.text, (axis.at(option.low), axis.at(option.high))
-    chance = f"{percent(option.first_beats)}" if math.isfinite(option.first_beats) else ""
+    chance = chance_text(option.first_beats) if math.isfinite(option.first_beats) else ""
     if option is each.options[0]:
         chance = "the first"
     said = f"{text(option.value)}, 80\u00a0% from {text(option.low)} to {text(option.high)}"
     if math.isfinite(option.first_beats) and option is not each.options[0]:
         said += f"; the first is better with {chance}"
     return Row(option.name, role("class", option.device_class), axis.at(option.value), low, high - low, said, chance)
-
-
-def percent(chance: float) -> str:
-    """A chance that is neither sure nor impossible: "90 %", "> 99 %"."""
-    if chance > 0.99:
-        return ">\u00a099\u00a0%"
-    return "<\u00a01\u00a0%" if chance < 0.01 else f"{number(100.0 * chance, 2)}\u00a0%"
 
 
 FIGURE: Final = Figure(

@@ -8,10 +8,9 @@ from typing import Final, NamedTuple
 from markupsafe import Markup
 
 from reports.figure import Figure
-from reports.numbers import number, share
+from reports.numbers import chance_text, number, share
 from reports.palette import role
 from reports.recommendation import Answered, Option, Recommendation
-from reports.recommendation_figures.chances import percent
 from reports.study import Measure, measure_of
 from reports.templating import render
 
@@ -86,7 +85,7 @@ def _row(option: Option, each: Answered, beside: list[Measure]) -> Row:
         Cell(number(option.usd_per_hour) if math.isfinite(option.usd_per_hour) else "none", option.usd_per_hour),
         measure_of("power_w", "lower").text(option.rated_w),
         Cell(share(full) if math.isfinite(full) else "none", full),
-        Cell(percent(option.chance_best) if math.isfinite(option.chance_best) else "", option.chance_best),
+        Cell(chance_text(option.chance_best) if math.isfinite(option.chance_best) else "", option.chance_best),
     )  # fmt: skip
 
 

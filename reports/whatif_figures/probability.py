@@ -8,7 +8,7 @@ from typing import Final
 from markupsafe import Markup
 
 from reports.figure import Figure
-from reports.numbers import number
+from reports.numbers import chance_text
 from reports.palette import role
 from reports.parts import Key
 from reports.svg import colour, drawing, inline
@@ -33,10 +33,10 @@ def draw(shown: WhatIf) -> Markup:
     given = shown.probability
     assert given is not None
     keys = [
-        Key(f"{given.names[0]} is better: {_percent(given.chance)}", role("series", "1")),
-        Key(f"{given.names[1]} is better: {_percent(1.0 - given.chance)}", role("series", "2")),
+        Key(f"{given.names[0]} is better: {chance_text(given.chance)}", role("series", "1")),
+        Key(f"{given.names[1]} is better: {chance_text(1.0 - given.chance)}", role("series", "2")),
     ]
-    rows = [(what, _percent(value), 100.0 * value) for what, value in given.chances]
+    rows = [(what, chance_text(value), 100.0 * value) for what, value in given.chances]
     return render("whatif_probability.html", svg=_density(given), keys=keys, rows=rows, names=given.names)
 
 
@@ -57,12 +57,8 @@ def _density(given: Probability) -> Markup:
         words = short(f"how many times as good {given.names[0]} is as {given.names[1]}", 90)
         axes.set(xlim=ends, ylim=(0.0, None), yticks=[], xlabel=words)
         axes.spines["left"].set_visible(False)
-        label = f"Density of the ratio of {given.metric}: {given.names[0]} is better with {_percent(given.chance)}"
+        label = f"Density of the ratio of {given.metric}: {given.names[0]} is better with {chance_text(given.chance)}"
         return inline(figure, "whatif-probability", label, {})
-
-
-def _percent(share: float) -> str:
-    return f"{number(100.0 * share)}\u00a0%"
 
 
 FIGURE: Final = Figure(

@@ -164,7 +164,7 @@ def value_text(row: MetricRow, cell: Compared) -> str:
 
 def times_text(cell: Compared) -> str:
     """How many times the first, and with which chance it is better."""
-    from reports.comparison_figures import chance_text
+    from reports.numbers import chance_text
 
     if math.isnan(cell.ratio):
         return "-"

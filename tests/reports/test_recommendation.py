@@ -8,9 +8,10 @@ import re
 import pytest
 
 from reports.comparing import entries_of
+from reports.numbers import chance_text
 from reports.page_data import Page, data_of, page_from
 from reports.recommendation import Answered, Called, Line, Lost, Option, Recommendation
-from reports.recommendation_figures import chances, frontier, headroom
+from reports.recommendation_figures import frontier, headroom
 from reports.recommendation_page import cards_of, render_recommendation, terms_of
 from reports.study import Bound, Measure
 
@@ -63,7 +64,7 @@ def test_nothing_that_does_it_still_has_a_page() -> None:
 
 @pytest.mark.parametrize(("chance", "said"), [(0.999, "> 99 %"), (0.5, "50 %"), (0.0004, "< 1 %")])
 def test_a_chance_is_never_sure(chance: float, said: str) -> None:
-    assert chances.percent(chance).replace("\u00a0", " ") == said
+    assert chance_text(chance) == said
 
 
 def test_what_is_used_of_bounds_and_memory() -> None:

@@ -16,6 +16,7 @@ import reports
 from reports.axis import Axis
 from reports.calibration import Group
 from reports.figure import Figure
+from reports.numbers import exact_share
 from reports.serving import (
     Arrow,
     Curve,
@@ -39,7 +40,7 @@ from reports.serving import (
     ValueCard,
 )
 from reports.serving_figures import latency, over_time, pipeline, splits
-from reports.serving_page import FIGURES, exact_share, render_served, sentence_of, verdict_of
+from reports.serving_page import FIGURES, render_served, sentence_of, verdict_of
 
 NAN = math.nan
 EMPTY = ServedCard("nothing", "", "No requests were asked for.", "")
@@ -159,6 +160,16 @@ def test_hostile_strings_are_only_text(hostile: str, parse: Callable[[str], Any]
         (0.25, 0.2, 0.6, 1.0, "Met, not surely", "reaches over the bound"),
         (0.6, 0.4, 0.8, 0.5, "Missed, not surely", "20 % above the bound; 50 % of all requests"),
         (5.0, 4.0, 8.0, 0.001, "Missed", "10 times the bound; 0.1 % of all requests"),
+        (
+            0.25,
+            0.2,
+            0.3,
+            0.6,
+            "Missed",
+            "too many were not answered; 60 % of all requests are within it, 99 % must be; "
+            "all of the interval is below the bound.",
+        ),
+        (0.25, 0.2, 0.6, 0.6, "Missed, not surely", "reaches over the bound"),
         (0.25, NAN, NAN, 1.0, "Met", "99 % must be."),
         (0.25, NAN, NAN, 0.6, "Missed", "too many were not answered"),
         (0.5000001, NAN, NAN, 0.99, "Met", "at the bound"),

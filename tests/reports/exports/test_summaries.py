@@ -71,12 +71,28 @@ def test_a_study_says_which_point_is_the_best() -> None:
 def test_objectives_that_are_not_met_are_seen() -> None:
     text = text_of("served")
     assert "| TTFT for 99 % of the requests | 500 ms | 750 ms | **no**, 90 % within |" in text
+    assert "| Objective | At most | Predicted | Met |" in text
     assert text.count("> plain") == 1
+
+
+@pytest.mark.parametrize(("kept", "said"), [(0.9995, "99.95 %"), (0.99999, "nearly 100 %"), (1.0, "100 %")])
+def test_a_share_that_is_nearly_one_is_told_from_one(kept: float, said: str) -> None:
+    card = dict(subjects())["served"]
+    objectives = (card.objectives[0]._replace(kept=kept),)
+    text = summary_of("mine", Page("served", dataclasses.replace(card, objectives=objectives)))
+    assert f"| yes, {said} within |" in text
+
+
+@pytest.mark.parametrize(("chance", "said"), [(0.999, "\\> 99 %"), (0.5, "50 %"), (0.0004, "\\< 1 %")])
+def test_chances_of_a_ranking_are_those_of_the_page(chance: float, said: str) -> None:
+    answer = Answered("", "v", "", USD, options=(OPTIONS[0]._replace(chance_best=chance),))
+    text = summary_of("mine", Page("recommendation", Recommendation("t", (answer,))))
+    assert text.splitlines()[-3].endswith(f"| 3.00 | {said} |")
 
 
 def test_a_what_if_has_its_swings_and_steps() -> None:
     text = text_of("whatif")
-    assert "| plain | 1 | 2 | 500 ms | not finite |" in text
+    assert "| plain | 1 | 2 | 500 ms | none |" in text
     assert "| plain | -250 ms | plain |" in text
 
 
@@ -87,7 +103,8 @@ def test_hostile_words_are_only_words(form: Form, hostile: str) -> None:
     bare = text.replace("<sub>", "").replace("</sub>", "").replace("\\<", "").replace("\\>", "").replace("\n> ", "")
     assert "<" not in bare
     assert "](" not in text
-    assert all(line.startswith(("#", "|", ">", "<sub>")) or line for line in text.splitlines() if line)
+    # Lines that a word begins are these alone: what the answer says, and the lead of a what-if.
+    assert sum(not line.startswith(("#", "|", ">", "<sub>")) for line in text.splitlines() if line) <= 1
 
 
 def test_a_study_without_a_feasible_point_has_none() -> None:
