@@ -90,10 +90,10 @@ class Objective(NamedTuple):
 
     @property
     def sure(self) -> bool:
-        """Whether the whole interval is on one side of the bound."""
+        """Whether the whole interval, which is that of answered requests, is on one side of the bound."""
         if not (math.isfinite(self.low_s) and math.isfinite(self.high_s)):
             return False
-        return self.high_s <= self.bound_s if self.met else self.low_s > self.bound_s
+        return self.high_s <= self.bound_s or self.low_s > self.bound_s
 
 
 class Curve(NamedTuple):
