@@ -7,6 +7,7 @@ views: Becker and Cleveland, "Brushing scatterplots", Technometrics 29, 1987.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -17,7 +18,7 @@ from markupsafe import escape
 from reports.axis import Axis
 from reports.live import TABLE_CSS, Live, Said, cells, hover, live_of, plot, quantities, text_style, units
 from reports.palette import SERIES, role
-from reports.slo_box import add_box, bound_of
+from reports.slo_box import add_box, bounds_of
 from reports.study import Cloud, Floats, FrontPoint, Ints, Measure, StudyCard
 from reports.study_scales import label_of
 from reports.svg import colour
@@ -33,6 +34,8 @@ MOST_LINES: Final = 1_500
 MOST_ROWS: Final = 1_000
 """Rows of the table."""
 _MOST_LABELS: Final = 12
+_NUMBER: Final = re.compile(r"(-?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?)(\D*)")
+"""A value of an axis in words: a number, and its unit."""
 _TITLE: Final = 17
 """Letters of a line over an axis."""
 _HEIGHTS: Final = (440, 340, 260)
@@ -75,13 +78,24 @@ def points_of(cloud: Cloud, card: StudyCard) -> Points:
     for k, name in enumerate(names):
         factor = factors.get(name)
         order = {level: place for place, level in enumerate(factor.levels)} if factor else {}
-        known = all(label in order for label in labels[k])
-        ranks = np.argsort([order[label] for label in labels[k]]) if known else np.arange(len(labels[k]))
-        brushes.append(
-            Brush(name, tuple(labels[k][place] for place in ranks.tolist()), factor is not None and bool(factor.places))
-        )
+        if not all(label in order for label in labels[k]):
+            # A factor of ranges does not name the values of single points.
+            order = _by_number(labels[k])
+        ranks = np.argsort([order[label] for label in labels[k]]) if order else np.arange(len(labels[k]))
+        ordered = bool(order) and factor is not None and bool(factor.places)
+        brushes.append(Brush(name, tuple(labels[k][place] for place in ranks.tolist()), ordered))
         columns.append(np.argsort(ranks)[codes[:, k]])
     return Points(x, y, np.stack(columns, axis=1) if columns else codes, group, brushes)
+
+
+def _by_number(labels: Sequence[str]) -> dict[str, int]:
+    """Places of labels in the order of their numbers; {} where one has none, or units differ."""
+    found = [_NUMBER.fullmatch(label) for label in labels]
+    values = [float(each[1].replace(",", "")) for each in found if each]
+    if len(values) < len(labels) or len({each[2] for each in found if each}) > 1:
+        return {}
+    ordered = sorted(zip(values, labels, strict=True))
+    return {label: place for place, (_, label) in enumerate(ordered)}
 
 
 def live_front(card: StudyCard, axes: tuple[Axis, Axis], steps: tuple[list[float], list[float]]) -> Live:
@@ -99,7 +113,7 @@ def live_front(card: StudyCard, axes: tuple[Axis, Axis], steps: tuple[list[float
     source = ColumnDataSource(_columns(points), name="points")
     lines = _parallel(points, measures, axes)
     scatter = _scatter(cloud, points, source, measures, axes, steps)
-    add_box(scatter, *(bound_of(measure, card.bounds) for measure in measures))
+    add_box(scatter, *(bounds_of(measure, card.bounds) for measure in measures))
     return live_of("front", [scatter, lines, _table(points, measures)], settings_of(points, measures, axes))
 
 

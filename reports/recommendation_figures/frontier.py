@@ -13,7 +13,7 @@ from reports.figure import Figure
 from reports.palette import SERIES, role
 from reports.parts import Key
 from reports.recommendation import Answered, Line, Recommendation
-from reports.slo_box import draw_box
+from reports.slo_box import bounds_of, draw_box
 from reports.study import Bound, Measure
 from reports.study_scales import label_of, quiet, set_metric
 from reports.svg import colour, drawing, inline
@@ -101,16 +101,16 @@ def _low(title: str) -> str:
 
 def _drawn(each: Answered, lines: Sequence[Line], k: int, key: str) -> Markup:
     x, y = each.axes[k], each.axes[0]
-    bounds = {bound.measure.name: bound for bound in each.bounds}
-    across = _axis([px for line in lines for px, _ in _places(line, k)], bounds.get(x.name))
-    up = _axis([py for line in lines for _, py in _places(line, k)], bounds.get(y.name))
+    bounds = bounds_of(x, each.bounds), bounds_of(y, each.bounds)
+    across = _axis([px for line in lines for px, _ in _places(line, k)], bounds[0])
+    up = _axis([py for line in lines for _, py in _places(line, k)], bounds[1])
     with drawing(*_SIZE_IN) as figure:
         axes = figure.add_axes(_BOX)
         scales = set_metric(axes, across, x, upright=False), set_metric(axes, up, y)
         quiet(axes)
         axes.set_xlabel(label_of(x, scales[0].unit))
         axes.set_ylabel(label_of(y, scales[1].unit))
-        draw_box(axes, bounds.get(x.name), bounds.get(y.name))
+        draw_box(axes, *bounds)
         hints: dict[str, Sequence[str]] = {}
         for place in reversed(range(len(lines))):
             hints |= _draw_line(axes, lines[place], place, k, (x, y))
@@ -120,9 +120,9 @@ def _drawn(each: Answered, lines: Sequence[Line], k: int, key: str) -> Markup:
         return inline(figure, key, label, hints)
 
 
-def _axis(values: Sequence[float], bound: Bound | None) -> Axis:
-    """An axis that holds all values, and the bound where there is one."""
-    return axis_of([*values, *([bound.value] if bound is not None else [])])
+def _axis(values: Sequence[float], bounds: Sequence[Bound]) -> Axis:
+    """An axis that holds all values and bounds."""
+    return axis_of([*values, *(bound.value for bound in bounds)])
 
 
 def _draw_line(axes: Axes, line: Line, place: int, k: int, pair: tuple[Measure, Measure]) -> dict[str, Sequence[str]]:

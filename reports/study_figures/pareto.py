@@ -20,7 +20,7 @@ from reports.log_axes import bare_dots
 from reports.numbers import whole
 from reports.palette import SERIES, role
 from reports.parts import Key
-from reports.slo_box import bound_of, draw_box, with_bound
+from reports.slo_box import bounds_of, draw_box, with_bounds
 from reports.study import Cloud, Configuration, FrontPoint, Measure, StudyCard
 from reports.study_scales import label_of, quiet, set_metric
 from reports.svg import colour, drawing, inline
@@ -68,7 +68,8 @@ def _page(card: StudyCard, live: bool) -> Markup:
     cloud = card.cloud
     assert cloud is not None
     x, y = card.metrics[cloud.x], card.metrics[cloud.y]
-    across, up = (with_bound(axis, bound_of(m, card.bounds)) for axis, m in zip(axes_of(cloud), (x, y), strict=True))
+    bounds = bounds_of(x, card.bounds), bounds_of(y, card.bounds)
+    across, up = (with_bounds(axis, own) for axis, own in zip(axes_of(cloud), bounds, strict=True))
     objectives = [next(m for m in card.metrics if m.name == name.partition(":")[0]) for name in cloud.objectives]
     rows = rows_of(spread(cloud.front, MOST_ROWS), objectives, card)
     keys = [Key(name, role("series", SERIES[k])) for k, name in enumerate(cloud.legend)]
@@ -78,7 +79,7 @@ def _page(card: StudyCard, live: bool) -> Markup:
         "study_pareto.html", svg=_drawn(card, x, y, across, up), cloud=cloud, rows=rows, objectives=objectives,
         legend_keys=keys, in_front=len(cloud.front), names=[name for name, _ in cloud.front[0].configuration],
         front=live_front(card, (across, up), _border(cloud, x, y)) if live else None,
-        brushes=points_of(cloud, card).brushes, pair=(x, y), kept=[bound.said for bound in card.bounds],
+        brushes=points_of(cloud, card).brushes, pair=(x, y), kept=[bound.said for own in bounds for bound in own],
         counted=bool(cloud.bins), infeasible=card.rows - card.feasible,
         better=f"{'left' if x.better == 'lower' else 'right'} and {'below' if y.better == 'lower' else 'above'}",
         label=f"{x.title} and {y.title} of {whole(cloud.points)} points",
@@ -143,7 +144,7 @@ def _drawn(card: StudyCard, x: Measure, y: Measure, across: Axis, up: Axis) -> M
         quiet(axes)
         axes.set_xlabel(label_of(x, scales[0].unit))
         axes.set_ylabel(label_of(y, scales[1].unit))
-        draw_box(axes, bound_of(x, card.bounds), bound_of(y, card.bounds))
+        draw_box(axes, bounds_of(x, card.bounds), bounds_of(y, card.bounds))
         hints: dict[str, Sequence[str]] = {}
         if cloud.bins:
             hints |= _draw_bins(axes, cloud)

@@ -330,17 +330,21 @@ def test_what_is_said_of_the_box_is_what_is_drawn() -> None:
     assert "shaded box" not in pareto.draw_static(card_of(bounds=bounds[3:]))
 
 
+def boxes_of(bounds: tuple[Bound, ...]) -> list[dict[str, Any]]:
+    """The annotations of a live front that shade room between bounds."""
+    around = data_of(pareto.draw(card_of(bounds=bounds)))["models"]["roots"][0]["attributes"]["center"]
+    return [each["attributes"] for each in around if each["name"] == "BoxAnnotation"]
+
+
 def test_a_box_is_what_all_bounds_of_a_metric_leave() -> None:
     bounds = (Bound(TPOT, False, 0.01), Bound(TPOT, True, 0.05), Bound(TPOT, True, 0.02), Bound(RATE, False, 2e3))
     own = bounds_of(TPOT, bounds)
     assert own == (bounds[0], bounds[2])
     assert allowed(own, (0.001, 1.0)) == (0.01, 0.02)
     assert allowed(own, (0.001, 0.015)) == (0.01, 0.015)
-    models = data_of(pareto.draw(card_of(bounds=bounds)))["models"]["roots"][0]["attributes"]["center"]
-    (box,) = [each["attributes"] for each in models if each["name"] == "BoxAnnotation"]
+    (box,) = boxes_of(bounds)
     assert (box["left"], box["right"], box["bottom"]) == (0.01, 0.02, 2e3)
-    nothing = (Bound(TPOT, False, 0.03), Bound(TPOT, True, 0.02))
-    assert "BoxAnnotation" not in pareto.draw(card_of(bounds=nothing))
+    assert not boxes_of((Bound(TPOT, False, 0.03), Bound(TPOT, True, 0.02)))
 
 
 def test_levels_of_a_brush_stand_in_the_order_of_the_study(card: StudyCard) -> None:
