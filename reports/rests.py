@@ -90,7 +90,8 @@ def _runs(row: Provenance, result: Result) -> bool:
 
 
 def _reach(device: str, rows: Iterable[Provenance]) -> str:
-    """Whether calls of a device were measured: what is fitted to it interpolates, what is not extrapolates."""
+    """Whether calls of a device were measured. Which shapes these had no calibration says, so that nothing is said
+    here of a run's shapes lying between them or beyond."""
     fits = [row for row in rows if row.mark == "calibrated" and row.origin.startswith(_FIT)]
     fits = [row for row in fits if row.what.startswith(f"{device} ")]
     own = [row for row in fits if row.origin.startswith(f"{_FIT}{device}-")]
@@ -99,5 +100,5 @@ def _reach(device: str, rows: Iterable[Provenance]) -> str:
         return f"Extrapolated for {name}: no fit to its measured calls; laws with what was published and assumed."
     others = [row.what.removeprefix(f"{device} ") for row in fits if row not in own]
     count = f"{len(own)} fit{'' if len(own) == 1 else 's'}"
-    said = f"Measured points: {count} to calls of {name}, between whose shapes it interpolates"
+    said = f"Measured: {count} to calls of {name}; whether the shapes lie between theirs is not recorded"
     return f"{said}; extrapolated from other devices: {named(others)}." if others else f"{said}."

@@ -36,8 +36,10 @@ def test_what_a_number_does_not_need_is_left_out(one: Result, group: str, price:
     assert ("370 g/kWh" in text) == bool(carbon)
 
 
-def test_fits_to_the_device_interpolate_and_others_extrapolate(one: Result) -> None:
-    assert f"1 fit to calls of {DEVICE}, between whose shapes it interpolates." in said(one, "time", OWN, PRIOR)
+def test_calls_of_the_device_are_said_and_what_comes_from_others_extrapolates(one: Result) -> None:
+    own = said(one, "time", OWN, PRIOR)
+    assert f"Measured: 1 fit to calls of {DEVICE}; whether the shapes lie between theirs is not recorded." in own
+    assert "interpolat" not in own
     both = said(one, "time", OWN, OTHER)
     assert "extrapolated from other devices: attention_decode in bf16." in both
     assert f"Extrapolated for {DEVICE}: no fit" in said(one, "time", PRIOR, PRICE)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import reports
 from tests.reports.browser.conftest import Open, Opened
 
 PageOf = Callable[[str], Path]
@@ -99,7 +100,7 @@ def test_a_number_says_its_interval_and_what_it_rests_on(demo: Opened) -> None:
     number.hover()
     assert "80\u00a0% interval" in tip.inner_text()
     assert "Rests on" in tip.inner_text()
-    assert "interpolates" in tip.inner_text() or "Extrapolated" in tip.inner_text()
+    assert "Measured: " in tip.inner_text() or "Extrapolated" in tip.inner_text()
     demo.page.keyboard.press("Escape")
     assert not tip.is_visible()
     number.focus()
@@ -153,3 +154,40 @@ def test_pages_work_where_nothing_may_be_stored(page_of: PageOf, browser: Any) -
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
     assert complaints == []
     context.close()
+
+
+@pytest.fixture
+def plain_table(tmp_path: Path, open_page: Open) -> Callable[[list[tuple[str, str]]], Opened]:
+    """A page with one table: a text and a time of each row."""
+
+    def opened(rows: list[tuple[str, str]]) -> Opened:
+        script = (Path(reports.__file__).parent / "templates" / "tables.js").read_text(encoding="utf-8")
+        cells = "".join(f'<tr><td>{text}</td><td class="num">{time}</td></tr>' for text, time in rows)
+        path = tmp_path / "table.html"
+        path.write_text(
+            '<!DOCTYPE html><meta charset="utf-8"><div class="grid" data-label="t"><table><thead><tr><th>What</th>'
+            f'<th class="num">Time</th></tr></thead><tbody>{cells}</tbody></table></div><script>{script}</script>',
+            encoding="utf-8",
+        )
+        return open_page(path, permissions=["clipboard-read", "clipboard-write"])
+
+    return opened
+
+
+def test_small_units_sort_by_size(plain_table: Callable[[list[tuple[str, str]]], Opened]) -> None:
+    opened = plain_table([("a", "2 ns"), ("b", "900 ps"), ("c", "1 ms"), ("d", "3 pJ")])
+    opened.page.locator("th .order").nth(1).click()
+    assert opened.ask("[...document.querySelectorAll('td.num')].map(e => e.textContent)") == [
+        "3 pJ", "900 ps", "2 ns", "1 ms",
+    ]  # fmt: skip
+
+
+def test_copied_texts_are_no_formulas_and_numbers_stay_numbers(
+    plain_table: Callable[[list[tuple[str, str]]], Opened],
+) -> None:
+    opened = plain_table([("-1+cmd", "-5"), ("=1", "2"), ("@a", "+3"), ("plain", "4")])
+    opened.page.locator(".tools button").click()
+    opened.wait("document.querySelector('[role=status]').textContent.startsWith('Copied: ')")
+    rows = rows_of(opened.ask("navigator.clipboard.readText()"))
+    assert [row["What"] for row in rows] == ["'-1+cmd", "'=1", "'@a", "plain"]
+    assert [float(row["Time"]) for row in rows] == [-5.0, 2.0, 3.0, 4.0]
