@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from markupsafe import Markup
 
+from reports.bills import ELECTRICITY, Bill, bills_of
 from reports.figure import Figure
 from reports.live import Live, escaped, units
 from reports.numbers import cell_of, metric_of, quantity
@@ -40,7 +41,11 @@ class Stretch(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """A metric: how it follows from stretches ("time", "rate", "usd"), its value as it stands, how it is written."""
+    """A metric: how it follows from stretches ("time", "rate", "usd"), its value as it stands, how it is written.
+
+    ``held`` is the share of a cost that holding the devices takes, the rest being electricity of owned ones; None where
+    that is not known.
+    """
 
     name: str
     title: str
@@ -49,6 +54,7 @@ class Shown(NamedTuple):
     value: float
     dimension: str
     better: str
+    held: float | None = None
 
 
 class Run(NamedTuple):
@@ -112,25 +118,30 @@ def metrics_of(result: Result, stretches: Sequence[Stretch]) -> list[Shown]:
         "tokens_per_s_per_device": (every, "rate"),
         "usd_per_million_output_tokens": (every, "usd"), "usd_per_step": (every, "usd"),
     }  # fmt: skip
+    held = {bill.metric: _held(bill) for bill in bills_of(result)}
     shown = []
     for name, (own, how) in known.items():
         value, metric = cell_of(result, name).value, metric_of(name)
         if value is not None and max(own) < len(stretches):
-            shown.append(Shown(name, metric.title, own, how, value, metric.dimension, metric.better))
+            shown.append(Shown(name, metric.title, own, how, value, metric.dimension, metric.better, held.get(name)))
     if any(each.name == "output_tokens_per_s" for each in shown):
         shown = [each for each in shown if each.name != "tokens_per_s_per_device"]
     return shown
 
 
+def _held(bill: Bill) -> float:
+    return 1.0 - math.fsum(piece.usd for piece in bill.pieces if piece.name == ELECTRICITY) / bill.usd
+
+
 def value_at(
     shown: Shown, stretches: Sequence[Stretch], parts: Sequence[Part], scales: Scales, price: float = 1.0
 ) -> float:
-    """A metric after a change; ``price`` is a factor of the price of a device-hour."""
+    """A metric after a change; ``price`` is a factor of the price of a device-hour, which electricity is no part of."""
     now = math.fsum(stretches[place].length_s for place in shown.stretches)
     then = math.fsum(length_at(stretches[place], parts, scales) for place in shown.stretches)
     if shown.how == "rate":
         return shown.value * now / then
-    return shown.value * then / now * (price if shown.how == "usd" else 1.0)
+    return shown.value * then / now * (1.0 + (shown.held or 0.0) * (price - 1.0))
 
 
 def knobs_of(result: Result, parts: Sequence[Part], metrics: Sequence[Shown]) -> list[Knob]:
@@ -146,7 +157,7 @@ def knobs_of(result: Result, parts: Sequence[Part], metrics: Sequence[Shown]) ->
         found.append(Knob("compute", "Compute", peak, "flops"))
     if any(part.communication_s > _LEAST for part in parts):
         found.append(Knob("link", "Links"))
-    if any(each.how == "usd" for each in metrics):
+    if any(each.held for each in metrics):
         found.append(Knob("price", "Price of a device-hour"))
     return found
 
@@ -224,7 +235,7 @@ def _data(kind: str, runs: Sequence[Run], now: int) -> dict[str, Any]:
         "now": now,
         "runs": [
             [run.batch, _rows(run, families), [[each.length_s, each.rest.bubble_s, each.rest.fixed_s]
-             for each in run.stretches], [each.value for each in run.shown]]
+             for each in run.stretches], [each.value for each in run.shown], [each.held or 0 for each in run.shown]]
             for run in runs
         ],
         "families": [[in_words("family", family), role("family", family)] for family in families],

@@ -11,7 +11,7 @@ live.behaviours["what-if"] = function (figure) {
   }
   var runs = settings.runs.map(function (run) {
     var inside = run[2].map(function (_, k) { return run[1].filter(function (part) { return part[0] === k; }); });
-    return { batch: run[0], parts: run[1], stretches: run[2], values: run[3], inside: inside };
+    return { batch: run[0], parts: run[1], stretches: run[2], values: run[3], held: run[4], inside: inside };
   }), as_it_stands = runs[settings.now];
   function sum(parts, scales) { return parts.reduce(function (all, part) { return all + seconds(part, scales); }, 0); }
   var as_is = { memory: 1, compute: 1, link: 1, price: 1 };
@@ -25,7 +25,7 @@ live.behaviours["what-if"] = function (figure) {
     settings.metrics.forEach(function (metric, place) {
       var now = 0, then = 0, value = run.values[place];
       metric[1].forEach(function (k) { now += run.stretches[k][0]; then += length(run, k, scales); });
-      found[metric[0]] = metric[2] === "rate" ? value * now / then : value * then / now * (metric[2] === "usd" ? scales.price : 1);
+      found[metric[0]] = metric[2] === "rate" ? value * now / then : value * then / now * (1 + run.held[place] * (scales.price - 1));
     });
     return found;
   }
@@ -35,7 +35,7 @@ live.behaviours["what-if"] = function (figure) {
   function scale(knob) { return Math.pow(2, Number(knob.value) / 8); }
   function factor(value) { return String(Number(value.toPrecision(3))); }
   function show() {
-    var scales = Object.assign({}, as_is), flags = [], run = as_it_stands;
+    var scales = Object.assign({}, as_is), flags = [], flagless = false, run = as_it_stands;
     knobs.forEach(function (knob) {
       if (knob.dataset.knob === "batch") {
         run = runs[Number(knob.value)];
@@ -47,7 +47,8 @@ live.behaviours["what-if"] = function (figure) {
       var by = scales[knob.dataset.knob] = scale(knob), said = "× " + factor(by);
       element.querySelector("#of-" + knob.dataset.knob).textContent = said;
       knob.setAttribute("aria-valuetext", said.replace("×", "times"));
-      if (knob.dataset.knob === "memory" && by !== 1) { flags.push("--set device.memory.bandwidth=" + factor(by) + "x"); }
+      if (by === 1) { return; }
+      if (knob.dataset.knob === "memory") { flags.push("--set device.memory.bandwidth=" + factor(by) + "x"); } else { flagless = true; }
     });
     var then = answers(scales, run);
     settings.metrics.forEach(function (metric, place) {
@@ -58,7 +59,8 @@ live.behaviours["what-if"] = function (figure) {
       change.className = "num change " + (same || !metric[4] ? "" : (ratio < 1) === (metric[4] === "lower") ? "good" : "bad");
     });
     bars(scales, run);
-    element.querySelector(".said-flags").textContent = flags.length ? "With its interval: " + settings.command + " … " + flags.join(" ") : "";
+    /* Other sliders have no flag: a command without them would answer another question. */
+    element.querySelector(".said-flags").textContent = flags.length && !flagless ? "With its interval: " + settings.command + " … " + flags.join(" ") : "";
   }
   function bars(scales, run) {
     var now = sum(as_it_stands.parts, as_is), bar = element.querySelector(".then-bar"), whole = 0, said = [], most;

@@ -21,10 +21,8 @@ SCALES = st.floats(0.05, 20.0)
 
 
 @cache
-def simulated(device: str, memory: str = "1x") -> Result:
-    asked = silicost.inference_scenario(
-        "llama-3-8b", device, batch=4, isl=256, osl=32, changes={"device.memory.bandwidth": memory}
-    )
+def simulated(device: str, path: str = "device.memory.bandwidth", value: str = "1x") -> Result:
+    asked = silicost.inference_scenario("llama-3-8b", device, batch=4, isl=256, osl=32, changes={path: value})
     return silicost.simulate(asked)
 
 
@@ -76,7 +74,7 @@ def test_a_maximum_stays_a_maximum() -> None:
 @pytest.mark.parametrize("scale", [0.5, 1.25, 2.0])
 def test_it_is_what_simulating_the_changed_device_says(device: str, off: float, scale: float) -> None:
     """Laws of CPUs and FPGAs are linear in their parts; that of a GPU fills its multiprocessors by bandwidth too."""
-    now, then = simulated(device), simulated(device, f"{scale}x")
+    now, then = simulated(device), simulated(device, value=f"{scale}x")
     parts = parts_of_phases(now.phases)
     stretches = what_if.stretches_of(now, parts)
     shown = {each.name: each for each in what_if.metrics_of(now, stretches)}
@@ -93,12 +91,28 @@ def test_as_it_stands_every_metric_is_that_of_the_result(one: Result) -> None:
         assert what_if.value_at(each, stretches, parts, AS_IS) == pytest.approx(one.metrics[each.name], rel=1e-12)
 
 
-def test_price_changes_dollars_alone(one: Result) -> None:
-    parts = parts_of_phases(one.phases)
-    stretches = what_if.stretches_of(one, parts)
-    for each in what_if.metrics_of(one, stretches):
-        got = what_if.value_at(each, stretches, parts, AS_IS, price=3.0)
+def test_price_changes_dollars_alone() -> None:
+    run = what_if.run_of(simulated("h100-sxm-80gb"))
+    assert any(each.how == "usd" for each in run.shown)
+    for each in run.shown:
+        got = what_if.value_at(each, run.stretches, run.parts, AS_IS, price=3.0)
         assert got == pytest.approx(each.value * (3.0 if each.how == "usd" else 1.0))
+
+
+def test_electricity_of_owned_devices_is_no_part_of_their_price() -> None:
+    """The dollars are those of the device bought for twice as much."""
+    now, then = simulated("epyc-9654"), simulated("epyc-9654", "device.price.purchase", "2x")
+    run = what_if.run_of(now)
+    (usd,) = (each for each in run.shown if each.how == "usd")
+    got = what_if.value_at(usd, run.stretches, run.parts, AS_IS, price=2.0)
+    assert got == pytest.approx(then.metrics[usd.name], rel=1e-9)
+    assert got < 1.9 * usd.value
+
+
+def test_no_price_slider_where_the_share_of_devices_is_not_known(one: Result) -> None:
+    run = what_if.run_of(one)
+    assert any(each.how == "usd" for each in run.shown)
+    assert "price" not in [knob.name for knob in what_if.knobs_of(one, run.parts, run.shown)]
 
 
 def test_knobs_are_those_that_change_something(one: Result) -> None:

@@ -18,6 +18,7 @@ from reports.study_page import render_study
 from simulator.result import Result
 from tests.reports.browser.conftest import Open, Opened
 from tests.reports.browser.test_every_page import violations
+from tests.reports.test_scaled import simulated
 from tests.reports.test_study import card_of, hostile_card
 
 WITHIN = 1e-9
@@ -47,7 +48,9 @@ def opened_study(card: StudyCard, folder: Path, open_page: Open, **options: Any)
     return opened
 
 
-def test_sliders_say_what_python_says(one: Result, tmp_path: Path, open_page: Open) -> None:
+@pytest.mark.parametrize("owned", [False, True])
+def test_sliders_say_what_python_says(owned: bool, one: Result, tmp_path: Path, open_page: Open) -> None:
+    one = simulated("epyc-9654") if owned else one
     path = tmp_path / "run.html"
     path.write_text(render_report([one], "One"), encoding="utf-8")
     opened = open_page(path)
@@ -66,8 +69,13 @@ def test_sliders_say_what_python_says(one: Result, tmp_path: Path, open_page: Op
             assert said[each.name] == pytest.approx(
                 what_if.value_at(each, stretches, parts, scales, price), rel=WITHIN
             ), (each.name, scales)
+        assert owned == any(each.held not in (None, 1.0) for each in shown)
     opened.page.locator("[data-knob=memory]").press("End")
     assert "8" in opened.page.locator("#of-memory").inner_text()
+    assert "device.memory.bandwidth=8x" in opened.page.locator(".said-flags").inner_text()
+    opened.page.locator("[data-knob=compute]").press("ArrowRight")
+    assert opened.page.locator(".said-flags").inner_text() == ""
+    opened.page.locator("[data-knob=compute]").press("ArrowLeft")
     assert "device.memory.bandwidth=8x" in opened.page.locator(".said-flags").inner_text()
     assert opened.complaints == []
 
