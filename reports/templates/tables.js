@@ -1,6 +1,6 @@
 /* Every data table: sorting, filtering, the count of shown rows, and copying as CSV. The markup is that of data_table.html. */
 (function () {
-  var SIZES = { n: 1e-9, u: 1e-6, "µ": 1e-6, m: 1e-3, "": 1, k: 1e3, K: 1e3, M: 1e6, G: 1e9, T: 1e12, P: 1e15, E: 1e18,
+  var SIZES = { p: 1e-12, n: 1e-9, u: 1e-6, "µ": 1e-6, m: 1e-3, "": 1, k: 1e3, K: 1e3, M: 1e6, G: 1e9, T: 1e12, P: 1e15, E: 1e18,
     Ki: 1024, Mi: 1048576, Gi: 1073741824, Ti: 1099511627776 };
   var WHOLE = { min: 60, h: 3600, d: 86400, "%": 0.01, kg: 1000, g: 1 };
   var NUMBER = /^[<>≈~±]?\s*([+\-−]?(?:\d[\d,]*\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*([^\s\d,;–]*)/i;
@@ -11,7 +11,7 @@
     if (!found) { return null; }
     var shown = Number(found[1].replace(/,/g, "").replace("−", "-")), unit = found[2], factor = WHOLE[unit];
     if (factor === undefined) {
-      var parts = /^(Ki|Mi|Gi|Ti|[numµkKMGTPE]?)(s|B|B\/s|FLOP|FLOP\/s|W|Wh|J|Hz|USD)$/.exec(unit);
+      var parts = /^(Ki|Mi|Gi|Ti|[pnumµkKMGTPE]?)(s|B|B\/s|FLOP|FLOP\/s|W|Wh|J|Hz|USD)$/.exec(unit);
       factor = parts ? SIZES[parts[1]] : 1;
     }
     return { shown: shown, unit: unit, si: shown * factor };
@@ -58,8 +58,8 @@
   function csv(heads, rows) {
     function quoted(value) {
       value = String(value === undefined ? "" : value);
-      /* A leading = + @ would be a formula to a spreadsheet. */
-      if (/^[=+@\t]/.test(value) && !isFinite(value)) { value = "'" + value; }
+      /* A text that begins so would be a formula to a spreadsheet; a number is none. */
+      if (/^[=+\-@\t\r]/.test(value) && !isFinite(value)) { value = "'" + value; }
       return /[",\n\r]/.test(value) ? '"' + value.replace(/"/g, '""') + '"' : value;
     }
     var columns = [];
