@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module, resources
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from reports.axis import Axis, round_text, round_values
@@ -123,21 +124,31 @@ def letters_in(drawing: Drawing, part: float, points: float = 0.0) -> int:
     return max(int(part * drawing.get_figwidth() * 72.0 / (_LETTER * height)), 8)
 
 
-def legend_below(drawing: Drawing, handles: Sequence[Any], title: str = "") -> None:
-    """A legend below all panels, in as many columns as there is room for."""
+def not_drawn(count: int, what: str) -> str:
+    """The note that so many more of ``what`` have no place in the picture; "" where all have."""
+    if count <= 0:
+        return ""
+    return f"{count:,} more {what} is not drawn" if count == 1 else f"{count:,} more {what}s are not drawn"
+
+
+def legend_below(drawing: Drawing, handles: Sequence[Any], title: str = "", notes: Sequence[str] = ()) -> None:
+    """A legend below all panels, in as many columns as there is room for; above it its title and what a reader should
+    know of the picture, line by line."""
     from matplotlib import rcParams
 
-    if not handles:
-        return
     points = float(rcParams["legend.fontsize"])
+    lines = [line for note in notes for line in wrap(note, letters_in(drawing, 0.95, points))]
+    if not handles and not lines:
+        return
+    head = "\n".join([title, *lines] if title else lines)
     most = max(letters_in(drawing, 0.45, points), 12)
     for handle in handles:
         handle.set_label(short(str(handle.get_label()), most))
-    widest = max(len(str(handle.get_label())) for handle in handles)
+    widest = max((len(str(handle.get_label())) for handle in handles), default=0)
     columns = int(drawing.get_figwidth() / (_KEY_IN + widest * _LETTER * points / 72.0))
     drawing.legend(
-        handles=list(handles), loc="outside lower center", title=title or None, columnspacing=1.2, handletextpad=0.5,
-        handlelength=1.4, ncols=max(min(columns, len(handles)), 1),
+        handles=list(handles), loc="outside lower center", title=head or None, title_fontsize=points, columnspacing=1.2,
+        handletextpad=0.5, handlelength=1.4, ncols=max(min(columns, len(handles)), 1),
     )  # fmt: skip
 
 

@@ -129,7 +129,7 @@ def draw(card: MachineCard) -> Markup:
     return render(
         "hierarchy.html", panels=panels, legend_keys=[Key(thread_word(each), shades[each]) for each in seen],
         caches=card.caches, columns=[thread_word(each) for each in columns], unit=unit, rows=rows,
-        largest=binary_size(max(point.set_bytes for point in streams)),
+        largest=binary_size(max(point.set_bytes for point in streams)), hidden=max(len(drawn) - MOST_PANELS, 0),
     )  # fmt: skip
 
 

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Final
 
 from reports.axis import axis_of
 from reports.palette import CLASSES, role
-from reports.print_figure import MARKERS, PrintFigure, ink, legend_below, letters_in, logarithmic, set_height
+from reports.print_figure import (
+    MARKERS,
+    PrintFigure,
+    ink,
+    legend_below,
+    letters_in,
+    logarithmic,
+    not_drawn,
+    set_height,
+)
 from reports.recommendation import Answered, Option, Recommendation
 from reports.text import short
 
@@ -44,7 +53,8 @@ def draw(card: Recommendation, drawing: Drawing) -> None:
     keys = [Line2D([], [], marker=_marker(name), linestyle="", color=ink(role("class", name)), label=name or "unknown")
             for name in ordered]  # fmt: skip
     keys.append(Line2D([], [], color=ink("muted"), linewidth=1.2, label="80 % interval"))
-    legend_below(drawing, keys)
+    hidden = sum(len(answer.options) - len(_shown(answer)) for answer in answers)
+    legend_below(drawing, keys, notes=[not_drawn(hidden, "device")])
 
 
 def _marker(name: str) -> str:

@@ -10,7 +10,7 @@ from reports.axis import Axis
 from reports.figures.roofline import Limits, Panel, applies, limits_of, panels_of, roofs_of
 from reports.numbers import quantity
 from reports.palette import family_rank, in_words, role
-from reports.print_figure import NOTE_PT, PrintFigure, grid_of, ink, legend_below, letters_in, logarithmic
+from reports.print_figure import NOTE_PT, PrintFigure, grid_of, ink, legend_below, letters_in, logarithmic, not_drawn
 from reports.text import short
 from simulator.result import Result, Roof
 
@@ -28,7 +28,8 @@ def draw(results: Sequence[Result], drawing: Drawing) -> None:
     """At most ``MOST_PANELS`` panels on the same axes; the area of a dot is its part of the time."""
     from matplotlib.lines import Line2D
 
-    panels = panels_of(results)[:MOST_PANELS]
+    every = panels_of(results)
+    panels = every[:MOST_PANELS]
     limits = limits_of(panels)
     grid = grid_of(drawing, len(panels), 2.8, 0.6, share=True)
     across = len({round(float(axes.get_position().x0), 3) for axes in grid})
@@ -49,7 +50,7 @@ def draw(results: Sequence[Result], drawing: Drawing) -> None:
     if len(markers) > 1:
         keys += [Line2D([], [], marker=marker, linestyle="", color=ink("muted"), markerfacecolor="none",
                         label=", ".join(names)) for marker, names in markers.items()]  # fmt: skip
-    legend_below(drawing, keys)
+    legend_below(drawing, keys, notes=[not_drawn(len(every) - len(panels), "panel")])
 
 
 def _panel(axes: Axes, panel: Panel, limits: Limits, letter: float) -> None:

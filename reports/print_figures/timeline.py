@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from reports.figures.timeline import applies, lane_names, merged, whole_s
 from reports.numbers import quantity, unit_of
 from reports.palette import family_rank, in_words, role
-from reports.print_figure import PrintFigure, ink, legend_below, letters_in, set_height
+from reports.print_figure import PrintFigure, ink, legend_below, letters_in, not_drawn, set_height
 from reports.text import labels_of, short
 from simulator.result import Result
 from simulator.timeline import Span
@@ -33,6 +34,8 @@ def draw(results: Sequence[Result], drawing: Drawing) -> None:
         (_title(label, result, room), _lanes(result)) for label, result in zip(labels_of(results), results, strict=True)
     ]
     shown = [(label, lanes) for label, lanes in shown if lanes]
+    hidden = sum(len(lanes) - MOST_LANES for _, lanes in shown if len(lanes) > MOST_LANES)
+    shown = [(label, dict(islice(lanes.items(), MOST_LANES))) for label, lanes in shown]
     heights = [0.6 + 0.22 * len(lanes) for _, lanes in shown]
     set_height(drawing, 0.6 + sum(heights))
     grid = drawing.subplots(len(shown), 1, squeeze=False, height_ratios=heights)
@@ -42,7 +45,7 @@ def draw(results: Sequence[Result], drawing: Drawing) -> None:
         families |= _panel(axes, label, lanes, most)
     keys = [Patch(color=ink(role("family", name)), label=in_words("family", name))
             for name in sorted(families, key=family_rank)]  # fmt: skip
-    legend_below(drawing, keys)
+    legend_below(drawing, keys, notes=[not_drawn(hidden, "lane")])
 
 
 def _lanes(result: Result) -> dict[tuple[str, str], list[Span]]:
@@ -50,7 +53,7 @@ def _lanes(result: Result) -> dict[tuple[str, str], list[Span]]:
     for span in result.timeline.spans:
         if math.isfinite(span.start_s) and span.start_s < span.end_s < math.inf:
             grouped.setdefault((span.resource, span.lane), []).append(span)
-    return dict(list(grouped.items())[:MOST_LANES])
+    return grouped
 
 
 def _title(label: str, result: Result, room: int) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from reports.numbers import metric_of, quantity, symbol, unit_of
 from reports.palette import role
-from reports.print_figure import NOTE_PT, PrintFigure, ink, legend_below, letters_in, set_height
+from reports.print_figure import NOTE_PT, PrintFigure, ink, legend_below, letters_in, not_drawn, set_height
 from reports.text import short
 from reports.whatif import Bar, Tornado, WhatIf
 
@@ -40,7 +40,9 @@ def draw(card: WhatIf, drawing: Drawing) -> None:
     most = letters_in(drawing, 0.42)
     for axes, each in zip(grid[:, 0], shown, strict=True):
         _panel(axes, each, most)
-    legend_below(drawing, [Patch(color=ink(role("series", series)), label=name) for name, series in _ENDS])
+    keys = [Patch(color=ink(role("series", series)), label=name) for name, series in _ENDS]
+    hidden = sum(len(each.bars) - len(_shown(each)) for each in shown)
+    legend_below(drawing, keys, notes=[not_drawn(hidden, "knob")])
 
 
 def _panel(axes: Axes, each: Tornado, most: int) -> None:
@@ -49,7 +51,9 @@ def _panel(axes: Axes, each: Tornado, most: int) -> None:
     reach = max(abs(end - each.base) for bar in bars for end in (bar.low, bar.high)) / scale or 1.0
     base = each.base / scale
     for row, bar in enumerate(bars):
-        for end, text, (_, series) in zip((bar.low, bar.high), (bar.low_end, bar.high_end), _ENDS, strict=True):
+        ends = zip((bar.low, bar.high), (bar.low_end, bar.high_end), _ENDS, strict=True)
+        # Where both ends lie on one side the wider one would hide the other.
+        for end, text, (_, series) in sorted(ends, key=lambda one: -abs(one[0] - each.base)):
             width = end / scale - base
             axes.barh(row, width, left=base, height=0.62, color=ink(role("series", series)))
             side = "left" if width > 0.0 else "right"

@@ -6,14 +6,15 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import msgspec
 import numpy as np
 import pytest
 
-from reports.page_data import Page
+from reports.page_data import Page, Subject
 from reports.palette import SERIES
-from reports.print_figure import DASHES, MARKERS, PrintFigure, figures_for, ink, print_figures, printed
+from reports.print_figure import DASHES, MARKERS, PrintFigure, _settings, figures_for, ink, print_figures, printed
 from reports.recommendation import Answered, Option, Recommendation
 from reports.scorecard import Cloud, KindScores, Scorecard
 from reports.serving import Curve, Distribution, Ends, Mark, ServedCard
@@ -21,6 +22,7 @@ from reports.study import Cloud as Points
 from reports.study import FrontPoint, Measure, StudyCard
 from reports.whatif import Bar, Tornado, WhatIf
 from simulator.result import Result
+from simulator.timeline import Span
 
 MAGIC = {"svg": b"<?xml", "pdf": b"%PDF", "png": b"\x89PNG"}
 
@@ -108,8 +110,71 @@ def test_bare_subjects_have_no_figure(one: Result) -> None:
 @pytest.mark.parametrize("bad_name", ["$\\frac{1}{0}$", "\x00\x07\ud800", "", "x" * 10_000])
 def test_names_are_no_formulas(one: Result, bad_name: str) -> None:
     bad = msgspec.structs.replace(one, title=bad_name, pools=(msgspec.structs.replace(one.pools[0], device=bad_name),))
+    named = 0
     for figure in figures_for("results", (bad, one)):
-        printed(figure, (bad, one), "svg")
+        texts = texts_of(figure, (bad, one))
+        assert max(map(len, texts)) < 120
+        assert not any("mathdefault" in text for text in texts)
+        named += any("$\\frac{1}{0}$" in text for text in texts)
+    assert named == (2 if "$" in bad_name else 0), "in the breakdown by its title, in the roofline by its device"
+
+
+def test_a_tenant_looks_alike_in_every_panel_and_in_the_legend() -> None:
+    times, shares = np.array([0.1, 0.2]), np.array([0.5, 1.0])
+    names = [f"t{place}" for place in range(7)]
+    curves = [Curve(name, times, shares) for name in names]
+    bare = Curve("t0", np.zeros(0), np.zeros(0))
+    shown = (Distribution("TTFT", (bare, *curves[1:3]), (), ()), Distribution("TPOT", tuple(curves[::-1]), (), ()))
+    card = ServedCard("t", "", "", "", distributions=shown)
+    with _settings(6.9) as drawing:
+        figure_named("latency").draw(card, drawing)
+        first, second = (axes.lines for axes in drawing.axes)
+        (legend,) = drawing.legends
+        looks = {line.get_label(): (line.get_color(), line.get_linestyle()) for line in legend.get_lines()}
+    assert [*looks] == ["t1", "t2", "t6", "t5", "t4", "t3"]
+    assert [(line.get_color(), line.get_linestyle()) for line in first] == [looks["t1"], looks["t2"]]
+    drawn = [(line.get_color(), line.get_linestyle()) for line in second]
+    assert drawn == [looks[name] for name in ("t6", "t5", "t4", "t3", "t2", "t1")]
+    assert legend.get_title().get_text() == "1 more tenant is not drawn"
+
+
+@pytest.mark.parametrize(("low", "high"), [(1.2, 1.5), (1.5, 1.2), (0.8, 0.5)])
+def test_the_wider_end_of_a_bar_lies_below_the_other(low: float, high: float) -> None:
+    from matplotlib.patches import Rectangle
+
+    shown = WhatIf("t", "l", tornados=(Tornado("tpot_s", "s", 1.0, (Bar("a", "1", "2", "", low, high),)),))
+    with _settings(6.9) as drawing:
+        figure_named("tornado").draw(shown, drawing)
+        widths = [abs(patch.get_width()) for patch in drawing.axes[0].patches if isinstance(patch, Rectangle)]
+    assert widths == pytest.approx(sorted((abs(low - 1.0), abs(high - 1.0)), reverse=True))
+
+
+def test_what_has_no_room_is_counted(one: Result) -> None:
+    option = Option("x", "gpu", 1, "", 3.0)
+    ranked = Recommendation(
+        "t", (Answered("q", "v", "a", Measure("usd", "Cost", "usd", "lower"), options=(option,) * 18),)
+    )
+    bars = (Bar("a", "1", "2", "", 0.5, 2.0),) * 13 + (Bar("b", "1", "2", "", 0.5, math.nan),)
+    swung = WhatIf("t", "l", tornados=(Tornado("tpot_s", "s", 1.0, bars),))
+    spans = tuple(Span("x", "gemm", "d", f"lane {k}", 0.0, 1.0, 0.0) for k in range(27))
+    busy = msgspec.structs.replace(one, timeline=type(one.timeline)(spans))
+    panels = tuple(
+        msgspec.structs.replace(one, pools=(msgspec.structs.replace(one.pools[0], device=f"d{k}"),)) for k in range(8)
+    )
+    assert "3 more devices are not drawn" in texts_of(figure_named("ranking"), ranked)
+    assert "2 more knobs are not drawn" in texts_of(figure_named("tornado"), swung)
+    assert "3 more lanes are not drawn" in texts_of(figure_named("timeline"), (busy,))
+    assert "2 more panels are not drawn" in texts_of(figure_named("roofline"), panels)
+
+
+def figure_named(name: str) -> PrintFigure:
+    return next(figure for figure in print_figures() if figure.name == name)
+
+
+def texts_of(figure: PrintFigure, subject: Subject) -> list[str]:
+    """Every text of the figure as a reader sees it."""
+    drawn = ElementTree.fromstring(printed(figure, subject, "svg"))
+    return ["".join(each.itertext()) for each in drawn.iter("{http://www.w3.org/2000/svg}text")]
 
 
 def test_colours_are_the_light_ones_of_the_page() -> None:
