@@ -20,7 +20,10 @@ from simulator.result import MemoryUse, OperatorCost, PhaseCost, Provenance, Res
 from simulator.timeline import Span, Timeline
 
 Parse = Callable[[str], Any]
-CSP = "default-src 'none'; connect-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:"
+CSP = (
+    "default-src 'none'; connect-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; "
+    "base-uri 'none'; form-action 'none'"
+)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,10 @@ from tests.reports.browser.conftest import KINDS, Opened, opening
 
 PageOf = Callable[[str], Path]
 WIDTHS = (400, 1600)
-POLICY = "default-src 'none'; connect-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:"
+POLICY = (
+    "default-src 'none'; connect-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; "
+    "base-uri 'none'; form-action 'none'"
+)
 SERIOUS = ("serious", "critical")
 BEYOND = """() => {
   const wide = document.documentElement.clientWidth;
