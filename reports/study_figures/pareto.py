@@ -78,7 +78,7 @@ def _page(card: StudyCard, live: bool) -> Markup:
     return render(
         "study_pareto.html", svg=_drawn(card, x, y, across, up), cloud=cloud, rows=rows, objectives=objectives,
         legend_keys=keys, in_front=len(cloud.front), names=[name for name, _ in cloud.front[0].configuration],
-        front=live_front(card, (across, up), _border(cloud, x, y)) if live else None,
+        front=live_front(card, (across, up), border_of(cloud, x, y)) if live else None,
         brushes=points_of(cloud, card).brushes, pair=(x, y), kept=[bound.said for own in bounds for bound in own],
         counted=bool(cloud.bins), infeasible=card.rows - card.feasible,
         better=f"{'left' if x.better == 'lower' else 'right'} and {'below' if y.better == 'lower' else 'above'}",
@@ -127,7 +127,7 @@ def steps_of(front: Sequence[FrontPoint], x_better: str, y_better: str) -> tuple
     return xs, ys
 
 
-def _border(cloud: Cloud, x: Measure, y: Measure) -> tuple[list[float], list[float]]:
+def border_of(cloud: Cloud, x: Measure, y: Measure) -> tuple[list[float], list[float]]:
     """The steps of a front of two objectives that is small enough to be marked whole; else nothing."""
     marked = [point for point in spread(cloud.front, MOST_MARKED) if point.x > 0.0 and point.y > 0.0]
     if len(cloud.objectives) != 2 or not marked or len(marked) < len(cloud.front):
@@ -162,7 +162,7 @@ def _draw_front(axes: Axes, cloud: Cloud, x: Measure, y: Measure) -> dict[str, S
     marked = [point for point in spread(cloud.front, MOST_MARKED) if point.x > 0.0 and point.y > 0.0]
     if not marked:
         return {}
-    axes.plot(*_border(cloud, x, y), color=colour("ink"), linewidth=1.2, zorder=4)
+    axes.plot(*border_of(cloud, x, y), color=colour("ink"), linewidth=1.2, zorder=4)
     axes.scatter(
         [point.x for point in marked], [point.y for point in marked], s=26.0 if len(marked) <= _MANY else 11.0,
         c=colour("paper"), linewidths=1.3, edgecolors=colour("ink"), zorder=5, gid="front",

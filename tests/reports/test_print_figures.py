@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import math
 import re
@@ -147,6 +148,22 @@ def test_the_wider_end_of_a_bar_lies_below_the_other(low: float, high: float) ->
         figure_named("tornado").draw(shown, drawing)
         widths = [abs(patch.get_width()) for patch in drawing.axes[0].patches if isinstance(patch, Rectangle)]
     assert widths == pytest.approx(sorted((abs(low - 1.0), abs(high - 1.0)), reverse=True))
+
+
+@pytest.mark.parametrize(("objectives", "x"), [(2, 1.0), (3, 1.0), (2, 0.0)])
+def test_stairs_join_a_front_of_two_objectives_alone(objectives: int, x: float, seven: list[Result]) -> None:
+    (card,) = (page.subject for page in pages(seven) if page.form == "study")
+    assert isinstance(card, StudyCard) and card.cloud is not None
+    first, second = card.cloud.front
+    names = ("tpot_s", "usd", "w")[:objectives]
+    cloud = dataclasses.replace(card.cloud, objectives=names, front=(first._replace(x=x), second), left_out=3)
+    with _settings(6.9) as drawing:
+        figure_named("pareto").draw(dataclasses.replace(card, cloud=cloud, rows=9), drawing)
+        lines = {line.get_linestyle(): len(np.asarray(line.get_xdata())) for line in drawing.axes[0].lines}
+        said = drawing.legends[0].get_title().get_text()
+    assert lines == {"-": 3 if (objectives, x) == (2, 1.0) else 0, "None": 2 if x else 1}
+    assert "Not drawn: 7 infeasible." in said and "Not drawn: 3 feasible without" in said
+    assert ("of 3 objectives" in said) == (objectives == 3)
 
 
 def test_what_has_no_room_is_counted(one: Result) -> None:
