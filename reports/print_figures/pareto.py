@@ -24,7 +24,7 @@ def applies(card: StudyCard) -> bool:
 
 
 def draw(card: StudyCard, drawing: Drawing) -> None:
-    """All feasible points (or cells of them, the darker the more), and the front, that of two objectives with its steps."""
+    """All feasible points (or cells of them, the darker the more), and the front, of two objectives with its steps."""
     cloud = card.cloud
     assert cloud is not None
     (axes,) = grid_of(drawing, 1, min(4.4, drawing.get_figwidth()))
