@@ -15,6 +15,7 @@ from simulator.result_json import is_result, result_from
 
 if TYPE_CHECKING:
     from simulator.calibration.samples import Measurement
+    from simulator.result import Result
 
 RUNS: Final = Path("runs")
 """Where runs and studies lie that no ``--out`` puts elsewhere."""
@@ -113,6 +114,9 @@ def _of_file(place: Path) -> Saved:
     rows = table if isinstance(table, list) else [table]
     if rows and all(map(is_result, rows)):
         results = tuple(result_from(row, str(place)) for row in rows)
+        whole = _whole(place, results)
+        if whole is not None:
+            return Saved(name, whole)
         title = results[0].title if len(results) == 1 else f"{len(results)} results of {name}"
         lacks = f"{place}: has no operators and no timeline, so that figures of them are left out"
         return Saved(name, Page("results", results, title), lacks=lacks)
@@ -120,6 +124,17 @@ def _of_file(place: Path) -> Saved:
     if place.name == RESULT and is_file(beside):
         return _of_file(beside)._replace(name=name)
     raise InputError(f"{place}: is JSON of another kind, or of a served run without {PAGE_DATA} beside it; {ALLOWED}")
+
+
+def _whole(place: Path, results: tuple[Result, ...]) -> Page | None:
+    """The page's data beside ``result.json``, which has the operators and timelines of the same results too."""
+    beside = place.with_name(PAGE_DATA)
+    if place.name != RESULT or not is_file(beside):
+        return None
+    page = _of_file(beside).page
+    shown = page.subject if isinstance(page.subject, tuple) else ()
+    same = [each.metrics for each in shown] == [each.metrics for each in results]
+    return page if same else None
 
 
 def _name_of(place: Path) -> str:

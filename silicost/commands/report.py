@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from hardware_specs.errors import InputError, clipped
-from hardware_specs.files import is_folder
+from hardware_specs.files import is_file, is_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,8 +84,10 @@ def place_of(out: str, saved: Sequence[Saved]) -> Path:
     """Where the page goes.
 
     Raises:
-        InputError: ``out`` is a folder, or does not end in .html.
+        InputError: ``out`` is a folder, or does not end in .html; a page of more than was read lies where the page
+            would go by itself.
     """
+    from reports.page_data import data_place
     from silicost.saved import RUNS
 
     if out:
@@ -97,7 +99,10 @@ def place_of(out: str, saved: Sequence[Saved]) -> Path:
     name = "-and-".join(each.name for each in saved)
     if len(name) > LONGEST_NAME:
         name = f"{saved[0].name[:40]}-and-{len(saved) - 1}-others"
-    return RUNS / name.replace("/", "-") / "report.html"
+    place = RUNS / name.replace("/", "-") / "report.html"
+    if any(each.lacks for each in saved) and is_file(data_place(place)):
+        raise InputError(f"{saved[0].lacks}; {place} has more and stays as it is: name another page with --out")
+    return place
 
 
 def show_in_browser(place: Path) -> None:

@@ -88,7 +88,9 @@ class Study:
                     raise InputError("sql: the query has no answer; it should begin with 'select'")
                 return answer.to_arrow_table()
             except (duckdb.Error, OSError) as error:
-                raise InputError(f"sql: {' '.join(str(error).split())}") from None
+                missing = isinstance(error, duckdb.CatalogException)
+                hint = "; the table of the rows is called 'study'" if missing else ""
+                raise InputError(f"sql: {' '.join(str(error).split())}{hint}") from None
 
     def _files(self) -> list[PartRecord]:
         return [part for part in self.manifest.parts if part.rows]

@@ -203,3 +203,21 @@ def test_exports_of_a_served_run(runs: Path, silicost: Run) -> None:
     trace = json.loads(silicost("export served --as trace").out)
     assert {event["ph"] for event in trace["traceEvents"]} == {"M", "C"}
     assert "tpot_s.p99" in silicost("export served --as csv").out
+
+
+def test_a_result_beside_its_page_loses_nothing(runs: Path, silicost: Run) -> None:
+    page, data = (runs / "one" / name for name in ("report.html", "report.page.json"))
+    before = page.read_bytes(), data.read_bytes()
+    assert silicost("report runs/one/result.json").status == 0
+    assert (page.read_bytes(), data.read_bytes()) == before
+
+
+def test_a_poorer_page_takes_no_richer_ones_place(runs: Path, silicost: Run) -> None:
+    place, data = runs / "one" / "result.json", runs / "one" / "report.page.json"
+    before, table = data.read_bytes(), json.loads(place.read_text())
+    place.write_text(json.dumps(table | {"ttft_s": 2.0 * table["ttft_s"]}))
+    ran = silicost("report runs/one/result.json")
+    assert ran.status == 2
+    assert "runs/one/report.html has more and stays as it is: name another page with --out" in ran.err
+    assert data.read_bytes() == before
+    assert silicost("report runs/one/result.json --out other.html").status == 0

@@ -78,6 +78,8 @@ def test_sql(study: Study) -> None:
         {"model": model, "n": 90, "least": 1.0 + number} for number, model in enumerate("abcd")
     ]
     assert study.sql("select step from study").to_pydict()["step"] == [*range(100)] * 4
+    with pytest.raises(InputError, match=r"points.*the table of the rows is called 'study'$"):
+        study.sql("select * from points")
 
 
 def test_sql_over_parts_that_differ(mixed: Study) -> None:
