@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -160,14 +162,15 @@ def _rows(name: str, page: Page, table: str) -> list[dict[str, object]]:
     from reports.comparing import entries_of
     from reports.exports import tables
 
+    known: dict[str, Callable[[], tables.Rows]] = {"metrics": lambda: tables.metric_rows(entries_of([(name, page)]))}
     if isinstance(page.subject, tuple):
-        known = {each: make(page.subject) for each, make in tables.TABLES.items()} if page.subject else {}
-    else:
-        known = {"metrics": tables.metric_rows(entries_of([(name, page)]))}
-    there = [each for each, rows in known.items() if rows]
-    if table not in there:
+        known = {each: partial(make, page.subject) for each, make in tables.TABLES.items()} if page.subject else {}
+    rows = known[table]() if table in known else []
+    if not rows:
+        # The others are made only to say which of them the run has.
+        there = [each for each, make in known.items() if each != table and make()]
         raise UnknownName("table", table, there, f"{name} has {', '.join(there) or 'none'}", "--table")
-    return known[table]
+    return rows
 
 
 def _trace(saved: Saved) -> str:
