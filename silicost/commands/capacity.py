@@ -109,7 +109,7 @@ def capacity(
     ] = None,
     out: Annotated[
         str | None,
-        typer.Option("--out", help="Folder of a search over designs.", callback=flags.folder, metavar="FOLDER"),
+        typer.Option("--out", help="Folder of a search over designs.", callback=flags.folder_of(""), metavar="FOLDER"),
     ] = None,
     executor: Annotated[
         str, typer.Option("--executor", help="local (processes), dask, or here (this process).", metavar="NAME")

@@ -50,6 +50,19 @@ def folder(text: str | None) -> str | None:
     return text
 
 
+def folder_of(kind: str) -> Callable[[str | None], str | None]:
+    """As ``folder``, for a command that writes ``kind`` (``silicost.out_folders``): refused before it computes."""
+
+    def parse(text: str | None) -> str | None:
+        from silicost.out_folders import check_out
+
+        if folder(text) is not None and text is not None:
+            check_out(text, kind)
+        return text
+
+    return parse
+
+
 def calibration_files(context: typer.Context, paths: list[str] | None) -> list[str] | None:
     """Put the calibrations in these files before all others; without ``--device`` the device is that of the last."""
     for path in paths or ():
@@ -130,7 +143,16 @@ Fallback = Annotated[
     ),
 ]
 Out = Annotated[
-    str | None, typer.Option("--out", help="Folder for result.json and report.html.", callback=folder, metavar="FOLDER")
+    str | None,
+    typer.Option(
+        "--out", help="Folder for result.json and report.html.", callback=folder_of("a simulated run"), metavar="FOLDER"
+    ),
+]
+ServedOut = Annotated[
+    str | None,
+    typer.Option(
+        "--out", help="Folder for result.json and report.html.", callback=folder_of("a served run"), metavar="FOLDER"
+    ),
 ]
 HowToPrint = Annotated[Format, typer.Option("--format", help="table, json or csv", parser=format_of, metavar="FORMAT")]
 

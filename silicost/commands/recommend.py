@@ -56,8 +56,8 @@ def recommend(
     out: Annotated[
         str | None,
         typer.Option(
-            "--out", help="Folder for recommendation.json, result.json and pages.", callback=flags.folder,
-            metavar="FOLDER",
+            "--out", help="Folder for recommendation.json, result.json and pages.",
+            callback=flags.folder_of("a recommendation"), metavar="FOLDER",
         ),
     ] = None,
     report: Annotated[str, typer.Option("--report", help="Write its page there.", metavar="FILE.html")] = "",

@@ -132,7 +132,7 @@ def serve(
         str, typer.Option("--timeline", help="Queue, batch, cache, power over time: .csv or .parquet.", metavar="FILE")
     ] = "",
     intervals: Annotated[bool, typer.Option("--intervals/--no-intervals", help="80% intervals of all numbers.")] = True,
-    out: flags.Out = None,
+    out: flags.ServedOut = None,
     format: flags.HowToPrint = Format.TABLE,
 ) -> None:
     """Latencies, goodput, energy and dollars of requests that arrive over time, are queued and batched."""

@@ -91,7 +91,9 @@ def sweep(
     ] = "",
     out: Annotated[
         str | None,
-        typer.Option("--out", help="Folder of the study; default runs/TITLE.", callback=flags.folder, metavar="FOLDER"),
+        typer.Option(
+            "--out", help="Folder of the study; default runs/TITLE.", callback=flags.folder_of(""), metavar="FOLDER"
+        ),
     ] = None,
     executor: Annotated[
         str, typer.Option("--executor", help="local (processes), dask, or here (this process).", metavar="NAME")
