@@ -72,3 +72,8 @@ def family_rank(family: str) -> tuple[int, str]:
     """The place of a family in bars and legends."""
     order = tuple(FAMILIES)
     return (order.index(family) if family in order else len(order), family)
+
+
+def class_rank(name: str) -> tuple[int, str]:
+    """The place of a device class in legends."""
+    return (CLASSES.index(name) if name in CLASSES else len(CLASSES), name)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from reports.axis import Axis, round_text, round_values
 from reports.numbers import symbol
 from reports.page_data import Form, Subject
+from reports.palette import CLASSES
 from reports.text import short
 
 if TYPE_CHECKING:
@@ -98,6 +99,11 @@ def printed(figure: PrintFigure, subject: Subject, kind: Kind, width_in: float =
 def ink(name: str) -> str:
     """The light colour of a role or an ink, as "#0072b2"."""
     return _colours()[name]
+
+
+def class_marker(name: str) -> str:
+    """The marker of a device class; one of its own for what is none."""
+    return MARKERS[CLASSES.index(name) % len(MARKERS)] if name in CLASSES else "X"
 
 
 def set_height(drawing: Drawing, height_in: float) -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from reports.axis import axis_of
-from reports.palette import CLASSES, role
-from reports.print_figure import MARKERS, PrintFigure, grid_of, ink, legend_below, logarithmic
+from reports.palette import class_rank, role
+from reports.print_figure import PrintFigure, class_marker, grid_of, ink, legend_below, logarithmic
 from reports.scorecard import KINDS, Cloud, Scorecard
 
 if TYPE_CHECKING:
@@ -40,10 +40,6 @@ def draw(card: Scorecard, drawing: Drawing) -> None:
     _legend(drawing, classes)
 
 
-def _marker(name: str) -> str:
-    return MARKERS[CLASSES.index(name) % len(MARKERS)] if name in CLASSES else "X"
-
-
 def _panel(axes: Axes, kind: str, cloud: Cloud) -> set[str]:
     here = _here(cloud)
     seen, said = cloud.observed[here], cloud.predicted[here]
@@ -55,7 +51,7 @@ def _panel(axes: Axes, kind: str, cloud: Cloud) -> set[str]:
     for name in sorted(set(names)):
         own = names == name
         axes.scatter(seen[own], said[own], s=9.0, alpha=0.65, linewidths=0.0, color=ink(role("class", name)),
-                     marker=_marker(name))  # fmt: skip
+                     marker=class_marker(name))  # fmt: skip
     title = f"{KINDS.get(kind, kind)}: {len(seen):,} rows"
     axis = axis_of([low, high])
     logarithmic(axes, "x", axis, "measured", cloud.dimension)
@@ -68,9 +64,9 @@ def _legend(drawing: Drawing, classes: set[str]) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    ordered = sorted(classes, key=lambda name: (CLASSES.index(name) if name in CLASSES else len(CLASSES), name))
+    ordered = sorted(classes, key=class_rank)
     keys: list[Any] = [
-        Line2D([], [], marker=_marker(name), linestyle="", color=ink(role("class", name)), label=name or "unknown")
+        Line2D([], [], marker=class_marker(name), linestyle="", color=ink(role("class", name)), label=name or "unknown")
         for name in ordered
     ]
     keys.append(Line2D([], [], color=ink("muted"), linewidth=0.8, label="equal"))

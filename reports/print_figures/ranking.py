@@ -6,10 +6,10 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from reports.axis import axis_of
-from reports.palette import CLASSES, role
+from reports.palette import class_rank, role
 from reports.print_figure import (
-    MARKERS,
     PrintFigure,
+    class_marker,
     ink,
     legend_below,
     letters_in,
@@ -49,16 +49,14 @@ def draw(card: Recommendation, drawing: Drawing) -> None:
     for axes, answer in zip(grid[:, 0], answers, strict=True):
         _panel(axes, answer, most)
     classes = {each.device_class for answer in answers for each in _shown(answer)}
-    ordered = sorted(classes, key=lambda name: (CLASSES.index(name) if name in CLASSES else len(CLASSES), name))
-    keys = [Line2D([], [], marker=_marker(name), linestyle="", color=ink(role("class", name)), label=name or "unknown")
-            for name in ordered]  # fmt: skip
+    ordered = sorted(classes, key=class_rank)
+    keys = [
+        Line2D([], [], marker=class_marker(name), linestyle="", color=ink(role("class", name)), label=name or "unknown")
+        for name in ordered
+    ]
     keys.append(Line2D([], [], color=ink("muted"), linewidth=1.2, label="80 % interval"))
     hidden = sum(len(answer.options) - len(_shown(answer)) for answer in answers)
     legend_below(drawing, keys, notes=[not_drawn(hidden, "device")])
-
-
-def _marker(name: str) -> str:
-    return MARKERS[CLASSES.index(name) % len(MARKERS)] if name in CLASSES else "X"
 
 
 def _panel(axes: Axes, answer: Answered, most: int) -> None:
@@ -69,7 +67,7 @@ def _panel(axes: Axes, answer: Answered, most: int) -> None:
             axes.hlines(row, each.low, each.high, color=ink("muted"), linewidth=1.2)
             seen += [each.low, each.high]
         axes.scatter([each.value], [row], s=22.0, zorder=3, color=ink(role("class", each.device_class)),
-                     marker=_marker(each.device_class))  # fmt: skip
+                     marker=class_marker(each.device_class))  # fmt: skip
     measure = answer.measure
     logarithmic(axes, "x", axis_of([*seen, *(each.value for each in shown)]), short(measure.title, 50),
                 measure.dimension)  # fmt: skip
