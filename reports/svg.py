@@ -113,6 +113,8 @@ def _explain(root: ElementTree.Element, hints: Mapping[str, Sequence[str]]) -> N
     """Give every shape of the named collections its tooltip; shapes are written in the order they were drawn."""
     for element in root.iter():
         texts = hints.get(element.get("id", ""), ())
+        if not texts:
+            continue
         defined = {shape for definitions in element.iter("defs") for shape in definitions.iter()}
         shapes = [shape for shape in element.iter() if shape.tag in ("path", "use") and shape not in defined]
         for shape, text in zip(shapes, texts, strict=False):

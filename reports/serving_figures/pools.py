@@ -8,7 +8,7 @@ from typing import Final
 from markupsafe import Markup
 
 from reports.figure import Figure
-from reports.palette import CLASSES, role
+from reports.palette import role
 from reports.serving import ServedCard
 from reports.templating import render
 
@@ -29,7 +29,7 @@ def draw(card: ServedCard) -> Markup:
     rows = [
         (pool, role("class", pool.device_class), [pool.figures[place].cell for place in kept]) for pool in card.pools
     ]
-    return render("serving_pools.html", rows=rows, titles=titles, known=CLASSES)
+    return render("serving_pools.html", rows=rows, titles=titles)
 
 
 FIGURE: Final = Figure(

@@ -77,9 +77,6 @@ var live = (function () {
     });
     return box;
   }
-  function spoken(rows, source, index) {
-    return rows.map(function (row) { return (row[0] + " " + valueOf(row, source, index)).trim(); }).join(", ");
-  }
   function prepare(model) {
     var tags = model.tags;
     if (tags[0] === "quantity") {
@@ -172,5 +169,5 @@ var live = (function () {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
     new MutationObserver(recolour).observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
   }
-  return { start: start, behaviours: behaviours, quantity: quantity, spoken: spoken, figures: drawn };
+  return { start: start, behaviours: behaviours, quantity: quantity, figures: drawn };
 })();
