@@ -11,7 +11,7 @@ from reports.axis import axis_of, round_text, round_values
 from reports.calibration import MachineCard, Point
 from reports.calibration_figures.roofline import MOST_HINTS, placed
 from reports.figure import Figure
-from reports.log_axes import bare_dots, dots
+from reports.log_axes import MOST_DOTS, bare_dots, dots, draw_cells, parts_of
 from reports.numbers import quantity
 from reports.palette import family_rank, role
 from reports.parts import legend_of
@@ -46,6 +46,7 @@ def draw(card: MachineCard) -> Markup:
         legend_keys=legend_of((point.family for point in points), "family"),
         words=f"{len(points)} calls; at most {quantity(most.power_w, 'w')} ({short(most.what, 80)})"
         + (f"; {clock}" if clock else ""),
+        counted=len(points) > MOST_DOTS,
     )
 
 
@@ -69,7 +70,14 @@ def _drawn(card: MachineCard, points: list[Point]) -> Markup:
                 axes.text(10.0**across.high, level, f"{word} {quantity(level, 'w')}", ha="right", va="bottom",
                           fontsize=8.5)  # fmt: skip
         hints = {}
-        for order, family in enumerate(sorted({point.family for point in points}, key=family_rank, reverse=True)):
+        families = sorted({point.family for point in points}, key=family_rank, reverse=True)
+        counted = len(points) > MOST_DOTS
+        if counted:
+            intensities, parts = [p.flops / p.moved_bytes for p in points], [p.power_w / top for p in points]
+            groups = [families.index(point.family) for point in points]
+            shades = [colour(role("family", family)) for family in families]
+            draw_cells(axes, parts_of(across, intensities), parts, groups, shades)
+        for order, family in enumerate(() if counted else families):
             same = [point for point in points if point.family == family]
             at, watts = [p.flops / p.moved_bytes for p in same], [p.power_w for p in same]
             if len(points) > MOST_HINTS:

@@ -18,7 +18,7 @@ from markupsafe import Markup
 from reports.axis import Axis, axis_of
 from reports.calibration import MachineCard, Point
 from reports.figure import Figure
-from reports.log_axes import MOST_HINTS, bare_dots, frame
+from reports.log_axes import MOST_DOTS, MOST_HINTS, bare_dots, draw_cells, frame, parts_of
 from reports.numbers import number, quantity, share
 from reports.palette import DTYPES, family_rank, in_words, role
 from reports.parts import legend_of
@@ -109,16 +109,17 @@ def draw(card: MachineCard) -> Markup:
     families = sorted({point.family for point in points}, key=family_rank)
     widest = max(FAR * 1.15, min(max(max(p.ratio, 1.0 / p.ratio) for p in points) * 1.1, _WIDEST))
     up = Axis(-math.log10(widest), math.log10(widest))
-    hinted = len(points) <= MOST_HINTS
+    hinted, counted = len(points) <= MOST_HINTS, len(points) > MOST_DOTS
     panels = [
-        _panel(family, [p for p in points if p.family == family], up, f"residuals-{place}", hinted)
+        _panel(family, [p for p in points if p.family == family], up, f"residuals-{place}", hinted, counted)
         for place, family in enumerate(families)
     ]
     far = far_of(points)
     dtypes = sorted({point.dtype for point in points}, key=_rank)
     return render(
         "residuals.html", panels=panels, far=far[:MOST_FAR], more=len(far) - MOST_FAR, in_all=len(points),
-        all_far=len(far), legend_keys=legend_of(dtypes, "dtype"), hollow=any(not p.priced_by for p in points),
+        all_far=len(far), legend_keys=legend_of(dtypes, "dtype"),
+        hollow=hinted and any(not p.priced_by for p in points), counted=counted,
     )  # fmt: skip
 
 
@@ -126,7 +127,7 @@ def _rank(dtype: str) -> tuple[int, str]:
     return (DTYPES.index(dtype) if dtype in DTYPES else len(DTYPES), dtype)
 
 
-def _panel(family: str, points: Sequence[Point], up: Axis, key: str, hinted: bool) -> Panel:
+def _panel(family: str, points: Sequence[Point], up: Axis, key: str, hinted: bool, counted: bool) -> Panel:
     off = np.abs(np.array([point.ratio for point in points]) - 1.0)
     inside = sum(point.low_80_s <= point.time_s <= point.high_80_s for point in points)
     title = in_words("family", family)
@@ -143,18 +144,29 @@ def _panel(family: str, points: Sequence[Point], up: Axis, key: str, hinted: boo
         for factor in (1.0 / FAR, FAR):
             axes.plot(ends, [factor] * 2, color=colour("muted"), linewidth=0.7, linestyle=(0, (4, 3)), zorder=2)
         hints: dict[str, Sequence[str]] = {}
-        for place, dtype in enumerate(sorted({point.dtype for point in points}, key=_rank)):
+        dtypes = sorted({point.dtype for point in points}, key=_rank)
+        if counted:
+            x, y = parts_of(across, [p.time_s for p in points]), parts_of(up, [p.ratio for p in points])
+            groups = [dtypes.index(point.dtype) for point in points]
+            draw_cells(axes, x, y, groups, [colour(role("dtype", dtype)) for dtype in dtypes])
+        for place, dtype in enumerate(dtypes):
             own = [point for point in points if point.dtype == dtype]
-            hints |= _draw_dtype(axes, own, up, colour(role("dtype", dtype)), f"ratios-{place}" if hinted else "")
+            shade = colour(role("dtype", dtype))
+            _draw_band(axes, own, shade)
+            if not counted:
+                hints |= _draw_dtype(axes, own, up, shade, f"ratios-{place}" if hinted else "")
         label = f"Predicted over measured time, {title}: {len(points)} calls, {note}"
         return Panel(title, inline(figure, key, label, hints), f"{len(points)} calls; {note}.")
 
 
-def _draw_dtype(axes: Axes, own: Sequence[Point], up: Axis, shade: str, key: str) -> dict[str, Sequence[str]]:
-    """The band and the calls in one dtype; calls that the priors of the class price are hollow. No key: no words."""
+def _draw_band(axes: Axes, own: Sequence[Point], shade: str) -> None:
     at, low, high = band_of(own)
     if len(at):
         axes.fill_between(at, low, high, color=shade, alpha=0.13, linewidth=0.0, zorder=1.5)
+
+
+def _draw_dtype(axes: Axes, own: Sequence[Point], up: Axis, shade: str, key: str) -> dict[str, Sequence[str]]:
+    """The calls in one dtype; those that the priors of the class price are hollow. No key: no words."""
     hints: dict[str, Sequence[str]] = {}
     for fitted in (True, False):
         same = [point for point in own if bool(point.priced_by) == fitted]

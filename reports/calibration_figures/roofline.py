@@ -14,7 +14,7 @@ from markupsafe import Markup
 from reports.axis import Axis, axis_of
 from reports.calibration import MachineCard, Point, Roof
 from reports.figure import Figure
-from reports.log_axes import bare_dots, dots, frame
+from reports.log_axes import MOST_DOTS, bare_dots, dots, draw_cells, frame, parts_of
 from reports.numbers import quantity
 from reports.palette import DTYPES, family_rank, role
 from reports.parts import legend_of
@@ -93,16 +93,17 @@ def draw(card: MachineCard) -> Markup:
     named = dict.fromkeys(point.runtime for panel in shown for point in panel.points)
     runtimes = sorted(named, key=lambda name: not name)
     marks = {name: MARKERS[place % len(MARKERS)] for place, name in enumerate(runtimes)}
-    hinted = len(card.points) <= MOST_HINTS
+    hinted, counted = len(card.points) <= MOST_HINTS, len(card.points) > MOST_DOTS
     drawn = [
-        panel._replace(svg=_drawn(panel, across, up, marks, f"measured-{place}", hinted), words=_words(panel))
+        panel._replace(svg=_drawn(panel, across, up, marks, f"measured-{place}", hinted, counted), words=_words(panel))
         for place, panel in enumerate(shown)
     ]
     return render(
         "calibration_roofline.html",
         panels=drawn,
         legend_keys=legend_of((point.family for panel in shown for point in panel.points), "family"),
-        runtimes=[(name, "●◆■▲▼✚"[place % len(MARKERS)]) for place, name in enumerate(runtimes)],
+        counted=counted,
+        runtimes=[(name, "●◆■▲▼✚"[place % len(MARKERS)]) for place, name in enumerate(runtimes) if hinted],
         left_out=sum(not placed(point) for point in card.points),
         hidden=len(panels) - len(shown),
     )
@@ -122,14 +123,18 @@ def _dimension(roof: Roof) -> str:
     return "flops" if roof.kind in ("peak", "vector") else "bytes_per_s"
 
 
-def _drawn(panel: Panel, across: Axis, up: Axis, marks: dict[str, str], key: str, hinted: bool) -> Markup:
+def _drawn(
+    panel: Panel, across: Axis, up: Axis, marks: dict[str, str], key: str, hinted: bool, counted: bool
+) -> Markup:
     with drawing(*_SIZE_IN) as figure:
         axes = figure.add_axes(_BOX)
         frame(axes, across, up, ("", "flops"), ("arithmetic intensity [FLOP/B]", "attained [FLOP/s]"))
         _draw_roofs(axes, panel, across, up)
         hints: dict[str, Sequence[str]] = {}
         families = sorted({point.family for point in panel.points}, key=family_rank, reverse=True)
-        for order, family in enumerate(families):
+        if counted:
+            _draw_cells(axes, panel.points, across, up, families)
+        for order, family in enumerate(() if counted else families):
             for runtime, marker in marks.items():
                 same = [p for p in panel.points if p.family == family and p.runtime == runtime]
                 gid = f"calls-{order}-{marker}" if hinted else ""
@@ -138,6 +143,13 @@ def _drawn(panel: Panel, across: Axis, up: Axis, marks: dict[str, str], key: str
                     hints[gid] = [hint_of(point) for point in same] if hinted else ()
         label = f"Roofline in {panel.dtype}: {len(panel.points)} measured calls under {_words(panel)}"
         return inline(figure, key, label, hints)
+
+
+def _draw_cells(axes: Axes, points: Sequence[Point], across: Axis, up: Axis, families: Sequence[str]) -> None:
+    x = parts_of(across, [point.flops / point.moved_bytes for point in points])
+    y = parts_of(up, [point.flops / point.time_s for point in points])
+    groups = [families.index(point.family) for point in points]
+    draw_cells(axes, x, y, groups, [colour(role("family", family)) for family in families])
 
 
 def hint_of(point: Point) -> str:

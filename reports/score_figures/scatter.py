@@ -17,6 +17,7 @@ from reports.axis import Axis, axis_of, round_text, round_values
 from reports.figure import Figure
 from reports.live import Live
 from reports.live_figures.against import live_against
+from reports.log_axes import MOST_DOTS, draw_cells, parts_of
 from reports.palette import CLASSES, role
 from reports.parts import legend_of
 from reports.scorecard import Cloud, Floats, Scorecard
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 MOST_BARS: Final = 300
 MOST_HINTS: Final = 1_500
-MOST_DOTS: Final = 20_000
-"""On the whole page: with more rows, panels with too many for hints show counts in cells instead of dots."""
 TITLES: Final = {
     ("ops", "s"): "Operators: time", ("training", "s"): "Training: step time",
     ("inference", "s"): "Inference: latencies", ("inference", "tokens/s"): "Inference: tokens per second",
@@ -38,8 +37,6 @@ TITLES: Final = {
 }  # fmt: skip
 _SIZE_IN: Final = (4.6, 4.25)
 _BOX: Final = (0.165, 0.125, 0.81, 0.855)
-_CELLS: Final = 60
-_STRENGTHS: Final = (0.25, 0.4, 0.55, 0.7, 0.85, 1.0)
 _BINS: Final = 16
 
 
@@ -196,38 +193,9 @@ def band_of(observed: Floats, predicted: Floats, low: Floats, high: Floats) -> t
 
 def _draw_cells(axes: Axes, cloud: Cloud, axis: Axis, names: Sequence[str]) -> None:
     """Counts of rows in cells of equal size."""
-    from matplotlib.collections import PolyCollection
-
-    edges = 10.0 ** np.linspace(axis.low, axis.high, _CELLS + 1)
-    for (column, row), name, strength in cells_of(cloud, axis, names):
-        x0, x1, y0, y1 = edges[column], edges[column + 1], edges[row], edges[row + 1]
-        shade = colour(role("class", name))
-        axes.add_collection(
-            PolyCollection(
-                [[(x0, y0), (x1, y0), (x1, y1), (x0, y1)]], facecolors=shade, alpha=strength, linewidths=0.0, zorder=3
-            ),
-            autolim=False,
-        )
-
-
-def cells_of(cloud: Cloud, axis: Axis, names: Sequence[str]) -> list[tuple[tuple[int, int], str, float]]:
-    """(column, row), the class with most rows and the strength of every cell of the panel with rows in it."""
-    step = (axis.high - axis.low) / _CELLS
-    places = [
-        np.clip((np.log10(values) - axis.low) / step, 0, _CELLS - 1).astype(np.int64)
-        for values in (cloud.observed, cloud.predicted)
-    ]
-    counts = np.zeros((len(names), _CELLS, _CELLS), np.int64)
-    for layer, name in enumerate(names):
-        here: Any = cloud.device_class == name
-        np.add.at(counts[layer], (places[0][here], places[1][here]), 1)
-    whole, leader = counts.sum(axis=0), counts.argmax(axis=0)
-    highest = np.log1p(max(int(whole.max()), 1))
-    levels = np.rint(np.log1p(whole) / highest * (len(_STRENGTHS) - 1)).astype(np.int64)
-    return [
-        ((int(column), int(row)), names[leader[column, row]], _STRENGTHS[levels[column, row]])
-        for column, row in np.argwhere(whole > 0).tolist()
-    ]
+    x, y = (parts_of(axis, values.tolist()) for values in (cloud.observed, cloud.predicted))
+    groups = [names.index(name) for name in cloud.device_class.tolist()]
+    draw_cells(axes, x, y, groups, [colour(role("class", name)) for name in names])
 
 
 FIGURE: Final = Figure(

@@ -268,6 +268,25 @@ def test_many_calls_are_dots_without_words(card: MachineCard) -> None:
         assert len(figure.draw(many)) < 500_000
 
 
+@pytest.mark.parametrize("figure", [roofline, residuals, power])
+def test_more_calls_than_dots_are_counted_in_cells_and_it_is_said(
+    card: MachineCard, figure: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = tuple(point_of(i, power_w=50.0 + i) for i in range(41))
+    monkeypatch.setattr(figure, "MOST_DOTS", 40)
+    few, many = (figure.draw(dataclasses.replace(card, points=each)) for each in (points[:-1], points))
+    assert "counted in cells" in many
+    assert "counted in cells" not in few
+    assert "<title>call 7: " in few
+    assert "<title>call 7: " not in many
+
+
+def test_a_cell_has_the_colour_of_the_group_with_most_dots() -> None:
+    x, y, groups = [0.5, 0.5, 0.5, 0.99, 1.2], [0.5, 0.5, 0.5, 0.99, 1.0], [0, 1, 1, 0, 0]
+    cells = log_axes.cells_of(x, y, groups, 2)
+    assert [(place, group) for place, group, _ in cells] == [((30, 30), 1), ((59, 59), 0)]
+
+
 def test_intervals_are_drawn_where_they_are_longer_than_a_dot(card: MachineCard) -> None:
     def paths(low: float) -> int:
         points = tuple(point_of(0, low_s=low * point_of(0).time_s, high_s=point_of(0).time_s) for _ in range(5))
@@ -287,6 +306,12 @@ def test_lines_of_streams_need_three_sizes_and_the_table_has_the_largest() -> No
     assert [cell.best for cell in rows[0].cells] == [False, True]
     lone = [*STREAMS, StreamPoint("copy", 4, 1e9, 3e10, 2e10, 4e10)]
     assert [cell.value for cell in hierarchy.rows_of(lone)[2][2].cells] == [None, None, 3e10]
+
+
+def test_streams_that_have_no_room_are_counted(card: MachineCard) -> None:
+    every = tuple(each._replace(stream=f"s{k}") for k in range(8) for each in STREAMS if each.stream == "triad")
+    assert "2 more streams are not drawn." in hierarchy.draw(dataclasses.replace(card, streams=every))
+    assert "not drawn" not in hierarchy.draw(card)
 
 
 def test_caches_off_the_axis_are_not_marked(card: MachineCard) -> None:

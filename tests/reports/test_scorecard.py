@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from markupsafe import Markup
 
 import reports
+from reports import log_axes
 from reports.axis import axis_of, round_values
 from reports.figure import Figure, score_figures
 from reports.score_figures import coverage, errors, misses, scatter, scores, skipped
@@ -152,7 +153,7 @@ def test_every_dot_says_what_it_is() -> None:
 
 
 def test_many_rows_are_counted_in_cells_and_it_is_said() -> None:
-    many, few = cloud_of(scatter.MOST_DOTS + 1, hints=False), cloud_of(50)
+    many, few = cloud_of(log_axes.MOST_DOTS + 1, hints=False), cloud_of(50)
     drawn = scatter.draw(card_of(many, few))
     assert "20,001 rows, counted in cells" in drawn
     assert "50 rows; the bars" in drawn
@@ -163,7 +164,9 @@ def test_many_rows_are_counted_in_cells_and_it_is_said() -> None:
 def test_cells_hold_every_row() -> None:
     cloud = cloud_of(5_000, hints=False)
     axis = axis_of([*cloud.observed, *cloud.predicted])
-    cells = scatter.cells_of(cloud, axis, list(CLASSES))
+    parts = [log_axes.parts_of(axis, values.tolist()) for values in (cloud.observed, cloud.predicted)]
+    groups = [CLASSES.index(name) for name in cloud.device_class.tolist()]
+    cells = log_axes.cells_of(*parts, groups, len(CLASSES))
     places = [place for place, _, _ in cells]
     assert len(places) == len(set(places))
     assert max(strength for _, _, strength in cells) == 1.0
