@@ -35,8 +35,8 @@ MOST_FAR: Final = 12
 FAR: Final = 2.0
 _WIDEST: Final = 4.2
 """Ratios beyond it in either direction are drawn at the edge."""
-_BIN: Final = 9
-"""Calls of a step of the band."""
+_BIN, _MOST_STEPS = 9, 120
+"""Calls of a step of the band, and the most steps."""
 _SIZE_IN: Final = (5.8, 3.3)
 _BOX: Final = (0.105, 0.145, 0.85, 0.83)
 
@@ -83,10 +83,10 @@ def off_of(ratio: float) -> str:
 def band_of(points: Sequence[Point]) -> tuple[Floats, Floats, Floats]:
     """Times [s], and the lowest and highest predicted / measured whose usual 80% interval holds the measurement.
 
-    Steps of some nine calls; shape [2 steps] each.
+    Steps of some nine calls, of more where there are many; shape [2 steps] each.
     """
     known = sorted((point.time_s, point) for point in points if 0.0 < point.low_80_s < point.high_80_s < math.inf)
-    steps = np.array_split(np.arange(len(known)), max(len(known) // _BIN, 1)) if known else []
+    steps = np.array_split(np.arange(len(known)), min(max(len(known) // _BIN, 1), _MOST_STEPS)) if known else []
     between = [math.sqrt(known[a[-1]][0] * known[b[0]][0]) for a, b in pairwise(steps)]
     edges = [known[0][0], *between, known[-1][0]] if known else []
     lows, highs = [], []
