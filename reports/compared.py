@@ -20,6 +20,7 @@ class Compared(NamedTuple):
             has none.
         chance: that it is better than the first, from both intervals, errors taken as independent.
         reason: why there is no value.
+        lowest, highest: ends of the 95% interval; NaN without one.
     """
 
     value: float
@@ -29,6 +30,8 @@ class Compared(NamedTuple):
     overlaps: str = ""
     chance: float = math.nan
     reason: str = ""
+    lowest: float = math.nan
+    highest: float = math.nan
 
 
 class MetricRow(NamedTuple):

@@ -43,7 +43,7 @@ _FIGURES: Final = {
 
 
 class Value(NamedTuple):
-    """A number of an entry, with what is known of it."""
+    """A number of an entry, with what is known of it: ends of its 80% and of its 95% interval (``lowest``)."""
 
     title: str
     dimension: str
@@ -52,6 +52,8 @@ class Value(NamedTuple):
     low: float = math.nan
     high: float = math.nan
     reason: str = ""
+    lowest: float = math.nan
+    highest: float = math.nan
 
 
 class Entry(NamedTuple):
@@ -139,11 +141,11 @@ def entry_of_result(name: str, result: Result) -> Entry:
     values = {}
     for metric in metrics_of([result]):
         about, cell, band = metric_of(metric), cell_of(result, metric), result.intervals.get(metric)
-        ends = (band.p10, band.p90) if band else (math.nan, math.nan)
+        low, high, *widest = (band.p10, band.p90, band.p2_5, band.p97_5) if band else (math.nan,) * 4
         value = math.nan if cell.value is None else cell.value
         # A fraction of a device's own peak compares a device with itself: it has no best.
         better = "" if about.dimension == "fraction" else about.better
-        values[metric] = Value(about.title, about.dimension, better, value, *ends, cell.reason)
+        values[metric] = Value(about.title, about.dimension, better, value, low, high, cell.reason, *widest)
     values["memory_bytes"] = Value("Memory of the fullest device", "bytes", "lower", result.memory.total)
     facts = {key.replace("_", " "): text for key, text in result.asked.items()}
     facts["fits"] = "yes" if result.fits else "no"
@@ -250,7 +252,9 @@ def _cell(own: Value | None, first: Value | None, place: int, entry: Entry, base
     if own is None:
         return Compared(math.nan, reason="not a metric of this kind of result")
     if place == 0 or first is None:
-        return Compared(own.value, own.low, own.high, reason=own.reason)
+        return Compared(
+            own.value, own.low, own.high, reason=own.reason, lowest=own.lowest, highest=own.highest
+        )  # fmt: skip
     ratio = own.value / first.value if first.value else math.nan
     bands = [end for each in (own, first) for end in (each.low, each.high)]
     overlaps = ""
@@ -259,7 +263,7 @@ def _cell(own: Value | None, first: Value | None, place: int, entry: Entry, base
     same = bool(entry.same_as) and entry.same_as == base.same_as
     return Compared(
         own.value, own.low, own.high, ratio if math.isfinite(ratio) else math.nan, overlaps,
-        math.nan if same else chance_of(own, first), own.reason,
+        math.nan if same else chance_of(own, first), own.reason, own.lowest, own.highest,
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from reports import comparison_figures
 from reports.comparing import MOST, compare, entry_of_result
 from reports.figure import Figure
+from reports.rests import anchor_of
 from reports.text import labels_of
 from simulator.result import Result
 
@@ -28,7 +29,8 @@ def applies(results: Sequence[Result]) -> bool:
 def draw(results: Sequence[Result]) -> Markup:
     """The table and the differences."""
     entries = [entry_of_result(label, result) for label, result in zip(labels_of(results), results, strict=True)]
-    return comparison_figures.draw(compare(entries), valued=len(results) <= MOST_VALUED)
+    rests = {(name, place): anchor_of(place, name) for place, result in enumerate(results) for name in result.metrics}
+    return comparison_figures.draw(compare(entries), len(results) <= MOST_VALUED, rests)
 
 
 FIGURE = Figure("differences", "Beside the first", 21, comparison_figures.READING, applies, draw)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import msgspec
 import pytest
@@ -14,6 +15,7 @@ from reports.figures.differences import FIGURE
 from reports.headline import best_of
 from reports.page_data import Page
 from reports.serving import Measured, ServedCard, ValueCard
+from reports.text import labels_of
 from simulator.metrics import BY_NAME
 from simulator.result import Result
 
@@ -134,3 +136,19 @@ def test_what_cannot_be_compared_is_refused(one: Result) -> None:
 
 def test_the_figure_is_of_two_to_twenty(one: Result) -> None:
     assert [FIGURE.applies([one] * count) for count in (1, 2, 20, 21)] == [False, True, True, False]
+
+
+def test_values_beside_the_first_lead_to_what_they_mean_and_rest_on(seven: list[Result]) -> None:
+    """Copied as CSV they are SI numbers with their intervals, under the name that programs use."""
+    results = seven[:2]
+    drawn = FIGURE.draw(results)
+    assert 'href="#def-tpot_s"' in drawn
+    assert '<th scope="row" data-value="tpot_s">' in drawn
+    for place, (result, label) in enumerate(zip(results, labels_of(results), strict=True)):
+        assert f'data-name="{label}"' in drawn
+        band = result.intervals["tpot_s"]
+        cell = re.search(rf'<td [^>]*data-value="{result.metrics["tpot_s"]}"[^>]*>', drawn)
+        assert cell
+        assert f'data-low="{band.p10}" data-high="{band.p90}"' in cell[0]
+        assert "95\u00a0% interval" in cell[0]
+        assert f'data-rests="rests-{place + 1}-time"' in cell[0]
