@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, Final, Literal, NamedTuple
@@ -263,5 +264,12 @@ def _whole(text: str, flag: str) -> int:
 
 
 def _is_hourly(text: str) -> bool:
-    """Whether a budget is one of an hour: "20 USD/h" or a bare number."""
-    return "/" in text or text.replace(".", "", 1).isdecimal()
+    """Whether a budget is one of an hour: "20 USD/h" or a bare number, which may be one that is refused."""
+    return "/" in text or _is_bare(text)
+
+
+def _is_bare(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False

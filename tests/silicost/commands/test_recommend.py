@@ -183,6 +183,8 @@ def test_questions_that_cannot_be() -> None:
         ({"only": "npu"}, "allowed"), ({"devices": "h1000"}, "unknown device"), ({"count": "0"}, "whole numbers"),
         ({"isl": 0}, "--isl"), ({"rate": 1.0, "objective": "throughput"}, "ask for usd"),
         ({"global_batch": 4}, "--seq-len"), ({"colour": "red"}, "unknown key"), ({"budget_usd": "0"}, "above 0"),
+        ({"budget_usd": "-3"}, "--budget-usd -3: must be above 0"),
+        ({"budget_usd": "-3 USD"}, "-3 USD: must be above 0"),
         ({"prices": "free"}, "rent or own"), ({"top": 1}, "2 to 16"), ({"slo": "ttft<1 W"}, "ttft"),
         ({"batch": 0}, "--batch 0: must be above 0"), ({"rate": 0.0}, "--rate 0"),
         ({"budget_w": -1.0}, "--budget-w -1"),
