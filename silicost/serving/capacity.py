@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -17,9 +17,11 @@ from silicost.serving.capacity_runs import (
     Subject,
     alone,
     at_rate,
+    cannot_last,
     jobs_each,
     judge,
     keeps_time,
+    lengths_of,
     long_enough,
     pattern_of,
     ready,
@@ -46,6 +48,7 @@ class Capacity:
         latencies: of the requests that were judged there, by name.
         interval: ends of the 80% interval of the rate [1/s]; None: not asked for.
         why: code and words for why no rate holds, "" where one does.
+        doubts: those of the notes by which the rate may be too high.
     """
 
     subject: Subject
@@ -55,6 +58,7 @@ class Capacity:
     interval: tuple[float, float] | None
     why: tuple[str, str] = ("", "")
     notes: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
     @property
     def rate_per_s(self) -> float:
@@ -71,6 +75,7 @@ class Needed:
     latencies: Mapping[str, Latency]
     notes: tuple[str, ...] = ()
     tried: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
 
 
 def capacity_of(table: FleetTable, place: str, *, intervals: bool = True) -> Capacity:
@@ -89,17 +94,20 @@ def capacity_of(table: FleetTable, place: str, *, intervals: bool = True) -> Cap
         return Capacity(Subject(fleet, 0.0, 0.0), Highest(0.0, 0.0, (why[0],), ()), None, {}, None, why)
     subject = subject_of(fleet, fixed=table.traffic.requests is not None)
     same = (1.0,) * len(fleet.pools)
-    highest = highest_rate(lambda rate: judge(subject.fleet, rate, same), subject.saturated_per_s)
+    highest = highest_rate(
+        lambda rate: cannot_last(subject, rate) or judge(subject.fleet, rate, same), subject.saturated_per_s
+    )
     if not highest.rate_per_s:
         said = f"even {highest.above_per_s:.3g} requests/s break {', '.join(highest.binds)}"
         return Capacity(subject, highest, None, {}, None, ("slo", said))
     there = at_rate(subject.fleet, highest.rate_per_s)
     answer = serve(there, intervals=False)
     bounded = math.isfinite(highest.above_per_s)
-    interval = _interval(subject.fleet, answer, highest.rate_per_s) if intervals and bounded else None
+    interval = _interval(subject, answer, highest.rate_per_s) if intervals and bounded else None
     return Capacity(
         subject, highest, answer, latencies_of(answer.requests), interval,
         notes=(*notes_of(subject.fleet, highest.rate_per_s, subject.answer_s), *_reversed(highest)),
+        doubts=doubts_of(subject.fleet, highest.rate_per_s, subject.answer_s),
     )  # fmt: skip
 
 
@@ -120,10 +128,13 @@ def replicas_for(found: Capacity, rate_per_s: float, place: str = "--rate") -> N
     each = found.rate_per_s / pool.table.replicas
     same = (1.0,)
     sized = long_enough(fleet, rate_per_s, found.subject.answer_s)
+    lasting = replace(found.subject, fleet=sized)
     tried: dict[int, tuple[str, ...]] = {}
 
     def holds(number: int) -> bool:
-        tried[number] = judge(with_replicas(sized, {pool.name: number}), rate_per_s, same)
+        tried[number] = cannot_last(lasting, rate_per_s, number / pool.table.replicas) or judge(
+            with_replicas(sized, {pool.name: number}), rate_per_s, same
+        )
         return not tried[number]
 
     number = search.fewest(holds, math.ceil(rate_per_s / each * (1.0 - 1e-9)), MOST_REPLICAS)
@@ -131,7 +142,8 @@ def replicas_for(found: Capacity, rate_per_s: float, place: str = "--rate") -> N
         return None
     answer = serve(at_rate(with_replicas(sized, {pool.name: number}), rate_per_s), intervals=False)
     notes = notes_of(sized, rate_per_s, found.subject.answer_s)
-    return Needed(number, answer, latencies_of(answer.requests), notes, tried)
+    doubts = doubts_of(sized, rate_per_s, found.subject.answer_s)
+    return Needed(number, answer, latencies_of(answer.requests), notes, tried, doubts)
 
 
 def replicas_between(found: Capacity, needed: Needed, rate_per_s: float) -> tuple[int, int] | None:
@@ -237,14 +249,14 @@ def _in_words(rows: Rows, slo: Slo, tenant: str) -> str:
     return (f"{tenant}: " if tenant else "") + ", ".join(said)
 
 
-def _interval(fleet: Fleet, answer: Answer, rate_per_s: float) -> tuple[float, float]:
+def _interval(subject: Subject, answer: Answer, rate_per_s: float) -> tuple[float, float]:
     """Ends of the 80% interval of the rate: the search again where all times are at the ends of theirs."""
     rates = []
     for factors in ends_of_times(answer.fleet, answer.found):
         middle = float(np.exp(np.mean(np.log(factors))))
 
-        def judged(rate: float, factors: Factors = factors) -> tuple[str, ...]:
-            return judge(fleet, rate, factors)
+        def judged(rate: float, factors: Factors = factors, middle: float = middle) -> tuple[str, ...]:
+            return cannot_last(subject, rate, 1.0 / middle) or judge(subject.fleet, rate, factors)
 
         rates.append(highest_rate(judged, rate_per_s / middle, below=()).rate_per_s)
     return min(rates), max(rates)
@@ -252,15 +264,21 @@ def _interval(fleet: Fleet, answer: Answer, rate_per_s: float) -> tuple[float, f
 
 def notes_of(fleet: Fleet, rate_per_s: float, answer_s: float) -> tuple[str, ...]:
     """What a reader should know of the length of a run."""
-    traffic = at_rate(fleet, rate_per_s).traffic
-    lasts_s = float(traffic.arrival_s[-1] - traffic.arrival_s[0])
-    wanted_s = search.run_s(fleet.slos, 2.0 * answer_s)
+    few = at_rate(fleet, rate_per_s).traffic.requests
+    if few >= search.LEAST_REQUESTS:
+        return doubts_of(fleet, rate_per_s, answer_s)
+    shares = [bound.share for slo in fleet.slos.values() if slo for bound in slo.bounds]
+    quantile = f"p{100.0 * max(shares):g}" if shares else "quantile"
+    said = f"{few} requests: a {quantile} of few; give more with --requests"
+    return (said, *doubts_of(fleet, rate_per_s, answer_s))
+
+
+def doubts_of(fleet: Fleet, rate_per_s: float, answer_s: float) -> tuple[str, ...]:
+    """Why the rate may be too high: a run that ends before all has come, or before an overload shows."""
+    lasts_s, wanted_s = lengths_of(fleet, rate_per_s, answer_s)
     found = []
-    if traffic.requests < search.LEAST_REQUESTS:
-        shares = [bound.share for slo in fleet.slos.values() if slo for bound in slo.bounds]
-        quantile = f"p{100.0 * max(shares):g}" if shares else "quantile"
-        found.append(f"{traffic.requests} requests: a {quantile} of few; give more with --requests")
-    if pattern_of(fleet.table) and traffic.requests >= CHANGING_JOBS // max(jobs_each(fleet), 1):
+    requests = at_rate(fleet, rate_per_s).traffic.requests
+    if pattern_of(fleet.table) and requests >= CHANGING_JOBS // max(jobs_each(fleet), 1):
         found.append(
             f"a run at this rate ends after {lasts_s:.3g} s, before all that the rate does over time has come; the "
             "rate may be too high (--arrivals poisson finds the one at a peak)"

@@ -88,7 +88,13 @@ def rate_rows(capacity: Capacity) -> list[dict[str, str]]:
     """The rate and what it is bounded by."""
     highest, fleet = capacity.highest, capacity.subject.fleet
     devices = devices_of(fleet)
-    rows = [{"what": "rate_per_s", "value": shown(highest.rate_per_s, ""), "note": _bound(capacity)}]
+    rows = [
+        {
+            "what": "rate_per_s",
+            "value": shown(highest.rate_per_s, ""),
+            "note": "; but ".join((_bound(capacity), *capacity.doubts)),
+        }
+    ]
     if capacity.interval:
         low, high = (shown(end, "") for end in capacity.interval)
         rows.append({"what": "80% interval", "value": f"{low} to {high}", "note": "the search again at both ends"})

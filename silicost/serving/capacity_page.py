@@ -93,8 +93,10 @@ def card_of(found: Found, rate_per_s: float | None) -> CapacityCard:
     if needed is not None:
         tables.insert(0, tried_counts(shown.fleet, needed, shown.rate_per_s, goals))
     count = needed.replicas if needed is not None else None
+    doubts = needed.doubts if needed is not None and shown.asked else capacity.doubts
+    said = " ".join((_answer(capacity, needed, shown, goals, span), *(f"But {doubt}." for doubt in doubts)))
     return shown_card(
-        shown, _answer(capacity, needed, shown, goals, span), _first(capacity, needed, shown, span),
+        shown, said, _first(capacity, needed, shown, span),
         panels_of(shown.fleet, shown.rate_per_s, goals, count, capacity), tables, notes_of(found),
     )  # fmt: skip
 

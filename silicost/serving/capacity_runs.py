@@ -154,6 +154,27 @@ def judge(fleet: Fleet, rate_per_s: float, factors: Factors) -> tuple[str, ...]:
     return broken_by(fleet, judged_at(fleet, rate_per_s, factors))
 
 
+def lengths_of(fleet: Fleet, rate_per_s: float, answer_s: float) -> tuple[float, float]:
+    """How long a run at a rate lasts, and how long one must last for an overload of 1% to show [s]."""
+    arrival_s = at_rate(fleet, rate_per_s).traffic.arrival_s
+    return float(arrival_s[-1] - arrival_s[0]), search.run_s(fleet.slos, 2.0 * answer_s)
+
+
+def cannot_last(subject: Subject, rate_per_s: float, times: float = 1.0) -> tuple[str, ...]:
+    """``overload`` for a rate above that of saturated servers whose run is too short to show that its queue grows.
+
+    A rate that changes and a fleet that scales itself have no one saturated rate: they are judged by what they break.
+
+    Args:
+        times: how many times ``subject.saturated_per_s`` the servers complete, for more replicas or shorter times.
+    """
+    fleet = subject.fleet
+    if rate_per_s <= subject.saturated_per_s * times or pattern_of(fleet.table) or keeps_time(fleet):
+        return ()
+    lasts_s, wanted_s = lengths_of(fleet, rate_per_s, subject.answer_s)
+    return (search.OVERLOAD,) if lasts_s < wanted_s else ()
+
+
 def judged_at(fleet: Fleet, rate_per_s: float, factors: Factors) -> Rows:
     """Columns of the requests that count at a rate, where times of each pool are ``factors`` as long."""
     return search.judged(rows_of(at_rate(fleet, rate_per_s), factors))

@@ -157,9 +157,21 @@ def test_a_short_run_says_so() -> None:
     assert enough.notes == ()
 
 
+def test_a_short_run_hides_no_overload() -> None:
+    """Requests that are over before the queue is as long as the bound are no reason for a rate that cannot last."""
+    short = found(fleet(pool(), traffic=msgspec.structs.replace(MIXED, requests=200), slo="ttft=1h,tpot=1h"),
+                  intervals=True)  # fmt: skip
+    assert short.rate_per_s == short.subject.saturated_per_s
+    assert short.highest.binds == ("overload",)
+    assert short.interval is not None and short.interval[0] <= short.rate_per_s <= short.interval[1]
+    assert len(short.doubts) == 1 and short.doubts[0] in short.notes
+    twice = replicas_for(short, 2.0 * short.rate_per_s)
+    assert twice is not None and twice.replicas >= 2
+
+
 def test_bounds_that_nothing_breaks_have_no_capacity_to_tell() -> None:
-    wide = found(fleet(pool(), traffic=msgspec.structs.replace(MIXED, requests=200), slo="ttft=1h,tpot=1h"),
-                 intervals=True)  # fmt: skip
+    traffic = msgspec.structs.replace(MIXED, requests=200, arrivals="bursts:factor=2,lasts=1 s,every=5 s")
+    wide = found(fleet(pool(), traffic=traffic, slo="ttft=1h,tpot=1h"), intervals=True)
     assert (wide.highest.above_per_s, wide.interval) == (math.inf, None)
     assert any("no rate that was tried breaks the objectives" in note for note in wide.notes)
 
@@ -211,9 +223,9 @@ def test_pools_of_their_own_for_prompts_and_answers() -> None:
 
 
 def test_tenants_and_conversations() -> None:
-    tenants = (TenantTable("chat", 0.5, slo="ttft=100ms@p99"), TenantTable("batch", 0.5, slo="ttft=5s@p99"))
-    strict = found(fleet(pool(), traffic=msgspec.structs.replace(MIXED, requests=2000), slo="ttft=5s@p99"))
-    mixed = found(fleet(pool(), traffic=msgspec.structs.replace(MIXED, requests=2000), tenant=tenants))
+    tenants = (TenantTable("chat", 0.5, slo="ttft=100ms@p99"), TenantTable("batch", 0.5, slo="ttft=500ms@p99"))
+    strict = found(fleet(pool(), traffic=msgspec.structs.replace(MIXED, requests=None), slo="ttft=500ms@p99"))
+    mixed = found(fleet(pool(), traffic=msgspec.structs.replace(MIXED, requests=None), tenant=tenants))
     assert 0.0 < mixed.rate_per_s <= strict.rate_per_s
     assert mixed.highest.binds == ("chat: ttft@p99",)
     talk = TrafficTable(isl="20", osl="10", sessions=SessionsTable("4", "100 ms"))

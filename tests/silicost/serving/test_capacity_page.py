@@ -15,6 +15,7 @@ from reports.capacity_page import render_capacity
 from silicost.serving.capacity import capacity_of, figures_of, replicas_between, replicas_for
 from silicost.serving.capacity_designs import AxisTable, Found, Order, find, prepare_designs
 from silicost.serving.capacity_loads import Seen, broken_in_words, counts_of, quantile_of, seen_at
+from silicost.serving.capacity_output import rate_rows
 from silicost.serving.capacity_page import card_of, goals_of
 from silicost.serving.capacity_page_many import card_of_designs, card_of_split
 from silicost.serving.capacity_runs import judge, with_replicas
@@ -63,6 +64,21 @@ def test_the_highest_rate_stands_in_the_answer_and_in_every_figure(one: tuple[Fo
         assert at[capacity.rate_per_s] <= goal.bound_s
         assert list(curve.at_per_s) == sorted(set(curve.at_per_s))
     assert [panel.dimension for panel in card.panels] == ["s", "s", "usd", "j"]
+
+
+def test_the_first_sentence_says_what_makes_the_rate_doubtful() -> None:
+    long, short = (
+        find(
+            fleet(pool(name=""), traffic=msgspec.structs.replace(TRAFFIC, requests=count), slo="ttft=1s@p99"),
+            None,
+            False,
+        )
+        for count in (None, 200)
+    )
+    assert not long.capacity.doubts and " But " not in card_of(long, None).answer
+    assert short.capacity.rate_per_s <= short.capacity.subject.saturated_per_s
+    assert f"But {short.capacity.doubts[0]}." in card_of(short, None).answer
+    assert short.capacity.doubts[0] in rate_rows(short.capacity)[0]["note"]
 
 
 def test_what_breaks_is_said_with_its_value(one: tuple[Found, CapacityCard]) -> None:
