@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import NormalDist
 from typing import Final, NamedTuple
 
+import msgspec
+
 from hardware_specs.errors import InputError
 from reports.capacity import CapacityCard
 from reports.compared import Compared, Comparison, Difference, MetricRow
@@ -89,8 +91,7 @@ def entries_of(named: Iterable[tuple[str, Page]]) -> list[Entry]:
     for name, page in named:
         subject = page.subject
         if isinstance(subject, tuple):
-            labels = [name] if len(subject) == 1 else [f"{name}: {label}" for label in labels_of(subject)]
-            found += [entry_of_result(label, result) for label, result in zip(labels, subject, strict=True)]
+            found += [entry_of_result(result.name, result) for result in named_after(name, subject)]
         elif isinstance(subject, ServedCard):
             found.append(_of_served(name, subject))
         elif isinstance(subject, StudyCard):
@@ -111,6 +112,12 @@ def entries_of(named: Iterable[tuple[str, Page]]) -> list[Entry]:
         times = seen[entry.name]
         named_apart.append(entry if times == 1 else entry._replace(name=f"{entry.name} ({times})"))
     return named_apart
+
+
+def named_after(name: str, results: Sequence[Result]) -> tuple[Result, ...]:
+    """The results of a run, which are called as it is: one by its name, several with their own labels behind it."""
+    labels = [name] if len(results) == 1 else [f"{name}: {label}" for label in labels_of(results)]
+    return tuple(msgspec.structs.replace(result, name=label) for label, result in zip(labels, results, strict=True))
 
 
 def compare(entries: Sequence[Entry], title: str = "", lead: str = "") -> Comparison:

@@ -70,10 +70,13 @@ def heading(text: str) -> str:
 
 
 def labels_of(results: Sequence[Result]) -> list[str]:
-    """A short name for each result, all different: the device where that tells them apart, else the title."""
-    names = [_device_label(result) for result in results]
-    if len(set(names)) < len(names) or not all(names):
-        names = [short(result.title, 48) for result in results]
+    """A short name for each result, all different: its own, else the device where that tells apart, else the title."""
+    if results and all(result.name for result in results):
+        names = [short(result.name, 48) for result in results]
+    else:
+        names = [_device_label(result) for result in results]
+        if len(set(names)) < len(names) or not all(names):
+            names = [short(result.title, 48) for result in results]
     seen: dict[str, int] = {}
     labels = []
     for name in names:

@@ -147,7 +147,8 @@ class Result(msgspec.Struct, frozen=True):
     and ``reasons`` says why. ``configuration`` is what was asked: numbers and words, the plan a table of its own, and
     with several pools a list of these. ``laws_hash`` is that of the code that gave the answer. ``nearby`` are the
     same at other batches, for pages: their metrics, memory and phases. ``run`` are the figures of a long run of a
-    training step by name (docs: goodput), in SI units; empty where none was asked for.
+    training step by name (docs: goodput), in SI units; empty where none was asked for. ``name`` is what a reader calls
+    it beside others, for pages; "": by its devices.
     """
 
     kind: str
@@ -174,6 +175,7 @@ class Result(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...] = ()
     nearby: tuple[Result, ...] = ()
     run: dict[str, float] = {}
+    name: str = ""
 
     @property
     def asked(self) -> dict[str, str]:

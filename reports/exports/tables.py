@@ -10,7 +10,8 @@ import msgspec
 
 from hardware_specs import spreadsheets
 from reports.comparing import Entry, entry_of_result
-from reports.numbers import symbol
+from reports.numbers import metric_of, symbol
+from reports.recommendation import Answered, Option, Recommendation
 from reports.text import labels_of, plain
 from simulator.result import PoolUse, Result
 
@@ -80,10 +81,48 @@ def span_rows(results: Sequence[Result]) -> Rows:
     ]
 
 
+def ranking_rows(card: Recommendation) -> Rows:
+    """A row for each device of each question: the ranked ones, the best first, then those that were left out.
+
+    ``value`` of ``metric`` is what ranks, with the ends of its 80% interval; every other metric has a column, whose
+    name ends in its unit, and ``verdict`` says why a device is not the first, or has no answer.
+    """
+    names = dict.fromkeys(name for answer in card.answers for each in answer.options for name, _ in each.metrics)
+    units = {name: symbol(metric_of(name).dimension) for name in names}
+    columns = {name: f"{name} [{unit}]" if unit not in ("", "1") else name for name, unit in units.items()}
+    return [row for answer in card.answers for row in _ranked(answer, columns)]
+
+
+def _ranked(answer: Answered, columns: Mapping[str, str]) -> Rows:
+    measure = answer.measure
+    asked = {"question": answer.name, "metric": measure.name, "unit": symbol(measure.dimension)}
+    rows = [{"rank": rank, **_option(each, asked, columns)} for rank, each in enumerate(answer.options, start=1)]
+    blank = dict.fromkeys({"rank": 0, **_option(_NONE, asked, columns)})
+    return rows + [
+        {**blank, **asked, "device": lost.device, "device_class": lost.device_class, "reason": lost.code,
+         "verdict": lost.why, "plan": "", "price": "", "bound": ""}
+        for lost in answer.lost
+    ]  # fmt: skip
+
+
+def _option(each: Option, asked: Mapping[str, str], columns: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "device": each.device, "device_class": each.device_class, "devices": each.devices, "plan": each.plan, **asked,
+        "value": _known(each.value), "p10": _known(each.low), "p90": _known(each.high),
+        "chance_best": _known(each.chance_best), "usd_per_hour": _known(each.usd_per_hour), "price": each.price,
+        "rated_w": _known(each.rated_w), "memory_bytes": _known(each.needed_bytes),
+        "usable_bytes": _known(each.usable_bytes), "bound": each.bound, "reason": "",
+        "verdict": each.why or "the first", **{title: _known(each.metric(name)) for name, title in columns.items()},
+    }  # fmt: skip
+
+
+_NONE: Final = Option("", "", 0, "", math.nan)
+
+
 TABLES: Final[Mapping[str, Callable[[Sequence[Result]], Rows]]] = {
     "metrics": result_metrics, "operators": operator_rows, "phases": phase_rows, "pools": pool_rows, "spans": span_rows,
 }  # fmt: skip
-"""Tables of results by name; what is no result has ``metrics`` alone."""
+"""Tables of results by name; what is no result has ``metrics`` alone, recommendations ``ranking`` too."""
 
 
 def csv_of(rows: Rows) -> str:

@@ -46,7 +46,10 @@ def export(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A saved run or study, as silicost report takes it.")],
     form: Annotated[As, typer.Option("--as", help=f"{', '.join(As)}.", parser=word_of(As), metavar="FORM")],
     table: Annotated[
-        str, typer.Option("--table", help="metrics, operators, phases, pools or spans of results; points of a study.")
+        str,
+        typer.Option(
+            "--table", help="metrics, operators, phases, pools or spans of results; points of a study; ranking."
+        ),
     ] = "",
     figure: Annotated[str, typer.Option("--figure", help="One figure by name; default all that the run has.")] = "",
     width: Annotated[
@@ -159,12 +162,17 @@ def _rows(name: str, page: Page, table: str) -> list[dict[str, object]]:
     Raises:
         UnknownName: it has no such table, or none with a row in it.
     """
-    from reports.comparing import entries_of
+    from reports.comparing import entries_of, named_after
     from reports.exports import tables
+    from reports.recommendation import Recommendation
 
     known: dict[str, Callable[[], tables.Rows]] = {"metrics": lambda: tables.metric_rows(entries_of([(name, page)]))}
-    if isinstance(page.subject, tuple):
-        known = {each: partial(make, page.subject) for each, make in tables.TABLES.items()} if page.subject else {}
+    subject = page.subject
+    if isinstance(subject, tuple):
+        results = named_after(name, subject) if len(subject) == 1 else subject
+        known = {each: partial(make, results) for each, make in tables.TABLES.items()} if results else {}
+    elif isinstance(subject, Recommendation):
+        known["ranking"] = partial(tables.ranking_rows, subject)
     rows = known[table]() if table in known else []
     if not rows:
         # The others are made only to say which of them the run has.

@@ -61,14 +61,16 @@ def page_of(saved: Sequence[Saved]) -> Page:
     Raises:
         InputError: too many, or of kinds that have no metric in common.
     """
-    from reports.comparing import MOST, compare, entries_of
+    from reports.comparing import MOST, compare, entries_of, named_after
     from reports.page_data import Page
 
     if len(saved) == 1:
         return saved[0].page
-    subjects = [each.page.subject for each in saved]
-    if all(isinstance(subject, tuple) for subject in subjects):
-        results = tuple(result for subject in subjects if isinstance(subject, tuple) for result in subject)
+    subjects = [(each.name, each.page.subject) for each in saved]
+    if all(isinstance(subject, tuple) for _, subject in subjects):
+        results = tuple(
+            result for name, subject in subjects if isinstance(subject, tuple) for result in named_after(name, subject)
+        )
         if len(results) > MOST:
             raise InputError(f"{len(results)} results: must be at most {MOST} on one page")
         return Page("results", results, f"{len(results)} results beside each other", _from(saved))

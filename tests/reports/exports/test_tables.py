@@ -7,7 +7,9 @@ import msgspec
 import pyarrow.parquet as pq
 import pytest
 
-from reports.exports.tables import TABLES, csv_of, parquet_of
+from reports.exports.tables import TABLES, csv_of, parquet_of, ranking_rows
+from reports.recommendation import Answered, Lost, Option, Recommendation
+from reports.study import Measure
 from simulator.result import Result
 
 
@@ -69,3 +71,27 @@ def test_units_are_written_as_people_do(one: Result) -> None:
     assert units["usd_per_million_output_tokens"] == "USD"
     assert units["memory_bytes"] == "B"
     assert units["tpot_s"] == "s"
+
+
+def test_a_ranking_has_every_device_with_its_numbers() -> None:
+    usd = Measure("usd_per_million_output_tokens", "Cost per million output tokens", "usd", "lower")
+    options = tuple(
+        Option(f"d{k}", "gpu", k, "tp 1", float(k), 0.5 * k, 2.0 * k, usd_per_hour=3.0, price="rented",
+               why="dearer" * (k > 1), metrics=(("tpot_s", 0.01 * k), ("mfu", 0.5)))
+        for k in (1, 2)
+    )  # fmt: skip
+    lost = Lost("z", "asic", "memory", "does not fit", "needs 9 GB")
+    card = Recommendation("t", (Answered("chat", "v", "q", usd, options=options, lost=(lost,)),))
+    rows = ranking_rows(card)
+    assert [(row["rank"], row["device"], row["devices"]) for row in rows] == [
+        (1, "d1", 1), (2, "d2", 2), (None, "z", None)
+    ]  # fmt: skip
+    assert (rows[1]["value"], rows[1]["p10"], rows[1]["p90"], rows[1]["unit"]) == (2.0, 1.0, 4.0, "USD")
+    assert (rows[1]["plan"], rows[1]["price"], rows[1]["usd_per_hour"]) == ("tp 1", "rented", 3.0)
+    assert [row["verdict"] for row in rows] == ["the first", "dearer", "needs 9 GB"]
+    assert (rows[1]["tpot_s [s]"], rows[1]["mfu"], rows[2]["tpot_s [s]"], rows[2]["reason"]) == (
+        0.02, 0.5, None, "memory"
+    )  # fmt: skip
+    assert {tuple(row) for row in rows} == {tuple(rows[0])}
+    table = pq.read_table(io.BytesIO(parquet_of(rows)))
+    assert table.num_rows == 3 and str(table.schema.field("tpot_s [s]").type) == "double"

@@ -21,7 +21,8 @@ def test_one_fleet(silicost: Run) -> None:
     found = silicost(f"{ONE} --format json").json
     assert found["rate_per_s"] < found["above_per_s"] <= found["rate_per_s"] * 1.0101
     assert found["rate_per_s_per_replica"] == found["rate_per_s_per_device"] == found["rate_per_s"]
-    assert set(found["binds"]) <= {"ttft@p99", "tpot@p90"}
+    assert set(found["binds"]) <= {"ttft@p99", "tpot@p90", "overload"}
+    assert found["rate_per_s"] <= found["saturated_per_s"] or not found["notes"]
     ends = found["intervals"]["rate_per_s"]
     assert ends["p10"] < found["rate_per_s"] < ends["p90"]
     assert found["at_rate"]["ttft_s"]["p99"] <= 0.11

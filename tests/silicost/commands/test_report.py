@@ -14,7 +14,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from reports.text import labels_of
 from silicost.commands.report import show_in_browser
+from silicost.saved import read_saved
 
 Run = Callable[..., Any]
 ONE = "simulate --model llama-3.1-8b --device l40s --isl 256 --osl 32 --out runs/one"
@@ -70,6 +72,19 @@ def test_several_results_are_one_page(runs: Path, silicost: Run) -> None:
     assert "Beside the first" in page
     assert "h100-sxm-80gb" in page
     assert "times the first" in page
+
+
+def test_runs_are_called_on_the_page_as_in_the_terminal(runs: Path, silicost: Run) -> None:
+    """Two of one device and one title are told apart, in the page, in its tables and in what is exported of it."""
+    shutil.copytree(runs / "one", runs / "other")
+    assert silicost("compare one other --format json --report runs/both/report.html").json["names"] == ["one", "other"]
+    results = read_saved("both").page.subject
+    assert isinstance(results, tuple) and labels_of(results) == ["one", "other"]
+    page = Path("runs/both/report.html").read_text(encoding="utf-8")
+    assert ">one<" in page and ">other<" in page
+    for name, of in (("both", {"one", "other"}), ("other", {"other"})):
+        rows = csv.DictReader(io.StringIO(silicost(f"export {name} --as csv --table metrics").out))
+        assert {row["of"] for row in rows} == of
 
 
 def test_a_result_without_its_page_says_what_it_lacks(runs: Path, silicost: Run) -> None:
