@@ -89,7 +89,7 @@ def ranking_rows(card: Recommendation) -> Rows:
     """
     names = dict.fromkeys(name for answer in card.answers for each in answer.options for name, _ in each.metrics)
     units = {name: symbol(metric_of(name).dimension) for name in names}
-    columns = {name: f"{name} [{unit}]" if unit not in ("", "1") else name for name, unit in units.items()}
+    columns = {name: f"{name} [{unit}]" if unit else name for name, unit in units.items()}
     return [row for answer in card.answers for row in _ranked(answer, columns)]
 
 

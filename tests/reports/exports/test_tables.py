@@ -89,7 +89,7 @@ def test_a_ranking_has_every_device_with_its_numbers() -> None:
     assert (rows[1]["value"], rows[1]["p10"], rows[1]["p90"], rows[1]["unit"]) == (2.0, 1.0, 4.0, "USD")
     assert (rows[1]["plan"], rows[1]["price"], rows[1]["usd_per_hour"]) == ("tp 1", "rented", 3.0)
     assert [row["verdict"] for row in rows] == ["the first", "dearer", "needs 9 GB"]
-    assert (rows[1]["tpot_s [s]"], rows[1]["mfu"], rows[2]["tpot_s [s]"], rows[2]["reason"]) == (
+    assert (rows[1]["tpot_s [s]"], rows[1]["mfu [fraction]"], rows[2]["tpot_s [s]"], rows[2]["reason"]) == (
         0.02, 0.5, None, "memory"
     )  # fmt: skip
     assert {tuple(row) for row in rows} == {tuple(rows[0])}
