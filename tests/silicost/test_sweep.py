@@ -159,7 +159,7 @@ def test_samples_take_points_of_continuous_axes(silicost: Run, tmp_path: Path) -
     page = Path("one/report.html").read_text()
     assert "sobol, 32 points, seed 7" in page
     assert "1x to 4x, equal ratios equally likely" in page
-    assert "80\u00a0% interval" in page
+    assert "80&nbsp;% interval" in page
 
 
 def test_training_is_asked_by_its_keys(silicost: Run) -> None:
