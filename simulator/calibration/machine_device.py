@@ -46,11 +46,17 @@ def cpu_device(hardware: Hardware, measurements: Sequence[Measurement], runtime:
         date: of the measurements, ISO.
 
     Raises:
-        InputError: no product or no stream was measured.
+        InputError: no product or no stream was measured, or no product on all cores.
     """
     own = [each for each in measurements if each.threads in (0, hardware.cores)]
     peaks = _peaks(own)
     memory, cache = _bandwidths(own, hardware.cache_bytes)
+    elsewhere = {each.threads for each in measurements if each.operator.kind in _PRODUCTS} - {0, hardware.cores}
+    if not peaks and elsewhere:
+        raise InputError(
+            f"{hardware.id}: its products ran on {max(elsewhere)} threads, not on all {hardware.cores} cores; unset "
+            "OMP_NUM_THREADS, or install threadpoolctl"
+        )
     if not peaks or memory <= 0.0:
         raise InputError(
             f"{hardware.id}: the samples hold no {'matrix product' if not peaks else 'stream from memory'}; "

@@ -55,7 +55,9 @@ def start(tmp_path: Path) -> Start:
     """``start("--quick", packages=folder, core=0)``: begins a calibration to ``mine.toml``."""
 
     def run(flags: str, *, packages: Path | None = None, core: int | None = None) -> subprocess.Popen[str]:
-        environment = {**os.environ, "SILICOST_DATA_DIR": str(tmp_path), "COLUMNS": "200"}
+        # Libraries that other tests have imported may have limited the threads of what this process starts.
+        environment = {name: text for name, text in os.environ.items() if not name.endswith("_NUM_THREADS")}
+        environment |= {"SILICOST_DATA_DIR": str(tmp_path), "COLUMNS": "200"}
         if packages is not None:
             environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(packages), os.environ.get("PYTHONPATH"))))
         command = [

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from hardware_specs.errors import UnknownName
+from reports import comparing
 from reports.exports import tables
 from reports.page_data import Page
 from silicost.commands.export import _rows
@@ -19,6 +20,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return lambda subject: names.append(name) or ([] if name == "spans" else [{"of": name}])
 
     monkeypatch.setattr(tables, "TABLES", {name: maker(name) for name in tables.TABLES})
+    monkeypatch.setattr(comparing, "named_after", lambda name, results: results)
     return names
 
 
