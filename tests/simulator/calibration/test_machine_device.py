@@ -141,7 +141,7 @@ def test_an_unnamed_maker() -> None:
 @pytest.mark.parametrize(
     ("measurements", "lacks"),
     [([], "no matrix product"), ([stream(30e9, 8.0)], "no matrix product"), ([product(1e11)], "no stream from memory"),
-     ([product(1e11), stream(9e10, 0.3)], "no stream from memory"), ([product(1e11, m=1, threads=1)], "threads, not on all")],
+     ([product(1e11), stream(9e10, 0.3)], "no stream from memory"), ([product(1e11, m=1, threads=1)], "not on all")],
 )  # fmt: skip
 def test_too_little_is_refused(measurements: list[Measurement], lacks: str) -> None:
     with pytest.raises(InputError, match=f"^my-cpu: .*{lacks}"):
