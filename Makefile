@@ -9,12 +9,12 @@ STAMP := $(VENV)/.installed
 demo: $(STAMP)
 	$(BIN)/silicost demo
 
-# Three workers for two cores, since browsers and processes that tests start make them wait; beside them, lint.
+# Lint fills the core that tests leave free where they wait for browsers and processes.
 test: $(STAMP)
 	$(MAKE) -j 2 lint pytest
 
 pytest: $(STAMP)
-	$(BIN)/python -m pytest -n 3 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

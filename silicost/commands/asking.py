@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from inspect import Parameter, Signature, signature
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from hardware_specs.errors import InputError, clipped
+from hardware_specs.files import is_folder
 from silicost.commands import flags
 
 if TYPE_CHECKING:
@@ -24,7 +27,16 @@ Against = Annotated[
 ]
 Metrics = Annotated[str, typer.Option("--metric", help="Metrics, separated by commas; default the usual ones.")]
 Metric = Annotated[str, typer.Option("--metric", help="Metric; default tpot_s, or a training step's time.")]
-Report = Annotated[str, typer.Option("--report", help="HTML page.", metavar="FILE.html")]
+
+
+def _page_of(text: str) -> str:
+    """A place for a page, checked before anything is computed."""
+    if text and is_folder(Path(text)):
+        raise InputError(f"--report {clipped(text)}: is a folder, not a file")
+    return text
+
+
+Report = Annotated[str, typer.Option("--report", help="HTML page.", metavar="FILE.html", callback=_page_of)]
 Points = Annotated[int, flags.number("--points", "Points that are looked at before bisection, up to 100,000.")]
 
 MOST_POINTS: Final = 100_000

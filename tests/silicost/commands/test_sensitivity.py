@@ -137,7 +137,7 @@ def test_bad_flags(refused: Callable[..., str], more: str, said: str) -> None:
         ("sensitivity nowhere", "unknown scenario 'nowhere'"),
         ("sensitivity two-devices --batch 3", "--batch: two-devices says what is asked"),
         ("sensitivity two-devices --weight-dtype int8", "--weight-dtype: two-devices says what is asked"),
-        (f"sensitivity {ASKED} --report .", ".: cannot be written (Is a directory)"),
+        (f"sensitivity {ASKED} --report .", "--report .: is a folder, not a file"),
     ],
 )
 def test_bad_questions(refused: Callable[..., str], command: str, said: str) -> None:
