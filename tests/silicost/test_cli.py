@@ -90,6 +90,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
     """A cache of kernels as a first run leaves it, and what that run printed."""
     folder = tmp_path_factory.mktemp("kernels")
     ran = as_process(SMALL, capture_output=True, env={**os.environ, "NUMBA_CACHE_DIR": str(folder)})
+    assert ran.returncode == 0 and ran.stdout
     return folder, ran.stdout
 
 

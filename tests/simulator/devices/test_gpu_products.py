@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -335,3 +336,12 @@ def test_shaders_take_dot_products_on_lanes_of_blocks_with_one_scale_alone() -> 
 def test_pascal_boards_hide_little_of_unpacking() -> None:
     """Their 16-bit math is slower than fp32's; a later board of as little arithmetic hides it behind its loads."""
     assert overlap(load_device("tesla-p40")) < 2.0 < overlap(load_device("p100-pcie-16gb")) == overlap(H100)
+
+
+@pytest.mark.parametrize("factor", [1.03, 20.0])
+def test_a_part_with_more_fp32_is_no_pascal_board(factor: float) -> None:
+    spec = load_device("apple-m2-ultra")
+    fp32 = spec.compute.peaks["fp32"]
+    peaks = spec.compute.peaks | {"fp32": msgspec.structs.replace(fp32, value=fp32.value * factor)}
+    faster = msgspec.structs.replace(spec, compute=msgspec.structs.replace(spec.compute, peaks=peaks))
+    assert overlap(faster) == overlap(spec) == overlap(H100)

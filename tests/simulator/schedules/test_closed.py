@@ -157,6 +157,10 @@ def test_the_estimate_is_exact_for_gpipe(case: Case, seed: int, spread: float) -
     assert estimate_s == pytest.approx(total_s, rel=1e-9)
 
 
+SHIPPED = ("gpipe", "1f1b", "interleaved", "zb-h1", "zb-v", "dualpipe")
+"""A schedule of somebody's own, as in the guide, may be a little further off."""
+
+
 @pytest.mark.parametrize("name", names())
 def test_the_error_of_the_estimate(name: str) -> None:
     draw, errors = np.random.default_rng(7), []
@@ -165,7 +169,7 @@ def test_the_error_of_the_estimate(name: str) -> None:
         case = Case(name, p, p * int(draw.integers(2, 9)), v, *draw.uniform(0.3, 1.0, 3))
         total_s, estimate_s, _ = unequal(case, seed, 0.2)
         errors.append(abs(estimate_s / total_s - 1.0))
-    assert np.mean(errors) < 0.04
+    assert np.mean(errors) < (0.03 if name in SHIPPED else 0.04)
     assert np.max(errors) < 0.2
 
 
