@@ -13,7 +13,7 @@ import re
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, suppress
 from importlib import import_module
 from pathlib import Path
@@ -102,10 +102,10 @@ class DaskCluster:
         if self.scheduler and not _ADDRESS.fullmatch(self.scheduler):
             raise InputError(f"--scheduler {clipped(where)}: cannot be reached (must be as tcp://host:8786)")
         try:
-            address: Any = self.scheduler or stack.enter_context(self._cluster(distributed))
+            address: Any = self.scheduler or stack.enter_context(_patient(lambda: self._cluster(distributed)))
             client = stack.enter_context(
-                distributed.Client(address, timeout=CONNECT_S, set_as_default=False)
-            )  # fmt: skip
+                _patient(lambda: distributed.Client(address, timeout=CONNECT_S, set_as_default=False))
+            )
             _wait_for_workers(client, where)
         except InputError:
             raise
@@ -237,6 +237,16 @@ class _Flight:
             self._seen_s = now
         elif now - self._seen_s > WORKERS_S:
             raise InputError(f"the Dask cluster is without workers for {WORKERS_S:g} s; parts that are done stay")
+
+
+def _patient(start: Callable[[], Any]) -> Any:
+    """What ``start`` makes, tried once more if it fails an assertion.
+
+    On a busy machine a thread of Dask may take longer to start than Dask waits, of which its bare assertion tells.
+    """
+    with suppress(AssertionError):
+        return start()
+    return start()
 
 
 def _wait_for_workers(client: Any, where: str) -> None:

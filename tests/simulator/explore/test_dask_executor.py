@@ -146,6 +146,29 @@ def test_a_scheduler_without_workers(tmp_path: Path, monkeypatch: pytest.MonkeyP
         compute(tmp_path / "study", Toy(), DaskCluster(cluster.scheduler_address))
 
 
+@pytest.mark.parametrize("failures", [1, 2])
+def test_a_client_that_starts_late(
+    tmp_path: Path, scheduler: str, monkeypatch: pytest.MonkeyPatch, failures: int
+) -> None:
+    """Dask says by a bare assertion that a thread of it was slow; that is tried once more, and then told."""
+    distributed = pytest.importorskip("distributed", reason="the extra [scale] is not installed")
+    client, left = distributed.Client, [failures]
+
+    def late(*arguments: Any, **options: Any) -> Any:
+        if left[0]:
+            left[0] -= 1
+            raise AssertionError
+        return client(*arguments, **options)
+
+    monkeypatch.setattr(distributed, "Client", late)
+    if failures == 1:
+        assert compute(tmp_path / "study", Toy(), DaskCluster(scheduler)).is_whole
+    else:
+        with pytest.raises(InputError, match=r"cannot be reached \(AssertionError\)"):
+            compute(tmp_path / "study", Toy(), DaskCluster(scheduler))
+    assert left == [0]
+
+
 def test_a_scheduler_that_is_lost(tmp_path: Path, log: Path) -> None:
     distributed = pytest.importorskip("distributed", reason="the extra [scale] is not installed")
     toy = Toy(tuple("abcdefghijkl"), log=str(log), seconds=0.1)
