@@ -13,7 +13,7 @@ class Span(NamedTuple):
 
     ``resource`` is a device ("gpu0") or a link ("nvlink:gpu0-gpu1"), ``lane`` the engine in it ("compute",
     "communication", "host"), ``family`` the operator family, ``amount`` the FLOPs of what computes and the bytes of
-    what moves, ``energy_j`` what one device of the resource spends on it, its static power included [J].
+    what moves, ``dynamic_j`` what one device of the resource spends on it beside its static power [J].
     """
 
     name: str
@@ -23,7 +23,7 @@ class Span(NamedTuple):
     start_s: float
     end_s: float
     amount: float
-    energy_j: float = 0.0
+    dynamic_j: float = 0.0
 
 
 class Action(NamedTuple):
@@ -64,13 +64,13 @@ class RankSteps(msgspec.Struct, frozen=True):
 class Timeline(msgspec.Struct, frozen=True):
     """All spans of a run, ordered by (start, resource, lane, name), and the pipeline ranks of a training step.
 
-    ``waiting_w`` is what one device of a resource draws while no engine of it works, its host aside [W]; it holds the
+    ``static_w`` is what one device of a resource draws whether or not an engine of it works [W]; it holds the
     resources whose power over time is known.
     """
 
     spans: tuple[Span, ...]
     ranks: tuple[RankSteps, ...] = ()
-    waiting_w: dict[str, float] = {}
+    static_w: dict[str, float] = {}
 
     @property
     def end_s(self) -> float:
@@ -92,18 +92,18 @@ class Timeline(msgspec.Struct, frozen=True):
         return total
 
     def power_w(self, resource: str) -> list[tuple[float, float]]:
-        """What one device of ``resource`` draws, from each of these times on [s, W]: the energies of the spans that
-        run, each spread over its time, or the waiting power. Nothing where that is not known; host time does not count.
+        """What one device of ``resource`` draws, from each of these times on [s, W]: its static power, and what spans
+        that run spend beside it, each spread over its time. Nothing where that is not known; host time does not count.
 
         Its integral until a time when all is over is the energy of the run up to there.
         """
-        waiting = self.waiting_w.get(resource)
-        if waiting is None:
+        static = self.static_w.get(resource)
+        if static is None:
             return []
         changes: dict[float, list[float]] = {0.0: []}
         for span in self.spans:
             if span.resource == resource and span.lane != "host" and span.end_s > span.start_s:
-                power = span.energy_j / (span.end_s - span.start_s)
+                power = span.dynamic_j / (span.end_s - span.start_s)
                 changes.setdefault(span.start_s, []).append(power)
                 changes.setdefault(span.end_s, []).append(-power)
         steps: list[tuple[float, float]] = []
@@ -112,5 +112,5 @@ class Timeline(msgspec.Struct, frozen=True):
             running += sum(1 if power > 0.0 else -1 for power in changes[at] if power)
             # Exactly nothing when nothing runs, whatever rounding has left.
             drawn = drawn + math.fsum(changes[at]) if running else 0.0
-            steps.append((at, drawn if running else waiting))
+            steps.append((at, static + drawn))
         return steps

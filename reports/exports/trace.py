@@ -132,7 +132,7 @@ def _metadata(name: str, pid: int, tid: int, args: dict[str, Any]) -> Event:
 def _complete(span: Span, pid: int, tid: int) -> Event:
     """A span, with what is known of its work: FLOPs of what computes, bytes of what moves, joules of one device."""
     work = "bytes" if span.family in _MOVES else "FLOPs"
-    args = {work: _known(span.amount), "J per device": _known(span.energy_j)}
+    args = {work: _known(span.amount), "dynamic J per device": _known(span.dynamic_j)}
     return _event(span.name, span.family, (pid, tid), (span.start_s, span.end_s), {k: v for k, v in args.items() if v})
 
 

@@ -44,9 +44,9 @@ class Task:
     """One piece of work. It holds all its ``lanes`` from start to end; the first one is where pictures show it.
 
     ``seconds`` is the time alone of what computes; for what moves bytes, ``flow`` goes over the Fabric instead.
-    ``energy_j`` is that of one device of the unit; ``amount`` is FLOPs, or bytes of a flow. ``depends_on`` holds
-    indices of earlier tasks; among ready tasks the one with the lowest index goes first. ``bound`` says what its
-    time is bound by.
+    ``dynamic_j`` is what one device of the unit spends on it beside its static draw; ``amount`` is FLOPs, or bytes of a
+    flow. ``depends_on`` holds indices of earlier tasks; among ready tasks the one with the lowest index goes first.
+    ``bound`` says what its time is bound by.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Task:
     lanes: tuple[Lane, ...]
     seconds: float = 0.0
     flow: Flow | None = None
-    energy_j: float = 0.0
+    dynamic_j: float = 0.0
     amount: float = 0.0
     depends_on: tuple[int, ...] = ()
 
@@ -63,11 +63,11 @@ class Task:
 @dataclass(frozen=True)
 class Program:
     """Tasks in order, the links [B/s] that their flows share, called "<what> <direction>", and what one device of each
-    unit draws while it waits [W]."""
+    unit draws whether or not it works [W]."""
 
     tasks: tuple[Task, ...]
     links: dict[str, float]
-    waiting_w: dict[str, float] = field(default_factory=dict)
+    static_w: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,15 +92,15 @@ class Execution:
                 continue
             if task.lanes:
                 unit, engine = task.lanes[0]
-                spans.append(Span(task.name, task.family, unit, engine, float(start), end, task.amount, task.energy_j))
+                spans.append(Span(task.name, task.family, unit, engine, float(start), end, task.amount, task.dynamic_j))
             if task.flow is not None and task.flow.size_bytes > 0.0:
                 for crossing in task.flow.crossings:
                     link, _, way = crossing.link.rpartition(" ")
                     spans.append(Span(task.name, task.family, link, way, start + task.flow.startup_s, end, task.amount))
         shown = {span.resource for span in spans}
-        waiting_w = {unit: power for unit, power in self.program.waiting_w.items() if unit in shown}
+        static_w = {unit: power for unit, power in self.program.static_w.items() if unit in shown}
         ordered = sorted(spans, key=lambda s: (s.start_s, s.resource, s.lane, s.name))
-        return Timeline(tuple(ordered), waiting_w=waiting_w)
+        return Timeline(tuple(ordered), static_w=static_w)
 
     def busy_s(self, unit: str, since_s: float = 0.0, until_s: float = math.inf) -> float:
         """Seconds between two times in which ``unit`` computed or communicated; its host's time does not count [s]."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from simulator.devices.priors import idle_w
 from simulator.engine.tasks import Execution
-from simulator.placement.program import Units
+from simulator.placement.program import Units, static_w
 from simulator.placement.units import Unit
 from simulator.prepared import Prepared
 from simulator.uncertainty.intervals import Part, prior_error
@@ -57,8 +57,8 @@ class Account:
 def account(runs: Sequence[Run], prepared: Sequence[Prepared], units: Units) -> Account:
     """Add up ``runs``.
 
-    A device that waits in a run in which it has work draws its static power (gaps are short, clocks stay up), one that
-    has none there its idle power.
+    In a run in which it has work a device draws its static power throughout (gaps are short, clocks stay up), what its
+    tasks spend comes on top; in one in which it has none it draws its idle power.
     """
     energy: dict[str, float] = {}
     busy: dict[str, float] = {}
@@ -66,22 +66,18 @@ def account(runs: Sequence[Run], prepared: Sequence[Prepared], units: Units) -> 
         name = each.pool.name
         spans = [[run.execution.busy_s(u.name, run.start_s, run.end_s) for run in runs] for u in units[name]]
         busy[name] = max(sum(s * run.times for s, run in zip(row, runs, strict=True)) for row in spans)
-        energy[name] = sum(
-            _joules(run, unit, spent) * unit.devices
-            for unit, row in zip(units[name], spans, strict=True)
-            for run, spent in zip(runs, row, strict=True)
-        )
+        energy[name] = sum(_joules(run, unit) * unit.devices for unit in units[name] for run in runs)
     breakdown, parts = attribute(runs, prepared, units)
     return Account(sum(run.seconds for run in runs), energy, busy, breakdown, parts)
 
 
-def _joules(run: Run, unit: Unit, busy_s: float) -> float:
-    """Energy of one device of a unit: its tasks, and its wait [J]."""
+def _joules(run: Run, unit: Unit) -> float:
+    """Energy of one device of a unit [J]."""
     tasks = run.execution.program.tasks[run.first : run.last]
-    spent = sum(task.energy_j for task in tasks if task.lanes[0].unit == unit.name)
+    dynamic_j = sum(task.dynamic_j for task in tasks if task.lanes[0].unit == unit.name)
     works = any(lane.unit == unit.name for task in tasks for lane in task.lanes)
-    waiting_w = float(unit.prepared.model.record["static_w"]) if works else idle_w(unit.prepared.pool.device)
-    return (spent + waiting_w * max(0.0, run.seconds / run.times - busy_s)) * run.times
+    floor_w = static_w(unit) if works else idle_w(unit.prepared.pool.device)
+    return dynamic_j * run.times + floor_w * run.seconds
 
 
 def attribute(

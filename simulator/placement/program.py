@@ -21,6 +21,11 @@ def units_of(prepared: Iterable[Prepared]) -> Units:
     return {each.pool.name: tuple(Unit(each, s) for s in range(each.pool.plan.pp)) for each in prepared}
 
 
+def static_w(unit: Unit) -> float:
+    """What one device of a unit draws while it is in use, whatever it does [W]."""
+    return float(unit.prepared.model.record["static_w"])
+
+
 @dataclass(frozen=True)
 class Product:
     """The task that made a piece of data, the unit it lies on, and its size [B]; None: as much as its reader reads."""
@@ -42,8 +47,7 @@ class ProgramWriter:
         """The finished program."""
         links = {port: rate for stages in self.units.values() for unit in stages for port, rate in unit.ports().items()}
         every = [unit for stages in self.units.values() for unit in stages]
-        waiting_w = {unit.name: float(unit.prepared.model.record["static_w"]) for unit in every}
-        return Program(tuple(self._tasks), links, waiting_w)
+        return Program(tuple(self._tasks), links, {unit.name: static_w(unit) for unit in every})
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -68,7 +72,7 @@ class ProgramWriter:
             (unit.lane("communication" if collective else "compute"),),
             seconds=float(priced.time_s[index]),
             flow=collective_flow(operator, unit) if collective else None,
-            energy_j=float(priced.energy_j[index]),
+            dynamic_j=float(priced.energy_j[index]) - static_w(unit) * float(priced.time_s[index]),
             amount=operator.message_bytes if collective else operator.flops,
             depends_on=waits,
         )

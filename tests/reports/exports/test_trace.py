@@ -85,15 +85,15 @@ def test_spans_of_a_thread_never_overlap(rows: list[tuple[float, float]]) -> Non
 
 
 def test_power_of_a_device_is_a_counter(one: Result) -> None:
-    first = Span("a", "gemm", "gpu0", "compute", 0.25, 0.75, 1.0, energy_j=200.0)
-    second = Span("b", "collective", "gpu0", "communication", 0.5, 1.0, 8.0, energy_j=50.0)
-    timeline = Timeline((first, second), waiting_w={"gpu0": 90.0})
+    first = Span("a", "gemm", "gpu0", "compute", 0.25, 0.75, 1.0, dynamic_j=200.0)
+    second = Span("b", "collective", "gpu0", "communication", 0.5, 1.0, 8.0, dynamic_j=50.0)
+    timeline = Timeline((first, second), static_w={"gpu0": 90.0})
     trace = traced(msgspec.structs.replace(one, timeline=timeline))
     SCHEMA.validate(trace)
     powers = [(event["ts"], event["args"]["W"]) for event in of(trace, "C") if event["name"].startswith("power")]
-    assert powers == [(0.0, 90.0), (2.5e5, 400.0), (5e5, 500.0), (7.5e5, 100.0), (1e6, 90.0)]
+    assert powers == [(0.0, 90.0), (2.5e5, 490.0), (5e5, 590.0), (7.5e5, 190.0), (1e6, 90.0)]
     assert [event["args"] for event in of(trace, "X")] == [
-        {"FLOPs": 1.0, "J per device": 200.0}, {"bytes": 8.0, "J per device": 50.0},
+        {"FLOPs": 1.0, "dynamic J per device": 200.0}, {"bytes": 8.0, "dynamic J per device": 50.0},
     ]  # fmt: skip
 
 

@@ -127,7 +127,8 @@ def test_every_operator_runs_as_often_as_its_graph_says(one_pool: Callable[..., 
     names = [task.name for task in run.program.tasks if task.family != "host"]
     assert len(names) == graph.repeat.sum()
     priced = price_graph(graph, prepared.model, prepared.communicators)
-    assert sum(task.energy_j for task in run.program.tasks) == pytest.approx(priced.total_j)
+    static_j = float(prepared.model.record["static_w"]) * float(priced.time_s @ priced.graph.repeat)
+    assert sum(task.dynamic_j for task in run.program.tasks) == pytest.approx(priced.total_j - static_j)
 
 
 def test_the_picture_shows_stages_and_links(one_pool: Callable[..., Scenario]) -> None:
@@ -150,9 +151,9 @@ def test_power_over_time_is_the_energy_of_the_batch(
 ) -> None:
     result = simulate(one_pool(work, device, **plan), timeline=True)
     seen = result.timeline
-    (unit,) = seen.waiting_w
+    (unit,) = seen.static_w
     steps = [*seen.power_w(unit), (seen.end_s, 0.0)]
     joules = sum(power * (later - at) for (at, power), (later, _) in itertools.pairwise(steps))
     assert joules * result.pools[0].count == pytest.approx(result.energy.device, rel=1e-9)
-    assert min(power for _, power in steps[:-1]) == pytest.approx(seen.waiting_w[unit])
+    assert min(power for _, power in steps[:-1]) == pytest.approx(seen.static_w[unit])
     assert seen.power_w("no such resource") == []
