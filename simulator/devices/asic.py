@@ -31,7 +31,7 @@ from hardware_specs.records import DeviceSpec
 from simulator.devices.priors import COMMON, constant, is_sram_resident
 from simulator.devices.registry import Law, Parameter, register
 from simulator.devices.systolic import array_parameters, attention_share, gemm_share
-from simulator.kernels.jit import law_kernel
+from simulator.kernels.jit import law_kernel, law_part
 from simulator.kernels.roofline import (
     ATTENTION_DECODE,
     ATTENTION_PREFILL,
@@ -50,7 +50,7 @@ COLUMN_WIDTH: Final = 128.0
 _SCAN: Final = int(OpKind.SSM_SCAN)
 
 
-@law_kernel
+@law_part
 def useful_width(p: Any, n: float, k: float) -> float:
     """Share of a product of a prompt that is no padding to what the columns of the array take at once."""
     if p.width_tile <= 1.0:
@@ -58,7 +58,7 @@ def useful_width(p: Any, n: float, k: float) -> float:
     return n * k / (padded(n, p.width_tile) * padded(k, p.width_tile))  # type: ignore[no-any-return]
 
 
-@law_kernel
+@law_part
 def used_ports(p: Any, sequences: float, kv_heads: float) -> float:
     """Share of the ports to memory that read a cache: those to which a head of a sequence is dealt."""
     if p.cache_ports <= 1.0:

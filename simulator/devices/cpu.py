@@ -44,7 +44,7 @@ from hardware_specs.records import DeviceSpec
 from hardware_specs.threads import usual_clock_gain
 from simulator.devices.priors import COMMON, constant, free, vector_peak
 from simulator.devices.registry import Law, Parameter, register
-from simulator.kernels.jit import law_kernel
+from simulator.kernels.jit import law_kernel, law_part
 from simulator.kernels.roofline import (
     ATTENTION_DECODE,
     ATTENTION_PREFILL,
@@ -79,7 +79,7 @@ _UPDATE_RESULTS: Final = 2.0
 divided by its bias (torch.optim.adamw, one tensor after the other)."""
 
 
-@law_kernel
+@law_part
 def matrix_share(p: Any, dtype: int) -> float:
     """Share of the peak of large products: matrix tiles are harder to feed than SIMD lanes, but never slower."""
     if p.peaks[_FP32] <= 0.0:
@@ -88,7 +88,7 @@ def matrix_share(p: Any, dtype: int) -> float:
     return float(p.gemm_share if gain <= _SIMD_GAIN else max(p.tile_share, p.gemm_share * _SIMD_GAIN / gain))
 
 
-@law_kernel
+@law_part
 def gemm_share(p: Any, dtype: int, m: float, n: float, k: float, batch: float) -> float:
     """Share of the peak that a product reaches: register tile padding, balance over cores, depth ramp."""
     # Fewer rows than a register tile has run as dot products along k, which need no padding.
@@ -98,19 +98,19 @@ def gemm_share(p: Any, dtype: int, m: float, n: float, k: float, batch: float) -
     return share * k / (k + p.depth_half)  # type: ignore[no-any-return]
 
 
-@law_kernel
+@law_part
 def cached_share(size: float, held: float) -> float:
     """Share of ``size`` bytes that a cache which holds ``held`` of them still has when they are asked for again."""
     return 1.0 / np.cbrt(1.0 + (size / held) ** 3) if held > 0.0 else 0.0
 
 
-@law_kernel
+@law_part
 def pages_s(p: Any, written: float) -> float:
     """Seconds that the system takes to hand out new pages for a result that the allocator does not keep."""
     return written / p.page_bytes_per_s if written >= _FRESH_BYTES else 0.0
 
 
-@law_kernel
+@law_part
 def unpack_ops(p: Any, dequantize: int, bits: float) -> float:
     """Lanes that unpacking a weight of ``bits`` takes: none for whole bytes, few for halves of bytes; more where its
     bits lie in two places (3, 5 and 6), or every 16 weights have a scale (2)."""
@@ -125,7 +125,7 @@ USUAL_SHARE: Final = 0.70
 """Share of the dense peak that large products reach on CPUs without a calibration."""
 
 
-@law_kernel
+@law_part
 def packed_s(p: Any, dequantize: int, bits: float, weights: float, rows: float) -> float:
     """Seconds of math of ``rows`` rows with packed weights that are multiplied as they are."""
     lane_s = 2.0 / p.dot_peak
@@ -137,7 +137,7 @@ def packed_s(p: Any, dequantize: int, bits: float, weights: float, rows: float) 
     return float(weights * (rows * dots + unpacked) * lane_s)
 
 
-@law_kernel
+@law_part
 def product(ops: Any, i: int, p: Any, out: Any) -> None:
     """Price a product, dense or of experts."""
     rows = ops.m[i] / ops.batch[i] if family_of(ops.kind[i]) == MOE else ops.m[i]
@@ -169,7 +169,7 @@ def product(ops: Any, i: int, p: Any, out: Any) -> None:
     settle(ops, i, p, compute_s, memory_s, p.gemm_floor_s, p.gemm_overlap, bytes_s(ops, i, p), out, lanes_s)
 
 
-@law_kernel
+@law_part
 def prefill(ops: Any, i: int, p: Any, out: Any) -> None:
     """Price attention of many queries, or its backward."""
     queries = ops.m[i]
@@ -189,7 +189,7 @@ def prefill(ops: Any, i: int, p: Any, out: Any) -> None:
     settle(ops, i, p, compute_s, memory_s, p.prefill_floor_s, p.overlap_exponent, bytes_s(ops, i, p), out)
 
 
-@law_kernel
+@law_part
 def decode(ops: Any, i: int, p: Any, out: Any) -> None:
     """Price attention of one query per sequence."""
     compute_s = ops.flops[i] / (p.peaks[ops.dtype[i]] * p.decode_math_share)
@@ -197,7 +197,7 @@ def decode(ops: Any, i: int, p: Any, out: Any) -> None:
     settle(ops, i, p, compute_s, memory_s, p.decode_floor_s, p.decode_overlap, bytes_s(ops, i, p), out)
 
 
-@law_kernel
+@law_part
 def vector(ops: Any, i: int, p: Any, out: Any) -> None:
     """Price an elementwise operator, a reduction over rows, a look-up or an optimizer step."""
     compute_s = ops.vector_flops[i] / (p.vector_peak * p.vector_share)

@@ -26,7 +26,7 @@ import numpy as np
 from hardware_specs.facts import Fit
 from simulator.devices.priors import COMMON, constant
 from simulator.devices.registry import Law, register
-from simulator.kernels.jit import law_kernel
+from simulator.kernels.jit import law_kernel, law_part
 from simulator.kernels.roofline import (
     ATTENTION_DECODE,
     ATTENTION_PREFILL,
@@ -42,21 +42,21 @@ from simulator.kernels.roofline import (
 Parts = tuple[float, float, float]
 
 
-@law_kernel
+@law_part
 def activations_s(p: Any, ops: Any, i: int, share: float) -> float:
     """Seconds of what operator ``i`` reads and writes beside weights, at ``share`` of what it lies in delivers."""
     fast = p.cache_bandwidth if is_resident(ops, i, p) else p.bandwidth
     return (ops.read_bytes[i] + ops.write_bytes[i]) / (fast * share)  # type: ignore[no-any-return]
 
 
-@law_kernel
+@law_part
 def port_bandwidth(p: Any, n: float, k: float) -> float:
     """Bandwidth of the ports of one product's stage, no more than the board's [B/s]."""
     ports = np.round(max(n, k) / min(n, k))
     return min(ports * p.port_bytes_per_s, p.bandwidth)  # type: ignore[no-any-return]
 
 
-@law_kernel
+@law_part
 def gemm(p: Any, ops: Any, i: int) -> Parts:
     """Seconds of math and memory, and of issuing, of a product."""
     rows = ops.m[i] / ops.batch[i] if family_of(ops.kind[i]) == MOE else ops.m[i]
@@ -71,7 +71,7 @@ def gemm(p: Any, ops: Any, i: int) -> Parts:
     return compute_s, passes * ops.weight_bytes[i] / (p.bandwidth * p.stream_share) + moved_s, passes * p.floor_s
 
 
-@law_kernel
+@law_part
 def attention(p: Any, ops: Any, i: int) -> Parts:
     """Seconds of math and memory, and of issuing, of attention; heads of each pass one after the other."""
     compute_s = ops.flops[i] / (p.peaks[ops.dtype[i]] * p.attention_share)
@@ -80,7 +80,7 @@ def attention(p: Any, ops: Any, i: int) -> Parts:
     return compute_s, memory_s, p.floor_s + passes * ops.heads[i] * p.attention_head_s
 
 
-@law_kernel
+@law_part
 def vector(p: Any, ops: Any, i: int) -> Parts:
     """Seconds of math and memory, and of issuing, of elementwise operators."""
     compute_s = ops.vector_flops[i] / (p.vector_peak * p.vector_share)

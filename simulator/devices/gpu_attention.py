@@ -36,7 +36,7 @@ import numpy as np
 
 from hardware_specs.dtypes import BITS, COMPUTE_DTYPES
 from simulator.devices.priors import constant, free
-from simulator.kernels.jit import law_kernel
+from simulator.kernels.jit import law_kernel, law_part
 from simulator.kernels.roofline import joined
 from workloads.operator_record import OpKind
 
@@ -63,7 +63,7 @@ def cached_bytes(ops: Any, i: int) -> float:
     return (ops.read_bytes[i] - queries) / (ops.batch[i] * ops.kv_heads[i] * ops.n[i] * width)  # type: ignore[no-any-return]
 
 
-@law_kernel
+@law_part
 def turns(rounds: float) -> float:
     """Turns of blocks on the multiprocessors: at least one, then between whole waves and their share of one."""
     return max(1.0, rounds + 0.5 * min(1.0, rounds - 1.0))

@@ -51,7 +51,7 @@ import numpy as np
 from hardware_specs.dtypes import BITS, CODE, COMPUTE_DTYPES
 from hardware_specs.records import DeviceSpec
 from simulator.devices.registry import Parameter
-from simulator.kernels.jit import law_kernel
+from simulator.kernels.jit import law_kernel, law_part
 from simulator.kernels.roofline import GEMM, joined
 
 _TILES: Final = (
@@ -111,7 +111,7 @@ def packed_peak(p: Any, dtype: int) -> float:
     return float(p.factors[GEMM] ** -1.0 / (_DOT_TIME / p.dot_peak + _SCALE_TIME / p.vector_peak))
 
 
-@law_kernel
+@law_part
 def lane_peak(p: Any, dtype: int) -> float:
     """Rate of the same on vector lanes by shaders [FLOP/s]; that of ``dtype`` where lanes have no dot products."""
     lanes = min(p.peaks[_INT8], _LANES_GAIN * p.vector_peak)
@@ -130,13 +130,13 @@ def wave_count(turns: float, credit: float) -> float:
     return whole + (credit + (1.0 - credit) * rest if rest > 0.0 else 0.0)  # type: ignore[no-any-return]
 
 
-@law_kernel
+@law_part
 def nearest_order(overlap: float) -> int:
     """Squarings that make the nearest power of 2, 4 or 8."""
     return 1 if overlap < 2.83 else (2 if overlap < 5.66 else 3)
 
 
-@law_kernel
+@law_part
 def joined_power(one_s: float, other_s: float, squarings: int) -> float:
     """Sum of both to the power of 2^squarings: what orders times that join by that norm."""
     for _ in range(squarings):
@@ -145,7 +145,7 @@ def joined_power(one_s: float, other_s: float, squarings: int) -> float:
     return one_s + other_s
 
 
-@law_kernel
+@law_part
 def rooted(power: float, squarings: int) -> float:
     """The time whose power of 2^squarings is ``power``."""
     for _ in range(squarings):

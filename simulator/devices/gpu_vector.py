@@ -30,7 +30,7 @@ import numpy as np
 
 from hardware_specs.records import DeviceSpec
 from simulator.devices.registry import Parameter
-from simulator.kernels.jit import law_kernel
+from simulator.kernels.jit import law_kernel, law_part
 from simulator.kernels.roofline import joined
 from workloads.operator_record import OpKind
 
@@ -74,7 +74,7 @@ def turns(rows: float, blocks: float, alone: float) -> float:
     return full + (max(min(alone, blocks), rest) if rest > 1e-9 * rows else 0.0)
 
 
-@law_kernel
+@law_part
 def unit_s(p: Any, ops: Any, i: int, resident: float) -> float:
     """Seconds that the multiprocessors take over operator ``i``; memory is not their limit."""
     kind, rows = ops.kind[i], ops.m[i]
@@ -106,7 +106,7 @@ def unit_s(p: Any, ops: Any, i: int, resident: float) -> float:
     return max(math_s, streamed / (p.units * rate * p.vector_clock) if rate > 0.0 else 0.0)  # type: ignore[no-any-return]
 
 
-@law_kernel
+@law_part
 def read_again(p: Any, ops: Any, i: int) -> float:
     """Bytes that norms and long softmaxes read from memory in their later passes over rows."""
     kind, rows, cols = ops.kind[i], ops.m[i], ops.n[i]

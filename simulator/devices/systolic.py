@@ -19,7 +19,7 @@ from hardware_specs.dtypes import BITS, COMPUTE_DTYPES
 from hardware_specs.records import DeviceSpec
 from simulator.devices.registry import Parameter
 from simulator.devices.systolic_cycles import fill_and_drain, tiles_cycles
-from simulator.kernels.jit import law_kernel
+from simulator.kernels.jit import law_kernel, law_part
 from simulator.kernels.roofline import (
     ATTENTION_DECODE,
     ATTENTION_PREFILL,
@@ -33,7 +33,7 @@ from simulator.kernels.roofline import (
 _BYTES = np.array([BITS[dtype] / 8.0 for dtype in COMPUTE_DTYPES])
 
 
-@law_kernel
+@law_part
 def load_cycles(p: Any, dtype: int) -> float:
     """Cycles in which one array takes in a weight tile: a row a cycle, or more where memory can deliver more.
 
@@ -60,14 +60,14 @@ def gemm_share(p: Any, dtype: int, m: float, n: float, k: float, batch: float) -
     return p.gemm_share * ideal / cycles  # type: ignore[no-any-return]
 
 
-@law_kernel
+@law_part
 def attention_share(p: Any, q_len: float, keys: float, width: float) -> float:
     """Share of the peak of attention: head width padded to the array, query rows streamed, short keys not hidden."""
     useful = width / padded(width, p.depth_tile) * keys / padded(keys, p.column_tile)
     return p.attention_share * useful * q_len / (q_len + p.depth_tile)  # type: ignore[no-any-return]
 
 
-@law_kernel
+@law_part
 def cost(ops: Any, which: Any, records: Any, out: Any) -> None:
     """Price all operators on all devices; see ``Law.cost``."""
     for d in range(out.shape[0]):

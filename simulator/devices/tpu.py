@@ -23,7 +23,7 @@ from hardware_specs.facts import Fit
 from simulator.devices.priors import COMMON, constant, free
 from simulator.devices.registry import Law, register
 from simulator.devices.systolic import array_parameters, gemm_share
-from simulator.kernels.jit import law_kernel
+from simulator.kernels.jit import law_kernel, law_part
 from simulator.kernels.roofline import (
     ATTENTION_DECODE,
     ATTENTION_PREFILL,
@@ -68,7 +68,7 @@ def gemm(p: Any, ops: Any, i: int) -> Parts:
     return compute_s, (weights + moved / fast) / p.gemm_stream_share, p.gemm_launch_s, p.gemm_overlap
 
 
-@law_kernel
+@law_part
 def useful_width(p: Any, key_width: float, value_width: float) -> float:
     """Share of the array that heads fill: keys lie along its depth, values along its columns."""
     padding = padded(key_width, p.depth_tile) + padded(value_width, p.column_tile)

@@ -10,13 +10,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from simulator.kernels.jit import law_kernel
+from simulator.kernels.jit import law_kernel, law_part
 
 PARTS: Final = ("wall_s", "checkpoint_s", "rework_s", "restart_s", "waiting_s", "interruptions")
 """Columns of the result of ``simulate_runs``."""
 
 
-@law_kernel
+@law_part
 def _exponential(state: Any, run: int, mean: float) -> float:
     """The next exponential number of a run's stream; advances ``state[run]``."""
     state[run] += np.uint64(0x9E3779B97F4A7C15)
@@ -28,7 +28,7 @@ def _exponential(state: Any, run: int, mean: float) -> float:
     return drawn
 
 
-@law_kernel
+@law_part
 def _wait(now: float, back: Any, repair: float) -> float:
     """How long a job waits for a node at ``now``; ``back``: when broken nodes return, one place more than spares."""
     out, first = 0, 0
@@ -51,7 +51,7 @@ def _wait(now: float, back: Any, repair: float) -> float:
     return waited
 
 
-@law_kernel
+@law_part
 def _recover(now: float, rate: float, hardware: float, detect: float, restart: float, repair: float, limited: bool,
              longest: float, state: Any, run: int, back: Any, parts: Any) -> float:  # fmt: skip
     """From a failure at ``now`` until steps run again: the time then; adds to the run's row of ``parts``."""

@@ -13,10 +13,12 @@ from typing import Any, Final
 from numba import njit
 
 
-def _decorator() -> Callable[[Any], Any]:
+def _decorator(**options: bool) -> Callable[[Any], Any]:
     compiled: Callable[..., Any] = njit
     try:
-        made: Callable[[Any], Any] = compiled(cache=True, error_model="numpy", _nrt=False)
+        made: Callable[[Any], Any] = compiled(
+            cache=True, error_model="numpy", _nrt=False, no_cfunc_wrapper=True, **options
+        )
         made(lambda: None)
     except (KeyError, TypeError, ValueError):
         return njit(cache=True, error_model="numpy")
@@ -25,3 +27,6 @@ def _decorator() -> Callable[[Any], Any]:
 
 law_kernel: Final = _decorator()
 """Decorator of functions of a law."""
+law_part: Final = _decorator(no_cpython_wrapper=True)
+"""Decorator of functions that only compiled ones call. They are compiled without a way in from Python, which for twenty
+arrays takes longer than most of them: a call from there ends the process (a test looks for such calls)."""

@@ -21,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 
 from hardware_specs.dtypes import COMPUTE_DTYPES
-from simulator.kernels.jit import law_kernel
+from simulator.kernels.jit import law_kernel, law_part
 from simulator.kernels.power import dynamic_energy
 from workloads.operators import FAMILIES, FAMILY_CODES
 
@@ -92,7 +92,7 @@ def family_of(kind: int) -> int:
     return FAMILY_CODES[kind]  # type: ignore[no-any-return]
 
 
-@law_kernel
+@law_part
 def is_resident(ops: Any, i: int, p: Any) -> bool:
     """Whether what operator ``i`` reads and writes beside weights is in the cache: half of it holds them."""
     family = FAMILY_CODES[ops.kind[i]]
@@ -101,7 +101,7 @@ def is_resident(ops: Any, i: int, p: Any) -> bool:
     return fits and family != OPTIMIZER and family != ATTENTION_DECODE  # type: ignore[no-any-return]
 
 
-@law_kernel
+@law_part
 def bytes_s(ops: Any, i: int, p: Any) -> float:
     """Seconds that the bytes of operator ``i`` take at the full bandwidth of where they lie."""
     fast = p.cache_bandwidth if is_resident(ops, i, p) else p.bandwidth
@@ -131,14 +131,14 @@ def price(ops: Any, i: int, p: Any, share: float, stream: float, floor_s: float,
     settle(ops, i, p, compute_s, memory_s, floor_s, overlap, bytes_s(ops, i, p), out)
 
 
-@law_kernel
+@law_part
 def joined(one_s: float, other_s: float, overlap: float) -> float:
     """Time of two parts that overlap: their norm of order ``overlap``; 0 where both are."""
     slow, quick = max(one_s, other_s), min(one_s, other_s)
     return slow * (1.0 + (quick / slow) ** overlap) ** (1.0 / overlap) if slow > 0.0 else 0.0
 
 
-@law_kernel
+@law_part
 def roof(ops: Any, i: int, p: Any) -> float:
     """Peak of the math of operator ``i`` [FLOP/s]: of its dtype, or of int8 where packed weights are multiplied so."""
     peak = p.peaks[ops.dtype[i]]
@@ -146,7 +146,7 @@ def roof(ops: Any, i: int, p: Any) -> float:
     return float(max(peak, p.peaks[_INT8]) if packed else peak)
 
 
-@law_kernel
+@law_part
 def settle(
     ops: Any,
     i: int,

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from simulator.kernels.jit import law_kernel
+from simulator.kernels.jit import law_kernel, law_part
 
 NONE: Final = -1
 WAITING, PROMPT, DECODING, DONE, REJECTED = range(5)
@@ -35,7 +35,7 @@ ROUND_ROBIN, LEAST_OUTSTANDING, POWER_OF_TWO = range(3)
 """How a router chooses the replica of a request."""
 
 
-@law_kernel
+@law_part
 def between(at: Any, value: float) -> int:
     """The grid place at or below ``value``, at most the last but one."""
     low, high = 0, at.shape[0] - 1
@@ -48,7 +48,7 @@ def between(at: Any, value: float) -> int:
     return low
 
 
-@law_kernel
+@law_part
 def on_grid(one_at: Any, other_at: Any, values: Any, i: int, j: int, one: float, other: float) -> float:
     """``values`` between the grid places i, i + 1 and j, j + 1, linear in both; beyond the ends as at the ends."""
     u = (one - one_at[i]) / (one_at[i + 1] - one_at[i])
@@ -76,12 +76,12 @@ def push(requests: Any, state: Any, request: int, front: bool) -> None:
     requests.status[request] = WAITING
 
 
-@law_kernel
+@law_part
 def _blocks(tokens: int, size: int) -> int:
     return -(-tokens // size)
 
 
-@law_kernel
+@law_part
 def _length(requests: Any, state: Any, request: int) -> int:
     """Tokens of a request that lie in the cache."""
     if requests.status[request] == DECODING:
@@ -89,7 +89,7 @@ def _length(requests: Any, state: Any, request: int) -> int:
     return requests.computed[request]  # type: ignore[no-any-return]
 
 
-@law_kernel
+@law_part
 def _leave(requests: Any, state: Any, running: Any, residues: Any, place: int, size: int) -> None:
     """Take the request at ``place`` out of the batch and give its blocks back."""
     request = running[place]
@@ -108,7 +108,7 @@ def _leave(requests: Any, state: Any, running: Any, residues: Any, place: int, s
     state[RUNNING] -= 1
 
 
-@law_kernel
+@law_part
 def _find_soonest(requests: Any, state: Any, running: Any) -> None:
     """When, by the clock of iterations, the next sequence of the batch ends."""
     soonest = np.int64(1) << 62
@@ -119,7 +119,7 @@ def _find_soonest(requests: Any, state: Any, running: Any) -> None:
     state[SOONEST] = soonest
 
 
-@law_kernel
+@law_part
 def _preempt(requests: Any, state: Any, running: Any, residues: Any, stats: Any, size: int) -> None:
     """The sequence that began last waits again, before all others; what it has got becomes part of its prompt."""
     place = state[RUNNING] - 1
@@ -138,7 +138,7 @@ def _preempt(requests: Any, state: Any, running: Any, residues: Any, stats: Any,
     push(requests, state, request, True)
 
 
-@law_kernel
+@law_part
 def decode_price(tables: Any, count: int, context: float, energy: bool) -> float:
     """Seconds (or joules) that ``count`` sequences which decode add to an iteration, with ``context`` tokens in all."""
     if count == 0:
@@ -149,7 +149,7 @@ def decode_price(tables: Any, count: int, context: float, energy: bool) -> float
     return float(on_grid(tables.sequences_at, tables.contexts_at, values, i, j, count, mean))
 
 
-@law_kernel
+@law_part
 def prompt_price(tables: Any, values: Any, new: int, visible: int) -> tuple[float, float]:
     """What a prompt, or a chunk of one, adds to those of an iteration, and what it takes besides if it is alone."""
     i, j = between(tables.new_at, new), between(tables.visible_at, visible)
@@ -158,7 +158,7 @@ def prompt_price(tables: Any, values: Any, new: int, visible: int) -> tuple[floa
     return more, alone - more
 
 
-@law_kernel
+@law_part
 def record_gap(gaps: Any, seconds: float, count: int, least_s: float, per_doubling: float) -> None:
     """Count gaps between tokens in bins of equal ratio."""
     if count > 0 and seconds > 0.0:
@@ -307,7 +307,7 @@ def advance(
             _end(requests, state, running, residues, stats, size)
 
 
-@law_kernel
+@law_part
 def _account(
     state: Any, stats: Any, gaps: Any, limits: Any, costs: Any, seconds: float, joules: float, waited_s: float,
     decoding: int, least_s: float, per_doubling: float,
@@ -325,7 +325,7 @@ def _account(
     record_gap(gaps, seconds, decoding, least_s, per_doubling)
 
 
-@law_kernel
+@law_part
 def _prompts_done(
     requests: Any, state: Any, running: Any, residues: Any, stats: Any, gaps: Any, size: int, least_s: float,
     per_doubling: float,
@@ -351,7 +351,7 @@ def _prompts_done(
     _find_soonest(requests, state, running)
 
 
-@law_kernel
+@law_part
 def _next_of_loop(requests: Any, state: Any, stats: Any) -> None:
     """In a closed loop the client whose request has ended sends its next one."""
     if state[STRIDE] == 0:
@@ -366,7 +366,7 @@ def _next_of_loop(requests: Any, state: Any, stats: Any) -> None:
         request = state[NEXT]
 
 
-@law_kernel
+@law_part
 def _end(requests: Any, state: Any, running: Any, residues: Any, stats: Any, size: int) -> None:
     """Sequences that have all their tokens leave the batch."""
     place = 0
@@ -432,7 +432,7 @@ def serve(
         _until(requests, states, running, residues, stats, gaps, tables, limits, costs, r, np.inf, one_by_one)
 
 
-@law_kernel
+@law_part
 def _until(
     requests: Any, states: Any, running: Any, residues: Any, stats: Any, gaps: Any, tables: Any, limits: Any,
     costs: Any, r: int, until_s: float, one_by_one: bool,
@@ -442,7 +442,7 @@ def _until(
                 one_by_one)  # fmt: skip
 
 
-@law_kernel
+@law_part
 def _outstanding(state: Any, stats: Any, at_s: float) -> int:
     """Requests that a router sees at a replica: those that end in the iteration under way are still there."""
     return state[RUNNING] + state[WAITS] + (state[ENDED] if stats[TIME] > at_s else 0)  # type: ignore[no-any-return]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware_specs.errors import InputError
-from simulator.kernels.jit import law_kernel
+from simulator.kernels.jit import law_kernel, law_part
 from simulator.schedules.registry import schedules
 
 Floats = NDArray[np.float64]
@@ -34,7 +34,7 @@ def _stacked(forms: Any) -> Floats:
     return np.array(rows, np.float64)
 
 
-@law_kernel
+@law_part
 def bubble_of(
     paths: Any, p: float, m: float, v: float, f: float, b: float, w: float, send: float, pair: float
 ) -> float:
@@ -63,7 +63,7 @@ def bubble_of(
     return longest
 
 
-@law_kernel
+@law_part
 def peak_of(peaks: Any, p: float, m: float, v: float, r: float, kept: float) -> float:
     """Most that a rank keeps, in activations of one micro-batch on one rank: the least of some sums.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from simulator.kernels.jit import law_kernel
+from simulator.kernels.jit import law_kernel, law_part
 
 _F: Final = 0
 _B: Final = 1
@@ -16,7 +16,7 @@ _W: Final = 3
 _NEVER: Final = -1.0
 
 
-@law_kernel
+@law_part
 def ready_at(kind: int, stage: int, micro: int, last: int, forward: Any, backward: Any, local: Any) -> float:
     """When what an action waits for is there [s]; negative: not yet known.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from simulator.kernels.jit import law_kernel
+from simulator.kernels.jit import law_kernel, law_part
 
 
 @law_kernel
@@ -25,7 +25,7 @@ def put(heap: Any, key_s: float, item: int) -> None:
     heap.key_s[place], heap.stamp[place], heap.item[place] = key_s, stamp, item
 
 
-@law_kernel
+@law_part
 def take(heap: Any) -> int:
     """Remove the earliest item and return it; the heap must not be empty."""
     found = heap.item[0]
@@ -35,13 +35,13 @@ def take(heap: Any) -> int:
     return found
 
 
-@law_kernel
+@law_part
 def postpone(heap: Any, key_s: float) -> None:
     """Give the earliest item a later key; it stays before those with that key which came after it."""
     _sink(heap, key_s, heap.stamp[0], heap.item[0])
 
 
-@law_kernel
+@law_part
 def _sink(heap: Any, key_s: float, stamp: int, item: int) -> None:
     """Let an item sink from the top to its place."""
     place, last = 0, heap.size[0]
@@ -61,7 +61,7 @@ def _sink(heap: Any, key_s: float, stamp: int, item: int) -> None:
     heap.key_s[place], heap.stamp[place], heap.item[place] = key_s, stamp, item
 
 
-@law_kernel
+@law_part
 def _earlier(heap: Any, one: int, other: int) -> bool:
     if heap.key_s[one] == heap.key_s[other]:
         return heap.stamp[one] < heap.stamp[other]

@@ -78,7 +78,7 @@ from simulator.kernels.fleet.columns import (
 )
 from simulator.kernels.fleet.prefix_cache import hold, keep_computed, leading_units, make_room, release
 from simulator.kernels.fleet.queues import dequeue, enqueue, first, look_again, next_class, pass_by
-from simulator.kernels.jit import law_kernel
+from simulator.kernels.jit import law_kernel, law_part
 from simulator.kernels.serving import (
     BUSY_S,
     DECODING,
@@ -104,12 +104,12 @@ from simulator.kernels.serving import (
 from simulator.kernels.speculation import emitted
 
 
-@law_kernel
+@law_part
 def _blocks(tokens: int, size: int) -> int:
     return -(-tokens // size)
 
 
-@law_kernel
+@law_part
 def _take(state: Any, cache: Any, r: int, choices: Any, blocks: int) -> None:
     """Take free blocks; the prefix cache gives up what it keeps in them."""
     state[FREE] -= blocks
@@ -117,20 +117,20 @@ def _take(state: Any, cache: Any, r: int, choices: Any, blocks: int) -> None:
         make_room(state, cache, r, choices)
 
 
-@law_kernel
+@law_part
 def _missing(jobs: Any, job: int, tokens: int, choices: Any) -> int:
     """Blocks that a job lacks for so many tokens."""
     own = jobs.blocks[job] + jobs.held[job] * choices[SHARED_BLOCKS]
     return max(_blocks(tokens, choices[BLOCK]) - own, 0)
 
 
-@law_kernel
+@law_part
 def _reach(jobs: Any, job: int, choices: Any) -> int:
     """Tokens of a sequence that an iteration may bring into the cache; drafts behind its end need no room."""
     return min(jobs.computed[job] + choices[DRAFTS] + 1, jobs.input[job] + jobs.output[job])
 
 
-@law_kernel
+@law_part
 def drop(jobs: Any, state: Any, running: Any, stats: Any, cache: Any, r: int, place: int, choices: Any) -> None:
     """Take the job at ``place`` out of the batch and give back all that it holds."""
     job = running[place]
@@ -154,7 +154,7 @@ def drop(jobs: Any, state: Any, running: Any, stats: Any, cache: Any, r: int, pl
     state[RUNNING] -= 1
 
 
-@law_kernel
+@law_part
 def _victim(jobs: Any, state: Any, running: Any, choices: Any) -> int:
     """The place of the sequence that gives way: the one that began last, of the class that matters least.
 
@@ -169,7 +169,7 @@ def _victim(jobs: Any, state: Any, running: Any, choices: Any) -> int:
     return worst
 
 
-@law_kernel
+@law_part
 def _preempt(
     jobs: Any, state: Any, running: Any, queues: Any, stats: Any, cache: Any, r: int, choices: Any, costs: Any
 ) -> float:  # fmt: skip
@@ -198,7 +198,7 @@ def _preempt(
     return 0.0
 
 
-@law_kernel
+@law_part
 def _blocks_of_decoders(
     jobs: Any, state: Any, running: Any, queues: Any, stats: Any, cache: Any, r: int, choices: Any, costs: Any
 ) -> tuple[bool, float]:  # fmt: skip
@@ -222,7 +222,7 @@ def _blocks_of_decoders(
     return short, moved_s
 
 
-@law_kernel
+@law_part
 def _use_adapter(jobs: Any, state: Any, stats: Any, cache: Any, r: int, job: int, choices: Any, costs: Any) -> float:
     """Count a sequence of an adapter, and return the seconds of bringing it; one that none uses gives way to it."""
     adapter = jobs.adapter[job]
@@ -250,21 +250,21 @@ def _use_adapter(jobs: Any, state: Any, stats: Any, cache: Any, r: int, job: int
     return costs[ADAPTER_LOAD_S]
 
 
-@law_kernel
+@law_part
 def _room_for_adapter(jobs: Any, state: Any, cache: Any, r: int, job: int, choices: Any) -> bool:
     """Whether a job may run beside the adapters of the batch; those that may not are passed by, as vLLM does."""
     adapter = jobs.adapter[job]
     return adapter == NONE or cache.adapters[r, adapter] > 0 or state[ADAPTERS] < choices[ADAPTER_SLOTS]
 
 
-@law_kernel
+@law_part
 def _decodes_at_once(jobs: Any, job: int) -> bool:
     """Whether a job came with all of its prompt in the cache but the token that gives the next one."""
     cached = jobs.cached[job]
     return cached > 0 and cached == jobs.prompt[job] - 1 and jobs.output[job] > 0 and jobs.swapped[job] == 0
 
 
-@law_kernel
+@law_part
 def _admit(
     jobs: Any, state: Any, running: Any, queues: Any, stats: Any, cache: Any, r: int, choices: Any, costs: Any,
     kind: int, budget: int,
@@ -341,7 +341,7 @@ def _admit(
     return new, loading_s + _use_adapter(jobs, state, stats, cache, r, job, choices, costs)
 
 
-@law_kernel
+@law_part
 def _too_late(jobs: Any, state: Any, queues: Any, stats: Any, kind: int) -> bool:
     """Let the first job of a class go if its time is over and nothing of it has begun."""
     job = first(jobs, queues, kind)
@@ -353,7 +353,7 @@ def _too_late(jobs: Any, state: Any, queues: Any, stats: Any, kind: int) -> bool
     return True
 
 
-@law_kernel
+@law_part
 def _account(
     state: Any, stats: Any, cell: Any, choices: Any, costs: Any, device_s: float, moved_s: float, joules: float,
     prompt_tokens: int, read: int,
@@ -388,7 +388,7 @@ def _account(
     return seconds
 
 
-@law_kernel
+@law_part
 def iterate(
     jobs: Any, state: Any, running: Any, queues: Any, stats: Any, cache: Any, r: int, choices: Any, costs: Any,
     tables: Any, bins: Any, width_s: float, gaps: Any, gap: Any, seed: int, ended: Any,
@@ -520,7 +520,7 @@ def iterate(
     return gone
 
 
-@law_kernel
+@law_part
 def _runs(jobs: Any, stats: Any, cache: Any, r: int, job: int) -> int:
     """Let a job run in this iteration: 1 if it is the first of its adapter in it, else 0."""
     adapter = jobs.adapter[job]
@@ -530,7 +530,7 @@ def _runs(jobs: Any, stats: Any, cache: Any, r: int, job: int) -> int:
     return 1
 
 
-@law_kernel
+@law_part
 def _adapters_of(jobs: Any, state: Any, running: Any, stats: Any, cache: Any, r: int, decoding: int) -> int:
     """Adapters of the first ``decoding`` sequences that decode, beside those that run already.
 
@@ -545,7 +545,7 @@ def _adapters_of(jobs: Any, state: Any, running: Any, stats: Any, cache: Any, r:
     return found
 
 
-@law_kernel
+@law_part
 def _context_of(jobs: Any, state: Any, running: Any, decoding: int) -> int:
     """Tokens in the cache of the first ``decoding`` sequences that decode."""
     total, seen = 0, 0
@@ -557,7 +557,7 @@ def _context_of(jobs: Any, state: Any, running: Any, decoding: int) -> int:
     return total
 
 
-@law_kernel
+@law_part
 def _after(
     jobs: Any, state: Any, running: Any, stats: Any, cache: Any, r: int, choices: Any, costs: Any, gaps: Any, gap: Any,
     seed: int, ended: Any, gone: int, decoding: int, begin_s: float, seconds: float,
@@ -616,7 +616,7 @@ def _after(
     return _leave(jobs, state, running, stats, cache, r, choices, ended, gone)
 
 
-@law_kernel
+@law_part
 def _leave(
     jobs: Any, state: Any, running: Any, stats: Any, cache: Any, r: int, choices: Any, ended: Any, gone: int
 ) -> int:  # fmt: skip

@@ -20,11 +20,11 @@ from simulator.kernels.fleet.columns import (
     TIER_HEAD,
     TIER_TAIL,
 )
-from simulator.kernels.jit import law_kernel
+from simulator.kernels.jit import law_part
 from simulator.kernels.serving import NONE
 
 
-@law_kernel
+@law_part
 def _append(state: Any, before: Any, after: Any, head: int, tail: int, unit: int) -> None:
     """Put a unit behind all others of a list."""
     last = state[tail]
@@ -36,7 +36,7 @@ def _append(state: Any, before: Any, after: Any, head: int, tail: int, unit: int
     state[tail] = unit
 
 
-@law_kernel
+@law_part
 def _remove(state: Any, before: Any, after: Any, head: int, tail: int, unit: int) -> None:
     """Take a unit out of a list."""
     one, other = before[unit], after[unit]
@@ -50,7 +50,7 @@ def _remove(state: Any, before: Any, after: Any, head: int, tail: int, unit: int
         before[other] = one
 
 
-@law_kernel
+@law_part
 def make_room(state: Any, cache: Any, r: int, choices: Any) -> None:
     """Let units leave until no more are kept than blocks are free."""
     unit_blocks = choices[SHARED_BLOCKS]
@@ -75,7 +75,7 @@ def make_room(state: Any, cache: Any, r: int, choices: Any) -> None:
         state[IN_TIER] += 1
 
 
-@law_kernel
+@law_part
 def leading_units(jobs: Any, cache: Any, r: int, job: int, most: int) -> tuple[int, int, int]:
     """Leading units of a job that are there, at most ``most``: all, those that none holds, and those in the tier."""
     first = jobs.first_hash[job]
@@ -94,7 +94,7 @@ def leading_units(jobs: Any, cache: Any, r: int, job: int, most: int) -> tuple[i
     return there, idle, tier
 
 
-@law_kernel
+@law_part
 def hold(state: Any, cache: Any, r: int, unit: int, unit_blocks: int) -> None:
     """Hold a unit, which may be there or not; its blocks are taken where none held it before."""
     refs = cache.refs[r, unit]
@@ -108,7 +108,7 @@ def hold(state: Any, cache: Any, r: int, unit: int, unit_blocks: int) -> None:
         cache.refs[r, unit] += 1
 
 
-@law_kernel
+@law_part
 def release(jobs: Any, state: Any, cache: Any, r: int, job: int, unit_blocks: int) -> None:
     """Give up the units that a job holds, the last one first."""
     first = jobs.first_hash[job]
@@ -122,7 +122,7 @@ def release(jobs: Any, state: Any, cache: Any, r: int, job: int, unit_blocks: in
     jobs.held[job] = 0
 
 
-@law_kernel
+@law_part
 def keep_computed(jobs: Any, state: Any, cache: Any, r: int, job: int, unit_blocks: int, unit_tokens: int) -> None:
     """Name the units of a job that are complete by now, so that others find them."""
     first = jobs.first_hash[job]
@@ -135,7 +135,7 @@ def keep_computed(jobs: Any, state: Any, cache: Any, r: int, job: int, unit_bloc
         jobs.held[job] += 1
 
 
-@law_kernel
+@law_part
 def forget(state: Any, cache: Any, r: int) -> None:
     """Empty the cache of a replica that is gone, its tier and its adapters too."""
     cache.refs[r, :] = NONE

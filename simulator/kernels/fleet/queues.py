@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from simulator.kernels.fleet.columns import BY_CLASS, EARLIEST_DEADLINE
-from simulator.kernels.jit import law_kernel
+from simulator.kernels.jit import law_part
 from simulator.kernels.serving import NONE, WAITING
 
 
-@law_kernel
+@law_part
 def enqueue(jobs: Any, queues: Any, job: int, front: bool, order: int) -> None:
     """Put a job into the queue of its class, of [classes, 3]; in ``front`` of it, or by ``order``."""
     kind = jobs.priority[job]
@@ -32,7 +32,7 @@ def enqueue(jobs: Any, queues: Any, job: int, front: bool, order: int) -> None:
     jobs.status[job] = WAITING
 
 
-@law_kernel
+@law_part
 def _insert(jobs: Any, queues: Any, kind: int, job: int) -> None:
     """Put a job before the first of its class whose deadline is later and of which nothing was done yet."""
     before, other = NONE, queues[kind, 0]
@@ -47,7 +47,7 @@ def _insert(jobs: Any, queues: Any, kind: int, job: int) -> None:
         jobs.following[before] = job
 
 
-@law_kernel
+@law_part
 def dequeue(jobs: Any, queues: Any, kind: int) -> int:
     """Take the first job of a class, of those that were not passed by."""
     job, before = first(jobs, queues, kind), queues[kind, 2]
@@ -60,27 +60,27 @@ def dequeue(jobs: Any, queues: Any, kind: int) -> int:
     return job
 
 
-@law_kernel
+@law_part
 def first(jobs: Any, queues: Any, kind: int) -> int:
     """The first job of a class, of those that were not passed by; or ``NONE``."""
     before = queues[kind, 2]
     return queues[kind, 0] if before == NONE else jobs.following[before]
 
 
-@law_kernel
+@law_part
 def pass_by(jobs: Any, queues: Any, kind: int) -> None:
     """Leave the first job of a class where it is and look behind it, until ``look_again``."""
     queues[kind, 2] = first(jobs, queues, kind)
 
 
-@law_kernel
+@law_part
 def look_again(queues: Any) -> None:
     """Look at all jobs again."""
     for kind in range(queues.shape[0]):
         queues[kind, 2] = NONE
 
 
-@law_kernel
+@law_part
 def next_class(jobs: Any, queues: Any, order: int) -> int:
     """The class whose first job is next: of the lowest number, by the earliest deadline, or by arrival; or ``NONE``.
 

@@ -66,28 +66,28 @@ from simulator.kernels.fleet.iteration import _draw, drop, iterate
 from simulator.kernels.fleet.prefix_cache import forget, leading_units
 from simulator.kernels.fleet.queues import dequeue, enqueue, next_class
 from simulator.kernels.fleet.stacked import cut
-from simulator.kernels.jit import law_kernel
+from simulator.kernels.jit import law_kernel, law_part
 from simulator.kernels.serving import DONE, KV_S, NONE, QUEUE_S, REJECTED, RUNNING_S, TIME
 
 MOST_RETRIES: Final = 20
 """How often a job begins again on another replica before it is given up."""
 
 
-@law_kernel
+@law_part
 def _event(heap: Any, at_s: float, kind: int, argument: int) -> None:
     put(heap, at_s, (kind << 40) + argument)
     if kind <= CANCEL:
         heap.size[2] += 1
 
 
-@law_kernel
+@law_part
 def _outstanding(state: Any, stats: Any, at_s: float) -> int:
     """Jobs that a router sees at a replica: those on their way to it count, and those that end in the iteration under
     way are still there."""
     return state[RUNNING] + state[WAITS] + state[COMING_HERE] + (state[ENDED] if stats[TIME] > at_s else 0)
 
 
-@law_kernel
+@law_part
 def _nth_up(replicas: Any, first: int, count: int, n: int) -> int:
     """The ``n``-th replica of a pool that is up, counted from 0 and around; ``NONE`` where none is."""
     up = 0
@@ -104,7 +104,7 @@ def _nth_up(replicas: Any, first: int, count: int, n: int) -> int:
     return NONE
 
 
-@law_kernel
+@law_part
 def _least(replicas: Any, first: int, count: int, at_s: float) -> int:
     """The replica with the fewest outstanding jobs, of those that are up."""
     best, fewest = NONE, 0
@@ -116,7 +116,7 @@ def _least(replicas: Any, first: int, count: int, at_s: float) -> int:
     return best
 
 
-@law_kernel
+@law_part
 def _by_prefix(jobs: Any, replicas: Any, cache: Any, choices: Any, job: int) -> int:
     """The replica that has least to do with a job there: blocks in use, those that wait or come, and those it lacks."""
     size, unit_blocks = choices[BLOCK], choices[SHARED_BLOCKS]
@@ -137,7 +137,7 @@ def _by_prefix(jobs: Any, replicas: Any, cache: Any, choices: Any, job: int) -> 
     return best
 
 
-@law_kernel
+@law_part
 def _choose(jobs: Any, replicas: Any, pools: Any, cache: Any, job: int, at_s: float) -> int:
     """The replica that a job goes to; ``NONE`` where none is up."""
     pool = jobs.pool[job]
@@ -164,7 +164,7 @@ def _choose(jobs: Any, replicas: Any, pools: Any, cache: Any, job: int, at_s: fl
     return _least(replicas, first, count, at_s)
 
 
-@law_kernel
+@law_part
 def _address(jobs: Any, replicas: Any, job: int, target: int) -> None:
     """Let a job that is not there yet be on its way to ``target``, or to none."""
     before = jobs.replica[job]
@@ -175,7 +175,7 @@ def _address(jobs: Any, replicas: Any, job: int, target: int) -> None:
     jobs.replica[job] = target
 
 
-@law_kernel
+@law_part
 def _wake(replicas: Any, pools: Any, ready: Any, r: int) -> None:
     """Let a replica take its turn, if it does not wait for it already."""
     if replicas.state[r, QUEUED] == 0:
@@ -183,7 +183,7 @@ def _wake(replicas: Any, pools: Any, ready: Any, r: int) -> None:
         put(ready, _turn_s(replicas, pools, r), r)
 
 
-@law_kernel
+@law_part
 def _turn_s(replicas: Any, pools: Any, r: int) -> float:
     """When a replica may begin: once its devices are free."""
     group = replicas.state[r, GROUP]
@@ -192,7 +192,7 @@ def _turn_s(replicas: Any, pools: Any, r: int) -> float:
     return max(replicas.stats[r, TIME], pools.group_s[group])
 
 
-@law_kernel
+@law_part
 def _lose(jobs: Any, events: Any, job: int, status: int, at_s: float, left: Any) -> None:
     """Give a job up, and with it those that wait for it, unless they may begin all the same."""
     jobs.status[job] = status
@@ -201,7 +201,7 @@ def _lose(jobs: Any, events: Any, job: int, status: int, at_s: float, left: Any)
         _event(events, at_s, CANCEL, job)
 
 
-@law_kernel
+@law_part
 def _deliver(
     jobs: Any, replicas: Any, pools: Any, cache: Any, events: Any, ready: Any, job: int, at_s: float, left: Any
 ) -> None:  # fmt: skip
@@ -244,7 +244,7 @@ def _deliver(
     _wake(replicas, pools, ready, chosen)
 
 
-@law_kernel
+@law_part
 def _flush(
     jobs: Any, replicas: Any, pools: Any, cache: Any, events: Any, ready: Any, pool: int, at_s: float, left: Any
 ) -> None:  # fmt: skip
@@ -256,7 +256,7 @@ def _flush(
         _deliver(jobs, replicas, pools, cache, events, ready, job, at_s, left)
 
 
-@law_kernel
+@law_part
 def _finish(
     jobs: Any, replicas: Any, pools: Any, cache: Any, links: Any, events: Any, job: int, at_s: float
 ) -> None:  # fmt: skip
@@ -296,7 +296,7 @@ def _finish(
         _over(jobs, events, edge, arrives_s)
 
 
-@law_kernel
+@law_part
 def _over(jobs: Any, events: Any, edge: int, at_s: float) -> None:
     """A job that another waits for is over, and what it hands on is there."""
     other = jobs.edge_to[edge]
@@ -306,7 +306,7 @@ def _over(jobs: Any, events: Any, edge: int, at_s: float) -> None:
         _event(events, jobs.arrival_s[other], ARRIVE, other)
 
 
-@law_kernel
+@law_part
 def _cancel(jobs: Any, replicas: Any, events: Any, job: int, at_s: float, left: Any) -> None:
     """A job was turned away or lost, and with it those that wait for it, unless they may begin all the same."""
     for edge in range(jobs.first_edge[job], jobs.first_edge[job + 1]):
@@ -320,7 +320,7 @@ def _cancel(jobs: Any, replicas: Any, events: Any, job: int, at_s: float, left: 
         _lose(jobs, events, other, REJECTED, at_s, left)
 
 
-@law_kernel
+@law_part
 def _again(jobs: Any, events: Any, job: int, at_s: float, left: Any) -> None:
     """A job whose replica is gone begins anew elsewhere."""
     jobs.retries[job] += 1
@@ -334,7 +334,7 @@ def _again(jobs: Any, events: Any, job: int, at_s: float, left: Any) -> None:
         _event(events, at_s, ARRIVE, job)
 
 
-@law_kernel
+@law_part
 def _fail(
     jobs: Any, replicas: Any, pools: Any, cache: Any, events: Any, r: int, at_s: float, down_s: float, left: Any
 ) -> None:  # fmt: skip
@@ -364,12 +364,12 @@ def _fail(
     forget(state, cache, r)
 
 
-@law_kernel
+@law_part
 def _exponential(seed: int, one: int, other: int, mean: float) -> float:
     return -mean * np.log1p(-_draw(seed, one, other))
 
 
-@law_kernel
+@law_part
 def _let_go(replicas: Any, cache: Any, r: int, at_s: float) -> None:
     """A replica that drains and has nothing left is given back; its cache is lost."""
     state, stats = replicas.state[r], replicas.stats[r]
@@ -379,7 +379,7 @@ def _let_go(replicas: Any, cache: Any, r: int, at_s: float) -> None:
         forget(state, cache, r)
 
 
-@law_kernel
+@law_part
 def _latest_start(replicas: Any, first: int, count: int) -> int:
     """The replica of a pool that was started last, of those that are not there yet; ``NONE`` where there is none."""
     latest = NONE
@@ -391,7 +391,7 @@ def _latest_start(replicas: Any, first: int, count: int) -> int:
     return latest
 
 
-@law_kernel
+@law_part
 def _look(replicas: Any, pools: Any, cache: Any, events: Any, pool: int, at_s: float) -> bool:
     """Let a pool grow or shrink to what is outstanding; whether there is any sense in looking again.
 
@@ -434,7 +434,7 @@ def _look(replicas: Any, pools: Any, cache: Any, events: Any, pool: int, at_s: f
     return could
 
 
-@law_kernel
+@law_part
 def _stand(pools: Any, state: Any, stats: Any, until_s: float) -> None:
     """Let a replica stand still while others use its devices: queue, batch and cache are as they were."""
     waited_s = until_s - stats[TIME]
@@ -444,7 +444,7 @@ def _stand(pools: Any, state: Any, stats: Any, until_s: float) -> None:
     stats[TIME] = until_s
 
 
-@law_kernel
+@law_part
 def _fold(pools: Any) -> None:
     """Make bins of time twice as wide."""
     half = pools.bins.shape[1] // 2
@@ -456,7 +456,7 @@ def _fold(pools: Any) -> None:
     pools.width_s[0] *= 2.0
 
 
-@law_kernel
+@law_part
 def _up(
     jobs: Any, replicas: Any, pools: Any, cache: Any, events: Any, ready: Any, r: int, at_s: float, left: Any
 ) -> None:  # fmt: skip
@@ -470,7 +470,7 @@ def _up(
     _flush(jobs, replicas, pools, cache, events, ready, pool, at_s, left)
 
 
-@law_kernel
+@law_part
 def _any_hope(replicas: Any, pools: Any) -> bool:
     """Whether a replica may come up that jobs wait for."""
     for r in range(replicas.state.shape[0]):
@@ -484,7 +484,7 @@ def _any_hope(replicas: Any, pools: Any) -> bool:
     return False
 
 
-@law_kernel
+@law_part
 def _handle(
     jobs: Any, replicas: Any, pools: Any, cache: Any, links: Any, events: Any, ready: Any, outages: Any, seed: int,
     left: Any,

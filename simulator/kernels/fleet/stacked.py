@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from simulator.kernels.jit import law_kernel
+from simulator.kernels.jit import law_part
 
 
 class Cut(NamedTuple):
@@ -42,7 +42,7 @@ class Stacked(NamedTuple):
     prefill_j: Any
 
 
-@law_kernel
+@law_part
 def cut(tables: Any, pool: int) -> Cut:
     """The prices of one pool."""
     rows, heads, many, seen, new, visible = (

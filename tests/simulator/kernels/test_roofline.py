@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.kernels import cache_directory
 from simulator.kernels.roofline import (
     COMPUTE,
     ENERGY,
@@ -190,10 +189,3 @@ def test_padding_and_waves(size: int, tile: int) -> None:
 def test_families_of_kernels_are_those_of_operators() -> None:
     for kind in OpKind:
         assert FAMILIES[family_of(int(kind))] == op.FAMILY[kind]
-
-
-def test_compiled_code_is_kept_per_source() -> None:
-    first = cache_directory()
-    assert first == cache_directory()
-    assert first.is_dir()
-    assert len(first.name) == 16
