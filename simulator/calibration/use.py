@@ -21,7 +21,7 @@ from hardware_specs.dtypes import COMPUTE_DTYPES
 from hardware_specs.errors import InputError, UnitError, UnknownName, clipped, nearest
 from hardware_specs.facts import Fact
 from hardware_specs.files import is_file
-from hardware_specs.reader import read_record
+from hardware_specs.reader import read_record, read_toml
 from hardware_specs.records import DEVICE_CLASSES
 from hardware_specs.units import parse_quantity
 from hardware_specs.version import package_version
@@ -70,6 +70,8 @@ def read_calibration(path: str | Path) -> Calibrations:
         raise InputError(f"calibration {clipped(text)!r}: must be a .toml file as 'silicost calibrate' writes it{hint}")
     if not is_file(Path(path)):
         raise InputError(f"{clipped(text)}: no such calibration file")
+    if "device_class" in read_toml(Path(path)):
+        raise InputError(f"{clipped(text)}: describes a device, not a calibration of one; --device takes it")
     found = read_record(Path(path), Calibrations)
     check_calibration(found, Path(path).name)
     return found

@@ -148,7 +148,8 @@ BAD = [
     ("nope.toml", None, "nope.toml: no such calibration file"),
     ("points.csv", POINTS, "must be a .toml file as 'silicost calibrate' writes it; measured points go to"),
     ("broken.toml", "a = [", "broken.toml: not valid TOML"),
-    ("device.toml", 'vendor = "x"', "device.toml: vendor: unknown key"),
+    ("other.toml", 'vendor = "x"', "other.toml: vendor: unknown key"),
+    ("device.toml", 'device_class = "gpu"', "device.toml: describes a device, not a calibration of one; --device takes it"),
     ("empty.toml", "", "empty.toml: missing key 'calibrations'"),
 ]
 

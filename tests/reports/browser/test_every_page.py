@@ -78,12 +78,14 @@ def test_every_table_has_its_tools_and_sorts_by_every_column(opened: Opened) -> 
       const grid = t.closest(".grid"), heads = [...t.tHead.rows[0].cells], body = t.tBodies[0], wrong = [];
       if (!grid) { return "no tools: " + t.outerHTML.slice(0, 100); }
       const texts = () => [...body.rows].map(r => r.textContent).sort().join();
+      const numbers = k => [...body.rows].map(r => r.cells[k]?.dataset.value).filter(v => v && isFinite(v)).map(Number);
       const before = texts();
-      for (const head of heads) {
-        for (const way of ["ascending", "descending"]) {
+      for (const [k, head] of heads.entries()) {
+        for (const [way, sign] of [["ascending", 1], ["descending", -1]]) {
           head.querySelector("button").click();
           if (head.getAttribute("aria-sort") !== way) { wrong.push(way); }
           if (t.querySelectorAll("[aria-sort]").length !== 1) { wrong.push("several"); }
+          if (numbers(k).some((v, i, all) => i && sign * (v - all[i - 1]) < 0)) { wrong.push(`order of ${head.textContent}`); }
         }
       }
       if (texts() !== before) { wrong.push("rows"); }
