@@ -149,7 +149,7 @@ BAD = [
     ("points.csv", POINTS, "must be a .toml file as 'silicost calibrate' writes it; measured points go to"),
     ("broken.toml", "a = [", "broken.toml: not valid TOML"),
     ("other.toml", 'vendor = "x"', "other.toml: vendor: unknown key"),
-    ("device.toml", 'device_class = "gpu"', "device.toml: describes a device, not a calibration of one; --device takes it"),
+    ("device.toml", 'device_class = "gpu"', "device.toml: describes a device, not a calibration of one"),
     ("empty.toml", "", "empty.toml: missing key 'calibrations'"),
 ]
 
