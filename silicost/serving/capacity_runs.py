@@ -94,7 +94,7 @@ def subject_of(fleet: Fleet, fixed: bool) -> Subject:
     if not keeps_time(fleet):
         rows = rows_of(with_traffic(fleet, alone(fleet.traffic)), (1.0,) * len(fleet.pools))
         answer_s = float(np.nanmean(rows["e2e_s"])) + _talk_s(fleet.traffic)
-    saturated = _saturated(fleet)
+    saturated = saturated_of(fleet)
     if fleet.table.traffic.trace or (fixed and not pattern_of(fleet.table)):
         return Subject(fleet, answer_s, saturated)
     return Subject(long_enough(fleet, saturated, answer_s), answer_s, saturated)
@@ -166,7 +166,8 @@ def cannot_last(subject: Subject, rate_per_s: float, times: float = 1.0) -> tupl
     A rate that changes and a fleet that scales itself have no one saturated rate: they are judged by what they break.
 
     Args:
-        times: how many times ``subject.saturated_per_s`` the servers complete, for more replicas or shorter times.
+        times: how many times ``subject.saturated_per_s`` the servers complete, for more replicas or shorter times; 0:
+            whether a run at this rate is too short at all.
     """
     fleet = subject.fleet
     if rate_per_s <= subject.saturated_per_s * times or pattern_of(fleet.table) or keeps_time(fleet):
@@ -283,7 +284,7 @@ def _period_s(table: FleetTable) -> float:
     return BURSTS * pattern.every_s * pattern.mean if isinstance(pattern, Bursts) else pattern.period_s
 
 
-def _saturated(fleet: Fleet) -> float:
+def saturated_of(fleet: Fleet) -> float:
     """Requests (conversations) a second that a fleet completes where all are there at once."""
     slots = sum(min(pool.setup.limits.sequences, 1024) * pool.setup.replicas for pool in fleet.pools)
     most = MOST_REQUESTS if is_plain(fleet) else MOST_JOBS // max(jobs_each(fleet), 1)

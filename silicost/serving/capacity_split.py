@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any, Final, NamedTuple
 
@@ -28,7 +29,15 @@ from silicost.serving.capacity import (
     notes_of,
     replicas_for,
 )
-from silicost.serving.capacity_runs import at_rate, judge, long_enough, with_replicas
+from silicost.serving.capacity_runs import (
+    Subject,
+    at_rate,
+    cannot_last,
+    judge,
+    long_enough,
+    saturated_of,
+    with_replicas,
+)
 from silicost.serving.tables import FleetTable
 from simulator.serving.capacity import fewest
 from simulator.serving.outcome import Latency
@@ -111,17 +120,19 @@ def split_of(fleet: FleetTable, prefill: str, decode: str, rate_per_s: float) ->
         return single.why[1]
     sized = long_enough(single.subject.fleet, rate_per_s, single.subject.answer_s)
     start = max(1, math.ceil(rate_per_s / single.rate_per_s * (1.0 - 1e-9)))
+    most = min(2 * start + 8, MOST_REPLICAS)
+    overloads = _overloads(replace(single.subject, fleet=sized), rate_per_s, most)
     tried: list[tuple[int, int]] = []
 
     @cache
     def holds(prompts: int, answers: int) -> bool:
         tried.append((prompts, answers))
         there = with_replicas(sized, {PREFILL: prompts, DECODE: answers})
-        return not judge(there, rate_per_s, (1.0, 1.0))
+        return not (overloads(prompts, answers) or judge(there, rate_per_s, (1.0, 1.0)))
 
-    both = fewest(lambda number: holds(number, number), start, min(2 * start + 8, MOST_REPLICAS))
+    both = fewest(lambda number: holds(number, number), start, most)
     if both is None:
-        return f"not even {2 * start + 8} of each hold"
+        return f"not even {most} of each hold"
     numbers = _walked(holds, both, _weights(sized), lambda: len(tried) >= MOST_PROBES)
     there = with_replicas(sized, dict(zip((PREFILL, DECODE), numbers, strict=True)))
     notes = notes_of(sized, rate_per_s, single.subject.answer_s)
@@ -129,6 +140,24 @@ def split_of(fleet: FleetTable, prefill: str, decode: str, rate_per_s: float) ->
         notes += ("not all numbers were tried; a cheaper pair may exist",)
     named = {PREFILL: (prefill, numbers[0]), DECODE: (decode, numbers[1])}
     return _sized(there, rate_per_s, named, len(tried), notes)
+
+
+def _overloads(subject: Subject, rate_per_s: float, most: int) -> Callable[[int, int], bool]:
+    """Whether numbers of replicas complete less than the rate although a run is too short to show it.
+
+    Args:
+        subject: one replica of each.
+        most: replicas of a side that are tried: beside so many, one of the other side is saturated by itself.
+    """
+    if not cannot_last(subject, rate_per_s, 0.0):
+        return lambda prompts, answers: False
+    alone_per_s = [saturated_of(with_replicas(subject.fleet, {other: most})) for other in (DECODE, PREFILL)]
+
+    def overloads(prompts: int, answers: int) -> bool:
+        apart_per_s = min(prompts * alone_per_s[0], answers * alone_per_s[1])
+        return rate_per_s > max(apart_per_s, min(prompts, answers) * subject.saturated_per_s)
+
+    return overloads
 
 
 def whole_of(fleet: FleetTable, device: str, rate_per_s: float) -> Sized | str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -9,7 +10,8 @@ import pytest
 from small_fleets import fleet, pool
 
 from silicost.serving.answer import fleet_of
-from silicost.serving.capacity_runs import at_rate, judge
+from silicost.serving.capacity import capacity_of
+from silicost.serving.capacity_runs import at_rate, judge, saturated_of, with_replicas
 from silicost.serving.capacity_split import Sized, _least, _walked, find_split
 from silicost.serving.tables import FleetTable, StageTable, TrafficTable
 
@@ -85,3 +87,21 @@ def test_devices_that_cannot_say_why() -> None:
     assert found.said == "nothing serves the rate within the objectives"
     assert len(found.refused) == 2
     assert all("for themselves" in each.why for each in found.refused)
+
+
+def test_a_short_trace_hides_no_overload(tmp_path: Path) -> None:
+    """A trace that ends before its queue is as long as the bound is no reason for fewer replicas than complete it."""
+    lines = ["arrival_s,input,output", *(f"{0.2 * k:.6f},900,20" for k in range(300))]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    traffic = TrafficTable(trace=str(tmp_path / "t.csv"), trace_format="csv")
+    table = msgspec.structs.replace(pair(slo="ttft=1h@p99,tpot=1h@p99"), traffic=traffic)
+    single = capacity_of(table, "f.toml", intervals=False)
+    rate = 3.0 * single.rate_per_s
+    assert judge(with_replicas(single.subject.fleet, {"prefill": 1, "decode": 1}), rate, (1.0, 1.0)) == ()
+    (best,) = find_split(table, ["l4"], ["l4"], rate).split
+    numbers = {name: count for name, (_, count) in best.pools.items()}
+    assert saturated_of(with_replicas(single.subject.fleet, numbers)) > 0.9 * rate
+    fewer = max(numbers, key=lambda name: numbers[name])
+    assert numbers[fewer] >= 3
+    less = {**numbers, fewer: numbers[fewer] - 1}
+    assert saturated_of(with_replicas(single.subject.fleet, less)) < rate
