@@ -6,7 +6,7 @@ Every (device, runtime, operators, dtypes, weights) with enough rows becomes an 
 least two devices measured becomes an entry of ``<class>.toml``, fitted to their seen rows together, with residuals of
 devices left out. ``--only`` fits what contains this text in "device runtime operators dtypes" and keeps the other
 entries as they are. What is printed: rows and groups seen, the error of fits that left groups out, and that on the
-groups held out for good.
+groups held out for good. ``calibration_sizes.py`` records how large the calls were, without a fit.
 """
 
 from __future__ import annotations
@@ -81,6 +81,11 @@ class Target(NamedTuple):
         """For ``--only`` and for the eye."""
         words = (self.device, self.runtime or "any", "+".join(self.operators), "+".join(self.dtypes))
         return " ".join(words) + (f" {self.weights}" if self.weights != "plain" else "")
+
+    @property
+    def id(self) -> str:
+        """The id of the entry."""
+        return self.label.replace(" ", "-")
 
     @property
     def family(self) -> str:
@@ -191,16 +196,8 @@ def _free(target: Target) -> list[Parameter]:
 
 def fit_all(measured: Mapping[Target, Rows], only: str, date: str) -> dict[str, list[Calibration]]:
     """Entries by device and class, fitted on all cores."""
-    together: dict[Target, list[tuple[str, Rows]]] = defaultdict(list)
-    for target, rows in measured.items():
-        general = target._replace(device=load_device(target.device).device_class, runtime="")
-        together[general].append((target.device, rows))
     own = [(target, rows, date) for target, rows in measured.items() if only in target.label]
-    shared = [
-        (target, parts, date)
-        for target, parts in together.items()
-        if len({device for device, _ in parts}) > 1 and only in target.label
-    ]
+    shared = [(target, parts, date) for target, parts in of_classes(measured).items() if only in target.label]
     found: dict[str, list[Calibration]] = defaultdict(list)
     with ProcessPoolExecutor(mp_context=get_context("fork")) as pool:
         jobs = [(target.device, pool.submit(_entry, target, rows, date)) for target, rows, date in own]
@@ -212,10 +209,28 @@ def fit_all(measured: Mapping[Target, Rows], only: str, date: str) -> dict[str, 
     return found
 
 
+def of_classes(measured: Mapping[Target, Rows]) -> dict[Target, list[tuple[str, Rows]]]:
+    """What at least two devices of a class measured, by device."""
+    together: dict[Target, list[tuple[str, Rows]]] = defaultdict(list)
+    for target, rows in measured.items():
+        general = target._replace(device=load_device(target.device).device_class, runtime="")
+        together[general].append((target.device, rows))
+    return {target: parts for target, parts in together.items() if len({device for device, _ in parts}) > 1}
+
+
+def seen_by_fits(measured: Mapping[Target, Rows]) -> Iterator[tuple[str, list[Measured]]]:
+    """The rows that each fit sees, by the id of its entry, in the order in which it is given them."""
+    for target, rows in measured.items():
+        seen = rows.measured(target.device, _split(target, rows), neutral=True).seen
+        yield target.id, [part for _, part in _by_kind(seen)] if target.operators == _VECTORS else [seen]
+    for target, parts in of_classes(measured).items():
+        yield target.id, [_seen_by_class(target, device, rows) for device, rows in parts]
+
+
 def _entry(target: Target, rows: Rows, date: str) -> Calibration | None:
     """The entry of a device, or None where the priors are closer to what it left out."""
     split_by = _split(target, rows)
-    about = Fit(id=target.label.replace(" ", "-"), sources=(), rule=RULE, date=date, split_by=split_by)
+    about = Fit(id=target.id, sources=(), rule=RULE, date=date, split_by=split_by)
     free = _free(target)
     measured = rows.measured(target.device, split_by, neutral=True)
     kinds = _by_kind(measured.seen) if target.operators == _VECTORS else []
@@ -236,10 +251,14 @@ def _entry(target: Target, rows: Rows, date: str) -> Calibration | None:
 
 def _class_entry(target: Target, parts: Sequence[tuple[str, Rows]], date: str) -> Calibration | None:
     """The entry of a class, or None where the priors are closer to the devices that it left out."""
-    about = Fit(id=target.label.replace(" ", "-"), sources=(), rule=CLASS_RULE, date=date, split_by=())
+    about = Fit(id=target.id, sources=(), rule=CLASS_RULE, date=date, split_by=())
     free = _free(target._replace(device=parts[0][0]))
-    seen = [(device, rows.measured(device, _split(target, rows), neutral=False).seen) for device, rows in parts]
+    seen = [(device, _seen_by_class(target, device, rows)) for device, rows in parts]
     return _told(target, calibrate_together(seen, free, about, target.scope), uncalibrated(seen))
+
+
+def _seen_by_class(target: Target, device: str, rows: Rows) -> Measured:
+    return rows.measured(device, _split(target, rows), neutral=False).seen
 
 
 def _by_kind(rows: Measured) -> list[tuple[str, Measured]]:

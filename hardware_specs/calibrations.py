@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -40,6 +40,27 @@ class Residuals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     quantiles: tuple[float, ...]
 
 
+class SizeRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The smallest and the largest of the measured calls of one kind of operator, rounded outward to four digits.
+
+    Args:
+        flops: floating-point operations of a call, with unit ("2.147e+09 FLOP").
+        moved_bytes: bytes of a call that cross the memory interface at least once, with unit ("1.049e+06 B").
+    """
+
+    flops: tuple[str, str]
+    moved_bytes: tuple[str, str]
+
+
+class Sizes(NamedTuple):
+    """The four ends of a ``SizeRange`` as numbers: FLOPs [FLOP], moved bytes [B]."""
+
+    least_flops: float
+    most_flops: float
+    least_bytes: float
+    most_bytes: float
+
+
 class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     """Fitted parameters of a law, for some operators.
 
@@ -56,6 +77,8 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=
         runtimes: runtimes whose kernels were measured; empty: the kernels of any, under the runtime's own factors.
         weights: "packed": weights that are unpacked before the product; "scaled": weights in the dtype of the math with
             a scale for each block of them; "plain": any other.
+        measured: sizes of the calls that the parameters were fitted to, by operator kind: a kind without one was not
+            measured. Empty: not recorded.
     """
 
     operators: tuple[str, ...]
@@ -69,6 +92,18 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=
     intervals: dict[str, tuple[str, ...]] = {}
     held_out_error_shape: float | None = None
     held_out_error_family: float | None = None
+    measured: dict[str, SizeRange] = {}
+
+    @cached_property
+    def sizes(self) -> dict[str, Sizes]:
+        """``measured`` as numbers.
+
+        Raises:
+            UnitError: a value that is no quantity, or one of another dimension.
+        """
+        return {
+            kind: _sizes(each, f"calibration {self.fit.id}: measured.{kind}") for kind, each in self.measured.items()
+        }
 
     @cached_property
     def facts(self) -> dict[str, Fact]:
@@ -85,6 +120,12 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=
             )
             for name, text in self.parameters.items()
         }  # fmt: skip
+
+
+def _sizes(measured: SizeRange, place: str) -> Sizes:
+    flops = (parse_quantity(end, "flop", f"{place}.flops") for end in measured.flops)
+    moved = (parse_quantity(end, "bytes", f"{place}.moved_bytes") for end in measured.moved_bytes)
+    return Sizes(*flops, *moved)
 
 
 class Calibrations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -190,7 +231,7 @@ def _check(entry: Calibration, place: str) -> None:
     """Refuse what cannot be priced or cut an interval from.
 
     Raises:
-        InputError: no operators, or residuals that are none.
+        InputError: no operators, residuals that are none, or sizes of calls that are none.
     """
     if not entry.operators:
         raise InputError(f"{place}: operators is empty; name at least one kind, for example 'gemm'")
@@ -201,6 +242,17 @@ def _check(entry: Calibration, place: str) -> None:
     ends = left.quantiles
     if len(ends) != 4 or list(ends) != sorted(ends) or max(map(abs, ends)) > 4.0 * _MOST_SD:
         raise InputError(f"{place}: residuals.quantiles {list(ends)!r} must be four rising numbers: 2.5, 10, 90, 97.5%")
+    for kind, sizes in entry.sizes.items():
+        if kind not in entry.operators:
+            raise InputError(
+                f"{place}: measured.{kind}: must be of an operator of the entry: {', '.join(entry.operators)}"
+            )
+        for name, least, most in (("flops", *sizes[:2]), ("moved_bytes", *sizes[2:])):
+            if not 0.0 <= least <= most:
+                ends_of = list(getattr(entry.measured[kind], name))
+                raise InputError(
+                    f"{place}: measured.{kind}.{name} {ends_of!r} must be the smallest and the largest call"
+                )
 
 
 @cache

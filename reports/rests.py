@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from reports.numbers import metric_of
+from reports.numbers import exact_share, metric_of, share
 from reports.text import short
-from simulator.result import Provenance, Result
+from simulator.result import Provenance, Reach, Result
 
 GROUPS: Final = {"usd": "cost", "g": "carbon", "j": "energy"}
 """What a metric needs beyond times, by its dimension; other metrics need "time" alone."""
@@ -20,6 +20,8 @@ _PRICE: Final = "price of "
 _FIT: Final = "fit "
 _NAMED: Final = 4
 """Inputs that a line names; the rest is counted."""
+_UNSEEN: Final = 1e-6
+"""Share of a time that is rounding."""
 
 
 class Rests(NamedTuple):
@@ -53,7 +55,7 @@ def lines_of(result: Result, group: str) -> tuple[str, ...]:
     marks = Counter(row.mark for row in rows)
     counted = ", ".join(f"{count} {short(mark, 16)}" for mark, count in marks.most_common())
     lines = [f"Rests on {len(rows)} input{'s' if len(rows) > 1 else ''}: {counted}."]
-    lines += [_reach(device, rows) for device in dict.fromkeys(pool.device for pool in result.pools)]
+    lines += reaches_of(result)
     assumed = [row for row in rows if row.mark == "assumed"]
     if assumed:
         # Priors of the class are many and alike; what somebody chose for this run says more.
@@ -61,6 +63,12 @@ def lines_of(result: Result, group: str) -> tuple[str, ...]:
         lines.append(f"Assumed: {named([f'{row.what} {row.value}' for row in assumed])}.")
     lines += [f"Mind: {short(warning, 200)}." for warning in result.warnings[:2]]
     return tuple(lines)
+
+
+def reaches_of(result: Result) -> list[str]:
+    """A line for each device: whether its calls were measured, and how much of the time lies between these."""
+    rows = [row for row in result.provenance if _runs(row, result)]
+    return [_reach(each, rows, result.reach_of(each)) for each in dict.fromkeys(pool.device for pool in result.pools)]
 
 
 def named(texts: Sequence[str]) -> str:
@@ -89,9 +97,8 @@ def _runs(row: Provenance, result: Result) -> bool:
     )
 
 
-def _reach(device: str, rows: Iterable[Provenance]) -> str:
-    """Whether calls of a device were measured. Which shapes these had no calibration says, so that nothing is said
-    here of a run's shapes lying between them or beyond."""
+def _reach(device: str, rows: Iterable[Provenance], reach: Reach) -> str:
+    """Whether calls of a device were measured, and whether those of the run lie between these or beyond them."""
     fits = [row for row in rows if row.mark == "calibrated" and row.origin.startswith(_FIT)]
     fits = [row for row in fits if row.what.startswith(f"{device} ")]
     own = [row for row in fits if row.origin.startswith(f"{_FIT}{device}-")]
@@ -100,5 +107,21 @@ def _reach(device: str, rows: Iterable[Provenance]) -> str:
         return f"Extrapolated for {name}: no fit to its measured calls; laws with what was published and assumed."
     others = [row.what.removeprefix(f"{device} ") for row in fits if row not in own]
     count = f"{len(own)} fit{'' if len(own) == 1 else 's'}"
-    said = f"Measured: {count} to calls of {name}; whether the shapes lie between theirs is not recorded"
-    return f"{said}; extrapolated from other devices: {named(others)}." if others else f"{said}."
+    elsewhere = f"extrapolated from other devices: {named(others)}"
+    if not own:
+        return f"Extrapolated for {name}: no fit to its measured calls; {elsewhere}."
+    said = [f"Measured: {count} to calls of {name}", *([elsewhere] if others else [])]
+    beyond = [f"{kind} ({share(each / reach.total_s)})" for kind, each in reach.extrapolated_s.items()]
+    parts = [f"extrapolated: {named(beyond)}"] if beyond else []
+    between = "in calls whose size lies between measured ones"
+    unknown_s = reach.unrecorded_s if reach.unrecorded_s > _UNSEEN * reach.total_s else 0.0
+    if reach.interpolated_s > 0.0:
+        within = exact_share(reach.interpolated_s / reach.total_s)
+        parts.insert(0, f"Interpolated: {within} of the time of {name} is {between}")
+        parts += [f"not recorded: {share(unknown_s / reach.total_s)}"] if unknown_s else []
+    elif beyond and not unknown_s:
+        parts.insert(0, f"Extrapolated: no time of {name} is {between}")
+    else:
+        said.insert(1, "whether the shapes lie between theirs is not recorded")
+        return f"{'; '.join([*said, *parts])}."
+    return f"{'; '.join(said)}. {'; '.join(parts)}."

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
@@ -16,6 +17,8 @@ SCHEMA = 1
 """Version of the JSON form: it grows by one when a key goes away or changes its meaning."""
 
 
+_NO_CALLS: Final = ("collective", "transfer", "host")
+"""Families that no law of a device prices."""
 UNSAID = {
     "cp": 1, "vpp": 1, "sequence": False, "zero": -1, "schedule": "", "etp": 0, "cp_comm": "p2p", "shard": 0,
     "overlap": "", "offload": "", "stages": (),
@@ -89,7 +92,9 @@ class OperatorCost(msgspec.Struct, frozen=True):
     """One operator of a phase with all its repeats: what bounds it and how long it takes.
 
     ``time_s`` = max(compute, memory, communication) as the law joins them, plus ``overhead_s``.
-    ``bound`` is "compute", "memory", "communication" or "overhead", whichever is largest.
+    ``bound`` is "compute", "memory", "communication" or "overhead", whichever is largest. ``interpolated_s`` is spent
+    in calls of a size between those that were measured on the device, ``extrapolated_s`` in calls beyond them; of the
+    rest it is not recorded, or no law of the device prices it.
     """
 
     name: str
@@ -107,6 +112,8 @@ class OperatorCost(msgspec.Struct, frozen=True):
     energy_j: float
     bound: str
     dtype: str = ""
+    interpolated_s: float = 0.0
+    extrapolated_s: float = 0.0
 
 
 class PhaseCost(msgspec.Struct, frozen=True):
@@ -115,6 +122,24 @@ class PhaseCost(msgspec.Struct, frozen=True):
     name: str
     time_s: float
     operators: tuple[OperatorCost, ...]
+
+
+class Reach(NamedTuple):
+    """How the time of the operators of one device lies to what was measured on it [s].
+
+    ``total_s`` is that of all operators but collectives, ``interpolated_s`` of those in calls of a size between
+    measured ones; ``extrapolated_s`` has that of those beyond them by kind, the longest first. The rest is not
+    recorded.
+    """
+
+    total_s: float
+    interpolated_s: float
+    extrapolated_s: dict[str, float]
+
+    @property
+    def unrecorded_s(self) -> float:
+        """Time of which nothing is recorded [s]."""
+        return max(self.total_s - self.interpolated_s - sum(self.extrapolated_s.values()), 0.0)
 
 
 class Roof(msgspec.Struct, frozen=True):
@@ -191,6 +216,16 @@ class Result(msgspec.Struct, frozen=True):
                 several = map(str, values)
                 words[key] = " + ".join(several if key == "count" else dict.fromkeys(several))
         return words
+
+    def reach_of(self, device: str) -> Reach:
+        """Whether the calls on a device lie between measured ones; without operators in the result all times are 0."""
+        ran = [o for phase in self.phases for o in phase.operators if o.device == device and o.family not in _NO_CALLS]
+        beyond: dict[str, float] = {}
+        for operator in ran:
+            if operator.extrapolated_s > 0.0:
+                beyond[operator.kind] = beyond.get(operator.kind, 0.0) + operator.extrapolated_s
+        longest = dict(sorted(beyond.items(), key=lambda item: (-item[1], item[0])))
+        return Reach(math.fsum(o.time_s for o in ran), math.fsum(o.interpolated_s for o in ran), longest)
 
     def as_json(self) -> dict[str, Any]:
         """The stable JSON form (docs: JSON keys): metrics at top level, SI units, no operators or timeline."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from hardware_specs import calibrations
+from hardware_specs import calibrations, twins
 from hardware_specs.calibrations import Calibration, Calibrations, Residuals
 from hardware_specs.devices import load_device
 from hardware_specs.facts import Fit
@@ -106,4 +106,5 @@ def calibration_file(tmp_path: Path) -> Iterator[MakeFile]:
     catalogue._loaded.clear()
     catalogue._loaded.update(loaded)
     calibrations.calibrations_digest.cache_clear()
+    twins._calibrated.cache_clear()
     model._COMPILED.clear()

@@ -49,6 +49,12 @@ class OpColumns(NamedTuple):
     experts: Floats
     imbalance: Floats
 
+    @property
+    def moved_bytes(self) -> Floats:
+        """Bytes of each operator that must cross the memory interface at least once [B], shape [n]."""
+        moved: Floats = self.weight_bytes + self.read_bytes + self.write_bytes
+        return moved
+
     def take(self, rows: Ints) -> OpColumns:
         """The operators with these indices."""
         return OpColumns(**{name: column[rows] for name, column in self._asdict().items()})

@@ -13,6 +13,7 @@ from reports.comparing import Value, entries_of, written
 from reports.headline import headlines_of
 from reports.numbers import chance_text, number, quantity
 from reports.page_data import Page
+from reports.rests import reaches_of
 from reports.text import short
 from simulator.result import Result
 
@@ -81,13 +82,16 @@ def value_row(value: Value) -> list[str]:
 
 
 def _rests_on(result: Result) -> str:
-    """How many inputs are sourced, assumed, calibrated; the first assumed ones by name."""
+    """How many inputs are sourced, assumed, calibrated; the first assumed ones by name; what was measured."""
     marks = Counter(row.mark for row in result.provenance)
     counts = ", ".join(f"{count} {plain(mark)}" for mark, count in sorted(marks.items()))
     assumed = [row.what for row in result.provenance if row.mark == "assumed"]
     named = f" Assumed: {', '.join(plain(each, 60) for each in assumed[:MOST_ASSUMED])}" if assumed else ""
     more = f" and {len(assumed) - MOST_ASSUMED} more" if len(assumed) > MOST_ASSUMED else ""
-    return f"Rests on {len(result.provenance)} inputs: {counts or 'none'}.{named}{more}{'.' if assumed else ''}\n"
+    reach = "".join(f" {plain(line, 600)}" for line in reaches_of(result))
+    return (
+        f"Rests on {len(result.provenance)} inputs: {counts or 'none'}.{named}{more}{'.' if assumed else ''}{reach}\n"
+    )
 
 
 def origin_of(version: str, laws_hash: str, scenario_hash: str = "") -> str:

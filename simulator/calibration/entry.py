@@ -20,6 +20,7 @@ from hardware_specs.calibrations import Calibration, Residuals
 from hardware_specs.facts import Fit, group_digest
 from simulator.calibration.fit import Sample, fit_parameters, log_ratios
 from simulator.calibration.residuals import residuals_of
+from simulator.calibration.sizes import measured_sizes
 from simulator.calibration.split import HELD_OUT, folds_of, spread_over
 from simulator.devices.registry import Parameter
 
@@ -100,11 +101,12 @@ def calibrate(
     entry = Calibration(
         operators=scope.operators,
         parameters=texts_of(values, free),
-        fit=_filled(about, [rows.take(seen)]),
+        fit=filled(about, [rows.take(seen)]),
         residuals=residuals_of(np.concatenate(ratios), groups, blocks),
         dtypes=scope.dtypes,
         runtimes=(rows.sample.model.runtime.id,),
         weights=scope.weights,
+        measured=measured_sizes([rows.sample.columns.take(seen)]),
     )
     held = rows.take(np.flatnonzero(folds == HELD_OUT))
     if not hold_out or not held.keys:
@@ -145,10 +147,11 @@ def calibrate_together(
     return Calibration(
         operators=scope.operators,
         parameters=texts_of(_fitted(every, free, most_steps), free),
-        fit=_filled(about, every),
+        fit=filled(about, every),
         residuals=residuals_of(np.concatenate(ratios), groups, groups),
         dtypes=scope.dtypes,
         weights=scope.weights,
+        measured=measured_sizes([rows.sample.columns for rows in every]),
     )
 
 
@@ -165,8 +168,8 @@ def _fitted(rows: Sequence[Measured], free: Sequence[Parameter], most_steps: int
     return fit_parameters(samples, free, most_steps).values
 
 
-def _filled(about: Fit, rows: Sequence[Measured]) -> Fit:
-    """``about`` with the rows and groups that were used."""
+def filled(about: Fit, rows: Sequence[Measured]) -> Fit:
+    """``about`` with the devices, sources, rows and groups that were used, and the hash of the rows."""
     groups = sorted({group_digest(key) for each in rows for key in each.keys})
     digest = hashlib.sha256()
     for each in rows:

@@ -33,6 +33,7 @@ def _entries(entries: Iterable[Calibration]) -> list[str]:
     for entry in entries:
         table = msgspec.to_builtins(entry)
         tables = {name: table.pop(name) for name in ("parameters", "intervals", "fit", "residuals", "held_out")}
+        tables |= {f"measured.{_key(kind)}": sizes for kind, sizes in table.pop("measured").items()}
         lines += ["[[calibrations]]", *_fields(table)]
         for name, fields in tables.items():
             if fields:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from hardware_specs.overrides import SET_BY_USER
 from hardware_specs.records import DeviceSpec
 from simulator.devices.calibrated import PLAIN, UNCALIBRATED, Choice, Chosen, choice_of, weights_of
 from simulator.devices.priors import fma_sustained
+from simulator.devices.reach import Reach, reach_of, sizes_of
 from simulator.devices.registry import Parameter, law_of
 from simulator.kernels.roofline import LAW_DTYPE, RUNTIME_FAMILIES
 from simulator.result import Provenance
@@ -55,6 +57,14 @@ class DeviceModel:
     def which(self, columns: OpColumns) -> Ints:
         """The number of the record that each operator is priced with, shape [n]."""
         return self.choice.table[columns.kind, columns.dtype, weights_of(columns)]
+
+    def reach(self, columns: OpColumns) -> Reach:
+        """Which operators lie between measured calls of this device, and which beyond them."""
+        return reach_of(self._sizes, self.which(columns), columns)
+
+    @cached_property
+    def _sizes(self) -> Floats:
+        return sizes_of(self.choice, self.spec.id)
 
     def error(self, family: str, dtype: str) -> Error:
         """The error of a family of which only the dtype is known: the mean over its kinds."""

@@ -153,7 +153,7 @@ def _phases(
 ) -> tuple[PhaseCost, ...]:
     """Operators of all steps on each pool that takes part."""
     return tuple(
-        phase_cost("step", graphs[name], e.pool.device.id, steps=float(flow.steps), counts=placed.counts[name])
+        phase_cost("step", graphs[name], e.model, steps=float(flow.steps), counts=placed.counts[name])
         for e in prepared
         if placed.counts[name := e.pool.name].any()
     )

@@ -221,9 +221,9 @@ def _phases(stage: Stage, phase: str, steps: Sequence[tuple[SharedGraph, Placed,
     """Operators of a phase on each pool that takes part in it: of graphs, as they were placed, each so many times."""
     found = []
     for each in stage.prepared:
-        name, device = each.pool.name, each.pool.device.id
+        name = each.pool.name
         costs = [
-            phase_cost(phase, graph.priced[name], device, steps=times, counts=placed.counts[name])
+            phase_cost(phase, graph.priced[name], each.model, steps=times, counts=placed.counts[name])
             for graph, placed, times in steps
             if placed.counts[name].any()
         ]

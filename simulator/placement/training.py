@@ -193,10 +193,10 @@ def _phases(
     """Forward, backward and update on each pool that takes part in them."""
     rows: list[PhaseCost] = []
     for each in prepared:
-        name, device = each.pool.name, each.pool.device.id
+        name = each.pool.name
         if placed.counts[name].any():
-            whole = phase_cost("step", shared.priced[name], device, steps=float(count), counts=placed.counts[name])
+            whole = phase_cost("step", shared.priced[name], each.model, steps=float(count), counts=placed.counts[name])
             rows += forward_and_backward(whole)
         if name in updates:
-            rows.append(phase_cost("update", updates[name], device))
+            rows.append(phase_cost("update", updates[name], each.model))
     return tuple(rows)

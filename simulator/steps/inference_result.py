@@ -37,13 +37,12 @@ def inference_result(prepared: Prepared, work: StaticBatch, timeline: Timeline) 
     """Price ``work`` and say everything about it; ``timeline`` is what the engine saw of it, for pictures."""
     pool = prepared.pool
     cost = price_batch(work, pool.plan, prepared.how, prepared.model, prepared.communicators)
-    device = pool.device.id
     prompt = prompt_phase(work.model)
-    phases = [joined([phase_cost(prompt, s.priced, device, s.host_s, s.times) for s in cost.prefill])]
+    phases = [joined([phase_cost(prompt, s.priced, prepared.model, s.host_s, s.times) for s in cost.prefill])]
     bound: dict[str, str] = {prompt: most_bound([(s.priced, s.times) for s in cost.prefill], cost.prefill_host_s)}
     if cost.decode:
         middle = cost.decode[len(cost.decode) // 2]
-        phases.append(phase_cost("decode", middle.priced, device, middle.host_s, cost.steps))
+        phases.append(phase_cost("decode", middle.priced, prepared.model, middle.host_s, cost.steps))
         bound["decode"] = most_bound([(middle.priced, 1.0)], middle.host_s)
     by_phase = breakdowns(cost)
     breakdown = _sum_of(by_phase.values())

@@ -232,21 +232,31 @@ def collectives_seconds(kind: Ints, message_bytes: Floats, group: Communicator, 
 
 
 def phase_cost(
-    name: str, priced: PricedGraph, device: str, host_s: float = 0.0, steps: float = 1.0, counts: Floats | None = None
+    name: str,
+    priced: PricedGraph,
+    model: DeviceModel,
+    host_s: float = 0.0,
+    steps: float = 1.0,
+    counts: Floats | None = None,
 ) -> PhaseCost:
     """The phase as a result shows it: operators with their repeats, ``steps`` times over, and host time.
 
-    ``counts`` replaces the repeats of the graph where the device runs only part of it, shape [n].
+    ``model`` priced them; ``counts`` replaces the repeats of the graph where the device runs only part of it, shape
+    [n].
     """
     runs = (priced.graph.repeat if counts is None else counts) * steps
+    columns = priced.graph.columns
+    calls_s = np.where(FAMILY_CODES[columns.kind] == _COLLECTIVE, 0.0, priced.time_s) * runs
+    interpolated_s, extrapolated_s = (np.where(part, calls_s, 0.0).tolist() for part in model.reach(columns))
     rows = [
         OperatorCost(
-            name=operator.name, kind=operator.kind.name.lower(), family=operator.family, device=device,
+            name=operator.name, kind=operator.kind.name.lower(), family=operator.family, device=model.spec.id,
             repeat=float(n), flops=operator.flops * float(n), moved_bytes=operator.moved_bytes * float(n),
             time_s=float(priced.time_s[i] * n), compute_s=float(priced.compute_s[i] * n),
             memory_s=float(priced.memory_s[i] * n), communication_s=float(priced.communication_s[i] * n),
             overhead_s=float(priced.overhead_s[i] * n), energy_j=float(priced.energy_j[i] * n),
-            bound=priced.bounds[i], dtype=operator.dtype,
+            bound=priced.bounds[i], dtype=operator.dtype, interpolated_s=interpolated_s[i],
+            extrapolated_s=extrapolated_s[i],
         )
         for i, (operator, n) in enumerate(zip(priced.graph.operators, runs, strict=True))
         if n > 0.0

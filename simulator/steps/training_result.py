@@ -48,10 +48,10 @@ def training_result(prepared: Prepared, work: TrainStep, timeline: Timeline) -> 
     moved = offloading(prepared, work)
     cost = price_step(work, pool.plan, prepared.how, prepared.model, prepared.communicators, moved)
     device = pool.device
-    whole = phase_cost("step", cost.micro, device.id, steps=cost.micro_batches / pool.plan.pp)
+    whole = phase_cost("step", cost.micro, prepared.model, steps=cost.micro_batches / pool.plan.pp)
     phases = forward_and_backward(whole)
     if len(cost.update.graph):
-        phases += (phase_cost("update", cost.update, device.id),)
+        phases += (phase_cost("update", cost.update, prepared.model),)
     metrics, reasons = training_metrics(
         (prepared,), work, cost.step_s, {pool.name: cost.device_j}, cost.model_flops, cost.hardware_flops
     )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
 
 from hardware_specs.calibrations import Calibrations
 from hardware_specs.devices import load_device
+from hardware_specs.errors import InputError
 from hardware_specs.facts import group_digest
 from hardware_specs.reader import read_record
 from simulator.calibration.split import HELD_OUT, folds_of
@@ -22,6 +24,7 @@ from workloads.graph import columns_of
 from workloads.runtimes.catalogue import load_runtime
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+import calibration_sizes
 import fit_operators
 
 TRUTH = {"gemm_sustained": 0.62, "gemm_stream_share": 0.7, "gemm_floor_s": 7e-6}
@@ -78,3 +81,30 @@ def test_a_part_keeps_the_rest(fitted: tuple[Path, Path], tmp_path: Path) -> Non
     fit_operators.write({"a40": [entry]}, tmp_path, partly=True)
     names = [each.fit.id for each in read_record(tmp_path / "a40.toml", Calibrations).calibrations]
     assert entry.fit.id in names and len(names) > 1 and names == sorted(names)
+
+
+def test_sizes_are_recorded_without_a_fit(
+    fitted: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the fit wrote itself comes back, to the byte; rows of which one differs are not taken for its rows."""
+    points, whole = fitted[0], (fitted[1] / "rtx-a6000.toml").read_bytes()
+    (entry,) = read_record(fitted[1] / "rtx-a6000.toml", Calibrations).calibrations
+    least, most = (float(end.split()[0]) for end in entry.measured["gemm"].flops)
+    seen = [2.0 * m * n * k for m, n, k in ROWS if group_digest(f"n={n} k={k}") in entry.fit.digests]
+    assert (least, most) == pytest.approx((min(seen), max(seen)), rel=1e-3)
+    place = tmp_path / "rtx-a6000.toml"
+    bare = msgspec.structs.replace(entry, measured={})
+    fit_operators.write({"rtx-a6000": [bare]}, tmp_path, partly=False)
+    without = place.read_bytes()
+    rows = dict(fit_operators.seen_by_fits(dict(fit_operators.measured_rows([points]))))
+    assert calibration_sizes.record(place, rows) == ()
+    assert place.read_bytes() == whole != without
+    (tmp_path / "lab.csv").write_text(points.read_text().replace("vLLM 0.19,", "vLLM 0.19,1"))
+    others = dict(fit_operators.seen_by_fits(dict(fit_operators.measured_rows([tmp_path / "lab.csv"]))))
+    place.write_bytes(without)
+    assert calibration_sizes.record(place, others) == (entry.fit.id,)
+    assert place.read_bytes() == without
+    assert f"other rows: {entry.fit.id}" in capsys.readouterr().out
+    place.write_bytes(b"# by hand\n" + without)
+    with pytest.raises(InputError, match=r"is not as benchmarks/fit_operators\.py writes it"):
+        calibration_sizes.record(place, rows)

@@ -34,6 +34,7 @@ from simulator.calibration.foreign.model_runs import DTYPE, ModelRun, Weights, b
 from simulator.calibration.foreign.reasons import Reasons
 from simulator.calibration.foreign.record import ModelRow
 from simulator.calibration.residuals import residuals_of
+from simulator.calibration.sizes import measured_sizes
 from simulator.devices.calibrated import KINDS, WEIGHTS, Choice
 from simulator.devices.model import DeviceModel, compile_device, cost_on_devices
 from simulator.devices.registry import Parameter, law_of
@@ -41,6 +42,7 @@ from simulator.formats import precision_of
 from simulator.kernels.roofline import RUNTIME_FAMILIES, TIME
 from simulator.scenario import Formats
 from simulator.uncertainty.intervals import Z80, Z95, prior_error
+from workloads.graph import OpColumns
 from workloads.operators import FAMILIES
 from workloads.runtimes.catalogue import load_runtime
 from workloads.runtimes.record import Runtime
@@ -139,6 +141,7 @@ def _entry(
             if math.isfinite(sd[name])
         },
         held_out_error_shape=residuals.mape if len(models) > 1 else None,
+        measured=measured_sizes(trial.products(run) for run in runs if run.taken_for),
     )  # fmt: skip
 
 
@@ -205,6 +208,10 @@ class _Trial:
         seconds = [float(cost_on_devices((trial,), run.columns)[0, TIME] @ run.repeat) for run in self.runs]
         ratios: Floats = np.log(np.array(seconds) / self.measured_s)
         return ratios
+
+    def products(self, run: ModelRun) -> OpColumns:
+        """The operators of a run that the shares price."""
+        return run.columns.take(np.flatnonzero(self.model.which(run.columns) == len(self.model.records) - 1))
 
     def shown(self) -> list[Parameter]:
         """The shares that predictions of some runs depend on: of the peak (of its dtype) and of the bandwidth."""

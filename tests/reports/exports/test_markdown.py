@@ -18,6 +18,7 @@ def test_a_summary_has_headlines_intervals_and_what_they_rest_on(one: Result) ->
     band = one.intervals["tpot_s"]
     assert f"{quantity(band.p10, 's')} – {quantity(band.p90, 's')}" in text
     assert f"Rests on {len(one.provenance)} inputs" in text
+    assert f"Extrapolated for {one.pools[0].device}: no fit to its measured calls" in text
     assert len(text) < 4000
     assert text == result_text([one])
 

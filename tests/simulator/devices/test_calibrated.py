@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from hardware_specs import calibrations
-from hardware_specs.calibrations import Calibration, Calibrations, Residuals, calibration_names, calibrations_of
+from hardware_specs.calibrations import (
+    Calibration,
+    Calibrations,
+    Residuals,
+    SizeRange,
+    calibration_names,
+    calibrations_of,
+)
 from hardware_specs.catalogue import Catalogue
 from hardware_specs.devices import device_names, load_device
 from hardware_specs.errors import InputError
@@ -188,12 +195,16 @@ def test_parameters_outside_their_physical_range_are_refused(monkeypatch: pytest
         ("own = 0.1", "own = -1.0", "residuals.own -1.0 must be from 0 to 5"),
         ("[-0.3, -0.2, 0.2, 0.3]", "[0.3, -0.2, 0.2, 0.3]", "must be four rising numbers"),
         ("[-0.3, -0.2, 0.2, 0.3]", "[1.0]", "must be four rising numbers"),
+        ("measured.gemm]", "measured.norm]", "measured.norm: must be of an operator of the entry: gemm"),
+        ('"2 FLOP"', '"0.5 FLOP"', "measured.gemm.flops .* must be the smallest and the largest call"),
+        ('"3 B"', '"-3 B"', "measured.gemm.moved_bytes .* must be the smallest and the largest call"),
     ],
 )
 def test_files_of_ones_own_are_checked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, message: str
 ) -> None:
-    text = calibrations_text([entry("mine", "0.5")], "")
+    sizes = {"gemm": SizeRange(("1 FLOP", "2 FLOP"), ("3 B", "4 B"))}
+    text = calibrations_text([entry("mine", "0.5", measured=sizes)], "")
     assert old in text
     (tmp_path / "a40.toml").write_text(text)
     monkeypatch.setattr(calibrations, "_CATALOGUE", Catalogue("calibration", Calibrations, tmp_path))
