@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import Final
 
 from reports.capacity import CapacityCard
-from reports.capacity_figures import asked, costs, load, tried
+from reports.capacity_figures import costs, load, tried
 from reports.definitions import Term
+from reports.fact_figures import CAPACITY
 from reports.figure import Figure, drawn
 from reports.page_data import Page, write_page
 from reports.templating import render_page
 
 FIGURES: Final[tuple[Figure[CapacityCard], ...]] = tuple(
-    sorted((each.FIGURE for each in (asked, costs, load, tried)), key=lambda figure: figure.order)
+    sorted((CAPACITY, *(each.FIGURE for each in (costs, load, tried))), key=lambda figure: figure.order)
 )
-"""Every figure of ``reports.capacity_figures``, in the order of the page."""
+"""Every figure of ``reports.capacity_figures`` and the facts, in the order of the page."""
 RESTS: Final = "Predicted from simulated requests; what is sourced, assumed and calibrated stands at the end."
 
 

@@ -7,20 +7,21 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from reports.definitions import Term, term_of
+from reports.fact_figures import RECOMMENDED
 from reports.figure import Figure, drawn
 from reports.numbers import chance_text, metric_of, number, share
 from reports.page_data import Page, write_page
 from reports.recommendation import Answered, Option, Recommendation
-from reports.recommendation_figures import chances, frontier, headroom, losers, ranking, what_was_asked
+from reports.recommendation_figures import chances, frontier, headroom, losers, ranking
 from reports.templating import render_page
 
 FIGURES: Final[tuple[Figure[Recommendation], ...]] = tuple(
     sorted(
-        (each.FIGURE for each in (chances, frontier, headroom, losers, ranking, what_was_asked)),
+        (RECOMMENDED, *(each.FIGURE for each in (chances, frontier, headroom, losers, ranking))),
         key=lambda figure: figure.order,
     )
 )
-"""Every figure of ``reports.recommendation_figures``, in the order of the page."""
+"""Every figure of ``reports.recommendation_figures`` and the facts, in the order of the page."""
 _OTHERWISE: Final = (
     ("usd_per_million_output_tokens", "Cheapest tokens"), ("usd_per_step", "Cheapest step"),
     ("j_per_output_token", "Least energy per token"), ("device_j", "Least energy"), ("tpot_s", "Fastest answers"),

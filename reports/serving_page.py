@@ -7,21 +7,22 @@ from typing import Final, NamedTuple
 
 from reports.axis import Axis, Tick, axis_of
 from reports.definitions import Term
+from reports.fact_figures import SERVED
 from reports.figure import Figure, drawn
 from reports.numbers import Cell, exact_share, quantity, share
 from reports.serving import Measured, Objective, ServedCard
-from reports.serving_figures import latency, links, over_time, pipeline, pools, prediction, splits, tenants
+from reports.serving_figures import latency, links, over_time, pipeline, pools, splits, tenants
 from reports.templating import render_page
 from reports.text import short
 from reports.whatif_axis import fine_ticks
 
 FIGURES: Final[tuple[Figure[ServedCard], ...]] = tuple(
     sorted(
-        (each.FIGURE for each in (latency, links, over_time, pipeline, pools, prediction, splits, tenants)),
+        (SERVED, *(each.FIGURE for each in (latency, links, over_time, pipeline, pools, splits, tenants))),
         key=lambda figure: (figure.order, figure.name),
     )
 )
-"""Every figure of ``reports.serving_figures``, in the order of the page."""
+"""Every figure of ``reports.serving_figures`` and the facts, in the order of the page."""
 
 MOST_OBJECTIVES: Final = 24
 _IN_ANSWER: Final = 3

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Final
 
 from reports.definitions import Term, term_of
+from reports.fact_figures import STUDY_ASKED, STUDY_PROVENANCE
 from reports.figure import Figure, drawn
 from reports.page_data import Page, write_page
 from reports.study import Measure, StudyCard
-from reports.study_figures import asked, bars, gains, heat, lines, mixtures, pareto, provenance, reasons, shares
+from reports.study_figures import bars, gains, heat, lines, mixtures, pareto, reasons, shares
 from reports.templating import render_page
 from reports.text import short
 
@@ -27,11 +28,15 @@ MEANINGS: Final = {
 
 FIGURES: Final[tuple[Figure[StudyCard], ...]] = tuple(
     sorted(
-        (each.FIGURE for each in (asked, bars, gains, heat, lines, mixtures, pareto, provenance, reasons, shares)),
+        (
+            STUDY_ASKED,
+            STUDY_PROVENANCE,
+            *(each.FIGURE for each in (bars, gains, heat, lines, mixtures, pareto, reasons, shares)),
+        ),
         key=lambda figure: figure.order,
     )
 )
-"""Every figure of ``reports.study_figures``, in the order of the page."""
+"""Every figure of ``reports.study_figures`` and the facts, in the order of the page."""
 
 
 def write_study(path: Path, card: StudyCard, static: bool = False) -> None:
