@@ -1,4 +1,5 @@
-"""How heavy report pages are: bytes, CPU seconds to make, and the median time until a browser has loaded them.
+"""How heavy report pages are: bytes, CPU seconds to make, and the median times until a browser has loaded them
+and has drawn the live figures in sight.
 
     python benchmarks/pages.py [PAGE.html ...]
 
@@ -25,6 +26,8 @@ from silicost.scenarios import inference_scenario
 from simulator.simulate import simulate
 
 REPEATS = 5
+DRAWN = """() => [...document.querySelectorAll("[data-live]")].every(
+  each => each.dataset.drawn || each.getBoundingClientRect().top > innerHeight)"""
 POINTS = 20_000
 DEVICES, BATCHES = ("h100", "h200", "mi300x", "tpu-v5e"), tuple(str(2**power) for power in range(9))
 
@@ -79,15 +82,20 @@ def main() -> None:
         paths = [Path(name).resolve() for name in sys.argv[1:]] or made(Path(folder))
         running = started.chromium.launch(executable_path=place, args=["--no-sandbox"] if os.geteuid() == 0 else [])
         for path in paths:
-            times = []
+            times, drawn = [], []
             for _ in range(REPEATS):
                 page = running.new_page()
                 before = time.perf_counter()
                 page.goto(path.as_uri())
                 times.append(time.perf_counter() - before)
+                while not page.evaluate(DRAWN):
+                    time.sleep(0.01)
+                drawn.append(time.perf_counter() - before)
                 page.close()
+            opened, live = (1e3 * statistics.median(each) for each in (times, drawn))
+            size = path.stat().st_size / 1e3
             print(
-                f"{path.stem}: {path.stat().st_size / 1e3:,.0f} kB, opens in {statistics.median(times) * 1e3:,.0f} ms"
+                f"{path.stem}: {size:,.0f} kB, opens in {opened:,.0f} ms, what is in sight is live after {live:,.0f} ms"
             )
         running.close()
 

@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from markupsafe import Markup
 
@@ -45,6 +45,11 @@ TABLE_CSS: Final = """
 .slick-row:hover { background: var(--sheet); } .slick-cell.active { border-color: var(--link); }
 """
 """The page's look for a table of Bokeh's, which page.css does not reach."""
+
+
+Way = Literal["dots", "lines", "lanes", "each"]
+"""What is a row of marks, along which arrows lead to the left and right, up and down to the next: all dots that a tool
+answers for, one line, all bars on one height, or all lines, of which each is one mark."""
 
 
 class Live(NamedTuple):
@@ -158,8 +163,13 @@ def cells(dimension: str) -> StringFormatter:
     return StringFormatter(tags=["cell", units(dimension)])
 
 
-def hover(rows: Sequence[Said], **options: Any) -> HoverTool:
-    """A tooltip of ``rows``; text is shown as text, whatever is in it."""
+def hover(rows: Sequence[Said], way: Way = "dots", spared: int = 0, **options: Any) -> HoverTool:
+    """A tooltip of ``rows``, which the keyboard comes to as well; text is shown as text, whatever is in it.
+
+    Args:
+        way: how the keyboard goes from one to the next.
+        spared: points at either end of a line that are there to be drawn and say nothing.
+    """
     from bokeh.models import HoverTool
 
     said = [
@@ -167,7 +177,7 @@ def hover(rows: Sequence[Said], **options: Any) -> HoverTool:
          [plain(label) for label in row.labels]]
         for row in rows
     ]  # fmt: skip
-    return HoverTool(tooltips=[], tags=["said", said], show_arrow=False, **options)
+    return HoverTool(tooltips=[], tags=["said", said, way, spared], show_arrow=False, **options)
 
 
 def plot(height: int, **options: Any) -> plotting.figure:

@@ -165,8 +165,7 @@ def _scatter(
         Said(short(b.name, 40), f"axis{k}", None, [short(v, 60) for v in b.levels])
         for k, b in enumerate(points.brushes)
     ]
-    if cloud.bins:
-        _draw_cells(made, cloud)
+    counted = _draw_cells(made, cloud) if cloud.bins else None
     shades = [colour(role("series", SERIES[k])) for k in range(len(cloud.legend))] or [colour(role("series", "1"))]
     other = colour(role("series", "other" if cloud.legend else "1"))
     shade = LinearColorMapper(palette=shades, low=-0.5, high=len(shades) - 0.5, low_color=other)
@@ -183,6 +182,12 @@ def _scatter(
     if not cloud.bins:
         _draw_rings(made, cloud.front)
     made.add_tools(hover(said, renderers=[dots], limit=1))
+    if counted is not None:
+        rows = [Said("points in this cell", "points")]
+        for measure, ends in zip(measures, (("left", "right"), ("bottom", "top")), strict=True):
+            rows += [Said(f"{short(measure.title, 40)} from", ends[0], measure.dimension)]
+            rows += [Said("to", ends[1], measure.dimension)]
+        made.add_tools(hover(rows, "lanes", renderers=[counted], limit=1))
     for tool in made.tools:
         if hasattr(tool, "overlay") and hasattr(tool, "renderers"):
             tool.renderers = [dots]
@@ -198,7 +203,7 @@ def _draw_rings(made: plotting.figure, front: Sequence[FrontPoint]) -> None:
     )  # fmt: skip
 
 
-def _draw_cells(made: plotting.figure, cloud: Cloud) -> None:
+def _draw_cells(made: plotting.figure, cloud: Cloud) -> Any:
     """Cells with their counts, the stronger the more."""
     from bokeh.models import ColumnDataSource
 
@@ -209,11 +214,10 @@ def _draw_cells(made: plotting.figure, cloud: Cloud) -> None:
         "left": ends[:, 0], "right": ends[:, 1], "bottom": ends[:, 2], "top": ends[:, 3],
         "points": counts.astype(np.float64), "strength": strength.astype(np.float32),
     })  # fmt: skip
-    cells = made.quad(
+    return made.quad(
         left="left", right="right", bottom="bottom", top="top", fill_alpha="strength", line_color=None,
         fill_color=colour(role("series", "1")), source=source,
     )  # fmt: skip
-    made.add_tools(hover([Said("points in this cell", "points", "number")], renderers=[cells], limit=1))
 
 
 def _parallel(points: Points, measures: tuple[Measure, Measure], ends: tuple[Axis, Axis]) -> plotting.figure:

@@ -59,13 +59,15 @@ def live_latencies(
         made.add_layout(
             Span(location=bound.bound_s, dimension="height", line_color=colour("ink"), line_dash="dashed", line_width=1)
         )
-    if bands:
-        _draw_bands(made, bands, curves[0].colour)
+    boxes = _draw_bands(made, bands, curves[0].colour) if bands else None
     drawn = [_draw_curve(made, curve, ends) for curve in curves]
     made.add_tools(
-        hover([Said("of", "name"), Said("requests", "share", "fraction"), Said("within", "at", "s")], renderers=drawn,
-              mode="hline", line_policy="next", limit=1)
+        hover([Said("of", "name"), Said("requests", "share", "fraction"), Said("within", "at", "s")], "lines", 1,
+              renderers=drawn, mode="hline", line_policy="next", limit=1)
     )  # fmt: skip
+    if boxes is not None:
+        rows = [Said("80 % interval of", "name"), Said("from", "left", "s"), Said("to", "right", "s")]
+        made.add_tools(hover(rows, renderers=[boxes]))
     if bounds:
         source = ColumnDataSource({
             "at": [bound.bound_s for bound in bounds], "share": [bound.share for bound in bounds],
@@ -89,7 +91,7 @@ def _draw_curve(made: Any, curve: Curve, ends: tuple[float, float]) -> Any:
     return made.step("at", "share", source=source, mode="after", line_color=colour(curve.colour), line_width=1.8)
 
 
-def _draw_bands(made: Any, bands: Sequence[Band], shade: str) -> None:
+def _draw_bands(made: Any, bands: Sequence[Band], shade: str) -> Any:
     from bokeh.models import ColumnDataSource
 
     source = ColumnDataSource({
@@ -97,8 +99,6 @@ def _draw_bands(made: Any, bands: Sequence[Band], shade: str) -> None:
         "top": [band.share + 0.012 for band in bands], "bottom": [band.share - 0.012 for band in bands],
         "name": [band.name for band in bands],
     })  # fmt: skip
-    boxes = made.quad(
+    return made.quad(
         "left", "right", "top", "bottom", source=source, fill_color=colour(shade), fill_alpha=0.3, line_color=None
     )
-    rows = [Said("80 % interval of", "name"), Said("from", "left", "s"), Said("to", "right", "s")]
-    made.add_tools(hover(rows, renderers=[boxes]))

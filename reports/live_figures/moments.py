@@ -75,5 +75,5 @@ def _moment(moment: Moment, across: Any) -> Any:
         Said(short(line.name, 40) if len(moment.lines) > 1 else short(moment.title, 40), f"v{k}", moment.dimension)
         for k, line in enumerate(moment.lines)
     ]
-    made.add_tools(hover(said, renderers=drawn[:1], mode="vline", line_policy="nearest", limit=1))
+    made.add_tools(hover(said, "lines", renderers=drawn[:1], mode="vline", line_policy="nearest", limit=1))
     return made

@@ -66,12 +66,14 @@ def live_roofline(
     )  # fmt: skip
     made.xaxis.axis_label, made.yaxis.axis_label = "arithmetic intensity [FLOP/B]", "attained"
     made.xaxis.formatter, made.yaxis.formatter = quantities(""), quantities("flops")
-    _draw_lines(made, lines, limits)
+    roofs = _draw_lines(made, lines, limits)
     _draw_dots(made, dots)
+    rows = [Said("roof", "name"), Said("at most", "said")]
+    made.add_tools(hover(rows, "each", renderers=roofs, line_policy="none", limit=1))
     return live_of(key, [made])
 
 
-def _draw_lines(made: plotting.figure, lines: Sequence[Line], limits: tuple[float, float, float, float]) -> None:
+def _draw_lines(made: plotting.figure, lines: Sequence[Line], limits: tuple[float, float, float, float]) -> list[Any]:
     from bokeh.models import ColumnDataSource
 
     drawn = []
@@ -96,7 +98,7 @@ def _draw_lines(made: plotting.figure, lines: Sequence[Line], limits: tuple[floa
         [f"{short(line.name, 24)}  {quantity(line.value, 'flops')} " for line in peaks],
         y_offset=-3, text_align="right", text_baseline="bottom", **text_style(),
     )  # fmt: skip
-    made.add_tools(hover([Said("roof", "name"), Said("at most", "said")], renderers=drawn, line_policy="none", limit=1))
+    return drawn
 
 
 def _named(lines: Sequence[Line], limits: tuple[float, float, float, float]) -> list[Line]:

@@ -94,6 +94,6 @@ def _draw(made: plotting.figure, lanes: Sequence[Lane]) -> None:
         Said("", "what", None, [short(name, 80) for name in names]),
         Said("family", "family", None, [in_words("family", family) for family in families]),
         Said("lane", "lane", None, [short(lane.name, 40) for lane in lanes]), Said("from", "start", "s"),
-        Said("to", "end", "s"), Said("takes", "lasts", "s"), Said("spans in it", "spans", "number"),
+        Said("to", "end", "s"), Said("takes", "lasts", "s"), Said("spans in it", "spans"),
     ]  # fmt: skip
-    made.add_tools(hover(said, renderers=drawn, limit=1))
+    made.add_tools(hover(said, "lanes", renderers=drawn, limit=1))

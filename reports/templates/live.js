@@ -62,7 +62,10 @@ var live = (function () {
   function valueOf(row, source, index) {
     var column = source.get_column(row[1]), value = column ? column[index] : undefined;
     if (row[3].length) { return row[3][value]; }
-    return row[2] ? quantity(value, row[2], 3) : String(value);
+    return row[2] ? quantity(value, row[2], 3) : typeof value === "number" ? value.toLocaleString("en-US") : String(value);
+  }
+  function told(rows, source, index) {
+    return rows.map(function (row) { return (row[0] + " " + valueOf(row, source, index)).trim(); }).join(", ");
   }
   function tooltip(rows, source, index) {
     var box = document.createElement("div");
@@ -94,9 +97,11 @@ var live = (function () {
     }
   }
 
-  // The keyboard does what the toolbar does, and goes from point to point where a figure says which those are.
+  // The keyboard goes from mark to mark, and does what the toolbar does.
   function keys(stage, root, figure) {
     if (!root.x_range) { return; }
+    var marks = live.marks(stage, root, figure), hint = stage.closest("figure").querySelector(".keyed");
+    if (hint) { hint.id = hint.id || "keys-of-" + stage.id; stage.setAttribute("aria-describedby", hint.id); }
     var ranges = [root.x_range, root.y_range], start = ranges.map(function (range) { return [range.start, range.end]; });
     function isLog(k) { return (k ? root.y_scale : root.x_scale).type === "LogScale"; }
     function zoom(k, factor, shift) {
@@ -109,18 +114,21 @@ var live = (function () {
       if (log) { ends = ends.map(Math.exp); }
       range.setv({ start: ends[0], end: ends[1] });
     }
+    function back() {
+      ranges.forEach(function (range, k) { if (typeof start[k][0] === "number") { range.setv({ start: start[k][0], end: start[k][1] }); } });
+      if (figure.clear) { figure.clear(); }
+    }
     var pans = { ArrowLeft: [0, -0.2], ArrowRight: [0, 0.2], ArrowUp: [1, 0.2], ArrowDown: [1, -0.2] };
     stage.addEventListener("keydown", function (event) {
       if (event.target !== stage || event.ctrlKey || event.altKey || event.metaKey) { return; }
       var pan = pans[event.key];
-      if (pan && figure.walk && !event.shiftKey) { figure.walk("xy"[pan[0]], Math.sign(pan[1])); }
+      if (marks && !event.shiftKey && (pan || /^(Home|End|PageUp|PageDown)$/.test(event.key))) { marks.move(event.key); }
       else if (pan) { zoom(pan[0], 1, ranges[pan[0]].start < ranges[pan[0]].end ? pan[1] : -pan[1]); }
       else if (event.key === "+" || event.key === "=") { zoom(0, 0.8, 0); if (!figure.settings.across) { zoom(1, 0.8, 0); } }
       else if (event.key === "-") { zoom(0, 1.25, 0); if (!figure.settings.across) { zoom(1, 1.25, 0); } }
-      else if (event.key === "0" || event.key === "Escape") {
-        ranges.forEach(function (range, k) { if (typeof start[k][0] === "number") { range.setv({ start: start[k][0], end: start[k][1] }); } });
-        if (figure.clear) { figure.clear(); }
-      } else { return; }
+      else if (event.key === "0") { if (marks) { marks.leave(); } back(); }
+      else if (event.key === "Escape") { if (!marks || !marks.leave()) { back(); } }
+      else { return; }
       event.preventDefault();
     });
   }
@@ -135,10 +143,19 @@ var live = (function () {
       if (model.tags[0] === "show" && model.tags[1] in shown) { model.visible = shown[model.tags[1]]; }
     });
   }
+  // The page carries Bokeh as text, so that it opens without waiting for it; it runs before the first figure that needs it.
+  function run() {
+    document.querySelectorAll("script[data-bundle]").forEach(function (carried) {
+      var script = document.createElement("script");
+      script.textContent = carried.textContent;
+      carried.replaceWith(script);
+    });
+  }
   async function draw(place_of) {
     var said = JSON.parse(place_of.querySelector("script").textContent), stages = Array.from(place_of.querySelectorAll(".stage"));
     var figure = { element: place_of, roots: [], settings: said.settings, places: [] };
     if (said.models) {
+      run();
       place(said.models.roots, figure.places);
       figure.document = Bokeh.require("document").Document.from_json(said.models);
       figure.document._all_models.forEach(prepare);
@@ -148,7 +165,7 @@ var live = (function () {
     // The still picture stays until here, for whoever prints or pictures the page before it was scrolled.
     place_of.classList.add("is-live");
     (behaviours[place_of.dataset.behaviour] || function () {})(figure);
-    if (said.models) { await Bokeh.embed.add_document_standalone(figure.document, place_of, stages); }
+    if (said.models) { figure.views = await Bokeh.embed.add_document_standalone(figure.document, place_of, stages); }
     stages.forEach(function (stage, k) { keys(stage, figure.roots[k], figure); });
     drawn.push(figure);
     toggle(figure);
@@ -162,12 +179,13 @@ var live = (function () {
         draw(entry.target).catch(function (error) { entry.target.classList.remove("is-live"); console.error(error); });
       });
     }, { rootMargin: "500px" });
-    document.querySelectorAll("[data-live]").forEach(function (each) { near.observe(each); });
+    function watch() { document.querySelectorAll("[data-live]").forEach(function (each) { near.observe(each); }); }
+    if (document.readyState === "complete") { watch(); } else { window.addEventListener("load", watch); }
     document.addEventListener("change", function (event) {
       if (event.target.dataset && event.target.dataset.show) { drawn.forEach(toggle); }
     });
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
     new MutationObserver(recolour).observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
   }
-  return { start: start, behaviours: behaviours, quantity: quantity, figures: drawn };
+  return { start: start, behaviours: behaviours, quantity: quantity, told: told, tooltip: tooltip, figures: drawn };
 })();

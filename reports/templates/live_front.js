@@ -5,14 +5,13 @@ live.behaviours.front = function (figure) {
   var x = source.get_column("x"), y = source.get_column("y"), count = x.length, names = settings.names;
   var codes = names.map(function (_, k) { return source.get_column("axis" + k); }), group = source.get_column("group");
   var controls = Array.from(element.querySelectorAll("[data-brush]")), status = element.querySelector(".brushed");
-  var all = Array.from({ length: count }, function (_, i) { return i; }), kept = all, orders = {};
+  var all = Array.from({ length: count }, function (_, i) { return i; }), kept = all;
 
   function along(k, i) {
     if (k < names.length) { var last = settings.levels[k].length - 1; return last ? codes[k][i] / last : 0.5; }
     var metric = settings.metrics[k - names.length], value = (k - names.length ? y : x)[i];
     return (Math.log10(value) - metric.low) / (metric.high - metric.low);
   }
-  function value(k, i) { return live.quantity((k ? y : x)[i], settings.metrics[k].units); }
   function label(k, i) {
     var text = settings.levels[k][codes[k][i]];
     return text !== "" && Number.isFinite(Number(text)) ? Number(text) : text;
@@ -72,10 +71,12 @@ live.behaviours.front = function (figure) {
     names.forEach(function (_, k) { table["axis" + k] = first.map(function (i) { return label(k, i); }); });
     figure.named("rows").data = table;
     var many = function (n) { return n.toLocaleString("en-US"); };
-    status.textContent = (chosen.length ? many(rows.length) + " of " + many(count) + " points brushed" :
+    var words = (chosen.length ? many(rows.length) + " of " + many(count) + " points brushed" :
       kept.length < count ? many(kept.length) + " of " + many(count) + " points pass the filters" : "All " + many(count) + " points") +
       (lines.length < rows.length ? "; " + many(lines.length) + " of them, evenly spaced, as lines" : "") +
       (first.length < rows.length ? "; the table has the first " + many(first.length) : "") + ".";
+    // Said once: from point to point the same words would be read again.
+    if (status.textContent !== words) { status.textContent = words; }
   }
   controls.forEach(function (control) { control.addEventListener("input", filter); });
   element.querySelector(".unbrush").addEventListener("click", function () { figure.clear(); });
@@ -101,15 +102,7 @@ live.behaviours.front = function (figure) {
       else { control.value = control.dataset.end === "low" ? Math.max(0, Math.ceil(low * last)) : Math.min(last, Math.floor(high * last)); }
     });
   }
-  figure.walk = function (letter, step) {
-    var values = letter === "x" ? x : y, now = source.selected.indices;
-    var row = orders[letter] = orders[letter] || all.slice().sort(function (a, b) { return values[a] - values[b] || a - b; });
-    var place = now.length === 1 ? row.indexOf(now[0]) + step : step > 0 ? 0 : count - 1, inside = new Set(kept);
-    while (row[place] !== undefined && !inside.has(row[place])) { place += step; }
-    if (row[place] === undefined) { return; }
-    source.selected.indices = [row[place]];
-    status.textContent = settings.metrics.map(function (metric, k) { return metric.title + " " + value(k, row[place]); })
-      .concat(names.map(function (name, k) { return name + " " + settings.levels[k][codes[k][row[place]]]; })).join(", ");
-  };
+  // The point that the keyboard marks is brushed.
+  figure.marked = function (mark) { source.selected.indices = mark && mark.renderer.data_source === source ? [mark.index] : []; };
   filter();
 };

@@ -1,12 +1,15 @@
-/* One tooltip for the whole page: what a title says, and what the number rests on, by pointer, keyboard and touch.
+/* One tooltip for the whole page: what a title says, and what the number rests on, by pointer, keyboard and touch; of live figures what
+   the keyboard comes to, which is read out as well.
    Without scripts the titles themselves remain. Numbers of one table, card or picture are one stop of the Tab key; arrow keys go on from there. */
-(function () {
-  var tip = document.createElement("div"), owner = null, leaving = 0;
+var tips = (function () {
+  var tip = document.createElement("div"), told = document.createElement("div"), owner = null, leaving = 0;
   var CONTROL = "a, button, input, select, summary, textarea, [role=region]";
   tip.id = "tip";
   tip.setAttribute("role", "tooltip");
   tip.hidden = true;
-  document.body.appendChild(tip);
+  told.className = "hidden told";
+  told.setAttribute("role", "status");
+  document.body.append(tip, told);
 
   function home(element) { return element.closest("svg, table, .card, .panel, .bargroup, .tools, section, header"); }
   function take(element, words) {
@@ -72,22 +75,33 @@
     tip.hidden = false;
     place();
   }
+  /* Of what has no words in the page: a mark in a live figure, what stands in the tip, and the same in words. */
+  function tell(element, lines, words) {
+    clearTimeout(leaving);
+    owner = element;
+    tip.replaceChildren(lines);
+    tip.hidden = false;
+    told.textContent = words;
+    place();
+  }
+  function follow() { if (owner) { place(); } }
   function hide() {
     clearTimeout(leaving);
     if (owner) { owner.removeAttribute("aria-describedby"); }
     owner = null;
     tip.hidden = true;
+    told.textContent = "";
   }
   function later() { clearTimeout(leaving); leaving = setTimeout(hide, 150); }
   function of(event) { return event.target.closest ? event.target.closest("[data-tip]") : null; }
   document.addEventListener("pointerover", function (event) {
     var found = of(event);
-    if (found) { show(found); } else if (tip.contains(event.target)) { clearTimeout(leaving); } else if (owner && owner !== document.activeElement) { later(); }
+    if (found) { show(found); } else if (tip.contains(event.target)) { clearTimeout(leaving); } else if (owner && !owner.closest(":focus")) { later(); }
   });
   document.addEventListener("focusin", function (event) { var found = of(event); if (found) { show(found); } else { hide(); } });
   document.addEventListener("focusout", hide);
   document.addEventListener("click", function (event) { var found = of(event); if (found) { show(found); } else { hide(); } });
-  document.addEventListener("scroll", function () { if (owner) { place(); } }, { capture: true, passive: true });
+  document.addEventListener("scroll", follow, { capture: true, passive: true });
   document.addEventListener("keydown", function (event) {
     if (event.key === "Escape") { hide(); return; }
     var all = groups.get(event.target.closest ? home(event.target) : null), at = all ? all.indexOf(event.target) : -1;
@@ -109,4 +123,5 @@
     reach(next);
     next.focus();
   });
+  return { tell: tell, follow: follow, hide: hide };
 })();

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
-from reports.figures import what_if
+from reports.figures import roofline, timeline, what_if
 from reports.numbers import quantity
 from reports.page import render_report
+from reports.palette import in_words
 from reports.scaled import Scales, parts_of_phases
-from reports.study import StudyCard
+from reports.scorecard_page import render_scorecard
+from reports.serving_figures import latency
+from reports.serving_page import render_served
+from reports.study import Bin, StudyCard
 from reports.study_page import render_study
 from simulator.result import Result
+from simulator.timeline import Span
 from tests.reports.browser.conftest import Open, Opened
 from tests.reports.browser.test_every_page import violations
 from tests.reports.test_scaled import simulated
-from tests.reports.test_study import card_of, hostile_card
+from tests.reports.test_scorecard import card_of as scorecard_of
+from tests.reports.test_scorecard import cloud_of as rows_of
+from tests.reports.test_serving import served
+from tests.reports.test_study import card_of, cloud_of, hostile_card
 
 WITHIN = 1e-9
 SHADOWS = """() => {
@@ -29,6 +39,14 @@ SHADOWS = """() => {
   };
   walk(document.body);
   return found.filter(e => e.tagName === "IMG" || e.hasAttribute("onload")).map(e => e.outerHTML);
+}"""
+TOLD = """() => {
+  const rows = [...document.querySelectorAll("#tip:not([hidden]) .said-rows > div")];
+  const box = e => { const r = e.getBoundingClientRect(); return [r.left, r.top, r.right, r.bottom]; };
+  return [
+    rows.map(row => [...row.children].map(e => e.textContent)), document.querySelector(".told").textContent,
+    box(document.querySelector(".ring:not([hidden])")), box(document.activeElement),
+  ];
 }"""
 INK = "getComputedStyle(document.documentElement).getPropertyValue('--ink').trim()"
 
@@ -127,22 +145,196 @@ def test_brushed_points_stand_in_the_table_and_as_lines(card: StudyCard, tmp_pat
     assert opened.complaints == []
 
 
+def like_the_tip(value: float, dimension: str) -> str:
+    """A quantity as live figures write it: without zeros at its end, and zero without a unit."""
+    figures, _, unit = quantity(value, dimension).partition(" ")
+    if figures == "0":
+        return figures
+    return f"{figures.rstrip('0').rstrip('.') if '.' in figures else figures} {unit}".rstrip()
+
+
+def focused(text: str, stage: str, folder: Path, open_page: Open, **options: Any) -> Opened:
+    """The page with this text, its live figure drawn and focused."""
+    path = folder / "page.html"
+    path.write_text(text, encoding="utf-8")
+    opened = open_page(path, **options)
+    opened.page.locator(f"#{stage}").locator("xpath=../..").scroll_into_view_if_needed()
+    opened.wait(f"document.getElementById('{stage}').closest('[data-live]').dataset.drawn === 'yes'")
+    opened.page.locator(f"#{stage}").focus()
+    assert opened.ask("document.querySelector('.ring')") is None
+    return opened
+
+
+def told(opened: Opened, *keys: str) -> dict[str, str]:
+    """What the tip says after these keys, by row; the same is read out, and a ring in the picture marks the place."""
+    for key in keys:
+        opened.page.keyboard.press(key)
+    rows, spoken, ring, stage = opened.ask(TOLD)
+    assert spoken == ", ".join(" ".join(filter(None, row)) for row in rows)
+    assert stage[0] <= ring[0] < ring[2] <= stage[2]
+    assert stage[1] <= ring[1] < ring[3] <= stage[3]
+    return dict(rows)
+
+
+def left(opened: Opened) -> bool:
+    """Whether Escape takes tip, words and ring away and leaves the picture as it is."""
+    opened.page.keyboard.press("Escape")
+    gone = "document.getElementById('tip').hidden && document.querySelector('.ring').hidden"
+    return bool(opened.ask(gone)) and opened.ask("document.querySelector('.told').textContent") == ""
+
+
 def test_the_keyboard_goes_from_point_to_point_and_back(card: StudyCard, tmp_path: Path, open_page: Open) -> None:
     opened = opened_study(card, tmp_path, open_page)
     figure = "live.figures.find(each => each.element.dataset.behaviour === 'front')"
     opened.page.locator("#front-stage-0").focus()
-    opened.page.keyboard.press("ArrowRight")
-    first = opened.ask(f"{figure}.named('points').selected.indices")
-    assert len(first) == 1
-    assert "device" in opened.page.locator(".brushed").inner_text()
-    opened.page.keyboard.press("ArrowRight")
-    assert opened.ask(f"{figure}.named('points').selected.indices") != first
+    assert card.cloud is not None
+    xs = card.cloud.x_values.tolist()
+    for place in (0, 1, 2):
+        assert told(opened, "ArrowRight")[card.metrics[0].title] == like_the_tip(xs[place], "s")
+        assert opened.ask(f"{figure}.named('points').selected.indices") == [place]
+        assert opened.ask(f"{figure}.named('rows').data.x.length") == 1
+    assert "1 of" in opened.page.locator(".brushed").inner_text()
     before = opened.ask(f"{figure}.roots[0].x_range.end")
     opened.page.keyboard.press("+")
     assert opened.ask(f"{figure}.roots[0].x_range.end") < before
+    # What lies outside of the picture is moved into it.
+    assert told(opened, "End")[card.metrics[0].title] == like_the_tip(xs[-1], "s")
+    assert opened.ask(f"{figure}.roots[0].x_range.end") > xs[-1]
     opened.page.keyboard.press("0")
     assert opened.ask(f"{figure}.roots[0].x_range.end") == before
     assert opened.ask(f"{figure}.named('points').selected.indices") == []
+    opened.page.keyboard.press("ArrowRight")
+    assert left(opened)
+    assert opened.ask(f"{figure}.named('points').selected.indices") == []
+    opened.page.keyboard.press("Shift+ArrowRight")
+    assert opened.ask(f"{figure}.roots[0].x_range.end") > before
+    opened.page.keyboard.press("Escape")
+    assert opened.ask(f"{figure}.roots[0].x_range.end") == before
+    opened.page.get_by_label("device", exact=True).select_option("1")
+    opened.page.locator("#front-stage-0").focus()
+    assert [told(opened, "ArrowRight")["device"] for _ in range(4)] == ["slow"] * 4
+    assert opened.complaints == []
+
+
+def test_cells_say_their_counts_to_the_keyboard(card: StudyCard, tmp_path: Path, open_page: Open) -> None:
+    bins = (Bin(0.001, 0.002, 1e3, 2e3, 7_000), Bin(0.002, 0.004, 1e3, 2e3, 1), Bin(0.002, 0.004, 4e3, 8e3, 20_000))
+    empty: dict[str, Any] = {"x_values": np.zeros(0), "y_values": np.zeros(0), "codes": np.zeros((0, 2), np.int64),
+             "colours": np.zeros(0, np.int64), "legend": ()}  # fmt: skip
+    counted = dataclasses.replace(card, cloud=cloud_of(bins=bins, **empty))
+    opened = focused(render_study(counted), "front-stage-0", tmp_path, open_page)
+    assert "device" in told(opened, "ArrowRight")
+    up, low = told(opened, "ArrowDown"), told(opened, "ArrowDown", "Home")
+    assert up["points in this cell"] == "20,000"
+    assert up[f"{card.metrics[1].title} from"] == like_the_tip(4e3, "tokens/s")
+    assert low["points in this cell"] == "7,000"
+    assert told(opened, "ArrowRight")["points in this cell"] == "1"
+    assert "device" in told(opened, "ArrowUp", "ArrowUp")
+    assert left(opened)
+
+
+def test_the_keyboard_reads_a_roofline(one: Result, tmp_path: Path, open_page: Open) -> None:
+    opened = focused(render_report([one], "One"), "roofline-live-0-stage-0", tmp_path, open_page)
+    (panel,) = roofline.panels_of([one])
+    dots = sorted(panel.dots, key=lambda dot: (dot.intensity, dot.rate, -dot.weight))
+    for dot in dots:
+        assert told(opened, "ArrowRight") == {
+            "operator": dot.name, "attained": like_the_tip(dot.rate, "flops"),
+            "intensity [FLOP/B]": like_the_tip(dot.intensity, "number"), "phase": dot.phase,
+            "family": in_words("family", dot.family), "time": like_the_tip(dot.time_s, "s"),
+            "of the time": like_the_tip(dot.weight, "fraction"), "bound by": dot.bound,
+        }  # fmt: skip
+    assert told(opened, "ArrowRight")["operator"] == dots[-1].name
+    assert told(opened, "Home")["operator"] == dots[0].name
+    roofs = roofline.roofs_of(panel)
+    said = {quantity(roof.value, "bytes_per_s") for roof in roofs.slopes}
+    said |= {quantity(value, "flops") for value in roofs.drawn}
+    found = [told(opened, "ArrowDown", "Home")["at most"]]
+    found += [told(opened, "ArrowRight")["at most"] for _ in range(len(said) - 1)]
+    assert set(found) == said
+    assert told(opened, "ArrowUp")["operator"]
+    assert left(opened)
+    # The ring is no less visible where the system chooses the colours.
+    opened.page.emulate_media(forced_colors="active")
+    told(opened, "ArrowRight")
+    ring = "getComputedStyle(document.querySelector('.ring')).borderTopColor"
+    assert opened.ask(ring) != opened.ask("getComputedStyle(document.body).backgroundColor")
+    assert opened.complaints == []
+
+
+def test_the_keyboard_reads_a_timeline(mixed_of: Callable[[int], Result], tmp_path: Path, open_page: Open) -> None:
+    result = mixed_of(4)
+    opened = focused(render_report([result], "Mixed"), "timeline-0-live-stage-0", tmp_path, open_page)
+    lanes: dict[tuple[str, str], list[Span]] = {}
+    for span in result.timeline.spans:
+        lanes.setdefault((span.resource, span.lane), []).append(span)
+    order = list(dict.fromkeys(span.resource for span in result.timeline.spans))
+    names = sorted(lanes, key=lambda lane: (order.index(lane[0]), lane[1]))
+    words = dict(zip(names, timeline.lane_names(names), strict=True))
+
+    def saying(span: Span) -> dict[str, str]:
+        return {
+            "": span.name, "family": in_words("family", span.family), "lane": words[span.resource, span.lane],
+            "from": like_the_tip(span.start_s, "s"), "to": like_the_tip(span.end_s, "s"),
+            "takes": like_the_tip(span.end_s - span.start_s, "s"), "spans in it": "1",
+        }  # fmt: skip
+
+    first = lanes[names[0]]
+    for span in first[:5]:
+        assert told(opened, "ArrowRight") == saying(span)
+    assert told(opened, "ArrowLeft") == saying(first[3])
+    middle = (first[3].start_s + first[3].end_s) / 2.0
+    for name in names[1:]:
+        near = min(lanes[name], key=lambda span: max(span.start_s - middle, middle - span.end_s, 0.0))
+        assert told(opened, "ArrowDown") == saying(near)
+    assert told(opened, "End") == saying(lanes[names[-1]][-1])
+    assert told(opened, "ArrowUp", "Home") == saying(lanes[names[-2]][0])
+    assert left(opened)
+    assert opened.complaints == []
+
+
+def test_the_keyboard_reads_curves(tmp_path: Path, open_page: Open) -> None:
+    card = served("decode")
+    opened = focused(render_served(card), "latency-live-0-stage-0", tmp_path, open_page)
+    one, other = card.distributions[0].curves
+    for place in (0, 1, 2):
+        share, at = one.share[place], one.at_s[place]
+        assert told(opened, "ArrowRight") == {
+            "of": one.name, "requests": like_the_tip(share, "fraction"), "within": like_the_tip(at, "s"),
+        }  # fmt: skip
+    assert told(opened, "End")["within"] == like_the_tip(one.at_s[-1], "s")
+    below = told(opened, "ArrowDown")
+    near = int(np.argmin(np.abs(np.log(other.at_s / one.at_s[-1]))))
+    assert (below["of"], below["within"]) == (other.name, like_the_tip(other.at_s[near], "s"))
+    (ends,) = card.distributions[0].ends
+    assert told(opened, "ArrowDown") == {
+        "80 % interval of": ends.name, "from": like_the_tip(ends.low_s, "s"), "to": like_the_tip(ends.high_s, "s"),
+    }  # fmt: skip
+    assert told(opened, "ArrowDown", "Home")["bound"] == latency.mark_text(card.distributions[0], 0)
+    assert left(opened)
+    assert opened.complaints == []
+
+
+def test_the_keyboard_reads_predictions(tmp_path: Path, open_page: Open) -> None:
+    cloud = rows_of(12)
+    opened = focused(render_scorecard(scorecard_of(cloud)), "scatter-live-0-stage-0", tmp_path, open_page)
+    for place in np.argsort(cloud.observed).tolist():
+        measured, predicted = float(cloud.observed[place]), float(cloud.predicted[place])
+        assert told(opened, "ArrowRight") == {
+            "": cloud.hints[place], "measured": like_the_tip(measured, "s"), "predicted": like_the_tip(predicted, "s"),
+            "predicted / measured": like_the_tip(predicted / measured, "number"),
+            "80 % from": like_the_tip(cloud.low_80[place], "s"), "to": like_the_tip(cloud.high_80[place], "s"),
+            "class": cloud.device_class[place],
+        }  # fmt: skip
+    opened.page.locator("[data-show=class-gpu]").uncheck()
+    opened.page.locator("#scatter-live-0-stage-0").focus()
+    seen = [told(opened, "Home"), *(told(opened, "ArrowRight") for _ in range(11))]
+    assert {each["class"] for each in seen} == {"cpu", "unheard-of"}
+    heights = np.sort(cloud.predicted[cloud.device_class != "gpu"])
+    lowest = [told(opened, "ArrowDown") for _ in heights][-1]
+    assert lowest["predicted"] == like_the_tip(float(heights[0]), "s")
+    assert told(opened, "ArrowUp")["predicted"] == like_the_tip(float(heights[1]), "s")
+    assert left(opened)
+    assert opened.complaints == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
