@@ -16,11 +16,11 @@ from reports.numbers import quantity
 from reports.page import render_report
 from reports.palette import in_words
 from reports.scaled import Scales, parts_of_phases
-from reports.scorecard_page import render_scorecard
+from reports.score_figures import scatter
 from reports.serving_figures import latency
-from reports.serving_page import render_served
 from reports.study import Bin, StudyCard
 from reports.study_page import render_study
+from reports.templating import render_page
 from simulator.result import Result
 from simulator.timeline import Span
 from tests.reports.browser.conftest import Open, Opened
@@ -153,6 +153,11 @@ def like_the_tip(value: float, dimension: str) -> str:
     return f"{figures.rstrip('0').rstrip('.') if '.' in figures else figures} {unit}".rstrip()
 
 
+def page_of(figure: Any, subject: Any) -> str:
+    """A page of one figure."""
+    return render_page("base.html", False, title="One figure", lead="", figures=[(figure, figure.draw(subject))])
+
+
 def focused(text: str, stage: str, folder: Path, open_page: Open, **options: Any) -> Opened:
     """The page with this text, its live figure drawn and focused."""
     path = folder / "page.html"
@@ -233,7 +238,7 @@ def test_cells_say_their_counts_to_the_keyboard(card: StudyCard, tmp_path: Path,
 
 
 def test_the_keyboard_reads_a_roofline(one: Result, tmp_path: Path, open_page: Open) -> None:
-    opened = focused(render_report([one], "One"), "roofline-live-0-stage-0", tmp_path, open_page)
+    opened = focused(page_of(roofline.FIGURE, [one]), "roofline-live-0-stage-0", tmp_path, open_page)
     (panel,) = roofline.panels_of([one])
     dots = sorted(panel.dots, key=lambda dot: (dot.intensity, dot.rate, -dot.weight))
     for dot in dots:
@@ -263,7 +268,7 @@ def test_the_keyboard_reads_a_roofline(one: Result, tmp_path: Path, open_page: O
 
 def test_the_keyboard_reads_a_timeline(mixed_of: Callable[[int], Result], tmp_path: Path, open_page: Open) -> None:
     result = mixed_of(4)
-    opened = focused(render_report([result], "Mixed"), "timeline-0-live-stage-0", tmp_path, open_page)
+    opened = focused(page_of(timeline.FIGURE, [result]), "timeline-0-live-stage-0", tmp_path, open_page)
     lanes: dict[tuple[str, str], list[Span]] = {}
     for span in result.timeline.spans:
         lanes.setdefault((span.resource, span.lane), []).append(span)
@@ -294,7 +299,7 @@ def test_the_keyboard_reads_a_timeline(mixed_of: Callable[[int], Result], tmp_pa
 
 def test_the_keyboard_reads_curves(tmp_path: Path, open_page: Open) -> None:
     card = served("decode")
-    opened = focused(render_served(card), "latency-live-0-stage-0", tmp_path, open_page)
+    opened = focused(page_of(latency.FIGURE, card), "latency-live-0-stage-0", tmp_path, open_page)
     one, other = card.distributions[0].curves
     for place in (0, 1, 2):
         share, at = one.share[place], one.at_s[place]
@@ -316,7 +321,7 @@ def test_the_keyboard_reads_curves(tmp_path: Path, open_page: Open) -> None:
 
 def test_the_keyboard_reads_predictions(tmp_path: Path, open_page: Open) -> None:
     cloud = rows_of(12)
-    opened = focused(render_scorecard(scorecard_of(cloud)), "scatter-live-0-stage-0", tmp_path, open_page)
+    opened = focused(page_of(scatter.FIGURE, scorecard_of(cloud)), "scatter-live-0-stage-0", tmp_path, open_page)
     for place in np.argsort(cloud.observed).tolist():
         measured, predicted = float(cloud.observed[place]), float(cloud.predicted[place])
         assert told(opened, "ArrowRight") == {
@@ -394,5 +399,6 @@ def test_still_pictures_stand_until_live_ones_are_drawn(one: Result, tmp_path: P
     opened = open_page(path, 400)
     still = "getComputedStyle(document.querySelector('#roofline .still')).display"
     assert opened.ask(still) != "none"
+    assert opened.ask("typeof Bokeh") == "undefined"
     opened.page.locator("#roofline").scroll_into_view_if_needed()
     opened.wait(f"{still} === 'none'")
