@@ -50,7 +50,7 @@ DASHES: Final = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)))
 """The same for lines."""
 _FEW: Final = 3
 """Fewer ticks than these are too few."""
-_SHORT_UNITS: Final = ("s", "j", "bytes", "flops")
+_SHORT_UNITS: Final = ("s", "j", "bytes", "flops", "fraction")
 _VARIABLE: Final = re.compile(r"--([a-z0-9_-]+): (#[0-9a-f]{6})")
 
 

@@ -71,6 +71,14 @@ class Waterfall(NamedTuple):
     last: tuple[str, float]
 
 
+class Bands(NamedTuple):
+    """Ends between which curves lie, and of what: shape [curves, n] each, NaN where there are none."""
+
+    what: str
+    low: Floats
+    high: Floats
+
+
 class Curves(NamedTuple):
     """Metrics along a number.
 
@@ -80,6 +88,7 @@ class Curves(NamedTuple):
         names: of the curves; ``values`` shape [curves, n], NaN where there is none; ``at`` shape [n].
         marks: numbers at which something changes, and what.
         level: a bound of the metric; NaN without any.
+        bands: None without any.
     """
 
     title: str
@@ -92,6 +101,7 @@ class Curves(NamedTuple):
     values: Floats
     marks: tuple[tuple[float, str], ...]
     level: float
+    bands: Bands | None = None
 
 
 class Border(NamedTuple):

@@ -78,7 +78,7 @@ def write_sensitivity(
     lead = "; ".join(said for metric, value in values.items() if (said := _moves_most(metric, value, found)))
     lead = f"{lead}." if lead else f"No knob of {name} changes {', '.join(values)}."
     how = f"Central differences of the logarithms over a step of {step:g} to either side; whole numbers to neighbours."
-    _write(
+    write_page_of(
         path, f"Sensitivity: {name}", lead, cards=cards, metrics=tuple(values),
         knobs=tuple(_knob_row(each) for each in felt), knobs_idle=len(found) - len(felt), notes=(how,),
         tornados=tuple(_tornado(metric, value or math.nan, swings) for metric, value in values.items()),
@@ -154,7 +154,9 @@ def write_upgrades(path: str, name: str, metric: str, found: Purchases, budget_u
     )  # fmt: skip
     lead = what_to_buy(metric, dimension, found, budget_usd)
     left = tuple(f"{' + '.join(each.options)}: {each.reason}" for each in found.singles if each.reason)
-    _write(path, f"What to buy: {name}", f"{lead[0].upper()}{lead[1:]}.", cards=(card,), budget=budget, notes=left)
+    write_page_of(
+        path, f"What to buy: {name}", f"{lead[0].upper()}{lead[1:]}.", cards=(card,), budget=budget, notes=left
+    )
 
 
 def _bought(each: Purchase) -> Bought:
@@ -190,7 +192,9 @@ def write_break_even(
     cards = tuple(_side_card(name, side, metric, span, found) for name, side in zip(names, ("a", "b"), strict=True))
     title = f"Break-even: {names[0]} and {names[1]}"
     answer = _stretches(names, metric, span, found)
-    _write(path, title, answer, cards=cards, curves=(curves,), border=border, notes=(f"{lead[0].upper()}{lead[1:]}.",))
+    write_page_of(
+        path, title, answer, cards=cards, curves=(curves,), border=border, notes=(f"{lead[0].upper()}{lead[1:]}.",)
+    )
 
 
 def _stretches(names: tuple[str, str], metric: str, span: Span, found: BreakEven) -> str:
@@ -260,7 +264,7 @@ def write_requirement(
     )
     card = Headline(knob.path, found.kind, figure, f"What binds: {found.binding or 'nothing'}", lines)
     verdict = what_is_required(bounds, span, found)
-    _write(path, f"Requirement: {name}", f"{verdict[0].upper()}{verdict[1:]}.", cards=(card,), curves=curves)
+    write_page_of(path, f"Requirement: {name}", f"{verdict[0].upper()}{verdict[1:]}.", cards=(card,), curves=curves)
 
 
 def write_delta(path: str, names: tuple[str, str], found: Delta) -> None:
@@ -301,7 +305,7 @@ def write_delta(path: str, names: tuple[str, str], found: Delta) -> None:
     )  # fmt: skip
     lead = f"{_better_or_worse(names, found)}."
     note = (f"{found.idle} differences between the two have no effect on it.",) if found.idle else ()
-    _write(path, f"From {names[0]} to {names[1]}", lead, cards=(card,), waterfalls=waterfalls, notes=note)
+    write_page_of(path, f"From {names[0]} to {names[1]}", lead, cards=(card,), waterfalls=waterfalls, notes=note)
 
 
 def _better_or_worse(names: tuple[str, str], found: Delta) -> str:
@@ -353,7 +357,7 @@ def write_chance(path: str, names: tuple[str, str], found: Superiority, inputs: 
     notes = tuple(f"{name}: {shape}." for name, shape in inputs)
     ratio = f"it is {middle} times as good (80%: {low} to {high})"
     lead = f"{winner} is better by {found.metric} with a chance of {percent(chance)}: {ratio}."
-    _write(path, f"{names[0]} or {names[1]}?", lead, cards=(card,), probability=probability, notes=notes)
+    write_page_of(path, f"{names[0]} or {names[1]}?", lead, cards=(card,), probability=probability, notes=notes)
 
 
 def density_of(found: Superiority) -> tuple[Floats, Floats]:
@@ -370,7 +374,12 @@ def density_of(found: Superiority) -> tuple[Floats, Floats]:
     return x, np.asarray(each.mean(axis=1))
 
 
-def _write(path: str, title: str, lead: str, **parts: object) -> None:
+def write_page_of(path: str, title: str, lead: str, **parts: object) -> None:
+    """A page of a what-if; ``parts`` are those of ``WhatIf``.
+
+    Raises:
+        InputError: the place cannot be written.
+    """
     shown = WhatIf(title, lead, laws_hash=laws_hash(), silicost_version=__version__, **parts)  # type: ignore[arg-type]
     write_whatif(Path(path), shown)
     sys.stderr.write(f"silicost: report: {path}\n")

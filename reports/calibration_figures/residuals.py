@@ -107,15 +107,14 @@ def draw(card: MachineCard) -> Markup:
     """One panel per family, then the calls furthest off by name."""
     points = priced(card)
     families = sorted({point.family for point in points}, key=family_rank)
-    widest = max(FAR * 1.15, min(max(max(p.ratio, 1.0 / p.ratio) for p in points) * 1.1, _WIDEST))
-    up = Axis(-math.log10(widest), math.log10(widest))
+    up = axis_up(points)
     hinted, counted = len(points) <= MOST_HINTS, len(points) > MOST_DOTS
     panels = [
         _panel(family, [p for p in points if p.family == family], up, f"residuals-{place}", hinted, counted)
         for place, family in enumerate(families)
     ]
     far = far_of(points)
-    dtypes = sorted({point.dtype for point in points}, key=_rank)
+    dtypes = sorted({point.dtype for point in points}, key=dtype_rank)
     return render(
         "residuals.html", panels=panels, far=far[:MOST_FAR], more=len(far) - MOST_FAR, in_all=len(points),
         all_far=len(far), legend_keys=legend_of(dtypes, "dtype"),
@@ -123,28 +122,50 @@ def draw(card: MachineCard) -> Markup:
     )  # fmt: skip
 
 
-def _rank(dtype: str) -> tuple[int, str]:
+def axis_up(points: Sequence[Point]) -> Axis:
+    """An axis of predicted over measured that holds twice, half and all ratios but the furthest."""
+    widest = max(FAR * 1.15, min(max(max(p.ratio, 1.0 / p.ratio) for p in points) * 1.1, _WIDEST))
+    return Axis(-math.log10(widest), math.log10(widest))
+
+
+def ratios_along(up: Axis) -> dict[float, str]:
+    """Round ratios on an axis, and how they are written."""
+    ratios = (ratio for ratio in (0.25, 0.5, 1.0, 2.0, 4.0) if up.low < math.log10(ratio) < up.high)
+    return {ratio: f"{ratio:g}×" for ratio in ratios}
+
+
+def kept_inside(up: Axis, points: Sequence[Point]) -> Floats:
+    """Ratios of calls, those beyond an axis at its edge; shape [points]."""
+    return np.clip([point.ratio for point in points], 1.01 * 10.0**up.low, 0.99 * 10.0**up.high)
+
+
+def how_far_off(points: Sequence[Point]) -> str:
+    """How far calls are off, and how many their intervals hold, in words."""
+    off = np.abs(np.array([point.ratio for point in points]) - 1.0)
+    inside = sum(point.low_80_s <= point.time_s <= point.high_80_s for point in points)
+    return f"median {share(float(np.median(off)))} off, {share(inside / len(points))} inside their 80\u00a0% interval"
+
+
+def dtype_rank(dtype: str) -> tuple[int, str]:
+    """The place of a number format in legends."""
     return (DTYPES.index(dtype) if dtype in DTYPES else len(DTYPES), dtype)
 
 
 def _panel(family: str, points: Sequence[Point], up: Axis, key: str, hinted: bool, counted: bool) -> Panel:
-    off = np.abs(np.array([point.ratio for point in points]) - 1.0)
-    inside = sum(point.low_80_s <= point.time_s <= point.high_80_s for point in points)
-    title = in_words("family", family)
-    note = f"median {share(float(np.median(off)))} off, {share(inside / len(points))} inside their 80\u00a0% interval"
+    title, note = in_words("family", family), how_far_off(points)
     with drawing(*_SIZE_IN) as figure:
         axes = figure.add_axes(_BOX)
         across = axis_of([point.time_s for point in points])
         frame(axes, across, up, ("s", ""), ("measured", ""))
-        ratios = [ratio for ratio in (0.25, 0.5, 1.0, 2.0, 4.0) if up.low < math.log10(ratio) < up.high]
-        axes.set_yticks(ratios, [f"{ratio:g}×" for ratio in ratios])
+        ratios = ratios_along(up)
+        axes.set_yticks(list(ratios), list(ratios.values()))
         axes.minorticks_off()
         ends = [10.0**across.low, 10.0**across.high]
         axes.plot(ends, [1.0, 1.0], color=colour("ink"), linewidth=1.1, zorder=2)
         for factor in (1.0 / FAR, FAR):
             axes.plot(ends, [factor] * 2, color=colour("muted"), linewidth=0.7, linestyle=(0, (4, 3)), zorder=2)
         hints: dict[str, Sequence[str]] = {}
-        dtypes = sorted({point.dtype for point in points}, key=_rank)
+        dtypes = sorted({point.dtype for point in points}, key=dtype_rank)
         if counted:
             x, y = parts_of(across, [p.time_s for p in points]), parts_of(up, [p.ratio for p in points])
             groups = [dtypes.index(point.dtype) for point in points]
@@ -173,7 +194,7 @@ def _draw_dtype(axes: Axes, own: Sequence[Point], up: Axis, shade: str, key: str
         if not same:
             continue
         gid = f"{key}-{fitted}"
-        inside = np.clip([point.ratio for point in same], 1.01 * 10.0**up.low, 0.99 * 10.0**up.high)
+        inside = kept_inside(up, same)
         if not key:
             bare_dots(axes, [point.time_s for point in same], inside.tolist(), shade, 3)
             continue

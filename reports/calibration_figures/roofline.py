@@ -31,7 +31,7 @@ MOST_PANELS: Final = 6
 MARKERS: Final = ("o", "D", "s", "^", "v", "P")
 _SIZE_IN: Final = (5.8, 4.5)
 _BOX: Final = (0.13, 0.115, 0.83, 0.87)
-_SEEN: Final = 1.12
+SEEN: Final = 1.12
 """Intervals whose ends lie further apart than this factor are longer than a dot."""
 _APART: Final = 0.055
 """Distance of two labels, in parts of the height of the picture, below which they do not stand side by side."""
@@ -114,12 +114,13 @@ def _words(panel: Panel) -> str:
     ordered = sorted(panel.roofs, key=lambda roof: not roof.fitted)
     return ", ".join(
         f"{'' if roof.fitted else 'streams in ' if roof.kind == 'cache' else ''}{short(roof.label, 40)} "
-        f"{quantity(roof.value, _dimension(roof))}"
+        f"{quantity(roof.value, rate_dimension(roof))}"
         for roof in ordered
     )
 
 
-def _dimension(roof: Roof) -> str:
+def rate_dimension(roof: Roof) -> str:
+    """The dimension of a roof's value."""
     return "flops" if roof.kind in ("peak", "vector") else "bytes_per_s"
 
 
@@ -169,7 +170,7 @@ def _draw_points(axes: Axes, same: Sequence[Point], marker: str, order: int, gid
     if not gid:
         bare_dots(axes, at, rates, shade, order)
         return
-    wide = [(x, point) for x, point in zip(at, same, strict=True) if point.high_s > _SEEN * point.low_s > 0.0]
+    wide = [(x, point) for x, point in zip(at, same, strict=True) if point.high_s > SEEN * point.low_s > 0.0]
     axes.vlines(
         [x for x, _ in wide], [p.flops / p.high_s for _, p in wide], [p.flops / p.low_s for _, p in wide],
         colors=shade, linewidth=1.0, alpha=0.5, zorder=order,
@@ -219,7 +220,7 @@ def _draw_slopes(
 
 
 def _label(roof: Roof) -> str:
-    return f"{short(roof.label, 26)}  {quantity(roof.value, _dimension(roof))}"
+    return f"{short(roof.label, 26)}  {quantity(roof.value, rate_dimension(roof))}"
 
 
 def _line(roof: Roof) -> dict[str, Any]:

@@ -44,12 +44,12 @@ class Panel(NamedTuple):
 
 def applies(card: CapacityCard) -> bool:
     """Whether anything is known along the rate."""
-    return any(_known(each) for each in card.panels)
+    return any(known_in(each) for each in card.panels)
 
 
 def draw(card: CapacityCard) -> Markup:
     """A panel for each bound and each cost."""
-    shown = [panel_of(card, each, f"load-{place}") for place, each in enumerate(card.panels) if _known(each)]
+    shown = [panel_of(card, each, f"load-{place}") for place, each in enumerate(card.panels) if known_in(each)]
     return render("capacity_load.html", panels=shown)
 
 
@@ -57,12 +57,12 @@ def panel_of(card: CapacityCard, each: LoadPanel, key: str) -> Panel:
     """A picture over a linear axis of the rate."""
     keys = [Key(curve.name, role("series", SERIES[place % len(SERIES)])) for place, curve in enumerate(each.curves)]
     measure = Measure(each.title, each.title, each.dimension, "lower")
-    most = max(at for curve in each.curves for at in (*curve.at_per_s, card.rate_per_s))
+    most = most_per_s(card, each)
     with drawing(*_SIZE_IN) as figure:
         axes = figure.add_axes(_BOX)
-        set_metric(axes, _up(each), measure)
-        axes.set(xlim=(0.0, 1.04 * most), xlabel="Requests a second")
-        ticks = _ticks(1.04 * most)
+        set_metric(axes, axis_up(each), measure)
+        axes.set(xlim=(0.0, most), xlabel="Requests a second")
+        ticks = rates_along(most)
         axes.set_xticks(ticks, [f"{tick:,.6g}" for tick in ticks])
         quiet(axes)
         if math.isfinite(card.low_per_s) and math.isfinite(card.high_per_s):
@@ -77,19 +77,27 @@ def panel_of(card: CapacityCard, each: LoadPanel, key: str) -> Panel:
     return Panel(each.title, svg, keys if len(keys) > 1 else [], _note(card, each))
 
 
-def _known(each: LoadPanel) -> list[float]:
+def most_per_s(card: CapacityCard, each: LoadPanel) -> float:
+    """Where the axis of the rate ends: beyond every rate of a panel, and beyond the interval of the answer."""
+    ends = [end for end in (card.rate_per_s, card.high_per_s) if math.isfinite(end)]
+    return 1.04 * max([*(at for curve in each.curves for at in curve.at_per_s), *ends])
+
+
+def known_in(each: LoadPanel) -> list[float]:
+    """Values with a place on a logarithmic axis."""
     return [value for curve in each.curves for value in curve.values if math.isfinite(value) and value > 0.0]
 
 
-def _up(each: LoadPanel) -> Axis:
+def axis_up(each: LoadPanel) -> Axis:
     """An axis that holds all values, or all up to a few times the bound."""
-    values = _known(each)
+    values = known_in(each)
     if math.isfinite(each.bound):
         values = [*(min(value, _BEYOND * each.bound) for value in values), each.bound]
     return axis_of(values)
 
 
-def _ticks(most: float) -> list[float]:
+def rates_along(most: float) -> list[float]:
+    """Round rates up to ``most``."""
     step = round_step(most, _TICKS)
     return [step * i for i in range(math.floor(most / step) + 1)]
 
@@ -114,9 +122,14 @@ def _draw(axes: Axes, each: LoadPanel, curve: Load, shade: str, gid: str) -> lis
 
 
 def _note(card: CapacityCard, each: LoadPanel) -> str:
-    which = "rate to be served" if card.asked else "highest rate that holds"
     said = f"Dashed: at most {quantity(each.bound, each.dimension)}. " if math.isfinite(each.bound) else ""
-    return f"{said}Upright: the {which}, {number(card.rate_per_s)}/s."
+    return f"{said}Upright: the {answer_in_words(card)}."
+
+
+def answer_in_words(card: CapacityCard) -> str:
+    """Which rate the answer is about: "rate to be served, 40.0/s"."""
+    which = "rate to be served" if card.asked else "highest rate that holds"
+    return f"{which}, {number(card.rate_per_s)}/s"
 
 
 def _spoken(card: CapacityCard, each: LoadPanel) -> str:

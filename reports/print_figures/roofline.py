@@ -69,7 +69,7 @@ def _panel(axes: Axes, panel: Panel, limits: Limits, letter: float) -> None:
         if all(abs(math.log(value / other)) > gap for other in named):
             named.append(value)
             text = f"{short(', '.join(roofs.peaks[value]), 24)}  {quantity(value, 'flops')}"
-            _note(axes, text, (limits.right, value), (0.0, 1.5), ha="right", va="bottom")
+            note(axes, text, (limits.right, value), (0.0, 1.5), ha="right", va="bottom")
     for dot in panel.dots:
         axes.scatter(
             [dot.intensity], [dot.rate], s=max(_LARGEST_DOT * dot.weight, 9.0), marker=dot.marker, alpha=0.8,
@@ -86,17 +86,17 @@ def _slope(axes: Axes, roof: Roof, limits: Limits, top: float, letter: float) ->
     text = f"{short(roof.label, 14)}  {quantity(roof.value, 'bytes_per_s')}"
     if memory:
         x = start**0.4 * end**0.6
-        _note(axes, text, (x, x * roof.value), (4.0, -3.0), ha="left", va="top")
+        note(axes, text, (x, x * roof.value), (4.0, -3.0), ha="left", va="top")
     else:
         x = min(max(math.sqrt(start * end), limits.left * 10.0 ** (letter * (len(text) + 2))), end)
         fits = x > limits.left * 10.0 ** (letter * len(text))
         if not fits:
-            _note(axes, text, (limits.left, top), (2.0, 2.0), ha="left", va="bottom")
+            note(axes, text, (limits.left, top), (2.0, 2.0), ha="left", va="bottom")
             return
-        _note(axes, text, (x, x * roof.value), (-4.0, 2.0), ha="right", va="bottom")
+        note(axes, text, (x, x * roof.value), (-4.0, 2.0), ha="right", va="bottom")
 
 
-def _note(axes: Axes, text: str, at: tuple[float, float], by: tuple[float, float], **options: Any) -> None:
+def note(axes: Axes, text: str, at: tuple[float, float], by: tuple[float, float], **options: Any) -> None:
     """Words above all else, on a veil that lets them be read; ``by`` in points."""
     veil = {"facecolor": "white", "alpha": 0.7, "linewidth": 0.0, "pad": 0.4}
     axes.annotate(text, at, by, textcoords="offset points", fontsize=NOTE_PT, color=ink("ink"), zorder=5, bbox=veil,

@@ -64,14 +64,16 @@ def _panel(axes: Axes, each: Tornado, most: int) -> None:
     axes.set(ylim=(len(bars) - 0.4, -0.6), xlim=(base - 1.55 * reach, base + 1.55 * reach),
              xlabel=f"{short(title, 50)} [{unit or symbol(each.dimension)}]",
              title=f"as it stands: {quantity(each.base, each.dimension)}")  # fmt: skip
-    axes.set_yticks(range(len(bars)), [_name(bar.path, most) for bar in bars])
+    axes.set_yticks(range(len(bars)), [named(bar.path, most) for bar in bars])
     axes.tick_params(axis="y", length=0)
     axes.grid(True, axis="x")
 
 
-def _name(path: str, most: int) -> str:
-    """A knob; the last part of its path, which tells it from others, where there is no room for all."""
-    return path if len(path) <= most else short(path.rpartition(".")[2], most)
+def named(path: str, most: int) -> str:
+    """A knob; as many of the last parts of its path, which tell it from others, as there is room for."""
+    parts = path.split(".")
+    fitting = (each for first in range(len(parts)) if len(each := ".".join(parts[first:])) <= most)
+    return next(fitting, short(parts[-1], most))
 
 
 FIGURE = PrintFigure("tornado", "What moves a metric", ("whatif",), applies, draw)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
 from markupsafe import Markup
 
 from reports.figure import Figure
@@ -32,28 +34,41 @@ def draw(shown: WhatIf) -> Markup:
     """A density, parted at equality, and what the chance rests on."""
     given = shown.probability
     assert given is not None
-    keys = [
-        Key(f"{given.names[0]} is better: {chance_text(given.chance)}", role("series", "1")),
-        Key(f"{given.names[1]} is better: {chance_text(1.0 - given.chance)}", role("series", "2")),
-    ]
+    keys = [Key(said, role("series", shade)) for said, shade, _ in sides_of(given)]
     rows = [(what, chance_text(value), 100.0 * value) for what, value in given.chances]
     return render("whatif_probability.html", svg=_density(given), keys=keys, rows=rows, names=given.names)
+
+
+def ratios_along(given: Probability) -> dict[float, str]:
+    """Round ratios on the axis, by their logarithm, and how they are written."""
+    low, high = float(given.log_ratio.min()), float(given.log_ratio.max())
+    narrow = max(-low, high) < 1.2
+    values = (*_ROUND, *(_NEAR if narrow else ()))
+    return {math.log(value): f"{value:g}×" for value in values if low <= math.log(value) <= high}
+
+
+def sides_of(given: Probability) -> list[tuple[str, str, npt.NDArray[np.bool_]]]:
+    """For each of the two: that it is better, with its chance, its place in colours, and where the density says so."""
+    first, second = given.names
+    x = given.log_ratio
+    return [
+        (f"{first} is better: {chance_text(given.chance)}", "1", x >= 0.0),
+        (f"{second} is better: {chance_text(1.0 - given.chance)}", "2", x <= 0.0),
+    ]
 
 
 def _density(given: Probability) -> Markup:
     with drawing(*_SIZE_IN) as figure:
         axes = figure.add_axes(_BOX)
         x, y = given.log_ratio, given.density
-        for side, shade in ((x >= 0.0, "1"), (x <= 0.0, "2")):
+        for _, shade, side in sides_of(given):
             axes.fill_between(
                 x, 0.0, y, where=side.tolist(), color=colour(role("series", shade)), alpha=0.45, linewidth=0.0
             )
         axes.plot(x, y, color=colour("ink"), linewidth=1.0)
         axes.axvline(0.0, color=colour("ink"), linewidth=1.0, linestyle=(0, (4, 3)))
-        ends = float(x.min()), float(x.max())
-        narrow = max(-ends[0], ends[1]) < 1.2
-        ticks = [value for value in (*_ROUND, *(_NEAR if narrow else ())) if ends[0] <= math.log(value) <= ends[1]]
-        axes.set_xticks([math.log(value) for value in ticks], [f"{value:g}×" for value in ticks])
+        ends, ticks = (float(x.min()), float(x.max())), ratios_along(given)
+        axes.set_xticks(list(ticks), list(ticks.values()))
         words = short(f"how many times as good {given.names[0]} is as {given.names[1]}", 90)
         axes.set(xlim=ends, ylim=(0.0, None), yticks=[], xlabel=words)
         axes.spines["left"].set_visible(False)

@@ -9,7 +9,7 @@ import typer
 from hardware_specs.errors import InputError, clipped
 from reports.numbers import quantity
 from silicost.commands import flags
-from silicost.commands.asking import about_a_scenario
+from silicost.commands.asking import Report, about_a_scenario
 from silicost.output import Format, csv_text, print_json, print_table, write_out
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def own(
     tokens: Annotated[
         float | None, typer.Option("--tokens", help="Of a run (1e12): what the whole run costs on these devices.")
     ] = None,
+    report: Report = "",
     format: flags.HowToPrint = Format.TABLE,
 ) -> None:
     """Buy or rent: USD of a device-hour and of a million tokens over a fleet's life; break-even, carbon, power caps."""
@@ -75,6 +76,10 @@ def own(
         "run": None if tokens is None else run_cost(found, tokens),
         "assumed": list(found.assumed), "reasons": dict(found.reasons),
     }  # fmt: skip
+    if report:
+        from silicost.ownership_page import write_ownership
+
+        write_ownership(report, asked.name, _verdict(whole), found, whole)
     if format is Format.JSON:
         print_json(whole)
     elif format is Format.CSV:

@@ -7,25 +7,83 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 import msgspec
 import numpy as np
 import pytest
 
+from reports.calibration import MachineCard, Point, Roof
+from reports.calibration_figures import residuals
+from reports.capacity import CapacityCard, Load, LoadPanel
 from reports.page_data import Page, Subject
 from reports.palette import SERIES
-from reports.print_figure import DASHES, MARKERS, PrintFigure, _settings, figures_for, ink, print_figures, printed
+from reports.print_figure import (
+    DASHES,
+    MARKERS,
+    WIDTH_IN,
+    Kind,
+    PrintFigure,
+    _settings,
+    figures_for,
+    ink,
+    print_figures,
+    printed,
+)
 from reports.recommendation import Answered, Option, Recommendation
 from reports.scorecard import Cloud, KindScores, Scorecard
 from reports.serving import Curve, Distribution, Ends, Mark, ServedCard
 from reports.study import Cloud as Points
 from reports.study import FrontPoint, Measure, StudyCard
-from reports.whatif import Bar, Tornado, WhatIf
+from reports.whatif import Bands, Bar, Curves, Probability, Step, Tornado, Waterfall, WhatIf
 from simulator.result import Result
 from simulator.timeline import Span
 
-MAGIC = {"svg": b"<?xml", "pdf": b"%PDF", "png": b"\x89PNG"}
+RATES = (1.0, 2.0, 3.0, 4.0)
+LOADED = CapacityCard(
+    "t", "l", "a", "w", rate_per_s=2.5, low_per_s=2.1, high_per_s=5.0,
+    panels=(
+        LoadPanel("TTFT p99", "s", (
+            Load("p99", RATES, (0.1, 0.2, 0.6, 9.0)), Load("p50", RATES, (0.05, 0.1, 0.2, math.nan)),
+        ), 0.5),
+        LoadPanel("Dollars per million output tokens", "usd", (Load("all devices", RATES, (4.0, 2.0, 1.5, 1.2)),)),
+    ),
+)  # fmt: skip
+
+
+def call(number: int, ratio: float, dtype: str = "fp32", family: str = "gemm", **changes: object) -> Point:
+    """A call of 10 us and more, with an interval of half to twice its prediction."""
+    time_s = 1e-5 * 3.0**number
+    point = Point(f"call {number}", family, dtype, "torch", 1e10 * time_s, 10.0 ** (9 + number % 2) * time_s, time_s,
+                  0.8 * time_s, 1.3 * time_s, ratio * time_s, 0.5 * ratio * time_s, 2.0 * ratio * time_s, "an entry",
+                  math.nan, math.nan)  # fmt: skip
+    return point._replace(**changes)  # type: ignore[arg-type]
+
+
+CALLS = tuple(call(number, ratio) for number, ratio in enumerate((0.9, 1.1, 1.3, 30.0)))
+MEASURED = MachineCard(
+    "t", "d", "2026-11-25", "l",
+    roofs=(Roof("fp32", "peak", 2e11, "fp32"), Roof("DRAM", "memory", 2e10), Roof("L2", "cache", 9e10, fitted=False),
+           Roof("L1", "cache", 9.5e10, fitted=False)),
+    points=(*CALLS, call(1, 0.7, "bf16"), call(2, 0.6, "bf16", "vector", priced_by=""), call(3, 1.0, flops=0.0)),
+)  # fmt: skip
+AT = np.array([1.0, 2.0, 4.0])
+VALUES = np.array([[4.0, 2.0, 1.0], [2.0, 2.0, math.nan]])
+ASKED = WhatIf(
+    "t", "l",
+    curves=(Curves("t", "batch", "", "tpot_s", "s", ("one", "two"), AT, VALUES, ((2.0, "2: two"),), 3.0,
+                   Bands("least to most", 0.5 * VALUES, 2.0 * VALUES)),),
+    probability=Probability(("one", "two"), "tpot_s", np.array([-1.0, 0.0, 1.0]), np.array([0.1, 0.5, 0.2]), 0.7,
+                            (("everything", 0.7), ("errors alone", 0.6))),
+    waterfalls=(Waterfall("By operators", "s", "lower", ("first", 0.009),
+                          (Step("decode", "", -0.005), Step("host", "", 0.0005)), ("second", 0.0045)),),
+)  # fmt: skip
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
+
+MAGIC: dict[Kind, bytes] = {"svg": b"<?xml", "pdf": b"%PDF", "png": b"\x89PNG"}
 
 
 def pages(seven: list[Result]) -> list[Page]:
@@ -51,7 +109,8 @@ def pages(seven: list[Result]) -> list[Page]:
         Page("study", StudyCard("t", "q", "a", 2, 2, metrics, (None, None), cloud=cloud)),
         Page("scorecard", Scorecard("t", (), (kind,), (), {}, "l", "v")),
         Page("recommendation", Recommendation("t", (Answered("q", "v", "a", metrics[1], options=options),))),
-        Page("whatif", WhatIf("t", "l", tornados=(Tornado("tpot_s", "s", 1.0, bars),))),
+        Page("whatif", dataclasses.replace(ASKED, tornados=(Tornado("tpot_s", "s", 1.0, bars),))),
+        Page("capacity", LOADED), Page("calibration", MEASURED),
     ]  # fmt: skip
 
 
@@ -62,11 +121,23 @@ def test_every_file_is_a_figure_and_every_figure_is_drawn_here(seven: list[Resul
     assert drawn == {figure.name for figure in print_figures()}
 
 
+FILES: dict[tuple[str, str, float], bytes] = {}
+"""Files that several tests look at, by figure, kind and width: to draw them is what takes long here."""
+
+
+def file_of(figure: PrintFigure, kind: Kind, seven: list[Result], width_in: float = WIDTH_IN) -> bytes:
+    key = (figure.name, kind, width_in)
+    if key not in FILES:
+        (page,) = (page for page in pages(seven) if page.form in figure.forms)
+        FILES[key] = printed(figure, page.subject, kind, width_in)
+    return FILES[key]
+
+
 @pytest.mark.parametrize("figure", print_figures(), ids=lambda figure: figure.name)
 def test_conformance(figure: PrintFigure, seven: list[Result]) -> None:
     (page,) = (page for page in pages(seven) if page.form in figure.forms)
     for kind, magic in MAGIC.items():
-        data = printed(figure, page.subject, kind)  # type: ignore[arg-type]
+        data = file_of(figure, kind, seven)
         assert data.startswith(magic)
         assert b"mathdefault" not in data
         if kind == "svg":
@@ -80,19 +151,17 @@ def test_conformance(figure: PrintFigure, seven: list[Result]) -> None:
 def test_a_figure_is_as_wide_as_asked_and_its_letters_can_be_read(
     figure: PrintFigure, width_in: float, seven: list[Result]
 ) -> None:
-    (page,) = (page for page in pages(seven) if page.form in figure.forms)
-    drawn = printed(figure, page.subject, "svg", width_in).decode()
+    drawn = file_of(figure, "svg", seven, width_in).decode()
     assert f'width="{72.0 * width_in:g}pt"' in drawn
     sizes = [float(size) for size in re.findall(r"(?:font: |font-size: )([\d.]+)px", drawn)]
     assert min(sizes) >= 6.5
-    wide = int.from_bytes(printed(figure, page.subject, "png", width_in)[16:20], "big")
+    wide = int.from_bytes(file_of(figure, "png", seven, width_in)[16:20], "big")
     assert wide == pytest.approx(300 * width_in, abs=1)
 
 
 @pytest.mark.parametrize("figure", print_figures(), ids=lambda figure: figure.name)
 def test_fonts_stand_in_the_file(figure: PrintFigure, seven: list[Result]) -> None:
-    (page,) = (page for page in pages(seven) if page.form in figure.forms)
-    data = printed(figure, page.subject, "pdf", 3.3)
+    data = file_of(figure, "pdf", seven)
     assert b"/FontFile2" in data
     assert b"/Type3" not in data
 
@@ -182,6 +251,149 @@ def test_what_has_no_room_is_counted(one: Result) -> None:
     assert "2 more knobs are not drawn" in texts_of(figure_named("tornado"), swung)
     assert "3 more lanes are not drawn" in texts_of(figure_named("timeline"), (busy,))
     assert "2 more panels are not drawn" in texts_of(figure_named("roofline"), panels)
+
+
+def xy_of(line: Line2D) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    return np.column_stack((np.asarray(line.get_xdata(), float), np.asarray(line.get_ydata(), float)))
+
+
+def spots_of(axes: Axes) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """All dots of a panel, sorted."""
+    spots = [np.asarray(each.get_offsets(), float) for each in axes.collections]
+    return np.array(sorted(spot for each in spots for spot in each.tolist() if spot[0] > 0.0))
+
+
+def test_a_capacity_is_drawn_as_its_page_has_it() -> None:
+    with _settings(6.9) as drawing:
+        figure_named("capacity").draw(LOADED, drawing)
+        latency, dollars = drawing.axes
+        for axes, panel in ((latency, LOADED.panels[0]), (dollars, LOADED.panels[1])):
+            drawn = {str(line.get_label()): line for line in axes.lines}
+            for curve in panel.curves:
+                expected = np.column_stack((curve.at_per_s, curve.values))
+                assert np.array_equal(xy_of(drawn[curve.name]), expected, equal_nan=True)
+        (above,) = (line for line in latency.lines if line.get_markerfacecolor() == "white")
+        assert xy_of(above).tolist() == [[3.0, 0.6], [4.0, 9.0]], "hollow where the bound is broken"
+        assert any(xy_of(line)[:, 1].tolist() == [0.5, 0.5] for line in latency.lines)
+        (band,) = latency.patches
+        assert band.get_extents().transformed(latency.transData.inverted()).intervalx == pytest.approx([2.1, 5.0])
+        assert latency.get_xlim()[1] > 5.0
+        looks = {str(line.get_label()): (line.get_linestyle(), line.get_marker()) for line in latency.lines}
+        assert not set(looks["p99"]) & set(looks["p50"])
+        said = drawing.legends[0].get_title().get_text()
+    assert "1 point far above a bound lies out of the picture" in said
+    assert "Not drawn: 1 without a value" in said
+    words = texts_of(figure_named("capacity"), LOADED)
+    assert {"highest rate that holds, 2.50/s", "80 % interval of the highest rate", "at most 500 ms"} <= set(words)
+    asked = dataclasses.replace(LOADED, asked=True, low_per_s=math.nan, high_per_s=math.nan)
+    words = texts_of(figure_named("capacity"), asked)
+    assert "rate to be served, 2.50/s" in words and "80 % interval of the highest rate" not in words
+
+
+def test_residuals_are_those_of_the_page() -> None:
+    with _settings(6.9) as drawing:
+        figure_named("residuals").draw(MEASURED, drawing)
+        products, vectors = drawing.axes
+        edge, dots = products.get_ylim()[1], spots_of(products)
+        said = drawing.legends[0].get_title().get_text()
+        titles = [axes.get_title(loc="left").strip() for axes in drawing.axes]
+        (hollow,) = (each for each in vectors.collections if each.get_zorder() == 3 and len(each.get_facecolor()))
+        assert np.asarray(hollow.get_facecolor())[0, :3].tolist() == [1.0, 1.0, 1.0], "priced by no entry"
+    own = [point for point in MEASURED.points if point.family == "gemm"]
+    assert dots == pytest.approx(np.array(sorted([p.time_s, min(p.ratio, 0.99 * edge)] for p in own)))
+    assert titles == ["matrix products: 6 calls", "vector: 1 call"]
+    assert "1 further off than" in said and "lies at the edge" in said
+    assert residuals.how_far_off(own) in texts_of(figure_named("residuals"), MEASURED)
+
+
+def test_measured_calls_lie_below_their_roofs() -> None:
+    from matplotlib.collections import LineCollection
+
+    with _settings(6.9) as drawing:
+        figure_named("roofs").draw(MEASURED, drawing)
+        fp32, bf16 = drawing.axes
+        dots = spots_of(fp32)
+        levels = [
+            [y[0] for line in axes.lines if len(set(y := xy_of(line)[:, 1].tolist())) == 1] for axes in (fp32, bf16)
+        ]
+        slopes = [xy_of(line) for line in bf16.lines]
+        said = drawing.legends[0].get_title().get_text()
+        segments = [
+            each for held in fp32.collections if isinstance(held, LineCollection) for each in held.get_segments()
+        ]
+    assert levels == [[2e11], []]
+    assert sorted(float(y / x) for (x, y), *_ in slopes) == pytest.approx([2e10, 9e10, 9.5e10]), (
+        "all begin within the picture"
+    )
+    placed = [point for point in MEASURED.points if point.dtype == "fp32" and point.flops > 0.0]
+    assert dots == pytest.approx(np.array(sorted([p.flops / p.moved_bytes, p.flops / p.time_s] for p in placed)))
+    ends = np.array(sorted([p.time_s, p.flops / p.high_s, p.flops / p.low_s] for p in placed))[:, 1:]
+    assert np.array([np.asarray(each)[:, 1] for each in segments]) == pytest.approx(ends)
+    assert "Not drawn: 1 without FLOPs or bytes" in said
+    assert "Also drawn:" in said and "L2  90.0 GB/s" in said, "a roof without room for its name"
+    words = texts_of(figure_named("roofs"), MEASURED)
+    assert {"fp32  200 GFLOP/s", "DRAM  20.0 GB/s", "seen by probes", "95 % interval"} <= set(words)
+
+
+def test_curves_bands_and_crossovers_are_those_of_the_page() -> None:
+    with _settings(6.9) as drawing:
+        figure_named("break-even").draw(ASKED, drawing)
+        (axes,) = drawing.axes
+        one, two, *others = axes.lines
+        assert np.array_equal(xy_of(one), np.column_stack((AT, VALUES[0])))
+        assert np.array_equal(xy_of(two), np.column_stack((AT, VALUES[1])), equal_nan=True)
+        assert one.get_linestyle() != two.get_linestyle()
+        band = np.asarray(axes.collections[0].get_paths()[0].vertices).tolist()
+        for at, value in zip(AT.tolist(), VALUES[0].tolist(), strict=True):
+            assert [at, 0.5 * value] in band and [at, 2.0 * value] in band
+        assert [xy_of(line).tolist() for line in others] == [[[0.0, 3.0], [1.0, 3.0]], [[2.0, 0.0], [2.0, 1.0]]]
+        said = drawing.legends[0].get_title().get_text()
+    assert "a: 2: two." in said
+    assert "A curve ends where it has no value: two at 1 point." in said
+    assert {"one", "two", "bound", "least to most", "a"} <= set(texts_of(figure_named("break-even"), ASKED))
+
+
+def test_crossovers_of_several_panels_share_their_letters_and_more_are_counted() -> None:
+    (curves,) = ASKED.curves
+    marks = tuple((1.0 + 0.1 * k, f"mark {k}") for k in range(10))
+    shown = dataclasses.replace(ASKED, curves=(curves._replace(marks=marks), curves._replace(marks=marks[:1])))
+    words = texts_of(figure_named("break-even"), shown)
+    assert words.count("a") == 2 and words.count("h") == 1
+    assert "2 more crossovers are not drawn" in words
+
+
+def test_steps_of_a_difference_are_as_long_as_they_are_large() -> None:
+    from matplotlib.patches import Rectangle
+
+    with _settings(6.9) as drawing:
+        figure_named("delta").draw(ASKED, drawing)
+        (axes,) = drawing.axes
+        bars = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
+        widths = np.array([bar.get_width() for bar in bars])
+        hatched = [bool(bar.get_hatch()) for bar in bars]
+        assert [label.get_text() for label in axes.get_yticklabels()] == ["first", "decode", "host", "second"]
+    assert widths / widths[0] == pytest.approx(np.array([9.0, 5.0, 0.5, 4.5]) / 9.0)
+    assert hatched == [False, False, True, False], "what is for the worse is told without its colour"
+    (fall,) = ASKED.waterfalls
+    cut = dataclasses.replace(ASKED, waterfalls=(fall._replace(steps=fall.steps[1:], last=("second", 0.0095)),))
+    assert "Axes do not begin at zero." in texts_of(figure_named("delta"), cut)
+    assert "Axes do not begin at zero." not in texts_of(figure_named("delta"), ASKED)
+    assert {"9.00 ms", "−5.00 ms", "+500 us", "4.50 ms"} <= {text.replace("µ", "u") for text in
+                                                             texts_of(figure_named("delta"), ASKED)}  # fmt: skip
+
+
+def test_a_chance_is_parted_where_both_are_equal() -> None:
+    with _settings(6.9) as drawing:
+        figure_named("chance").draw(ASKED, drawing)
+        (axes,) = drawing.axes
+        better, worse = (
+            np.vstack([np.asarray(path.vertices) for path in each.get_paths()]) for each in axes.collections
+        )
+        assert better[:, 0].min() >= 0.0 and worse[:, 0].max() <= 0.0
+        assert better[:, 1].max() == worse[:, 1].max() == 0.5
+        assert axes.collections[1].get_hatch() and not axes.collections[0].get_hatch()
+    words = texts_of(figure_named("chance"), ASKED)
+    assert {"one is better: 70 %", "two is better: 30 %", "chance by errors alone: 60 %"} <= set(words)
 
 
 def figure_named(name: str) -> PrintFigure:

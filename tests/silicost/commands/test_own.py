@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hardware_specs.errors import DoesNotFit, InputError
 from hardware_specs.sites import site_names
+from reports.print_figure import figures_for
+from reports.whatif import WhatIf
 from silicost.ownership import Life, Terms, caps_of, comparison, life_of, run_cost, sites_of
+from silicost.saved import read_saved
 from silicost.scenarios import inference_scenario, training_scenario
 
 TERMS = Terms(0.6, 48.0, 0.1, 0.08, 0.0)
@@ -124,6 +128,38 @@ def test_the_command(silicost: Run) -> None:
     ran = silicost(ASKED, "--rent", "0.5 USD/h")
     assert ran.out.startswith("rent h200-sxm-141gb: buying does not pay at any utilisation")
     assert "break_even_utilisation.middle," in silicost(ASKED, "--format", "csv").out
+
+
+def test_the_page_has_what_the_command_prints(silicost: Run, tmp_path: Path) -> None:
+    """Curves cross where the command says so, and the middle price is between the ends of the bands."""
+    page = tmp_path / "own.html"
+    ran = silicost(ASKED, "--report", str(page), "--format", "json")
+    shown, whole = read_saved(str(page)).page.subject, ran.json
+    assert isinstance(shown, WhatIf)
+    assert shown.lead.lower().startswith("buy h200-sxm-141gb")
+    use, months = shown.curves
+    for curves, found in ((use, whole["break_even_utilisation"]), (months, whole["break_even_month"]["kept"])):
+        assert curves.marks[0][0] == found["middle"]
+        here = curves.at == found["middle"]
+        assert curves.values[0, here] == pytest.approx(curves.values[1, here], rel=1e-6)
+        assert curves.bands is not None
+        assert (curves.bands.low <= curves.values).all() and (curves.values <= curves.bands.high).all()
+    asked = use.at == whole["terms"]["utilisation"]
+    for place, side in enumerate(("buy", "rent")):
+        hour = whole[side]["usd_per_device_hour"]
+        assert use.values[place, asked] == pytest.approx(hour["middle"])
+        assert use.bands is not None and use.bands.high[place, asked] == pytest.approx(hour["high"])
+    figures = figures_for("whatif", shown)
+    assert [figure.name for figure in figures] == ["break-even"]
+
+
+def test_the_page_of_what_has_no_purchase_price_says_so(silicost: Run, tmp_path: Path) -> None:
+    page = tmp_path / "own.html"
+    silicost(ASKED.replace("h200-sxm-141gb", "tpu-v5p"), "--report", str(page))
+    shown = read_saved(str(page)).page.subject
+    assert isinstance(shown, WhatIf)
+    assert any("No purchase price of tpu-v5p is known" in note for note in shown.notes)
+    assert [curves.names for curves in shown.curves] == [("rented",), ("rented",)]
 
 
 def test_flags_that_cannot_be(refused: Callable[..., str]) -> None:
