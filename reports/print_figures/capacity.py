@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 MOST_PANELS: Final = 6
 MOST_CURVES: Final = len(SERIES)
 _BOUND: Final = (0, (4, 3))
+_HIGH: Final = 90.0
+"""Percent of the height of a panel: the words of a bound above it stand below its line."""
 _BELOW: Final = 4.4
 """From the axes to the names of their curves, in heights of letters: ticks and the name of the axis are between."""
 
@@ -67,7 +69,9 @@ def _panel(axes: Axes, card: CapacityCard, each: LoadPanel) -> None:
     axes.axvline(card.rate_per_s, color=ink("ink"), linewidth=1.1, zorder=2)
     if math.isfinite(each.bound):
         axes.axhline(each.bound, color=ink("ink"), linewidth=1.0, linestyle=_BOUND, zorder=2)
-        axes.annotate(f"at most {quantity(each.bound, each.dimension)}", (0.0, each.bound), (3.0, 2.0), va="bottom",
+        above = axis_up(each).at(each.bound) < _HIGH
+        by, side = (2.0, "bottom") if above else (-2.0, "top")
+        axes.annotate(f"at most {quantity(each.bound, each.dimension)}", (0.0, each.bound), (3.0, by), va=side,
                       textcoords="offset points", fontsize=NOTE_PT, color=ink("ink"))  # fmt: skip
     curves = list(enumerate(each.curves[:MOST_CURVES]))
     for place, curve in reversed(curves):
@@ -81,8 +85,8 @@ def _panel(axes: Axes, card: CapacityCard, each: LoadPanel) -> None:
             axes.plot(*zip(*broken, strict=True), linestyle="", markersize=3.6, markerfacecolor="white",
                       zorder=4.5 if first else 3.5, **look)  # fmt: skip
     handles, names = axes.get_legend_handles_labels()
-    axes.legend(handles[::-1], names[::-1], loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=2, handlelength=2.4,
-                columnspacing=1.0, borderaxespad=_BELOW)  # fmt: skip
+    axes.legend(handles[::-1], names[::-1], loc="upper center", bbox_to_anchor=(0.5, 0.0), handlelength=2.4,
+                columnspacing=1.0, borderaxespad=_BELOW, ncols=3 if len(curves) == 3 else 2)  # fmt: skip
 
 
 def _cut(shown: list[LoadPanel]) -> list[str]:

@@ -147,7 +147,7 @@ def test_conformance(figure: PrintFigure, seven: list[Result]) -> None:
 
 
 @pytest.mark.parametrize("figure", print_figures(), ids=lambda figure: figure.name)
-@pytest.mark.parametrize("width_in", [2.5, 3.3, 6.9])
+@pytest.mark.parametrize("width_in", [2.5, WIDTH_IN])
 def test_a_figure_is_as_wide_as_asked_and_its_letters_can_be_read(
     figure: PrintFigure, width_in: float, seven: list[Result]
 ) -> None:
@@ -155,8 +155,8 @@ def test_a_figure_is_as_wide_as_asked_and_its_letters_can_be_read(
     assert f'width="{72.0 * width_in:g}pt"' in drawn
     sizes = [float(size) for size in re.findall(r"(?:font: |font-size: )([\d.]+)px", drawn)]
     assert min(sizes) >= 6.5
-    wide = int.from_bytes(file_of(figure, "png", seven, width_in)[16:20], "big")
-    assert wide == pytest.approx(300 * width_in, abs=1)
+    wide = int.from_bytes(file_of(figure, "png", seven)[16:20], "big")
+    assert wide == pytest.approx(300 * WIDTH_IN, abs=1)
 
 
 @pytest.mark.parametrize("figure", print_figures(), ids=lambda figure: figure.name)
