@@ -62,12 +62,11 @@ def _panel(axes: Axes, each: Curves) -> None:
 
 
 def _gaps(shown: list[Curves]) -> str:
-    """How many points of which curve have no value."""
-    gaps = {
-        name: int((~seen_in(values)).sum())
-        for each in shown
-        for name, values in zip(each.names, each.values, strict=True)
-    }
+    """How many points of which drawn curve have no value, in all panels together."""
+    gaps: dict[str, int] = {}
+    for each in shown:
+        for name, values in zip(each.names[:MOST_CURVES], each.values, strict=False):
+            gaps[name] = gaps.get(name, 0) + int((~seen_in(values)).sum())
     return ", ".join(
         f"{short(name, 30)} at {count:,} point{'s' * (count > 1)}" for name, count in gaps.items() if count
     )
@@ -77,12 +76,14 @@ def _keys(shown: list[Curves], most: int) -> list[Any]:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    looks: dict[str, tuple[str, Any]] = {
-        short(name, most): (ink(role("series", SERIES[place])), DASHES[place])
-        for each in shown
-        for place, name in enumerate(each.names[:MOST_CURVES])
-    }
-    keys: list[Any] = [Line2D([], [], color=shade, linestyle=dash, label=name) for name, (shade, dash) in looks.items()]
+    # A name that stands at another place in another panel has another look there.
+    looks = dict.fromkeys(
+        (short(name, most), place) for each in shown for place, name in enumerate(each.names[:MOST_CURVES])
+    )
+    keys: list[Any] = [
+        Line2D([], [], color=ink(role("series", SERIES[place])), linestyle=DASHES[place], label=name)
+        for name, place in looks
+    ]
     if any(math.isfinite(each.level) for each in shown):
         keys.append(Line2D([], [], color=ink("ink"), linewidth=1.1, label="bound"))
     for what in dict.fromkeys(each.bands.what for each in shown if each.bands):

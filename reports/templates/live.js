@@ -97,11 +97,21 @@ var live = (function () {
     }
   }
 
-  // The keyboard goes from mark to mark, and does what the toolbar does.
+  // The keyboard goes from mark to mark, and does what the toolbar does. Only where there are marks it is taken from a screen reader.
+  var KEYS = "ArrowLeft ArrowRight ArrowUp ArrowDown Home End PageUp PageDown Escape " +
+    "Shift+ArrowLeft Shift+ArrowRight Shift+ArrowUp Shift+ArrowDown Plus - 0";
+  function announce(stage) {
+    var hint = stage.closest("figure").querySelector(".keyed");
+    stage.setAttribute("role", "application");
+    stage.setAttribute("aria-roledescription", "live figure");
+    stage.setAttribute("aria-keyshortcuts", KEYS);
+    if (hint) { hint.id = hint.id || "keys-of-" + stage.id; stage.setAttribute("aria-describedby", hint.id); }
+  }
   function keys(stage, root, figure) {
     if (!root.x_range) { return; }
-    var marks = live.marks(stage, root, figure), hint = stage.closest("figure").querySelector(".keyed");
-    if (hint) { hint.id = hint.id || "keys-of-" + stage.id; stage.setAttribute("aria-describedby", hint.id); }
+    var marks = live.marks(stage, root, figure);
+    if (marks) { announce(stage); }
+    stage.setAttribute("tabindex", "0");
     var ranges = [root.x_range, root.y_range], start = ranges.map(function (range) { return [range.start, range.end]; });
     function isLog(k) { return (k ? root.y_scale : root.x_scale).type === "LogScale"; }
     function zoom(k, factor, shift) {

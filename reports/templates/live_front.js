@@ -5,7 +5,7 @@ live.behaviours.front = function (figure) {
   var x = source.get_column("x"), y = source.get_column("y"), count = x.length, names = settings.names;
   var codes = names.map(function (_, k) { return source.get_column("axis" + k); }), group = source.get_column("group");
   var controls = Array.from(element.querySelectorAll("[data-brush]")), status = element.querySelector(".brushed");
-  var all = Array.from({ length: count }, function (_, i) { return i; }), kept = all;
+  var all = Array.from({ length: count }, function (_, i) { return i; }), kept = all, before = null, marking = false;
 
   function along(k, i) {
     if (k < names.length) { var last = settings.levels[k].length - 1; return last ? codes[k][i] / last : 0.5; }
@@ -85,7 +85,10 @@ live.behaviours.front = function (figure) {
     source.selected.indices = [];
     filter();
   };
-  source.selected.properties.indices.change.connect(brush);
+  source.selected.properties.indices.change.connect(function () {
+    if (!marking) { before = null; }
+    brush();
+  });
   // A box on an axis of the parallel coordinates sets the filter of that axis.
   figure.roots[1].on_event("selectiongeometry", function (event) {
     var box = event.geometry;
@@ -102,7 +105,13 @@ live.behaviours.front = function (figure) {
       else { control.value = control.dataset.end === "low" ? Math.max(0, Math.ceil(low * last)) : Math.min(last, Math.floor(high * last)); }
     });
   }
-  // The point that the keyboard marks is brushed.
-  figure.marked = function (mark) { source.selected.indices = mark && mark.renderer.data_source === source ? [mark.index] : []; };
+  // The point that the keyboard marks is brushed; what was brushed before it came is so again when it leaves.
+  figure.marked = function (mark) {
+    before = before || source.selected.indices;
+    marking = true;
+    source.selected.indices = !mark ? before : mark.renderer.data_source === source ? [mark.index] : [];
+    marking = false;
+    if (!mark) { before = null; }
+  };
   filter();
 };

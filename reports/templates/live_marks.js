@@ -137,7 +137,12 @@ live.marks = function (stage, root, figure) {
   }
   stage.addEventListener("blur", hide);
   stage.addEventListener("pointerdown", hide);
-  stage.addEventListener("focus", function () { if (at && stage.matches(":focus-visible")) { show(); } });
+  // The page takes its tip away wherever the focus comes to; here the mark is told again.
+  stage.addEventListener("focusin", function (event) {
+    if (event.target !== stage || !at || !stage.matches(":focus-visible")) { return; }
+    event.stopPropagation();
+    show();
+  });
   return {
     leave: leave,
     move: function (key) {

@@ -78,6 +78,7 @@ var tips = (function () {
   /* Of what has no words in the page: a mark in a live figure, what stands in the tip, and the same in words. */
   function tell(element, lines, words) {
     clearTimeout(leaving);
+    if (owner && owner !== element) { hide(); }
     owner = element;
     tip.replaceChildren(lines);
     tip.hidden = false;

@@ -362,6 +362,26 @@ def test_crossovers_of_several_panels_share_their_letters_and_more_are_counted()
     assert "2 more crossovers are not drawn" in words
 
 
+def test_gaps_and_looks_of_several_panels_are_those_of_all() -> None:
+    (curves,) = ASKED.curves
+    whole = np.array([[2.0, 2.0, 3.0], [1.0, 1.0, 1.0]])
+    shown = (curves, curves._replace(values=VALUES[::-1]), curves._replace(names=("two", "one"), values=whole))
+    with _settings(6.9) as drawing:
+        figure_named("break-even").draw(dataclasses.replace(ASKED, curves=shown), drawing)
+        (legend,) = drawing.legends
+        keys = [(line.get_label(), line.get_color(), line.get_linestyle()) for line in legend.get_lines()]
+        drawn = {
+            (name, line.get_color(), line.get_linestyle())
+            for axes, each in zip(drawing.axes, shown, strict=False)
+            for name, line in zip(each.names, axes.lines, strict=False)
+        }
+        said = legend.get_title().get_text()
+    assert "A curve ends where it has no value: one at 1 point, two at 1 point." in said
+    twice = dataclasses.replace(ASKED, curves=(curves, curves))
+    assert any("two at 2 points." in text for text in texts_of(figure_named("break-even"), twice))
+    assert len(drawn) == 4 and drawn < set(keys) and keys[4][0] == "bound"
+
+
 def test_steps_of_a_difference_are_as_long_as_they_are_large() -> None:
     from matplotlib.patches import Rectangle
 

@@ -48,6 +48,8 @@ TOLD = """() => {
     box(document.querySelector(".ring:not([hidden])")), box(document.activeElement),
   ];
 }"""
+GONE = """document.getElementById("tip").hidden && document.querySelector(".ring").hidden
+  && document.querySelector(".told").textContent === "" """
 INK = "getComputedStyle(document.documentElement).getPropertyValue('--ink').trim()"
 
 
@@ -184,8 +186,7 @@ def told(opened: Opened, *keys: str) -> dict[str, str]:
 def left(opened: Opened) -> bool:
     """Whether Escape takes tip, words and ring away and leaves the picture as it is."""
     opened.page.keyboard.press("Escape")
-    gone = "document.getElementById('tip').hidden && document.querySelector('.ring').hidden"
-    return bool(opened.ask(gone)) and opened.ask("document.querySelector('.told').textContent") == ""
+    return bool(opened.ask(GONE))
 
 
 def test_the_keyboard_goes_from_point_to_point_and_back(card: StudyCard, tmp_path: Path, open_page: Open) -> None:
@@ -211,6 +212,16 @@ def test_the_keyboard_goes_from_point_to_point_and_back(card: StudyCard, tmp_pat
     opened.page.keyboard.press("ArrowRight")
     assert left(opened)
     assert opened.ask(f"{figure}.named('points').selected.indices") == []
+    # What was brushed before is so again afterwards; what is brushed meanwhile stays.
+    opened.ask(f"{figure}.named('points').selected.indices = [1, 3, 5]")
+    assert told(opened, "ArrowRight", "ArrowRight")
+    assert opened.ask(f"{figure}.named('points').selected.indices") == [1]
+    assert left(opened)
+    assert opened.ask(f"{figure}.named('points').selected.indices") == [1, 3, 5]
+    assert told(opened, "ArrowRight")
+    opened.ask(f"{figure}.named('points').selected.indices = [2, 4]")
+    assert left(opened)
+    assert opened.ask(f"{figure}.named('points').selected.indices") == [2, 4]
     opened.page.keyboard.press("Shift+ArrowRight")
     assert opened.ask(f"{figure}.roots[0].x_range.end") > before
     opened.page.keyboard.press("Escape")
@@ -310,6 +321,10 @@ def test_the_keyboard_reads_curves(tmp_path: Path, open_page: Open) -> None:
     below = told(opened, "ArrowDown")
     near = int(np.argmin(np.abs(np.log(other.at_s / one.at_s[-1]))))
     assert (below["of"], below["within"]) == (other.name, like_the_tip(other.at_s[near], "s"))
+    # Who leaves finds the mark again, ring, tip and words.
+    opened.page.keyboard.press("Shift+Tab")
+    assert opened.ask(GONE)
+    assert told(opened, "Tab") == below
     (ends,) = card.distributions[0].ends
     assert told(opened, "ArrowDown") == {
         "80 % interval of": ends.name, "from": like_the_tip(ends.low_s, "s"), "to": like_the_tip(ends.high_s, "s"),
@@ -390,6 +405,15 @@ def test_live_pages_can_be_read_by_everyone(width: int, card: StudyCard, tmp_pat
     opened = opened_study(card, tmp_path, open_page, width=width)
     opened.wait("document.querySelectorAll('[data-drawn]').length === document.querySelectorAll('[data-live]').length")
     assert violations(opened, context="#front") == []
+    # Arrow keys are taken from a screen reader only where they lead from mark to mark, not in lines or in a table.
+    told_of = ("role", "aria-roledescription", "aria-keyshortcuts", "aria-describedby", "tabindex")
+    scatter, lines, table = (
+        [opened.page.locator(f"#front-stage-{stage}").get_attribute(name) for name in told_of] for stage in range(3)
+    )
+    assert scatter[:2] == ["application", "live figure"] and scatter[4] == "0"
+    assert {"ArrowRight", "Plus", "-"} < set(str(scatter[2]).split())
+    assert "between points" in opened.page.locator(f"#{scatter[3]}").inner_text(), "its keys are told"
+    assert lines == ["group", None, None, None, "0"] and table == ["group", None, None, None, None]
     assert opened.ask("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
 
