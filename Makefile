@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 demo: $(STAMP)
 	$(BIN)/silicost demo
 
-# Kernels are compiled once, beside lint, and not by each worker of the tests.
+# The largest kernels, those of serving on GPUs, are compiled once, beside lint, and not by each worker of the tests.
 test: $(STAMP)
 	$(MAKE) -j 2 lint kernels
 	$(MAKE) pytest

@@ -100,17 +100,17 @@ class Timeline(msgspec.Struct, frozen=True):
         static = self.static_w.get(resource)
         if static is None:
             return []
-        changes: dict[float, list[float]] = {0.0: []}
+        changes: dict[float, list[tuple[int, float]]] = {0.0: []}
         for span in self.spans:
             if span.resource == resource and span.lane != "host" and span.end_s > span.start_s:
                 power = span.dynamic_j / (span.end_s - span.start_s)
-                changes.setdefault(span.start_s, []).append(power)
-                changes.setdefault(span.end_s, []).append(-power)
+                changes.setdefault(span.start_s, []).append((1, power))
+                changes.setdefault(span.end_s, []).append((-1, -power))
         steps: list[tuple[float, float]] = []
         running, drawn = 0, 0.0
         for at in sorted(changes):
-            running += sum(1 if power > 0.0 else -1 for power in changes[at] if power)
+            running += sum(count for count, _ in changes[at])
             # Exactly nothing when nothing runs, whatever rounding has left.
-            drawn = drawn + math.fsum(changes[at]) if running else 0.0
+            drawn = drawn + math.fsum(power for _, power in changes[at]) if running else 0.0
             steps.append((at, static + drawn))
         return steps

@@ -21,13 +21,7 @@ from simulator.devices.registry import Parameter
 from simulator.devices.systolic_cycles import fill_and_drain, tiles_cycles
 from simulator.kernels.jit import law_kernel, law_part
 from simulator.kernels.roofline import (
-    ATTENTION_DECODE,
-    ATTENTION_PREFILL,
-    MOE,
-    VECTOR,
-    family_of,
     padded,
-    price,
 )
 
 _BYTES = np.array([BITS[dtype] / 8.0 for dtype in COMPUTE_DTYPES])
@@ -65,26 +59,6 @@ def attention_share(p: Any, q_len: float, keys: float, width: float) -> float:
     """Share of the peak of attention: head width padded to the array, query rows streamed, short keys not hidden."""
     useful = width / padded(width, p.depth_tile) * keys / padded(keys, p.column_tile)
     return p.attention_share * useful * q_len / (q_len + p.depth_tile)  # type: ignore[no-any-return]
-
-
-@law_part
-def cost(ops: Any, which: Any, records: Any, out: Any) -> None:
-    """Price all operators on all devices; see ``Law.cost``."""
-    for d in range(out.shape[0]):
-        for i in range(ops.kind.shape[0]):
-            p = records[which[d, i]]
-            family = family_of(ops.kind[i])
-            share, stream = p.gemm_share, p.stream_share
-            if family == ATTENTION_PREFILL:
-                share = attention_share(p, ops.m[i], ops.n[i], ops.k[i])
-            elif family == ATTENTION_DECODE:
-                share, stream = p.attention_share * 0.25, p.kv_share
-            elif family == VECTOR:
-                stream = p.vector_share
-            elif ops.flops[i] > 0.0:
-                rows = ops.m[i] / ops.batch[i] if family == MOE else ops.m[i]
-                share = gemm_share(p, ops.dtype[i], rows, ops.n[i], ops.k[i], max(1.0, ops.batch[i] / ops.calls[i]))
-            price(ops, i, p, share, stream, p.floor_s, p.overlap_exponent, out[d])
 
 
 def array_parameters(rows: float, columns: float) -> tuple[Parameter, ...]:

@@ -240,13 +240,16 @@ class _Flight:
 
 
 def _patient(start: Callable[[], Any]) -> Any:
-    """What ``start`` makes, tried once more if it fails an assertion.
+    """What ``start`` makes, tried once more if it fails an assertion without words.
 
     On a busy machine a thread of Dask may take longer to start than Dask waits, of which its bare assertion tells.
     """
-    with suppress(AssertionError):
+    try:
         return start()
-    return start()
+    except AssertionError as error:
+        if error.args:
+            raise
+        return start()
 
 
 def _wait_for_workers(client: Any, where: str) -> None:

@@ -25,8 +25,24 @@ def _decorator(**options: bool) -> Callable[[Any], Any]:
     return made
 
 
+_PART: Final = _decorator(no_cpython_wrapper=True)
 law_kernel: Final = _decorator()
 """Decorator of functions of a law."""
-law_part: Final = _decorator(no_cpython_wrapper=True)
-"""Decorator of functions that only compiled ones call. They are compiled without a way in from Python, which for twenty
-arrays takes longer than most of them: a call from there ends the process (a test looks for such calls)."""
+
+
+def law_part(function: Callable[..., Any]) -> Any:
+    """Decorator of functions that only compiled ones call.
+
+    They are compiled without a way in from Python, which for twenty arrays takes longer than most of them. A call from
+    there raises TypeError; ``.py_func`` is the function as it is written.
+    """
+    made = _PART(function)
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise TypeError(f"{function.__name__}() is called by compiled functions only; .py_func can be called")
+
+    # Without an overload to choose the dispatcher asks the first of these two, whatever it is called with. If numba
+    # names them differently one day, the test of such a call says so.
+    made._compile_for_args = refuse
+    made._insert = lambda *_, **__: None
+    return made

@@ -72,7 +72,7 @@ class ProgramWriter:
             (unit.lane("communication" if collective else "compute"),),
             seconds=float(priced.time_s[index]),
             flow=collective_flow(operator, unit) if collective else None,
-            dynamic_j=float(priced.energy_j[index]) - static_w(unit) * float(priced.time_s[index]),
+            dynamic_j=max(0.0, float(priced.energy_j[index]) - static_w(unit) * float(priced.time_s[index])),
             amount=operator.message_bytes if collective else operator.flops,
             depends_on=waits,
         )

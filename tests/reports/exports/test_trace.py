@@ -97,6 +97,15 @@ def test_power_of_a_device_is_a_counter(one: Result) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("nothing_j", [0.0, -1e-18, 1e-18])
+def test_a_span_that_spends_nothing_leaves_the_power_of_others(nothing_j: float) -> None:
+    """Rounding may leave it just below zero."""
+    product = Span("a", "gemm", "gpu0", "compute", 0.0, 3.0, 1.0, dynamic_j=900.0)
+    exchange = Span("b", "collective", "gpu0", "communication", 1.0, 2.0, 8.0, dynamic_j=nothing_j)
+    steps = Timeline((product, exchange), static_w={"gpu0": 100.0}).power_w("gpu0")
+    assert steps == [(0.0, 400.0), (1.0, 400.0), (2.0, 400.0), (3.0, 100.0)]
+
+
 def test_a_pipeline_rank_has_its_schedule_and_its_memory(one: Result) -> None:
     actions = (Action("F", 0, 0, 0.0, 0.1), Action("F", 0, 1, 0.1, 0.2), Action("B", 0, 0, 0.15, 0.4))
     rank = RankSteps(1.0, 1.0, 1.0, 1.0, 0.0, 0.0, actions, (0.0, 0.1), (3e9, 4e9))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from simulator.kernels.cache import cache_directory
+from simulator.kernels.cache import CONSTANTS, Store, digests, directory_of, sources
 
 ROOT = Path(__file__).parents[3]
 ASK = """
@@ -21,11 +21,40 @@ print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
 """
 
 
-def test_compiled_code_is_kept_per_source() -> None:
-    first = cache_directory()
-    assert first == cache_directory()
+def test_the_directory_goes_by_every_source() -> None:
+    seen = digests(sources())
+    first = directory_of(seen)
+    assert first == directory_of(seen)
     assert first.is_dir()
     assert len(first.name) == 16
+    for path in (ROOT / CONSTANTS[0], ROOT / "simulator" / "devices" / "gpu.py"):
+        assert seen[path]
+        assert directory_of(seen | {path: "changed"}) != first
+
+
+def test_a_source_that_changes_meanwhile_leaves_the_directory() -> None:
+    store = Store()
+    first, source = store.directory, ROOT / "simulator" / "kernels" / "roofline.py"
+    assert store.is_current(source)
+    store._seen[source] = "as it was"
+    assert not store.is_current(source)
+    store.leave()
+    assert store.is_current(source)
+    assert store.directory != first
+    assert first.is_dir()
+
+
+def test_a_folder_of_others_is_no_place_for_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where the user's own cache cannot be written, a shared temporary folder must be ours alone."""
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda _: tmp_path / "file" / "below")
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    mine = tmp_path / f"silicost-{os.getuid()}"
+    assert directory_of({}).parent.parent == mine
+    assert mine.stat().st_mode & 0o077 == 0
+    mine.chmod(0o777)
+    assert directory_of({}).name.startswith("silicost-kernels-")
 
 
 @pytest.fixture
