@@ -118,10 +118,11 @@ def _reach(device: str, rows: Iterable[Provenance], reach: Reach) -> str:
     if reach.interpolated_s > 0.0:
         within = exact_share(reach.interpolated_s / reach.total_s)
         parts.insert(0, f"Interpolated: {within} of the time of {name} is {between}")
-        parts += [f"not recorded: {share(unknown_s / reach.total_s)}"] if unknown_s else []
-    elif beyond and not unknown_s:
-        parts.insert(0, f"Extrapolated: no time of {name} is {between}")
+    elif beyond:
+        known = " known to be" if unknown_s else ""
+        parts.insert(0, f"Extrapolated: no time of {name} is{known} {between}")
     else:
         said.insert(1, "whether the shapes lie between theirs is not recorded")
-        return f"{'; '.join([*said, *parts])}."
+        return f"{'; '.join(said)}."
+    parts += [f"not recorded: {share(unknown_s / reach.total_s)}"] if unknown_s else []
     return f"{'; '.join(said)}. {'; '.join(parts)}."

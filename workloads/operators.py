@@ -81,14 +81,15 @@ def gemm(
     )  # fmt: skip
 
 
-def skipping(product: Operator, gain: float, reached: float = 1.0) -> Operator:
+def skipping(product: Operator, gain: float, reached: float) -> Operator:
     """``product`` with sparse weights whose zeros the matrix units pass over: 1/``gain`` of its FLOPs are done.
 
     With two of every four weights zero that is half (Mishra et al., arXiv:2104.08378, section 3). Bytes stay as they
     are: those of the weights are counted as stored, those of activations whole.
 
     Args:
-        reached: part of the gain by which blocks walk through the depth faster, for they load activations whole.
+        reached: part of the gain by which blocks walk through the depth faster, for they load activations whole; below
+            1, so that the product does fewer FLOPs than its sizes ask for.
     """
     depth = product.k / (gain * reached)
     return replace(

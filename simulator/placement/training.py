@@ -136,15 +136,21 @@ def priced_pools(work: TrainStep, prepared: Sequence[Prepared], shape: Shape) ->
 
 
 def _repeated(priced: PricedGraph, passes: int) -> PricedGraph:
-    """A graph every operator of which runs ``passes`` times, one behind the other; messages are as large together."""
+    """A graph every operator of which runs ``passes`` times, one behind the other: FLOPs, bytes and messages are those
+    of all together."""
     if passes == 1:
         return priced
     operators = tuple(
-        replace(o, flops=o.flops * passes, message_bytes=o.message_bytes * passes) for o in priced.graph.operators
-    )
+        replace(
+            o, flops=o.flops * passes, message_bytes=o.message_bytes * passes, weight_bytes=o.weight_bytes * passes,
+            read_bytes=o.read_bytes * passes, write_bytes=o.write_bytes * passes,
+        )
+        for o in priced.graph.operators
+    )  # fmt: skip
     return PricedGraph(
         replace(priced.graph, operators=operators), priced.time_s * passes, priced.compute_s * passes,
         priced.memory_s * passes, priced.overhead_s * passes, priced.communication_s * passes, priced.energy_j * passes,
+        priced.graph,
     )  # fmt: skip
 
 

@@ -40,7 +40,10 @@ _SUMMED = tuple(name for name, kind in OperatorCost.__annotations__.items() if k
 
 @dataclass(frozen=True)
 class PricedGraph:
-    """A graph with the cost of one execution of each operator; all arrays have shape [n]."""
+    """A graph with the cost of one execution of each operator; all arrays have shape [n].
+
+    ``call`` has the operators as they are called, where each of ``graph`` is several calls one behind the other.
+    """
 
     graph: Graph
     time_s: Floats
@@ -49,6 +52,7 @@ class PricedGraph:
     overhead_s: Floats
     communication_s: Floats
     energy_j: Floats
+    call: Graph | None = None
 
     @cached_property
     def total_s(self) -> float:
@@ -247,7 +251,8 @@ def phase_cost(
     runs = (priced.graph.repeat if counts is None else counts) * steps
     columns = priced.graph.columns
     calls_s = np.where(FAMILY_CODES[columns.kind] == _COLLECTIVE, 0.0, priced.time_s) * runs
-    interpolated_s, extrapolated_s = (np.where(part, calls_s, 0.0).tolist() for part in model.reach(columns))
+    called = columns if priced.call is None else priced.call.columns
+    interpolated_s, extrapolated_s = (np.where(part, calls_s, 0.0).tolist() for part in model.reach(called))
     rows = [
         OperatorCost(
             name=operator.name, kind=operator.kind.name.lower(), family=operator.family, device=model.spec.id,

@@ -79,10 +79,14 @@ def test_how_much_of_the_time_lies_between_measured_calls(one: Result, parts: tu
 
 
 def test_where_nothing_is_recorded_only_what_surely_extrapolates_is_said(one: Result) -> None:
-    """Some calls have no measured ones of their kind; of the others it is not known."""
+    """Some calls have no measured ones of their kind; of the others it is not known. Each part has its share."""
     text = said(with_calls(one, 0.0, 0.25), "time", OWN, PRIOR)
-    assert "whether the shapes lie between theirs is not recorded; extrapolated: gemm (25 %)." in text
-    assert "no time" not in text and "nterpolated" not in text
+    assert text.startswith("Rests on 2 inputs: 1 calibrated, 1 assumed. Measured: 1 fit to calls of ")
+    assert (
+        f"Extrapolated: no time of {DEVICE} is known to be in calls whose size lies between measured ones; "
+        "extrapolated: gemm (25 %); not recorded: 75 %."
+    ) in text
+    assert "nterpolated" not in text and "whether the shapes" not in text
 
 
 def test_collectives_and_the_host_are_no_calls_that_could_be_measured(one: Result) -> None:

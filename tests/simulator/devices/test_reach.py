@@ -14,6 +14,7 @@ from hardware_specs.errors import UnitError
 from hardware_specs.facts import Fit
 from simulator.devices import calibrated
 from simulator.devices.model import DeviceModel, compile_device
+from simulator.formats import SPARSE_REACHED
 from workloads import operators as op
 from workloads.graph import columns_of
 from workloads.operators import Operator
@@ -26,6 +27,11 @@ INSIDE = op.gemm("x", 256, 256, 256)
 LARGE = op.gemm("x", 8192, 8192, 8192)
 NARROW = op.gemm("x", 1, 2048, 2048)
 BATCHED = op.gemm("x", 128, 256, 256, batch=2)
+PLAIN = op.gemm("x", 64, 4096, 4096)
+PACKED = op.gemm("x", 64, 4096, 4096, weight_bits=4.125, dequantize=1)
+SCALED = op.gemm("x", 64, 4096, 4096, "fp8", weight_bits=8.25)
+SPARSE = op.skipping(op.gemm("x", 64, 4096, 4096, weight_bits=9.0), 2.0, SPARSE_REACHED)
+WIDE = {"gemm": SizeRange(("1 FLOP", "1 EFLOP"), ("1 B", "1 EB"))}
 
 
 def entry(operators: tuple[str, ...] = ("gemm", "batched_gemm"), **more: object) -> Calibration:
@@ -46,6 +52,7 @@ def model_with(
     monkeypatch: pytest.MonkeyPatch, *entries: Calibration, place: str = H100, device: str = H100
 ) -> DeviceModel:
     files = {place: entries}
+    calibrated._choice.cache_clear()
     monkeypatch.setattr(calibrated, "calibrations_of", lambda name: files.get(name, ()))
     return compile_device(load_device(device), msgspec.structs.replace(load_runtime(RUNTIME)))
 
@@ -90,6 +97,29 @@ def test_each_entry_has_its_own_range(monkeypatch: pytest.MonkeyPatch) -> None:
     small = {"gemm": SizeRange(("0 FLOP", "1 FLOP"), ("0 B", "1 B"))}
     model = model_with(monkeypatch, entry(dtypes=("bf16",)), entry(dtypes=("fp8",), measured=small))
     assert said(model, INSIDE, op.gemm("x", 256, 256, 256, "fp8")) == ["interpolated", "extrapolated"]
+
+
+def test_weights_that_an_entry_was_not_fitted_to_are_extrapolated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packed and scaled weights are priced by a plain entry where there is none of theirs; it measured neither."""
+    calls = (PLAIN, PACKED, SCALED, SPARSE)
+    model = model_with(monkeypatch, entry(measured=WIDE))
+    assert set(model.which(columns_of(calls)).tolist()) == {1}
+    assert said(model, *calls) == ["interpolated", "extrapolated", "extrapolated", "extrapolated"]
+    unrecorded = model_with(monkeypatch, entry(measured={}))
+    assert said(unrecorded, *calls) == ["not recorded", "extrapolated", "extrapolated", "extrapolated"]
+
+
+def test_entries_of_packed_and_scaled_weights_interpolate_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = [entry(measured=WIDE, weights=weights) for weights in ("plain", "packed", "scaled")]
+    sparse = op.skipping(PACKED, 2.0, SPARSE_REACHED)
+    words = said(model_with(monkeypatch, *entries), PLAIN, PACKED, SCALED, SPARSE, sparse)
+    assert words == ["interpolated", "interpolated", "interpolated", "extrapolated", "extrapolated"]
+
+
+def test_packed_scaled_and_sparse_products_of_16_bits_were_not_measured_on_an_h100() -> None:
+    model = compile_device(load_device(H100), load_runtime(RUNTIME))
+    scaled = op.gemm("x", 64, 4096, 4096, weight_bits=16.25)
+    assert said(model, PLAIN, PACKED, scaled, SPARSE) == ["interpolated", *["extrapolated"] * 3]
 
 
 def test_sizes_have_units() -> None:

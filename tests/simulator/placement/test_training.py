@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import msgspec
 import pytest
 
 from hardware_specs.errors import InputError
 from simulator.placement import rhythm
+from simulator.placement.pools import common_structure
+from simulator.placement.training import priced_pools, shape_of
 from simulator.prepared import prepare_pool
 from simulator.result import Result
 from simulator.scenario import Pool, Rule, Scenario, TrainStep
 from simulator.simulate import simulate
+from simulator.steps.pricing import phase_cost
 from simulator.steps.training_result import training_result
 from simulator.timeline import Timeline
 from workloads.models.catalogue import load_model
@@ -141,6 +145,24 @@ def test_pools_have_replicas_of_their_own(pools: Callable[..., Scenario]) -> Non
     one, four = (simulate(replicas(scenario, [(2, 1, m), (8, 1, 8)])) for m in (8, 2))
     assert four.pools[0].busy_s == pytest.approx(one.pools[0].busy_s, rel=0.35)
     assert four.pools[0].memory.activations == pytest.approx(one.pools[0].memory.activations, rel=0.35)
+
+
+def test_several_passes_are_as_many_calls(pools: Callable[..., Scenario]) -> None:
+    """FLOPs, bytes and times are those of all passes; whether calls lie between measured ones is asked of one."""
+    work = train(32)
+    prepared = common_structure(replicas(pools(work, *PODS, HALF), [(2, 1, 2), (8, 1, 8)]), replicas=True)
+    shape = shape_of(work, prepared)
+    assert shape.passes == {GPU: 4, TPU: 1}
+    four = priced_pools(work, prepared, shape).priced[GPU]
+    one = priced_pools(work, prepared, replace(shape, passes={GPU: 1, TPU: 1})).priced[GPU]
+    model = prepared[0].model
+    together, single = model.reach(four.graph.columns), model.reach(one.graph.columns)
+    assert (together.interpolated != single.interpolated).any()
+    for mine, theirs in zip(
+        phase_cost("step", four, model).operators, phase_cost("step", one, model).operators, strict=True
+    ):
+        for name in ("time_s", "flops", "moved_bytes", "interpolated_s", "extrapolated_s"):
+            assert getattr(mine, name) == pytest.approx(4.0 * getattr(theirs, name), rel=1e-12), (mine.name, name)
 
 
 def test_replicas_cut_states_and_exchange_gradients(pools: Callable[..., Scenario]) -> None:
