@@ -87,12 +87,16 @@ def printed(figure: PrintFigure, subject: Subject, kind: Kind, width_in: float =
     same bytes."""
     with _settings(width_in) as drawing:
         figure.draw(subject, drawing)
-        buffer = io.BytesIO()
-        metadata: dict[str, dict[str, Any]] = {
-            "svg": {"Date": None, "Creator": "silicost"}, "png": {"Software": "silicost"},
-            "pdf": {"CreationDate": None, "Creator": "silicost", "Producer": None},
-        }  # fmt: skip
-        drawing.savefig(buffer, format=kind, dpi=DPI, metadata=metadata[kind])
+        return _file_of(drawing, kind)
+
+
+def _file_of(drawing: Drawing, kind: Kind) -> bytes:
+    buffer = io.BytesIO()
+    metadata: dict[str, dict[str, Any]] = {
+        "svg": {"Date": None, "Creator": "silicost"}, "png": {"Software": "silicost"},
+        "pdf": {"CreationDate": None, "Creator": "silicost", "Producer": None},
+    }  # fmt: skip
+    drawing.savefig(buffer, format=kind, dpi=DPI, metadata=metadata[kind])
     return buffer.getvalue()
 
 

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import importlib.util
+import io
 import math
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
@@ -25,6 +28,7 @@ from reports.print_figure import (
     WIDTH_IN,
     Kind,
     PrintFigure,
+    _file_of,
     _settings,
     figures_for,
     ink,
@@ -81,6 +85,7 @@ ASKED = WhatIf(
 )  # fmt: skip
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Drawing
     from matplotlib.lines import Line2D
 
 MAGIC: dict[Kind, bytes] = {"svg": b"<?xml", "pdf": b"%PDF", "png": b"\x89PNG"}
@@ -121,49 +126,110 @@ def test_every_file_is_a_figure_and_every_figure_is_drawn_here(seven: list[Resul
     assert drawn == {figure.name for figure in print_figures()}
 
 
-FILES: dict[tuple[str, str, float], bytes] = {}
-"""Files that several tests look at, by figure, kind and width: to draw them is what takes long here."""
+@pytest.fixture(scope="module", autouse=True)
+def little_to_search() -> Iterator[None]:
+    """Drawings leave circles of objects behind; what was there before is not searched for them again and again, which
+    takes a fifth of the time here."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
-def file_of(figure: PrintFigure, kind: Kind, seven: list[Result], width_in: float = WIDTH_IN) -> bytes:
-    key = (figure.name, kind, width_in)
-    if key not in FILES:
-        (page,) = (page for page in pages(seven) if page.form in figure.forms)
-        FILES[key] = printed(figure, page.subject, kind, width_in)
-    return FILES[key]
+COLUMN_IN = 2.5
+COLUMNS: dict[str, tuple[Drawing, bytes]] = {}
+"""Figures that several tests write to files, to draw which is what takes long here."""
+
+
+def column_of(figure: PrintFigure, seven: list[Result]) -> tuple[Drawing, bytes]:
+    """The figure in a column, and its SVG before its parts are laid out."""
+    if figure.name not in COLUMNS:
+        with _settings(COLUMN_IN) as drawing:
+            figure.draw(page_of(figure, seven[-1:]).subject, drawing)
+            COLUMNS[figure.name] = drawing, unplaced(drawing)
+    return COLUMNS[figure.name]
+
+
+def page_of(figure: PrintFigure, results: list[Result]) -> Page:
+    (page,) = (page for page in pages(results) if page.form in figure.forms)
+    return page
+
+
+def unplaced(drawing: Drawing) -> bytes:
+    """A drawing as SVG without laying out its parts, which takes longer than to write them."""
+    drawing.set_layout_engine(None)
+    return _file_of(drawing, "svg")
+
+
+def can_be_read(svg: bytes, width_in: float) -> bool:
+    """Whether a file holds text of letters that are large enough, and is as wide as asked."""
+    sizes = [float(size) for size in re.findall(r"(?:font: |font-size: )([\d.]+)px", svg.decode())]
+    return b"<text" in svg and f'width="{72.0 * width_in:g}pt"'.encode() in svg and min(sizes) >= 6.5
 
 
 @pytest.mark.parametrize("figure", print_figures(), ids=lambda figure: figure.name)
 def test_conformance(figure: PrintFigure, seven: list[Result]) -> None:
-    (page,) = (page for page in pages(seven) if page.form in figure.forms)
-    for kind, magic in MAGIC.items():
-        data = file_of(figure, kind, seven)
-        assert data.startswith(magic)
-        assert b"mathdefault" not in data
-        if kind == "svg":
-            assert data == printed(figure, page.subject, "svg")
-            assert b"<text" in data
-            assert b"/tmp/" not in data
+    with _settings(WIDTH_IN) as drawing:
+        figure.draw(page_of(figure, seven).subject, drawing)
+        svg = unplaced(drawing)
+    assert b"mathdefault" not in svg and b"/tmp/" not in svg
+    assert can_be_read(svg, WIDTH_IN)
 
 
 @pytest.mark.parametrize("figure", print_figures(), ids=lambda figure: figure.name)
-@pytest.mark.parametrize("width_in", [2.5, WIDTH_IN])
-def test_a_figure_is_as_wide_as_asked_and_its_letters_can_be_read(
-    figure: PrintFigure, width_in: float, seven: list[Result]
+def test_a_column_can_be_read_and_is_the_same_each_time(figure: PrintFigure, seven: list[Result]) -> None:
+    _, svg = column_of(figure, seven)
+    assert can_be_read(svg, COLUMN_IN)
+    with _settings(COLUMN_IN) as again:
+        figure.draw(page_of(figure, seven[-1:]).subject, again)
+        assert unplaced(again) == svg
+
+
+@pytest.mark.parametrize("figure", print_figures(), ids=lambda figure: figure.name)
+def test_parts_of_a_column_are_laid_out_in_pixels(
+    figure: PrintFigure, seven: list[Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn = file_of(figure, "svg", seven, width_in).decode()
-    assert f'width="{72.0 * width_in:g}pt"' in drawn
-    sizes = [float(size) for size in re.findall(r"(?:font: |font-size: )([\d.]+)px", drawn)]
-    assert min(sizes) >= 6.5
-    wide = int.from_bytes(file_of(figure, "png", seven)[16:20], "big")
-    assert wide == pytest.approx(300 * WIDTH_IN, abs=1)
+    monkeypatch.setattr("reports.print_figure.DPI", 100)
+    drawing, _ = column_of(figure, seven)
+    before = drawing.axes[0].get_position().bounds
+    with _settings(COLUMN_IN):
+        drawing.set_layout_engine("constrained")
+        data = _file_of(drawing, "png")
+        drawing.set_layout_engine(None)
+    assert data.startswith(MAGIC["png"])
+    assert int.from_bytes(data[16:20], "big") == 100 * COLUMN_IN
+    assert drawing.axes[0].get_position().bounds != before
 
 
-@pytest.mark.parametrize("figure", print_figures(), ids=lambda figure: figure.name)
-def test_fonts_stand_in_the_file(figure: PrintFigure, seven: list[Result]) -> None:
-    data = file_of(figure, "pdf", seven)
-    assert b"/FontFile2" in data
-    assert b"/Type3" not in data
+def test_fonts_stand_in_the_file(seven: list[Result]) -> None:
+    from matplotlib.backends.backend_pdf import PdfPages
+
+    whole = io.BytesIO()
+    # Every figure is a page of one file: to write the fonts of each takes longer than all of their pages.
+    with _settings(COLUMN_IN), PdfPages(whole) as file:
+        for figure in print_figures():
+            column_of(figure, seven)[0].savefig(file, format="pdf")
+    assert whole.getvalue().count(b"/Type /Page ") == len(print_figures())
+    have_fonts(whole.getvalue())
+
+
+def have_fonts(pdf: bytes) -> None:
+    assert b"/FontFile2" in pdf
+    assert b"/Type3" not in pdf
+    assert b"mathdefault" not in pdf
+
+
+def test_whole_files_are_as_wide_as_the_text_of_a_page() -> None:
+    figure = figure_named("chance")
+    files = {kind: printed(figure, ASKED, kind) for kind in MAGIC}
+    assert all(files[kind].startswith(magic) for kind, magic in MAGIC.items())
+    assert files["svg"] == printed(figure, ASKED, "svg")
+    assert can_be_read(files["svg"], WIDTH_IN)
+    with _settings(WIDTH_IN) as drawing:
+        figure.draw(ASKED, drawing)
+        assert unplaced(drawing) != files["svg"], "parts are laid out"
+    assert int.from_bytes(files["png"][16:20], "big") == 300 * WIDTH_IN
+    assert b"/MediaBox [ 0 0 496.8 " in files["pdf"]
+    have_fonts(files["pdf"])
 
 
 def test_series_are_told_apart_without_colours() -> None:
@@ -247,10 +313,10 @@ def test_what_has_no_room_is_counted(one: Result) -> None:
     panels = tuple(
         msgspec.structs.replace(one, pools=(msgspec.structs.replace(one.pools[0], device=f"d{k}"),)) for k in range(8)
     )
-    assert "3 more devices are not drawn" in texts_of(figure_named("ranking"), ranked)
-    assert "2 more knobs are not drawn" in texts_of(figure_named("tornado"), swung)
-    assert "3 more lanes are not drawn" in texts_of(figure_named("timeline"), (busy,))
-    assert "2 more panels are not drawn" in texts_of(figure_named("roofline"), panels)
+    assert "3 more devices are not drawn" in notes_of(figure_named("ranking"), ranked)
+    assert "2 more knobs are not drawn" in notes_of(figure_named("tornado"), swung)
+    assert "3 more lanes are not drawn" in notes_of(figure_named("timeline"), (busy,))
+    assert "2 more panels are not drawn" in notes_of(figure_named("roofline"), panels)
 
 
 def xy_of(line: Line2D) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
@@ -281,9 +347,9 @@ def test_a_capacity_is_drawn_as_its_page_has_it() -> None:
         looks = {str(line.get_label()): (line.get_linestyle(), line.get_marker()) for line in latency.lines}
         assert not set(looks["p99"]) & set(looks["p50"])
         said = drawing.legends[0].get_title().get_text()
+        words = texts_in(drawing)
     assert "1 point far above a bound lies out of the picture" in said
     assert "Not drawn: 1 without a value" in said
-    words = texts_of(figure_named("capacity"), LOADED)
     assert {"highest rate that holds, 2.50/s", "80 % interval of the highest rate", "at most 500 ms"} <= set(words)
     asked = dataclasses.replace(LOADED, asked=True, low_per_s=math.nan, high_per_s=math.nan)
     words = texts_of(figure_named("capacity"), asked)
@@ -299,11 +365,12 @@ def test_residuals_are_those_of_the_page() -> None:
         titles = [axes.get_title(loc="left").strip() for axes in drawing.axes]
         (hollow,) = (each for each in vectors.collections if each.get_zorder() == 3 and len(each.get_facecolor()))
         assert np.asarray(hollow.get_facecolor())[0, :3].tolist() == [1.0, 1.0, 1.0], "priced by no entry"
+        words = texts_in(drawing)
     own = [point for point in MEASURED.points if point.family == "gemm"]
     assert dots == pytest.approx(np.array(sorted([p.time_s, min(p.ratio, 0.99 * edge)] for p in own)))
     assert titles == ["matrix products: 6 calls", "vector: 1 call"]
     assert "1 further off than" in said and "lies at the edge" in said
-    assert residuals.how_far_off(own) in texts_of(figure_named("residuals"), MEASURED)
+    assert residuals.how_far_off(own) in words
 
 
 def test_measured_calls_lie_below_their_roofs() -> None:
@@ -321,6 +388,7 @@ def test_measured_calls_lie_below_their_roofs() -> None:
         segments = [
             each for held in fp32.collections if isinstance(held, LineCollection) for each in held.get_segments()
         ]
+        words = texts_in(drawing)
     assert levels == [[2e11], []]
     assert sorted(float(y / x) for (x, y), *_ in slopes) == pytest.approx([2e10, 9e10, 9.5e10]), (
         "all begin within the picture"
@@ -331,7 +399,6 @@ def test_measured_calls_lie_below_their_roofs() -> None:
     assert np.array([np.asarray(each)[:, 1] for each in segments]) == pytest.approx(ends)
     assert "Not drawn: 1 without FLOPs or bytes" in said
     assert "Also drawn:" in said and "L2  90.0 GB/s" in said, "a roof without room for its name"
-    words = texts_of(figure_named("roofs"), MEASURED)
     assert {"fp32  200 GFLOP/s", "DRAM  20.0 GB/s", "seen by probes", "95 % interval"} <= set(words)
 
 
@@ -348,9 +415,10 @@ def test_curves_bands_and_crossovers_are_those_of_the_page() -> None:
             assert [at, 0.5 * value] in band and [at, 2.0 * value] in band
         assert [xy_of(line).tolist() for line in others] == [[[0.0, 3.0], [1.0, 3.0]], [[2.0, 0.0], [2.0, 1.0]]]
         said = drawing.legends[0].get_title().get_text()
+        words = texts_in(drawing)
     assert "a: 2: two." in said
     assert "A curve ends where it has no value: two at 1 point." in said
-    assert {"one", "two", "bound", "least to most", "a"} <= set(texts_of(figure_named("break-even"), ASKED))
+    assert {"one", "two", "bound", "least to most", "a"} <= set(words)
 
 
 def test_crossovers_of_several_panels_share_their_letters_and_more_are_counted() -> None:
@@ -378,7 +446,7 @@ def test_gaps_and_looks_of_several_panels_are_those_of_all() -> None:
         said = legend.get_title().get_text()
     assert "A curve ends where it has no value: one at 1 point, two at 1 point." in said
     twice = dataclasses.replace(ASKED, curves=(curves, curves))
-    assert any("two at 2 points." in text for text in texts_of(figure_named("break-even"), twice))
+    assert "two at 2 points." in notes_of(figure_named("break-even"), twice)
     assert len(drawn) == 4 and drawn < set(keys) and keys[4][0] == "bound"
 
 
@@ -392,14 +460,14 @@ def test_steps_of_a_difference_are_as_long_as_they_are_large() -> None:
         widths = np.array([bar.get_width() for bar in bars])
         hatched = [bool(bar.get_hatch()) for bar in bars]
         assert [label.get_text() for label in axes.get_yticklabels()] == ["first", "decode", "host", "second"]
+        words = [text.replace("µ", "u") for text in texts_in(drawing)]
     assert widths / widths[0] == pytest.approx(np.array([9.0, 5.0, 0.5, 4.5]) / 9.0)
     assert hatched == [False, False, True, False], "what is for the worse is told without its colour"
     (fall,) = ASKED.waterfalls
     cut = dataclasses.replace(ASKED, waterfalls=(fall._replace(steps=fall.steps[1:], last=("second", 0.0095)),))
     assert "Axes do not begin at zero." in texts_of(figure_named("delta"), cut)
-    assert "Axes do not begin at zero." not in texts_of(figure_named("delta"), ASKED)
-    assert {"9.00 ms", "−5.00 ms", "+500 us", "4.50 ms"} <= {text.replace("µ", "u") for text in
-                                                             texts_of(figure_named("delta"), ASKED)}  # fmt: skip
+    assert "Axes do not begin at zero." not in words
+    assert {"9.00 ms", "−5.00 ms", "+500 us", "4.50 ms"} <= set(words)
 
 
 def test_a_chance_is_parted_where_both_are_equal() -> None:
@@ -412,7 +480,7 @@ def test_a_chance_is_parted_where_both_are_equal() -> None:
         assert better[:, 0].min() >= 0.0 and worse[:, 0].max() <= 0.0
         assert better[:, 1].max() == worse[:, 1].max() == 0.5
         assert axes.collections[1].get_hatch() and not axes.collections[0].get_hatch()
-    words = texts_of(figure_named("chance"), ASKED)
+        words = texts_in(drawing)
     assert {"one is better: 70 %", "two is better: 30 %", "chance by errors alone: 60 %"} <= set(words)
 
 
@@ -420,9 +488,22 @@ def figure_named(name: str) -> PrintFigure:
     return next(figure for figure in print_figures() if figure.name == name)
 
 
+def notes_of(figure: PrintFigure, subject: Subject) -> str:
+    """What stands above the keys of the figure."""
+    with _settings(WIDTH_IN) as drawing:
+        figure.draw(subject, drawing)
+        return str(drawing.legends[0].get_title().get_text())
+
+
 def texts_of(figure: PrintFigure, subject: Subject) -> list[str]:
     """Every text of the figure as a reader sees it."""
-    drawn = ElementTree.fromstring(printed(figure, subject, "svg"))
+    with _settings(WIDTH_IN) as drawing:
+        figure.draw(subject, drawing)
+        return texts_in(drawing)
+
+
+def texts_in(drawing: Drawing) -> list[str]:
+    drawn = ElementTree.fromstring(unplaced(drawing))
     return ["".join(each.itertext()) for each in drawn.iter("{http://www.w3.org/2000/svg}text")]
 
 
