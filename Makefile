@@ -9,12 +9,14 @@ STAMP := $(VENV)/.installed
 demo: $(STAMP)
 	$(BIN)/silicost demo
 
-# The largest kernels, those of serving on GPUs, are compiled once, beside lint, and not by each worker of the tests.
+# The largest kernels, those of serving on GPUs, are compiled once, beside lint, and not by each worker of the
+# tests; so is the bytecode of the packages, and not by each process.
 test: $(STAMP)
 	$(MAKE) -j 2 lint kernels
 	$(MAKE) pytest
 
 kernels: $(STAMP)
+	$(BIN)/python -m compileall -q silicost reports simulator workloads hardware_specs
 	$(BIN)/silicost serve --model llama-3.1-8b --device l40s --rate 4 --isl 64 --osl 4 --requests 10 >/dev/null
 
 pytest: $(STAMP)
