@@ -9,17 +9,17 @@ STAMP := $(VENV)/.installed
 demo: $(STAMP)
 	$(BIN)/silicost demo
 
-# The largest kernels, those of serving on GPUs, are compiled once, beside lint, and not by each worker of the
-# tests; so is the bytecode of the packages, and not by each process.
+# Lint fills the core that is free while kernels are compiled, and while tests wait for browsers and processes.
 test: $(STAMP)
-	$(MAKE) -j 2 lint kernels
-	$(MAKE) pytest
+	$(MAKE) -j 2 lint pytest
 
+# The largest kernels, those of serving on GPUs, are compiled once and not by each worker of the tests; so is the
+# bytecode of the packages, and not by each process.
 kernels: $(STAMP)
 	$(BIN)/python -m compileall -q silicost reports simulator workloads hardware_specs
 	$(BIN)/silicost serve --model llama-3.1-8b --device l40s --rate 4 --isl 64 --osl 4 --requests 10 >/dev/null
 
-pytest: $(STAMP)
+pytest: kernels
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(STAMP)
