@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -25,12 +26,21 @@ class Ran(NamedTuple):
 
 
 Run = Callable[..., Ran]
+QUIET = (
+    "calibration_progress._QUIET_S",
+    "commands.validate.QUIET_S",
+    "questions._QUIET_S",
+    "studies.progress._QUIET_S",
+)
+"""How long commands work before they say how far they are: on a slow machine that may be any test."""
 
 
 @pytest.fixture
 def silicost(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """``silicost("simulate --model x", "--set", "a = b")``: text is split at spaces, further arguments are whole."""
     monkeypatch.delenv("COLUMNS", raising=False)
+    for name in QUIET:
+        monkeypatch.setattr(f"silicost.{name}", math.inf)
 
     def run(command: str, *more: str) -> Ran:
         monkeypatch.setattr(sys, "argv", ["silicost", *command.split(), *more])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,13 @@ def test_training_by_flags_and_from_a_file(silicost: Run, tmp_path: Path) -> Non
     assert next(iter(found[0]["metrics"])) == "step_time_s"
     rows = {row["path"]: row for row in found[0]["knobs"]}
     assert rows["global_batch"]["slopes"]["step_time_s"]["elasticity"] == pytest.approx(1.0, abs=0.2)
+
+
+def test_a_long_search_says_how_far_it_is(silicost: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("silicost.questions._QUIET_S", 0.0)
+    ran = silicost(f"sensitivity {ASKED}")
+    assert ran.status == 0
+    assert re.search(r"^silicost: 1 of \d+ knobs$", ran.err, re.MULTILINE)
 
 
 def test_the_page(silicost: Run, tmp_path: Path) -> None:
