@@ -149,7 +149,7 @@ def _several(found: Life) -> bool:
 
 
 def _share(value: float | None) -> str:
-    return "no share" if value is None else f"{number(100.0 * value)}%"
+    return "no share" if value is None else f"{number(100.0 * value)}\u00a0%"
 
 
 def _ends(even: Mapping[str, float | None]) -> str:
